@@ -3,12 +3,14 @@
 // A derive in this crate names it by its absolute path.
 extern crate self as eventcast;
 
+mod bus;
 pub mod codec;
 mod event;
 mod net;
 pub mod proto;
 
 pub use bson;
+pub use bus::{Builder, Config, ConfigError, ConfigLayer, ListenerQueue, UnknownVariable};
 pub use event::{
     Claim, InvalidKey, KeyConflict, MAX_KEY_LEN, NetEvent, Shape, ShapeKind, TypeName,
 };
