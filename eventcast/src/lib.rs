@@ -10,3 +10,4 @@ pub mod proto;
 
 pub use bson;
 pub use event::{NetEvent, Shape, ShapeKind, TypeName};
+pub use net::{Buffer, InterfaceChoice, InterfaceError, OpenError, OpenWarning, SendError};
