@@ -14,6 +14,7 @@ pub use bus::{Builder, Config, ConfigError, ConfigLayer, ListenerQueue, UnknownV
 pub use event::{
     Claim, InvalidKey, KeyConflict, MAX_KEY_LEN, NetEvent, Shape, ShapeKind, TypeName,
 };
+pub use net::{Buffer, InterfaceChoice, InterfaceError, OpenError, OpenWarning, SendError};
 pub use eventcast_derive::NetEvent;
 
 /// What the code that the derive writes calls. Not for people: it changes without notice.
