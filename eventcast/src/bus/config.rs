@@ -74,8 +74,8 @@ options! {
 
     /// The local IPv4 address that the group's socket is bound to.
     ///
-    /// Default: `0.0.0.0`, any. On most systems a socket that is bound to an interface's address
-    /// hears no multicast: to choose the interface, set `multicast_interface` instead.
+    /// Default: `0.0.0.0`, any. On Linux a socket that is bound to an interface's address hears
+    /// no multicast: to choose the interface, set `multicast_interface` instead.
     address in "EVENTCAST_ADDRESS" {
         given: impl Into<String>,
         value: String,
@@ -99,8 +99,8 @@ options! {
 
     /// The multicast group: an IPv4 multicast address, 224.0.0.0 to 239.255.255.255.
     ///
-    /// Default: `224.0.0.1`, all hosts of the local network, which needs no multicast router and
-    /// is the one that old peers use. Applications of one site that shall not hear each other
+    /// Default: `224.0.0.1`, all hosts of the local network, which every host has joined already
+    /// and no router passes on. Applications of one site that shall not hear each other
     /// take groups of their own from 239.192.0.0/14 (RFC 2365, section 6.2).
     multicast_membership | "multicastMembership" in "EVENTCAST_MULTICAST_MEMBERSHIP" {
         given: impl Into<String>,
@@ -225,8 +225,8 @@ options! {
 
     /// How long a message of which nothing more comes is waited for: 1 ms to 10 min.
     ///
-    /// Default: 3 s, as old peers have it. What was sent is kept for repair for three times as
-    /// long.
+    /// Default: 3 s, time for many requests for what is missing. What was sent is kept for
+    /// repair for three times as long.
     message_ttl | "messageTtl" in "EVENTCAST_MESSAGE_TTL" {
         given: Duration,
         value: Duration,
@@ -250,8 +250,7 @@ options! {
     /// How long a listener may run on the thread that reads the socket: 10 us to 60 s. One that
     /// takes longer is moved to a queue and a thread of its own.
     ///
-    /// Default: 1 ms, far more than a quick listener needs, and less than it takes a burst to
-    /// fill a socket's buffer.
+    /// Default: 1 ms, far more than a quick listener needs.
     listener_budget | "listenerBudget" in "EVENTCAST_LISTENER_BUDGET" {
         given: Duration,
         value: Duration,
@@ -279,7 +278,7 @@ options! {
     /// How many listeners one event may have before a warning is logged, which is how a listener
     /// that is registered again and again is noticed. 0: never.
     ///
-    /// Default: 10, as old peers have it.
+    /// Default: 10, as Node.js's EventEmitter has it.
     max_listeners | "maxListeners" in "EVENTCAST_MAX_LISTENERS" {
         given: usize,
         value: usize,
