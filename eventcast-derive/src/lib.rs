@@ -2,9 +2,9 @@
 //!
 //! Use it through `eventcast`, which re-exports it beside the trait of the same name.
 //!
-//! Four rooms, passed in this order: [`ast`] and [`attr`] read what stands there, [`validate`]
-//! judges it and yields what is certain, [`expand`] writes the implementations; where there were
-//! mistakes, [`fallback`] writes stand-ins, so that one mistake is one error. All mistakes of a type
+//! Four rooms, passed in this order: `ast` and `attr` read what stands there, `validate`
+//! judges it and yields what is certain, `expand` writes the implementations; where there were
+//! mistakes, `fallback` writes stand-ins, so that one mistake is one error. All mistakes of a type
 //! are told in one build, each at the token that is wrong. Nothing is ignored in silence, and the
 //! macro does not panic.
 

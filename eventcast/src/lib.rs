@@ -10,7 +10,7 @@ pub mod proto;
 
 pub use bson;
 pub use event::{
-    Claim, InvalidKey, KeyConflict, MAX_KEY_LEN, NetEvent, Shape, ShapeKind, TypeName,
+    InvalidKey, KeyClaim, KeyConflict, MAX_KEY_LEN, NetEvent, Shape, ShapeKind, TypeName,
 };
 pub use eventcast_derive::NetEvent;
 
