@@ -51,6 +51,11 @@ mod bus;
 #[cfg(feature = "proto")]
 pub mod codec;
 #[cfg(not(feature = "proto"))]
+#[allow(
+    unused,
+    unreachable_pub,
+    reason = "public, and used in full, with the feature alone"
+)]
 mod codec;
 mod error;
 mod event;
@@ -58,6 +63,11 @@ mod net;
 #[cfg(feature = "proto")]
 pub mod proto;
 #[cfg(not(feature = "proto"))]
+#[allow(
+    unused,
+    unreachable_pub,
+    reason = "public, and used in full, with the feature alone"
+)]
 mod proto;
 
 pub use bson;
