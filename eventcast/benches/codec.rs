@@ -21,6 +21,12 @@ use eventcast::{
 };
 use serde::{Deserialize, Serialize};
 
+/// Between two events: a busy bus, at 100,000 events a second. What the protocol writes for the time changes
+/// now and then, and what it remembers of the past grows as old as it does in life.
+const PERIOD: Duration = Duration::from_micros(10);
+
+const START_MS: u64 = 1_700_000_000_000;
+
 const HOST: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
 /// Bytes of the event as a BSON document, which is what its sizes are called by.
@@ -57,6 +63,14 @@ impl Sample {
     }
 }
 
+/// The time of the call that is `elapsed` after the start.
+fn at(elapsed: Duration) -> Now {
+    Now {
+        elapsed,
+        unix_ms: START_MS + elapsed.as_millis() as u64,
+    }
+}
+
 fn to_bson(sample: &Sample) -> Vec<u8> {
     bson::serialize_to_vec(sample).expect("a sample has a BSON form")
 }
@@ -71,11 +85,8 @@ struct Sender {
 
 impl Sender {
     fn new() -> Self {
-        let now = Now {
-            elapsed: Duration::ZERO,
-            unix_ms: 1_700_000_000_000,
-        };
-        let config = Config::new("sender", now.unix_ms, HOST, 40_000);
+        let now = at(Duration::ZERO);
+        let config = Config::new("sender", START_MS, HOST, 40_000);
         Self {
             engine: Engine::new(config, [1; 32], now),
             now,
@@ -87,6 +98,7 @@ impl Sender {
     /// Encodes an event and hands over its datagrams, as the bus does; where the bus would pause between
     /// them, the clock is put forward.
     fn emit(&mut self, sample: &Sample, mut each: impl FnMut(&[u8])) {
+        self.now = at(self.now.elapsed + PERIOD);
         self.payload.clear();
         encode_event(sample, Sample::SHAPE.kind, &mut self.payload).expect("a sample encodes");
         let event = Outgoing {
@@ -103,7 +115,7 @@ impl Sender {
             let Some(later) = self.engine.next_transmit() else {
                 break;
             };
-            self.now.elapsed = self.now.elapsed.max(later);
+            self.now = at(self.now.elapsed.max(later));
         }
     }
 
@@ -124,8 +136,8 @@ struct Receiver {
 
 impl Receiver {
     fn new() -> Self {
-        let now = Now::default();
-        let config = Config::new("receiver", 1_700_000_000_000, HOST, 40_001);
+        let now = at(Duration::ZERO);
+        let config = Config::new("receiver", START_MS, HOST, 40_001);
         Self {
             engine: Engine::new(config, [2; 32], now),
             now,
@@ -135,6 +147,8 @@ impl Receiver {
 
     /// Takes the datagrams of one event in, and decodes it.
     fn receive(&mut self, datagrams: &[Vec<u8>]) -> Sample {
+        self.now = at(self.now.elapsed + PERIOD);
+        self.engine.handle_timeout(self.now);
         let from = SocketAddr::new(HOST, 40_000);
         for datagram in datagrams {
             self.engine.handle_datagram(self.now, from, datagram);
