@@ -43,7 +43,7 @@ const MAX_EXPIRED_AT_ONCE: usize = 256;
 /// A chunk whose metadata is good.
 pub(super) struct Chunk<'a> {
     pub(super) from: SocketAddr,
-    pub(super) seq_id: &'a str,
+    pub(super) seq_id: &'a [u8],
     pub(super) message_id: MessageId,
     pub(super) seq: u32,
     pub(super) seq_len: u32,

@@ -16,10 +16,10 @@ use super::{
 pub(in crate::proto) struct Canonical<'a> {
     pub(in crate::proto) seq: u32,
     pub(in crate::proto) seq_len: u32,
-    pub(in crate::proto) seq_id: &'a str,
+    pub(in crate::proto) seq_id: &'a [u8],
     pub(in crate::proto) message_id: MessageId,
     pub(in crate::proto) name: &'a str,
-    pub(in crate::proto) time: &'a str,
+    pub(in crate::proto) time: &'a [u8],
     pub(in crate::proto) incarnation: Option<u64>,
     pub(in crate::proto) number: Option<u64>,
     pub(in crate::proto) schema: Option<i64>,
@@ -79,11 +79,11 @@ impl<'a> Canonical<'a> {
         Some(Self {
             seq,
             seq_len,
-            // Hex digits are ASCII.
-            seq_id: std::str::from_utf8(seq_id).ok()?,
+            seq_id,
             message_id,
             name: std::str::from_utf8(name).ok()?,
-            time: std::str::from_utf8(time).ok()?,
+            // It may be any text, and only what is one can be read as a time.
+            time,
             incarnation: natural(incarnation, 0)?,
             number: natural(number, 1)?,
             schema,
