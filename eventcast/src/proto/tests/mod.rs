@@ -1,7 +1,11 @@
 //! Tests of the engine as a whole, and what they share.
 
+mod bounds;
+mod chunks;
 mod events;
+mod hostile;
 mod purity;
+mod round_trip;
 mod vectors;
 
 use std::{

@@ -69,6 +69,9 @@ impl<'a> Canonical<'a> {
             .strip_prefix(sender)?
             .strip_prefix(TIME_KEY)?;
         let (time, mut tail) = tail.split_first_chunk::<24>()?;
+        if !time.is_ascii() {
+            return None;
+        }
         tail = tail.strip_prefix(&[TIME_END])?;
         let incarnation = take_int64(&mut tail, INC_KEY);
         let number = take_int64(&mut tail, NUMBER_KEY);
@@ -82,7 +85,6 @@ impl<'a> Canonical<'a> {
             seq_id,
             message_id,
             name: std::str::from_utf8(name).ok()?,
-            // It may be any text, and only what is one can be read as a time.
             time,
             incarnation: natural(incarnation, 0)?,
             number: natural(number, 1)?,
