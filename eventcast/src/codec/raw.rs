@@ -5,7 +5,7 @@
 
 use std::iter::FusedIterator;
 
-use super::{Malformed, PAYLOAD_KEY, element};
+use super::{Malformed, PAYLOAD_KEY, SUBTYPE_BINARY_OLD, element};
 
 /// The arguments of an event as they came: what stands under the key `payload`.
 ///
@@ -86,6 +86,56 @@ pub struct RawValue<'a> {
     pub element_type: u8,
     /// Its bytes.
     pub bytes: &'a [u8],
+}
+
+impl<'a> RawValue<'a> {
+    /// The text of a string, a code or a symbol.
+    #[inline]
+    pub(super) fn text(&self) -> Option<&'a str> {
+        text_of_string(self.bytes)
+    }
+
+    /// The subtype and the bytes of a binary, without the second length of the old subtype.
+    #[inline]
+    pub(super) fn binary(&self) -> Option<(u8, &'a [u8])> {
+        let (&subtype, bytes) = self.bytes.get(4..)?.split_first()?;
+        if subtype == SUBTYPE_BINARY_OLD {
+            return Some((subtype, bytes.get(4..)?));
+        }
+        Some((subtype, bytes))
+    }
+
+    /// The pattern and the options of a regular expression.
+    pub(super) fn regex(&self) -> Option<(&'a str, &'a str)> {
+        let (pattern, options) = self.bytes.split_at_checked(zero_at(self.bytes)?)?;
+        let (_, options) = options.split_first()?;
+        let (_, options) = options.split_last()?;
+        Some((str::from_utf8(pattern).ok()?, str::from_utf8(options).ok()?))
+    }
+
+    /// The namespace and the id of a DBPointer.
+    pub(super) fn db_pointer(&self) -> Option<(&'a str, RawValue<'a>)> {
+        let namespace_length = self.bytes.len().checked_sub(12)?;
+        let (namespace, id) = self.bytes.split_at(namespace_length);
+        let id = RawValue {
+            element_type: element::OBJECT_ID,
+            bytes: id,
+        };
+        Some((text_of_string(namespace)?, id))
+    }
+
+    /// The code and the scope document of a code with scope.
+    pub(super) fn code_with_scope(&self) -> Option<(&'a str, &'a [u8])> {
+        let rest = self.bytes.get(4..)?;
+        let (code, scope) = rest.split_at_checked(value_length(element::CODE, rest)?)?;
+        Some((text_of_string(code)?, scope))
+    }
+}
+
+#[inline]
+fn text_of_string(bytes: &[u8]) -> Option<&str> {
+    let (_, text) = bytes.get(4..)?.split_last()?;
+    str::from_utf8(text).ok()
 }
 
 /// An element of a document or array: a key and a value.
@@ -173,7 +223,7 @@ fn zero_at(bytes: &[u8]) -> Option<usize> {
 
 /// How many bytes the value takes that begins `rest`.
 #[inline]
-fn value_length(element_type: u8, rest: &[u8]) -> Option<usize> {
+pub(super) fn value_length(element_type: u8, rest: &[u8]) -> Option<usize> {
     let declared = || usize::try_from(read_i32(rest, 0)?).ok();
     match element_type {
         element::INT32 => Some(4),
