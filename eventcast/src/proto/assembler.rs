@@ -197,7 +197,7 @@ impl Assembler {
             if partial.due > now {
                 return;
             }
-            let overdue = partial.due < partial.last + self.message_ttl;
+            let overdue = partial.due < partial.last.saturating_add(self.message_ttl);
             self.give_up(
                 index,
                 if overdue {
@@ -257,7 +257,7 @@ impl Assembler {
         self.recount(chunk.from, holder, count, count + 1);
         let birth = self.next_birth;
         self.next_birth += 1;
-        let due = now + self.message_ttl;
+        let due = now.saturating_add(self.message_ttl);
         let slices = Slices::new(chunk.seq_len);
         let partial = Partial {
             about,
@@ -376,7 +376,11 @@ const KEPT: &str = "the tables name only messages that are kept";
 
 impl Partial {
     fn deadline(&self, message_ttl: Duration) -> Duration {
-        (self.last + message_ttl).min(self.first + OVERDUE_TTLS * message_ttl)
+        let silent = self.last.saturating_add(message_ttl);
+        let overdue = self
+            .first
+            .saturating_add(message_ttl.saturating_mul(OVERDUE_TTLS));
+        silent.min(overdue)
     }
 
     fn cost(&self) -> usize {

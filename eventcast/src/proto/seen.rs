@@ -1,7 +1,7 @@
 //! What was had: messages that are over, so that none is delivered twice or opened again.
 //!
-//! Every message without a number that is delivered, and every chunked one that is finished or given up, leaves one
-//! entry under its `seqId`. The same `seqId` means the same message if it comes from the same address, or if it is
+//! Every message that is delivered, and every chunked one that is finished or given up, leaves one entry under its
+//! `seqId`. The same `seqId` means the same message if it comes from the same address, or if it is
 //! the same message wherever it comes from: a sender with two interfaces is heard from two addresses. What another
 //! address sends under that `seqId` beside it is another message.
 //!
@@ -16,8 +16,8 @@ pub(super) const MAX_ENTRIES: usize = 16_384;
 /// Twice as many places as entries, so that runs of taken places stay short.
 const PLACES: usize = 2 * MAX_ENTRIES;
 
-/// Most entries of one `seqId`. Honest ones have one, or two where addresses change; somebody who sends more to make
-/// the search long only gets his own forgotten.
+/// Most entries of one `seqId`, so that nobody makes the search long. An honest one has one, or a few where addresses
+/// change; beyond this a message is not remembered, and delivered again if it comes again.
 const MAX_ALIKE: usize = 8;
 
 /// Keyed hashes of what a message is known by.
