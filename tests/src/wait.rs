@@ -42,6 +42,16 @@ pub fn eventually_async(
     }
 }
 
+/// Runs `future` to its end, which must come in time, on a runtime that is of no use to anybody else.
+#[track_caller]
+pub fn block_on<F: Future>(future: F) -> F::Output {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build()
+        .expect("a runtime without any driver but a clock");
+    runtime.block_on(soon(future))
+}
+
 /// Awaits `future`, which must end in time.
 #[track_caller]
 pub fn soon<F: Future>(future: F) -> impl Future<Output = F::Output> {
