@@ -9,4 +9,14 @@ mod net;
 pub mod proto;
 
 pub use bson;
-pub use event::{NetEvent, Shape, ShapeKind, TypeName};
+pub use event::{
+    Claim, InvalidKey, KeyConflict, MAX_KEY_LEN, NetEvent, Shape, ShapeKind, TypeName,
+};
+pub use eventcast_derive::NetEvent;
+
+/// What the code that the derive writes calls. Not for people: it changes without notice.
+#[doc(hidden)]
+pub mod __private {
+    pub use crate::event::derived::*;
+    pub use serde;
+}
