@@ -1,0 +1,154 @@
+//! Sending datagrams from one socket: the system calls, and nothing about what to do when they fail.
+
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+
+use mio::net::UdpSocket;
+
+/// Something by which datagrams are sent. Nothing here blocks, but where it says so.
+pub(crate) trait Sink {
+    /// Sends one datagram.
+    fn send(&mut self, to: SocketAddr, datagram: &[u8]) -> io::Result<()>;
+
+    /// Sends datagrams of `segment_size` bytes, the last may be shorter, in one call: all or none.
+    fn send_segments(&mut self, to: SocketAddr, bytes: &[u8], segment_size: u16) -> io::Result<()>;
+
+    /// Whether [`Self::send_segments`] exists here at all.
+    fn has_segments(&self) -> bool;
+
+    /// The interface by which datagrams to the group leave, and its MTU, where they are known.
+    fn mtu(&self) -> Option<(String, u32)>;
+}
+
+/// The unicast socket.
+pub(crate) struct UdpSink {
+    socket: Arc<UdpSocket>,
+    interface: Option<String>,
+    has_segments: bool,
+}
+
+impl UdpSink {
+    /// `interface` is the name of the one that is used for the group.
+    pub(super) fn new(socket: Arc<UdpSocket>, interface: Option<String>) -> Self {
+        Self {
+            has_segments: segments::probe(&socket),
+            socket,
+            interface,
+        }
+    }
+
+    pub(super) fn writability(&self) -> Writability {
+        Writability(Arc::clone(&self.socket))
+    }
+}
+
+impl Sink for UdpSink {
+    fn send(&mut self, to: SocketAddr, datagram: &[u8]) -> io::Result<()> {
+        self.socket.send_to(datagram, to).map(drop)
+    }
+
+    fn send_segments(&mut self, to: SocketAddr, bytes: &[u8], segment_size: u16) -> io::Result<()> {
+        segments::send(&self.socket, to, bytes, segment_size)
+    }
+
+    fn has_segments(&self) -> bool {
+        self.has_segments
+    }
+
+    /// Looked up when it is asked for: an MTU may be changed at any time.
+    fn mtu(&self) -> Option<(String, u32)> {
+        let name = self.interface.as_ref()?;
+        if !cfg!(target_os = "linux") {
+            return None;
+        }
+        let text = std::fs::read_to_string(format!("/sys/class/net/{name}/mtu")).ok()?;
+        Some((name.clone(), text.trim().parse().ok()?))
+    }
+}
+
+/// Waits until the unicast socket takes datagrams again, without holding the transmitter.
+#[derive(Clone)]
+pub(crate) struct Writability(Arc<UdpSocket>);
+
+impl Writability {
+    #[cfg(test)]
+    pub(super) fn socket(&self) -> &UdpSocket {
+        &self.0
+    }
+
+    /// Waits at most for `timeout`, rounded up to milliseconds. Whether the socket is writable.
+    #[cfg(unix)]
+    pub(crate) fn wait(&self, timeout: Duration) -> io::Result<bool> {
+        use nix::{
+            errno::Errno,
+            poll::{PollFd, PollFlags, PollTimeout, poll},
+        };
+        use std::os::fd::AsFd;
+
+        let millis = timeout.as_nanos().div_ceil(1_000_000);
+        let timeout = PollTimeout::try_from(millis).unwrap_or(PollTimeout::MAX);
+        let mut fds = [PollFd::new(self.0.as_fd(), PollFlags::POLLOUT)];
+        match poll(&mut fds, timeout) {
+            Ok(ready) => Ok(ready > 0),
+            Err(Errno::EINTR) => Ok(false),
+            Err(errno) => Err(errno.into()),
+        }
+    }
+
+    /// Waits for a moment: there is no portable way to wait for one socket without a poll of
+    /// its own, and a full buffer empties within a millisecond.
+    #[cfg(not(unix))]
+    pub(crate) fn wait(&self, timeout: Duration) -> io::Result<bool> {
+        std::thread::sleep(timeout.min(Duration::from_millis(1)));
+        Ok(true)
+    }
+}
+
+#[cfg(target_os = "linux")]
+mod segments {
+    use std::{
+        io::{self, IoSlice},
+        net::SocketAddr,
+        os::fd::AsRawFd,
+    };
+
+    use mio::net::UdpSocket;
+    use nix::sys::socket::{
+        ControlMessage, MsgFlags, SockaddrStorage, getsockopt, sendmsg, sockopt,
+    };
+
+    /// A kernel before 4.18 would send everything as one datagram and say nothing.
+    pub(super) fn probe(socket: &UdpSocket) -> bool {
+        getsockopt(socket, sockopt::UdpGsoSegment).is_ok()
+    }
+
+    pub(super) fn send(
+        socket: &UdpSocket,
+        to: SocketAddr,
+        bytes: &[u8],
+        segment_size: u16,
+    ) -> io::Result<()> {
+        sendmsg(
+            socket.as_raw_fd(),
+            &[IoSlice::new(bytes)],
+            &[ControlMessage::UdpGsoSegments(&segment_size)],
+            MsgFlags::MSG_DONTWAIT,
+            Some(&SockaddrStorage::from(to)),
+        )?;
+        Ok(())
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+mod segments {
+    use std::{io, net::SocketAddr};
+
+    use mio::net::UdpSocket;
+
+    pub(super) fn probe(_: &UdpSocket) -> bool {
+        false
+    }
+
+    pub(super) fn send(_: &UdpSocket, _: SocketAddr, _: &[u8], _: u16) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+}
