@@ -18,6 +18,8 @@ pub(crate) struct Item<'a> {
     pub(crate) generics: Generics,
     pub(crate) data: &'a Data,
     pub(crate) options: Options,
+    /// The type is `#[deprecated]`; that its own implementations name it is no use of it.
+    pub(crate) deprecated: bool,
 }
 
 /// A parameter that an instance of a generic event is told apart by.
@@ -44,6 +46,10 @@ impl<'a> Item<'a> {
             generics,
             data: &input.data,
             options,
+            deprecated: input
+                .attrs
+                .iter()
+                .any(|attr| attr.path().is_ident("deprecated")),
         }
     }
 
@@ -73,18 +79,10 @@ impl Param<'_> {
     }
 }
 
-/// Options belong on the type. Anywhere else they would be ignored, so they are mistakes there.
+/// Options belong on the type. Anywhere else they would be ignored, so they are mistakes there. (On
+/// a parameter the compiler itself refuses them.)
 fn refuse_options_inside(input: &DeriveInput, errors: &mut Errors) {
     let mut refuse = |attrs: &[Attribute], place| attr::refuse_options(attrs, place, errors);
-
-    for param in &input.generics.params {
-        let attrs = match param {
-            GenericParam::Lifetime(param) => &param.attrs,
-            GenericParam::Type(param) => &param.attrs,
-            GenericParam::Const(param) => &param.attrs,
-        };
-        refuse(attrs, Place::Param);
-    }
 
     let no_variants = Punctuated::<_, Comma>::new();
     let variants = match &input.data {

@@ -22,7 +22,6 @@ pub(crate) struct Options {
 pub(crate) enum Place {
     Field,
     Variant,
-    Param,
 }
 
 const NAME: &str = "name";
@@ -78,7 +77,6 @@ pub(crate) fn refuse_options(attrs: &[Attribute], place: Place, errors: &mut Err
     let place = match place {
         Place::Field => "a field",
         Place::Variant => "a variant",
-        Place::Param => "a parameter",
     };
     for attr in ours(attrs) {
         let entries = match &attr.meta {

@@ -32,7 +32,9 @@ pub(crate) fn expand(event: &Event<'_>) -> TokenStream {
     let kind = &event.shape.kind;
     let text = &event.shape.text;
 
+    let allow = allow(item);
     quote! {
+        #allow
         const _: () = {
             #[automatically_derived]
             impl #named_impl_generics #krate::TypeName for #ident #ty_generics #named_where {
@@ -40,6 +42,7 @@ pub(crate) fn expand(event: &Event<'_>) -> TokenStream {
             }
 
             #[automatically_derived]
+
             impl #impl_generics #krate::NetEvent for #ident #ty_generics #where_clause {
                 const KEY: &'static ::core::primitive::str = #key;
                 const SHAPE: #krate::Shape =
@@ -54,6 +57,10 @@ pub(crate) fn crate_path(item: &Item<'_>) -> TokenStream {
         Some(path) => path.to_token_stream(),
         None => quote!(::eventcast),
     }
+}
+
+pub(crate) fn allow(item: &Item<'_>) -> Option<TokenStream> {
+    item.deprecated.then(|| quote!(#[allow(deprecated)]))
 }
 
 /// What the trait asks of every event, as a bound on a generic one.

@@ -8,7 +8,7 @@ use syn::{Data, ext::IdentExt};
 
 use crate::{
     ast::Item,
-    expand::{crate_path, require_what_events_are},
+    expand::{allow, crate_path, require_what_events_are},
 };
 
 pub(crate) fn fallback(item: &Item<'_>) -> Option<TokenStream> {
@@ -27,7 +27,9 @@ pub(crate) fn fallback(item: &Item<'_>) -> Option<TokenStream> {
     let mut sendable = item.generics.clone();
     require_what_events_are(&mut sendable, &krate);
     let (impl_generics, _, where_clause) = sendable.split_for_impl();
+    let allow = allow(item);
     Some(quote! {
+        #allow
         const _: () = {
             #[automatically_derived]
             impl #type_impl_generics #krate::TypeName for #ident #ty_generics #type_where {
@@ -35,6 +37,7 @@ pub(crate) fn fallback(item: &Item<'_>) -> Option<TokenStream> {
             }
 
             #[automatically_derived]
+
             impl #impl_generics #krate::NetEvent for #ident #ty_generics #where_clause {
                 const KEY: &'static ::core::primitive::str = #name;
                 const SHAPE: #krate::Shape = #krate::Shape::new(#krate::ShapeKind::Unit, "");

@@ -2,9 +2,9 @@
 //!
 //! Use it through `eventcast`, which re-exports it beside the trait of the same name.
 //!
-//! Four rooms, passed in this order: [`ast`] and [`attr`] read what stands there, [`validate`]
-//! judges it and yields what is certain, [`expand`] writes the implementations; where there were
-//! mistakes, [`fallback`] writes stand-ins, so that one mistake is one error. All mistakes of a type
+//! Four rooms, passed in this order: `ast` and `attr` read what stands there, `validate`
+//! judges it and yields what is certain, `expand` writes the implementations; where there were
+//! mistakes, `fallback` writes stand-ins, so that one mistake is one error. All mistakes of a type
 //! are told in one build, each at the token that is wrong. Nothing is ignored in silence, and the
 //! macro does not panic.
 
@@ -98,5 +98,68 @@ fn net_event(input: &DeriveInput) -> TokenStream {
             let stand_in = fallback::fallback(&item);
             quote::quote!(#compile_errors #stand_in)
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn expanded(options: &str) -> String {
+        let declaration = format!("#[net_event({options})] struct Sample<T>(T);");
+        net_event(&syn::parse_str(&declaration).unwrap()).to_string()
+    }
+
+    /// Every list of up to four of these tokens: none makes the macro panic or write what is no
+    /// Rust, and what is not said to be wrong is what it should be.
+    #[test]
+    fn whatever_stands_in_the_list_is_understood_or_refused() {
+        const TOKENS: [&str; 8] = ["name", "crate", "=", ",", "\"x\"", "\"{T}\"", "5", "(a)"];
+        let understood = |options: &str| {
+            let options = options.trim();
+            options
+                .strip_suffix(',')
+                .unwrap_or(options)
+                .split(',')
+                .all(|option| {
+                    matches!(
+                        option.trim(),
+                        "name = \"x\""
+                            | "name = \"{T}\""
+                            | "crate = \"x\""
+                            | "crate = crate"
+                            | "crate = name"
+                    )
+                })
+        };
+        let mut lists = vec![String::new()];
+        let mut at = 0;
+        while let Some(options) = lists.get(at).cloned() {
+            at += 1;
+            if options.split_whitespace().count() < 4 {
+                lists.extend(TOKENS.map(|token| format!("{options}{token} ")));
+            }
+            let output = expanded(&options);
+            assert!(syn::parse_str::<syn::File>(&output).is_ok(), "{options}");
+            assert_eq!(
+                !output.contains("compile_error"),
+                understood(&options),
+                "{options}: {output}"
+            );
+        }
+        assert!(!expanded("name = \"{T}\", crate = \"x\",").contains("compile_error"));
+    }
+
+    #[test]
+    fn the_stand_in_is_there_but_for_what_cannot_be_an_event() {
+        let implements = |declaration: &str| {
+            net_event(&syn::parse_str(declaration).unwrap())
+                .to_string()
+                .contains("NetEvent for")
+        };
+        assert!(implements("#[net_event(nmae = \"x\")] struct A;"));
+        assert!(!implements("#[net_event(crate = 5)] struct A;"));
+        assert!(!implements("struct A<'a>(&'a str);"));
+        assert!(!implements("union A { a: u8 }"));
     }
 }

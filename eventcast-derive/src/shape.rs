@@ -173,6 +173,10 @@ impl Writer {
             // What a `macro_rules` put in; nobody wrote a delimiter.
             Delimiter::None => return self.stream(inside),
         };
+        // `&'a [u8]`; a parenthesis follows its word closely: `Fn(u8)`.
+        if self.after_word && delimiter == Delimiter::Bracket {
+            self.text.push(' ');
+        }
         self.glued(open);
         self.stream(inside);
         self.glued(close);

@@ -11,7 +11,7 @@ use crate::{
     template::{Piece, Template},
 };
 
-/// An event without mistakes.
+/// An event, as far as it could be made out; without mistakes only if none was told.
 pub(crate) struct Event<'a> {
     pub(crate) item: &'a Item<'a>,
     /// The type and const parameters.
@@ -26,7 +26,7 @@ const MAX_KEY_LEN: usize = 1024;
 /// Keys that start so are the protocol's own.
 const RESERVED_PREFIX: &str = "__ec_";
 
-/// `None`: at least one mistake was told.
+/// `None`: mistakes were told that leave nothing to write from. Others may have been told besides.
 pub(crate) fn validate<'a>(item: &'a Item<'a>, errors: &mut Errors) -> Option<Event<'a>> {
     for lifetime in item.lifetimes() {
         errors.at(
@@ -65,7 +65,7 @@ fn key(item: &Item<'_>, params: &[Param<'_>], errors: &mut Errors) -> Option<Tem
                 errors.at(
                     item.ident,
                     format_args!(
-                        "the type's name is the event's name, and {fault}; \
+                        "the type's name is the event's name, and it {fault}: \
                          set another with `#[net_event(name = \"…\")]`"
                     ),
                 );
@@ -84,7 +84,7 @@ fn key(item: &Item<'_>, params: &[Param<'_>], errors: &mut Errors) -> Option<Tem
         errors.at(
             name,
             format_args!(
-                "{fault}; an event's name has 1 to {MAX_KEY_LEN} bytes, no control characters, \
+                "the name {fault}: an event's name has 1 to {MAX_KEY_LEN} bytes, no control characters, \
                  and does not start with `{RESERVED_PREFIX}`{}",
                 if name.value().is_empty() {
                     format!(
@@ -106,12 +106,10 @@ fn key(item: &Item<'_>, params: &[Param<'_>], errors: &mut Errors) -> Option<Tem
 fn check_template(template: &Template) -> Result<(), impl Display + use<>> {
     let len: usize = template.texts().map(str::len).sum();
     if template.pieces.is_empty() {
-        return Err("it is empty".to_owned());
+        return Err("is empty".to_owned());
     }
     if len > MAX_KEY_LEN {
-        return Err(format!(
-            "it is too long with {len} bytes, {MAX_KEY_LEN} are allowed"
-        ));
+        return Err(format!("is too long with {len} bytes"));
     }
     if let Some(c) = template
         .texts()
@@ -119,13 +117,13 @@ fn check_template(template: &Template) -> Result<(), impl Display + use<>> {
         .find(|c| c.is_control())
     {
         return Err(format!(
-            "it holds the control character `{}`",
+            "holds the control character `{}`",
             c.escape_default()
         ));
     }
     match template.pieces.first() {
         Some(Piece::Text(text)) if text.starts_with(RESERVED_PREFIX) => Err(format!(
-            "names that start with `{RESERVED_PREFIX}` are the protocol's own"
+            "starts with `{RESERVED_PREFIX}`, as the protocol's own do"
         )),
         _ => Ok(()),
     }

@@ -12,7 +12,7 @@ pub mod proto;
 pub use bson;
 pub use bus::{Builder, Config, ConfigError, ConfigLayer, ListenerQueue, UnknownVariable};
 pub use event::{
-    Claim, InvalidKey, KeyConflict, MAX_KEY_LEN, NetEvent, Shape, ShapeKind, TypeName,
+    InvalidKey, KeyClaim, KeyConflict, MAX_KEY_LEN, NetEvent, Shape, ShapeKind, TypeName,
 };
 pub use net::{Buffer, InterfaceChoice, InterfaceError, OpenError, OpenWarning, SendError};
 pub use eventcast_derive::NetEvent;

@@ -1,1 +1,136 @@
+//! Events to and from BSON: the check of raw bytes, views of what has been checked, and serde
+//! straight to and from the bytes of a payload document.
 //!
+//! Responsible for the argument mapping of an event (how a Rust value becomes the array under the
+//! key `payload`), and for refusing bytes that are not BSON before anything decodes them. Not for
+//! datagrams, metadata or names: those are `proto`'s.
+//!
+//! Contract: [`check_document`] comes first. Everything else that reads bytes here may be handed
+//! anything without panicking, but gives sensible answers only for bytes that passed the check.
+//!
+//! # How values travel
+//!
+//! | Rust | BSON | back from |
+//! | --- | --- | --- |
+//! | integers up to 64 bits | int32 where the value fits, else int64 | int32, int64, or a double that is a whole number; in range |
+//! | `i128`, `u128`, a `u64` above `i64::MAX` | refused | `i128`, `u128`: as the other integers |
+//! | `f64`, `f32` | double | double, or an integer that it holds exactly; an `f32` takes the nearest to a double |
+//! | `bool`; `String`, `char` | boolean; string | the same |
+//! | `Option`, `()`, a unit struct | null for none | null; an `Option` field also from no field at all |
+//! | sequences, tuples, `Vec<u8>` | array | array of that length; a sequence of numbers also from binary |
+//! | bytes (`serde_bytes`) | binary, subtype 0 | binary of any subtype, array |
+//! | structs, maps | document; the keys of a map: strings, chars, unit variants and newtypes of these | document |
+//! | enums | externally tagged: `"Stop"`, `{ "Go": 5 }` | the same |
+//! | a newtype struct | what is inside | the same |
+//! | the types of the `bson` crate | their own type | the same |
+//!
+//! A plain `Vec<u8>` is an array of numbers, each with a name: about ten bytes on the wire for
+//! each of its own. Write `#[serde(with = "serde_bytes")]` above such a field; it can still read
+//! what peers send either way.
+//!
+//! serde is not told that the format is readable by people: an `IpAddr` travels in its compact
+//! form. The bson crate's `HumanReadable` wrapper asks for the other.
+//!
+//! # What is not kept
+//!
+//! - `Some(None)` in an `Option<Option<T>>` comes back as `None`, and so does `Some(())` in an
+//!   `Option<()>`: both are null.
+//! - The width of an integer, and that is so by intent. A [`Bson`](bson::Bson) keeps it: as a
+//!   field, an element, an argument, in a `Document`, behind a reference, `Box`, `Rc`, `Arc`,
+//!   `Cow` or `Option`. Behind `#[serde(transparent)]`, `untagged`, `with` and what else hides its
+//!   type from the serializer, a `Bson::Int64` that fits is narrowed.
+//! - A document in a typed `Bson` or `Document` with one of extended JSON's keys (`$oid`, `$date`
+//!   and so on) is read by the bson crate as the type that the key means. [`Args`] keeps it.
+//! - Inside `#[serde(flatten)]`, `untagged` and internally tagged types serde itself holds the
+//!   values in between, and does not turn a double into an integer.
+//! - The options of a regular expression are put into alphabetical order.
+
+mod args;
+mod check;
+mod de;
+mod error;
+mod raw;
+mod ser;
+mod value;
+
+pub use args::{Args, IntoArg, IntoArgs, to_bson};
+pub use check::{MAX_DEPTH, Malformed, check_document};
+pub use de::{decode_args, decode_event};
+pub use error::{DecodeError, DecodeErrorKind, EncodeError, EncodeErrorKind};
+pub use raw::{RawArgs, RawElement, RawElements, RawValue};
+pub use ser::encode_event;
+
+/// Serde's steps that may be open at once, documents and arrays as well as options and newtypes.
+///
+/// BSON's depth does not bound a type like `struct List(Option<Box<List>>)`, which takes one value
+/// for ever: this does, both ways. It leaves room for three such wrappers on each level.
+const MAX_STEPS: usize = 4 * MAX_DEPTH;
+
+/// The element types of BSON, as bsonspec.org (version 1.1) numbers them.
+pub(crate) mod element {
+    pub(crate) const DOUBLE: u8 = 0x01;
+    pub(crate) const STRING: u8 = 0x02;
+    pub(crate) const DOCUMENT: u8 = 0x03;
+    pub(crate) const ARRAY: u8 = 0x04;
+    pub(crate) const BINARY: u8 = 0x05;
+    pub(crate) const UNDEFINED: u8 = 0x06;
+    pub(crate) const OBJECT_ID: u8 = 0x07;
+    pub(crate) const BOOLEAN: u8 = 0x08;
+    pub(crate) const DATE_TIME: u8 = 0x09;
+    pub(crate) const NULL: u8 = 0x0A;
+    pub(crate) const REGEX: u8 = 0x0B;
+    pub(crate) const DB_POINTER: u8 = 0x0C;
+    pub(crate) const CODE: u8 = 0x0D;
+    pub(crate) const SYMBOL: u8 = 0x0E;
+    pub(crate) const CODE_WITH_SCOPE: u8 = 0x0F;
+    pub(crate) const INT32: u8 = 0x10;
+    pub(crate) const TIMESTAMP: u8 = 0x11;
+    pub(crate) const INT64: u8 = 0x12;
+    pub(crate) const DECIMAL128: u8 = 0x13;
+    pub(crate) const MAX_KEY: u8 = 0x7F;
+    pub(crate) const MIN_KEY: u8 = 0xFF;
+
+    /// What a value of the type is called in an error.
+    pub(crate) fn name(element_type: u8) -> &'static str {
+        match element_type {
+            DOUBLE => "a double",
+            STRING => "a string",
+            DOCUMENT => "a document",
+            ARRAY => "an array",
+            BINARY => "a binary",
+            UNDEFINED => "undefined",
+            OBJECT_ID => "an ObjectId",
+            BOOLEAN => "a boolean",
+            DATE_TIME => "a date",
+            NULL => "null",
+            REGEX => "a regular expression",
+            DB_POINTER => "a DBPointer",
+            CODE => "a code",
+            SYMBOL => "a symbol",
+            CODE_WITH_SCOPE => "a code with scope",
+            INT32 => "an int32",
+            TIMESTAMP => "a timestamp",
+            INT64 => "an int64",
+            DECIMAL128 => "a decimal128",
+            MAX_KEY => "a MaxKey",
+            MIN_KEY => "a MinKey",
+            _ => "an unknown type",
+        }
+    }
+}
+
+/// The names of newtypes by which the `bson` crate tells a serializer or deserializer of its own
+/// what is inside. They are not in its documentation: a test holds them against the crate.
+mod newtype {
+    pub(super) const UUID: &str = "$__bson_private_uuid";
+    pub(super) const RAW_DOCUMENT: &str = "$__private__bson_RawDocument";
+    pub(super) const RAW_ARRAY: &str = "$__private__bson_RawArray";
+    pub(super) const RAW_BSON: &str = "$__private__bson_RawBson";
+    pub(super) const HUMAN_READABLE: &str = "$__bson_private_human_readable";
+}
+
+/// The subtype of binary whose bytes carry a second length.
+pub(crate) const SUBTYPE_BINARY_OLD: u8 = 0x02;
+
+/// The key of a payload document under which the arguments stand.
+pub(crate) const PAYLOAD_KEY: &str = "payload";

@@ -18,7 +18,7 @@ mod type_name;
 pub(crate) use key::check_key;
 pub use key::{InvalidKey, MAX_KEY_LEN};
 pub(crate) use registry::claim;
-pub use registry::{Claim, KeyConflict};
+pub use registry::{KeyClaim, KeyConflict};
 pub use type_name::TypeName;
 
 use serde::{Serialize, de::DeserializeOwned};

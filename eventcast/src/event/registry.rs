@@ -24,15 +24,15 @@ pub struct KeyConflict {
     /// The key that both claim.
     pub key: &'static str,
     /// The type that used it first in this process; it keeps it.
-    pub first: Claim,
+    pub first: KeyClaim,
     /// The type that was refused.
-    pub second: Claim,
+    pub second: KeyClaim,
 }
 
 /// A type that uses a key, and where it does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Claim {
+pub struct KeyClaim {
     /// The type's full path, as [`std::any::type_name`] writes it.
     pub type_name: &'static str,
     /// Where the type was first used with a bus or, of a refused one, where it was refused.
@@ -50,7 +50,7 @@ impl fmt::Display for KeyConflict {
     }
 }
 
-impl fmt::Display for Claim {
+impl fmt::Display for KeyClaim {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "`{}` (used at {})", self.type_name, self.location)
     }
@@ -76,7 +76,7 @@ pub(crate) fn claim(
     let claimant = Entry {
         type_id,
         shape,
-        claim: Claim {
+        claim: KeyClaim {
             type_name,
             location,
         },
@@ -103,7 +103,7 @@ struct Registry {
 struct Entry {
     type_id: TypeId,
     shape: Shape,
-    claim: Claim,
+    claim: KeyClaim,
 }
 
 impl Registry {
@@ -143,7 +143,7 @@ mod tests {
         Entry {
             type_id: TypeId::of::<T>(),
             shape: Shape::new(ShapeKind::Newtype, text),
-            claim: Claim {
+            claim: KeyClaim {
                 type_name,
                 location: Location::caller(),
             },

@@ -214,7 +214,7 @@ struct Phantom<T> {
 #[derive(NetEvent, Serialize, Deserialize)]
 enum Tree<T> {
     Leaf(T),
-    Node(Vec<Tree<T>>, Option<Box<Tree<T>>>),
+    Node(Vec<Self>, Option<Box<Self>>),
 }
 
 #[derive(NetEvent, Serialize, Deserialize)]

@@ -238,8 +238,8 @@ pub enum SendError {
         to: SocketAddr,
         /// Its length in bytes.
         len: usize,
-        /// The interface by which it leaves and its MTU in bytes, where they are known.
-        mtu: Option<(String, u32)>,
+        /// The MTU of the interface by which it leaves, in bytes, where it is known.
+        mtu: Option<u32>,
         /// What the system said.
         source: Arc<io::Error>,
     },
@@ -269,8 +269,7 @@ fn hint(reason: &str) -> String {
     }
 }
 
-fn mtu_text(mtu: &Option<(String, u32)>) -> String {
-    mtu.as_ref()
-        .map(|(name, mtu)| format!(" (the MTU of `{name}` is {mtu})"))
+fn mtu_text(mtu: &Option<u32>) -> String {
+    mtu.map(|mtu| format!(" (the interface's MTU is {mtu})"))
         .unwrap_or_default()
 }

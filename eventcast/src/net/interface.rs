@@ -120,6 +120,15 @@ impl Interfaces {
             .map(|(_, own, _)| own)
     }
 
+    /// Whether datagrams that leave from `address` may be handed to the kernel joined together.
+    ///
+    /// A card, or the kernel just before it, cuts them apart, and so does the loopback interface
+    /// for those who read there. A virtual link hands them on as they are to whatever stands at
+    /// its other end; a capture or a bridge in user space then sees one packet beyond the MTU.
+    pub(super) fn cuts_joined_datagrams(&self, address: Ipv4Addr) -> bool {
+        address.is_loopback() || self.name_of(address).is_some_and(is_card)
+    }
+
     /// All IPv4 interfaces as `name (address)`, for errors.
     pub(super) fn describe(&self) -> Vec<String> {
         self.ipv4().map(Self::text).collect()
@@ -138,11 +147,20 @@ impl Interfaces {
             return Ok(own);
         }
         let (name, existing) = (name.to_owned(), self.describe());
-        Err(if self.0.iter().any(|interface| interface.name == name) {
+        Err(if self.exists(&name) {
             InterfaceError::NoIpv4 { name, existing }
         } else {
             InterfaceError::NoSuchName { name, existing }
         })
+    }
+
+    /// Whether there is such an interface, with or without an address.
+    fn exists(&self, name: &str) -> bool {
+        #[cfg(unix)]
+        if nix::net::if_::if_nametoindex(name).is_ok() {
+            return true;
+        }
+        self.0.iter().any(|interface| interface.name == name)
     }
 
     fn ipv4(&self) -> impl Iterator<Item = (&Interface, Ipv4Addr, Ipv4Addr)> {
@@ -155,6 +173,24 @@ impl Interfaces {
     fn text((interface, own, _): (&Interface, Ipv4Addr, Ipv4Addr)) -> String {
         format!("{} ({own})", interface.name)
     }
+}
+
+/// Whether an interface has a device behind it. A network namespace may see the files of another
+/// one, so the interface's number must be the right one too.
+#[cfg(target_os = "linux")]
+fn is_card(name: &str) -> bool {
+    let files = std::path::Path::new("/sys/class/net").join(name);
+    let told = std::fs::read_to_string(files.join("ifindex"))
+        .ok()
+        .and_then(|text| text.trim().parse().ok());
+    told.is_some()
+        && told == nix::net::if_::if_nametoindex(name).ok()
+        && files.join("device").exists()
+}
+
+#[cfg(not(target_os = "linux"))]
+fn is_card(_: &str) -> bool {
+    false
 }
 
 #[cfg(test)]
@@ -212,6 +248,13 @@ mod tests {
         let name = interfaces.name_of(loopback).unwrap().to_owned();
         let by_name = interfaces.resolve(&InterfaceChoice::Name(name));
         assert_eq!(by_name.unwrap(), Some(loopback));
+    }
+
+    #[test]
+    fn loopback_cuts_joined_datagrams_and_no_interface_does_not() {
+        let interfaces = Interfaces::list().unwrap();
+        assert!(interfaces.cuts_joined_datagrams(Ipv4Addr::LOCALHOST));
+        assert!(!interfaces.cuts_joined_datagrams(Ipv4Addr::new(203, 0, 113, 77)));
     }
 
     #[test]

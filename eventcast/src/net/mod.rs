@@ -20,7 +20,8 @@
 //!
 //! What rests on Linux: many datagrams a system call (`recvmmsg`, `UDP_SEGMENT`, `UDP_GRO`), the
 //! count of datagrams that the kernel dropped, and the interface's MTU in errors. Elsewhere each
-//! datagram takes a call, and the count stays 0.
+//! datagram takes a call, and the count stays 0. Datagrams are sent joined together on loopback
+//! and on real cards only: a virtual link would show them to its other end as one huge packet.
 
 mod errno;
 mod error;

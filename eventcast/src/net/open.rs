@@ -27,7 +27,7 @@ pub(crate) struct SocketOptions {
     /// The address of this machine at which unicast messages are taken. 0.0.0.0: that of the
     /// interface if one is chosen, else any.
     pub(crate) address: Ipv4Addr,
-    /// The port of the group.
+    /// The port of the group; not 0.
     pub(crate) port: u16,
     /// The multicast group.
     pub(crate) group: Ipv4Addr,
@@ -92,10 +92,10 @@ pub(crate) fn open(options: &SocketOptions) -> Result<Sockets, OpenError> {
     let unicast_port = port_of(&unicast)?;
     let (receiver, unicast) = Receiver::new(into_mio(group), into_mio(unicast))
         .map_err(OpenError::socket("watch the sockets"))?;
-    let interface = interfaces.name_of(place.host).map(str::to_owned);
+    let may_join = interfaces.cuts_joined_datagrams(place.host);
     Ok(Sockets {
         receiver,
-        transmitter: Transmitter::new(UdpSink::new(unicast, interface)),
+        transmitter: Transmitter::new(UdpSink::new(unicast, place.host, may_join)),
         host: place.host,
         group: SocketAddrV4::new(options.group, options.port),
         unicast_port,

@@ -1,6 +1,11 @@
 //! Sending datagrams from one socket: the system calls, and nothing about what to do when they fail.
 
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    io,
+    net::{Ipv4Addr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
 
 use mio::net::UdpSocket;
 
@@ -15,24 +20,25 @@ pub(crate) trait Sink {
     /// Whether [`Self::send_segments`] exists here at all.
     fn has_segments(&self) -> bool;
 
-    /// The interface by which datagrams to the group leave, and its MTU, where they are known.
-    fn mtu(&self) -> Option<(String, u32)>;
+    /// The MTU of the way to `to`, where it is known.
+    fn mtu(&self, to: SocketAddr) -> Option<u32>;
 }
 
 /// The unicast socket.
 pub(crate) struct UdpSink {
     socket: Arc<UdpSocket>,
-    interface: Option<String>,
+    /// The address from which datagrams to the group leave.
+    host: Ipv4Addr,
     has_segments: bool,
 }
 
 impl UdpSink {
-    /// `interface` is the name of the one that is used for the group.
-    pub(super) fn new(socket: Arc<UdpSocket>, interface: Option<String>) -> Self {
+    /// `may_join`: whether the interface takes datagrams joined together, if the kernel does.
+    pub(super) fn new(socket: Arc<UdpSocket>, host: Ipv4Addr, may_join: bool) -> Self {
         Self {
-            has_segments: segments::probe(&socket),
+            has_segments: may_join && kernel::probe(&socket),
             socket,
-            interface,
+            host,
         }
     }
 
@@ -47,21 +53,16 @@ impl Sink for UdpSink {
     }
 
     fn send_segments(&mut self, to: SocketAddr, bytes: &[u8], segment_size: u16) -> io::Result<()> {
-        segments::send(&self.socket, to, bytes, segment_size)
+        kernel::send(&self.socket, to, bytes, segment_size)
     }
 
     fn has_segments(&self) -> bool {
         self.has_segments
     }
 
-    /// Looked up when it is asked for: an MTU may be changed at any time.
-    fn mtu(&self) -> Option<(String, u32)> {
-        let name = self.interface.as_ref()?;
-        if !cfg!(target_os = "linux") {
-            return None;
-        }
-        let text = std::fs::read_to_string(format!("/sys/class/net/{name}/mtu")).ok()?;
-        Some((name.clone(), text.trim().parse().ok()?))
+    /// Looked up when it is asked for, since it may change at any time.
+    fn mtu(&self, to: SocketAddr) -> Option<u32> {
+        kernel::mtu(self.host, to)
     }
 }
 
@@ -104,10 +105,10 @@ impl Writability {
 }
 
 #[cfg(target_os = "linux")]
-mod segments {
+mod kernel {
     use std::{
         io::{self, IoSlice},
-        net::SocketAddr,
+        net::{Ipv4Addr, SocketAddr, UdpSocket as StdUdpSocket},
         os::fd::AsRawFd,
     };
 
@@ -119,6 +120,16 @@ mod segments {
     /// A kernel before 4.18 would send everything as one datagram and say nothing.
     pub(super) fn probe(socket: &UdpSocket) -> bool {
         getsockopt(socket, sockopt::UdpGsoSegment).is_ok()
+    }
+
+    /// Connecting makes the kernel look up the way; nothing is sent.
+    pub(super) fn mtu(host: Ipv4Addr, to: SocketAddr) -> Option<u32> {
+        let probe = StdUdpSocket::bind((host, 0)).ok()?;
+        socket2::SockRef::from(&probe)
+            .set_multicast_if_v4(&host)
+            .ok()?;
+        probe.connect(to).ok()?;
+        getsockopt(&probe, sockopt::IpMtu).ok()?.try_into().ok()
     }
 
     pub(super) fn send(
@@ -139,10 +150,17 @@ mod segments {
 }
 
 #[cfg(not(target_os = "linux"))]
-mod segments {
-    use std::{io, net::SocketAddr};
+mod kernel {
+    use std::{
+        io,
+        net::{Ipv4Addr, SocketAddr},
+    };
 
     use mio::net::UdpSocket;
+
+    pub(super) fn mtu(_: Ipv4Addr, _: SocketAddr) -> Option<u32> {
+        None
+    }
 
     pub(super) fn probe(_: &UdpSocket) -> bool {
         false

@@ -151,7 +151,7 @@ impl<S: Sink> Transmitter<S> {
                     let error = SendError::TooLong {
                         to,
                         len: step,
-                        mtu: self.sink.mtu(),
+                        mtu: self.sink.mtu(to),
                         source: Arc::new(error),
                     };
                     return Sent::Failed { sent_bytes, error };
@@ -270,8 +270,8 @@ mod tests {
             true
         }
 
-        fn mtu(&self) -> Option<(String, u32)> {
-            Some(("test0".into(), 1280))
+        fn mtu(&self, _: SocketAddr) -> Option<u32> {
+            Some(1280)
         }
     }
 
@@ -440,7 +440,7 @@ mod tests {
         };
         assert_eq!(sent_bytes, 0);
         let text = error.to_string();
-        for part in ["1500 bytes", GROUP, "`max_payload_size`", "`test0` is 1280"] {
+        for part in ["1500 bytes", GROUP, "`max_payload_size`", "MTU is 1280"] {
             assert!(text.contains(part), "{part}: {text}");
         }
         // What fails one datagram says nothing about sending together.

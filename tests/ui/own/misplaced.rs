@@ -27,7 +27,4 @@ enum Variants {
     },
 }
 
-#[derive(NetEvent, Serialize, Deserialize)]
-struct Generic<#[net_event(name = "t")] T>(T);
-
 fn main() {}

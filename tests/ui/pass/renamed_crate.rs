@@ -1,11 +1,12 @@
 //! The crate under another path, and none under its own.
 
+extern crate eventcast as bus_crate;
 // The name that the derive would use by itself means something else here.
 extern crate std as eventcast;
 
 mod prelude {
     pub mod bus {
-        pub use ::eventcast::*;
+        pub use bus_crate::*;
     }
 }
 
