@@ -18,6 +18,7 @@ pub struct Builder {
     pub(super) config: Config,
     file: Config,
     environment: bool,
+    pub(super) runtime: Option<tokio::runtime::Handle>,
 }
 
 impl Builder {
@@ -26,6 +27,7 @@ impl Builder {
             config: Config::default(),
             file: Config::default(),
             environment: true,
+            runtime: None,
         }
     }
 

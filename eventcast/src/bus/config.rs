@@ -25,7 +25,7 @@ mod value;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-pub use environment::UnknownVariable;
+pub(super) use environment::UnknownVariable;
 pub use error::{ConfigError, ConfigLayer};
 pub use value::ListenerQueue;
 

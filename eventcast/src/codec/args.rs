@@ -52,7 +52,7 @@ impl Args {
     /// let (text, number): (String, u8) = args.decode()?;
     /// assert_eq!((text.as_str(), number), ("hello", 5));
     /// let text: String = args.decode()?;
-    /// # Ok::<(), eventcast::codec::DecodeError>(())
+    /// # Ok::<(), eventcast::DecodeError>(())
     /// ```
     ///
     /// # Errors
@@ -132,11 +132,11 @@ pub fn to_bson<T: Serialize + ?Sized>(value: &T) -> Result<Bson, EncodeError> {
         .ok_or_else(|| serde::ser::Error::custom("the value wrote nothing"))
 }
 
-/// Makes [`Args`](crate::codec::Args) of any number of expressions.
+/// Makes [`Args`](crate::Args) of any number of expressions.
 ///
-/// Each becomes one argument by [`IntoArg`](crate::codec::IntoArg): numbers keep their width (an
+/// Each becomes one argument by [`IntoArg`](crate::IntoArg): numbers keep their width (an
 /// `i64` is an int64), a `Bson` stays what it is. A value of a type of your own goes through
-/// [`to_bson`](crate::codec::to_bson).
+/// [`to_bson`](crate::to_bson).
 ///
 /// ```
 /// use eventcast::args;
@@ -149,7 +149,7 @@ pub fn to_bson<T: Serialize + ?Sized>(value: &T) -> Result<Bson, EncodeError> {
 #[macro_export]
 macro_rules! args {
     ($($argument:expr),* $(,)?) => {
-        $crate::codec::Args::from_iter([$($crate::codec::IntoArg::into_arg($argument)),*])
+        $crate::Args::from_iter([$($crate::IntoArg::into_arg($argument)),*])
     };
 }
 

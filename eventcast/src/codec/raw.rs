@@ -114,7 +114,7 @@ impl<'a> RawValue<'a> {
     }
 
     /// The namespace and the id of a DBPointer.
-    pub(super) fn db_pointer(&self) -> Option<(&'a str, RawValue<'a>)> {
+    pub(super) fn db_pointer(&self) -> Option<(&'a str, Self)> {
         let namespace_length = self.bytes.len().checked_sub(12)?;
         let (namespace, id) = self.bytes.split_at(namespace_length);
         let id = RawValue {

@@ -149,7 +149,7 @@ pub enum InterfaceError {
 /// What a bus should know about its sockets although they are open.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
-pub enum OpenWarning {
+pub(crate) enum OpenWarning {
     /// There is no route for multicast: the bus uses loopback and is heard on this machine only.
     LoopbackOnly {
         /// The group.
@@ -172,7 +172,7 @@ pub enum OpenWarning {
 
 /// A buffer of a socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Buffer {
+pub(crate) enum Buffer {
     /// Holds what arrived and was not read yet.
     Receive,
     /// Holds what was sent and has not left yet.

@@ -17,7 +17,7 @@ use super::error::InterfaceError;
 /// The interface on which a bus joins its group and sends.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum InterfaceChoice {
+pub(crate) enum InterfaceChoice {
     /// The one to which the system's route for the group points.
     #[default]
     Default,

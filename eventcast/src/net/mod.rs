@@ -35,9 +35,9 @@ mod source;
 mod tests;
 mod transmitter;
 
-pub use error::{Buffer, InterfaceError, OpenError, OpenWarning, SendError};
-pub use interface::InterfaceChoice;
-pub(crate) use open::{SocketOptions, Sockets, open};
+pub use error::{InterfaceError, OpenError, SendError};
+pub(crate) use interface::InterfaceChoice;
+pub(crate) use open::{SocketOptions, open};
 pub(crate) use receiver::{Receiver, Waker};
 pub(crate) use retry::RetryBudget;
-pub(crate) use transmitter::{Sent, Transmitter, Writability};
+pub(crate) use transmitter::{Sent, Transmitter};

@@ -45,11 +45,6 @@ pub(crate) struct RetryBudget {
 }
 
 impl RetryBudget {
-    /// A budget of which nothing is used.
-    pub(crate) fn new() -> Self {
-        Self::default()
-    }
-
     /// How long to pause before the next try, or `None`: give up. The time begins with the
     /// first call after [`Self::reset`]; the last pause is cut so that one more try falls on its end.
     pub(crate) fn grant(&mut self, now: Duration, pause: Duration) -> Option<Duration> {
@@ -79,7 +74,7 @@ mod tests {
 
     #[test]
     fn endless_refusal_ends_within_a_second_of_virtual_time() {
-        let (mut pauses, mut budget) = (Pauses::new(), RetryBudget::new());
+        let (mut pauses, mut budget) = (Pauses::new(), RetryBudget::default());
         let start = Duration::from_secs(500);
         let mut now = start;
         let mut tries = 1;

@@ -8,6 +8,7 @@ use std::{
 
 use socket2::{Domain, Socket, Type};
 
+use super::open::Sockets;
 use super::*;
 
 const LOOPBACK: Ipv4Addr = Ipv4Addr::LOCALHOST;

@@ -316,7 +316,7 @@ mod tests {
             then: Some(Errno::ENOBUFS),
             ..Fake::default()
         });
-        let (mut budget, mut now) = (RetryBudget::new(), Duration::ZERO);
+        let (mut budget, mut now) = (RetryBudget::default(), Duration::ZERO);
         let error = loop {
             match transmitter.try_send(to(GROUP), b"lost", None) {
                 Sent::Pause { pause, error, .. } => match budget.grant(now, pause) {

@@ -85,4 +85,4 @@ pub use events::{Event, Events, Expired, ExpiredReason, Message, Refused};
 pub use outgoing::{Accepted, Destination, Outgoing, Refusal, Transmit};
 pub use peers::Peer;
 pub use stats::{DropCause, Drops, EngineStats};
-pub use wire::MessageId;
+pub use wire::{MessageId, VERSION as WIRE_VERSION};

@@ -18,7 +18,7 @@ const NO_OPTION_PREFIX: &str = "EVENTCAST_TEST_";
 /// An environment variable that looks like one of eventcast's, and is none. It has no effect.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct UnknownVariable {
+pub(crate) struct UnknownVariable {
     /// The variable's name.
     pub name: String,
     /// The variable that was probably meant.

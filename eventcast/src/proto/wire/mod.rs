@@ -27,8 +27,8 @@ pub(super) use seq_id::SeqId;
 pub(super) use template::{Head, Template, set_seq};
 pub(super) use time::{TimeReader, TimeWriter};
 
-/// The protocol's version, key `v`.
-pub(super) const VERSION: u64 = 3;
+/// The version of the protocol, key `v`.
+pub const VERSION: u64 = 3;
 
 /// Longest event name in bytes. Names are part of every datagram, and have to leave room for data.
 pub(super) const MAX_NAME: usize = 1024;
