@@ -110,6 +110,15 @@ impl Peer {
         self.heard.remove(0)
     }
 
+    /// The next event that it heard, if one comes within this time.
+    pub fn next_event_within(&mut self, patience: Duration) -> Option<Heard> {
+        if self.heard.is_empty() {
+            let answer = self.answers.recv_timeout(patience).ok()?;
+            self.heard.push(heard(&answer));
+        }
+        Some(self.heard.remove(0))
+    }
+
     #[track_caller]
     fn answer(&mut self, key: &str) -> Value {
         loop {
