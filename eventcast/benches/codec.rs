@@ -148,7 +148,6 @@ impl Receiver {
     /// Takes the datagrams of one event in, and decodes it.
     fn receive(&mut self, datagrams: &[Vec<u8>]) -> Sample {
         self.now = at(self.now.elapsed + PERIOD);
-        self.engine.handle_timeout(self.now);
         let from = SocketAddr::new(HOST, 40_000);
         for datagram in datagrams {
             self.engine.handle_datagram(self.now, from, datagram);

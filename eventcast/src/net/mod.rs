@@ -12,7 +12,7 @@
 //! | step | file |
 //! | --- | --- |
 //! | which interface | `interface.rs` |
-//! | opening, joining, buffers | `open.rs` |
+//! | opening, joining, buffers | `open.rs`, with `echo.rs` for the bus's own datagrams |
 //! | what can go wrong there | `error.rs` |
 //! | waiting and receiving | `receiver.rs`, with `source.rs` for the system calls |
 //! | sending | `transmitter.rs`, with `sink.rs` for the system calls |
@@ -23,6 +23,7 @@
 //! datagram takes a call, and the count stays 0. Datagrams are sent joined together on loopback
 //! and on real cards only: a virtual link would show them to its other end as one huge packet.
 
+mod echo;
 mod errno;
 mod error;
 mod interface;

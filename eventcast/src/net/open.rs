@@ -14,6 +14,7 @@ use mio::net::UdpSocket;
 use socket2::{Domain, Protocol, Socket, Type};
 
 use super::{
+    echo::drop_echo,
     error::{Buffer, OpenError, OpenWarning},
     interface::{InterfaceChoice, Interfaces},
     receiver::Receiver,
@@ -90,6 +91,7 @@ pub(crate) fn open(options: &SocketOptions) -> Result<Sockets, OpenError> {
     }
 
     let unicast_port = port_of(&unicast)?;
+    drop_echo(&group, place.host, unicast_port);
     let (receiver, unicast) = Receiver::new(into_mio(group), into_mio(unicast))
         .map_err(OpenError::socket("watch the sockets"))?;
     let may_join = interfaces.cuts_joined_datagrams(place.host);

@@ -43,7 +43,7 @@ const MAX_EXPIRED_AT_ONCE: usize = 256;
 /// A chunk whose metadata is good.
 pub(super) struct Chunk<'a> {
     pub(super) from: SocketAddr,
-    pub(super) seq_id: &'a str,
+    pub(super) seq_id: &'a [u8],
     pub(super) message_id: MessageId,
     pub(super) seq: u32,
     pub(super) seq_len: u32,
@@ -197,7 +197,7 @@ impl Assembler {
             if partial.due > now {
                 return;
             }
-            let overdue = partial.due < partial.last + self.message_ttl;
+            let overdue = partial.due < partial.last.saturating_add(self.message_ttl);
             self.give_up(
                 index,
                 if overdue {
@@ -257,7 +257,7 @@ impl Assembler {
         self.recount(chunk.from, holder, count, count + 1);
         let birth = self.next_birth;
         self.next_birth += 1;
-        let due = now + self.message_ttl;
+        let due = now.saturating_add(self.message_ttl);
         let slices = Slices::new(chunk.seq_len);
         let partial = Partial {
             about,
@@ -376,7 +376,11 @@ const KEPT: &str = "the tables name only messages that are kept";
 
 impl Partial {
     fn deadline(&self, message_ttl: Duration) -> Duration {
-        (self.last + message_ttl).min(self.first + OVERDUE_TTLS * message_ttl)
+        let silent = self.last.saturating_add(message_ttl);
+        let overdue = self
+            .first
+            .saturating_add(message_ttl.saturating_mul(OVERDUE_TTLS));
+        silent.min(overdue)
     }
 
     fn cost(&self) -> usize {

@@ -81,7 +81,7 @@ impl Engine {
             keys,
             peers: Peers::new(config.id, config.incarnation, keys),
             times: TimeReader::new(),
-            seen: Seen::new(REMEMBERED_TTLS * config.message_ttl),
+            seen: Seen::new(config.message_ttl.saturating_mul(REMEMBERED_TTLS)),
             assembler: Assembler::new(
                 config.max_message_size,
                 config.max_held_bytes,

@@ -118,13 +118,14 @@ pub enum ExpiredReason {
 #[derive(Default)]
 pub struct Events {
     items: Vec<Item>,
-    /// Names and arguments of small things.
+    names: String,
+    /// Arguments of small messages.
     arena: Vec<u8>,
     /// Whole messages that were put together from chunks.
     large: Vec<Vec<u8>>,
 }
 
-/// Above this the buffer of small things is given back when a batch is cleared, so that one burst is not paid for
+/// Above this a buffer of small things is given back when a batch is cleared, so that one burst is not paid for
 /// for ever.
 const ARENA_KEPT: usize = 1 << 20;
 
@@ -144,7 +145,7 @@ struct MessageItem {
     name: Range<usize>,
     value: Range<usize>,
     element_type: u8,
-    /// Which of the large buffers holds name and value, if not the arena.
+    /// Which of the large buffers holds the value, if not the arena.
     large: Option<usize>,
     facts: MessageFacts,
 }
@@ -199,7 +200,7 @@ impl Events {
         Some(match self.items.get(i)? {
             Item::Message(item) => Event::Message(self.message(item)),
             Item::Expired(ExpiredItem { name, facts }) => Event::Expired(Expired {
-                name: text(&self.arena[name.clone()]),
+                name: &self.names[name.clone()],
                 peer: &facts.peer,
                 message_id: facts.message_id,
                 number: facts.number,
@@ -231,6 +232,8 @@ impl Events {
     pub fn clear(&mut self) {
         self.items.clear();
         self.large.clear();
+        self.names.clear();
+        self.names.shrink_to(ARENA_KEPT);
         self.arena.clear();
         self.arena.shrink_to(ARENA_KEPT);
     }
@@ -239,7 +242,7 @@ impl Events {
         let bytes = item.large.map_or(&self.arena, |large| &self.large[large]);
         let facts = &item.facts;
         Message {
-            name: text(&bytes[item.name.clone()]),
+            name: &self.names[item.name.clone()],
             args: RawArgs::from_parts(item.element_type, &bytes[item.value.clone()]),
             peer: &facts.peer,
             time: facts.time,
@@ -254,8 +257,10 @@ impl Events {
     #[inline]
     pub(super) fn push_message(&mut self, name: &str, args: RawArgs<'_>, facts: MessageFacts) {
         let (element_type, value) = args.parts();
-        let name = self.keep(name.as_bytes());
-        let value = self.keep(value);
+        let name = self.keep_name(name);
+        let start = self.arena.len();
+        self.arena.extend_from_slice(value);
+        let value = start..self.arena.len();
         self.items.push(Item::Message(MessageItem {
             name,
             value,
@@ -265,15 +270,16 @@ impl Events {
         }));
     }
 
-    /// Adds a message that keeps its own buffer, in which name and arguments stand at the given places.
+    /// Adds a message that keeps its own buffer, in which its arguments stand at the given place.
     pub(super) fn push_large(
         &mut self,
+        name: &str,
         buffer: Vec<u8>,
-        name: Range<usize>,
         element_type: u8,
         value: Range<usize>,
         facts: MessageFacts,
     ) {
+        let name = self.keep_name(name);
         let large = Some(self.large.len());
         self.large.push(buffer);
         self.items.push(Item::Message(MessageItem {
@@ -286,7 +292,7 @@ impl Events {
     }
 
     pub(super) fn push_expired(&mut self, name: &str, facts: ExpiredFacts) {
-        let name = self.keep(name.as_bytes());
+        let name = self.keep_name(name);
         self.items.push(Item::Expired(ExpiredItem { name, facts }));
     }
 
@@ -306,14 +312,9 @@ impl Events {
         self.items.push(Item::IdClash(peer));
     }
 
-    fn keep(&mut self, bytes: &[u8]) -> Range<usize> {
-        let start = self.arena.len();
-        self.arena.extend_from_slice(bytes);
-        start..self.arena.len()
+    fn keep_name(&mut self, name: &str) -> Range<usize> {
+        let start = self.names.len();
+        self.names.push_str(name);
+        start..self.names.len()
     }
-}
-
-/// Reads back a text that was put in as one.
-fn text(bytes: &[u8]) -> &str {
-    std::str::from_utf8(bytes).expect("it was a str when it was put in")
 }

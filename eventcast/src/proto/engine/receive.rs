@@ -1,16 +1,17 @@
 //! From a datagram to what is told of it.
 
-use std::{net::SocketAddr, ops::Range, sync::Arc, time::Duration};
+use std::{hash::BuildHasher, net::SocketAddr, ops::Range, sync::Arc, time::Duration};
 
 use super::Engine;
 use crate::{
     codec::{self, RawArgs},
     proto::{
         DropCause, MessageId, Peer,
-        assembler::{Chunk, GivenUp, Joined},
+        assembler::{About, Chunk, GivenUp, Joined},
         events::{ExpiredFacts, ExpiredReason, MessageFacts, Refused},
         peers::Relation,
-        report, seen,
+        report,
+        seen::Trace,
         wire::{Canonical, Datagram, Described, Fault, Metadata, RESERVED, SEALED},
     },
 };
@@ -25,10 +26,10 @@ pub(super) enum Dropped {
 struct Incoming<'a> {
     seq: u32,
     seq_len: u32,
-    seq_id: &'a str,
+    seq_id: &'a [u8],
     message_id: MessageId,
     name: &'a str,
-    time: &'a str,
+    time: &'a [u8],
     number: Option<u64>,
     schema: Option<i64>,
     rest: &'a [u8],
@@ -109,20 +110,19 @@ impl Engine {
         if relation == Relation::Namesake {
             self.tell_id_clash(now, &peer);
         }
-        let address_key = self.address_key(from, incoming.seq_id.as_bytes());
-        if self.seen.contains(now, address_key) {
-            return Err(DropCause::Double.into());
-        }
+        let mut trace = self.trace(from, incoming.seq_id);
         if incoming.seq_len > 1 {
+            if self.seen.contains(now, trace) {
+                return Err(DropCause::Double.into());
+            }
             return self.take_chunk(now, from, incoming, &peer);
         }
         let args = read_payload(incoming.rest)?;
-        let content_key = self.content_key(incoming, &peer);
-        if self.seen.contains(now, content_key) {
+        trace.content = Some(self.content(incoming, &peer));
+        if self.seen.contains(now, trace) {
             return Err(DropCause::Double.into());
         }
-        self.seen
-            .insert(now, [Some(address_key), Some(content_key)]);
+        self.seen.insert(now, trace);
         let facts = self.facts(incoming, incoming.message_id, peer);
         self.events.push_message(incoming.name, args, facts);
         self.stats.delivered_messages += 1;
@@ -158,65 +158,52 @@ impl Engine {
     /// Takes a message whose chunks are all there.
     fn accept_joined(&mut self, now: Duration, joined: Joined) -> Result<(), Dropped> {
         let Joined { about, bytes } = joined;
-        let address_key = self.address_key(about.from, about.seq_id.as_bytes());
-        let checked = self.check_joined(
-            now,
-            &bytes,
-            &about.name,
-            &about.peer,
-            about.number,
-            about.message_id,
-        );
-        let content_key = checked.as_ref().ok().map(|checked| checked.content_key);
+        let mut trace = self.trace(about.from, about.seq_id.as_bytes());
+        let checked = self.check_joined(now, &bytes, &about, &mut trace);
         // However it ends, it is over.
-        self.seen.insert(now, [Some(address_key), content_key]);
+        self.seen.insert(now, trace);
         let CheckedJoined {
-            name,
             element_type,
             value,
             facts,
-            ..
         } = checked?;
         self.events
-            .push_large(bytes, name, element_type, value, facts);
+            .push_large(&about.name, bytes, element_type, value, facts);
         self.stats.delivered_messages += 1;
         self.stats.joined_messages += 1;
         Ok(())
     }
 
+    /// Reads a joined message, which has to be what its chunks said. Completes its trace.
     fn check_joined(
         &mut self,
         now: Duration,
         bytes: &[u8],
-        name: &str,
-        peer: &Arc<Peer>,
-        number: Option<u64>,
-        message_id: MessageId,
+        about: &About,
+        trace: &mut Trace,
     ) -> Result<CheckedJoined, Dropped> {
         let Datagram { metadata, rest } = Datagram::parse(bytes)?;
         let described = metadata.described.ok_or(DropCause::Classic)?;
         if metadata.seq_len != 1 {
             return Err(DropCause::Malformed.into());
         }
-        let agrees = described.name == name
-            && described.identity.id == peer.id
-            && described.identity.incarnation == peer.incarnation
-            && described.number == number;
+        let agrees = described.name == &*about.name
+            && described.identity.id == about.peer.id
+            && described.identity.incarnation == about.peer.incarnation
+            && described.number == about.number;
         if !agrees {
             return Err(DropCause::Inconsistent.into());
         }
         let incoming = Incoming::new(&metadata, &described, rest);
         let (element_type, value) = read_payload(rest)?.parts();
-        let content_key = self.content_key(&incoming, peer);
-        if self.seen.contains(now, content_key) {
+        trace.content = Some(self.content(&incoming, &about.peer));
+        if self.seen.contains(now, *trace) {
             return Err(DropCause::Double.into());
         }
         Ok(CheckedJoined {
-            content_key,
-            name: range_in(bytes, described.name.as_bytes()),
             element_type,
             value: range_in(bytes, value),
-            facts: self.facts(&incoming, message_id, Arc::clone(peer)),
+            facts: self.facts(&incoming, about.message_id, Arc::clone(&about.peer)),
         })
     }
 
@@ -228,8 +215,8 @@ impl Engine {
             reason,
         }) = self.assembler.poll_given_up()
         {
-            let key = self.address_key(about.from, about.seq_id.as_bytes());
-            self.seen.insert(now, [Some(key), None]);
+            let trace = self.trace(about.from, about.seq_id.as_bytes());
+            self.seen.insert(now, trace);
             let mut untold = 0;
             if reason == ExpiredReason::Crowded {
                 self.stats.drops.count(DropCause::Crowded);
@@ -265,7 +252,7 @@ impl Engine {
     ) -> MessageFacts {
         MessageFacts {
             peer,
-            time: self.times.read(incoming.time.as_bytes()),
+            time: self.times.read(incoming.time),
             number: incoming.number,
             schema: incoming.schema,
             message_id,
@@ -274,26 +261,25 @@ impl Engine {
 
     /// What a `seqId` from an address is remembered by.
     #[inline]
-    fn address_key(&self, from: SocketAddr, seq_id: &[u8]) -> seen::Key {
+    fn trace(&self, from: SocketAddr, seq_id: &[u8]) -> Trace {
         let ip = match from {
             SocketAddr::V4(v4) => v4.ip().to_ipv6_mapped(),
             SocketAddr::V6(v6) => *v6.ip(),
         };
-        self.keys
-            .hash(&[&ip.octets(), &from.port().to_le_bytes(), seq_id])
+        let address = (u128::from_be_bytes(ip.octets()), from.port());
+        Trace {
+            seq_id: self.keys.hash(&[seq_id]),
+            address: self.keys.hash_one(address) as u32,
+            content: None,
+        }
     }
 
-    /// What a message is remembered by wherever it comes from.
+    /// What a message is remembered by wherever it comes from, beside its `seqId`.
     #[inline]
-    fn content_key(&self, incoming: &Incoming<'_>, peer: &Peer) -> seen::Key {
-        let incarnation = peer.incarnation.unwrap_or_default();
-        self.keys.hash(&[
-            incoming.seq_id.as_bytes(),
-            peer.id.as_bytes(),
-            &incarnation.to_le_bytes(),
-            incoming.name.as_bytes(),
-            incoming.rest,
-        ])
+    fn content(&self, incoming: &Incoming<'_>, peer: &Peer) -> u32 {
+        let incarnation = peer.incarnation.unwrap_or_default().to_le_bytes();
+        let (id, name) = (peer.id.as_bytes(), incoming.name.as_bytes());
+        self.keys.hash(&[id, &incarnation, name, incoming.rest]) as u32
     }
 
     fn tell_id_clash(&mut self, now: Duration, peer: &Arc<Peer>) {
@@ -337,8 +323,6 @@ impl Engine {
 
 /// A joined message that is to be delivered, as places in its bytes.
 struct CheckedJoined {
-    content_key: seen::Key,
-    name: Range<usize>,
     element_type: u8,
     value: Range<usize>,
     facts: MessageFacts,
@@ -349,10 +333,10 @@ impl<'a> Incoming<'a> {
         Self {
             seq: metadata.seq,
             seq_len: metadata.seq_len,
-            seq_id: metadata.seq_id,
+            seq_id: metadata.seq_id.as_bytes(),
             message_id: MessageId::from_text(metadata.seq_id),
             name: described.name,
-            time: described.time,
+            time: described.time.as_bytes(),
             number: described.number,
             schema: described.schema,
             rest,

@@ -301,3 +301,26 @@ fn a_full_queue_refuses_and_changes_nothing() {
     ));
     assert_eq!(datagrams(&mut alice, at(0)).len(), taken);
 }
+
+#[test]
+fn a_queue_that_never_empties_keeps_order_and_size() {
+    let mut alice = engine(config("alice"));
+    let mut buf = Vec::new();
+    let mut next = 0;
+    for i in 0..3_000 {
+        // Lengths differ, so that one goes at a time.
+        let payload = payload(vec![Bson::Int32(i), "x".repeat((i % 300) as usize).into()]);
+        alice.emit(at(0), outgoing("e", &payload)).unwrap();
+        if i < 100 {
+            continue;
+        }
+        let transmit = alice.poll_transmit(at(0), &mut buf).unwrap();
+        for datagram in buf.chunks(transmit.segment_size.unwrap_or(buf.len())) {
+            let rest = Datagram::parse(datagram).unwrap().rest;
+            let args = crate::codec::RawArgs::from_payload(rest).unwrap();
+            assert_eq!(args.iter().next().unwrap().bytes, i32::to_le_bytes(next));
+            next += 1;
+        }
+    }
+    assert!(next > 2_000);
+}

@@ -1,7 +1,13 @@
 //! Tests of the engine as a whole, and what they share.
 
+mod bounds;
+mod chunks;
 mod events;
+mod hostile;
+mod pace;
 mod purity;
+mod reassembly;
+mod round_trip;
 mod vectors;
 
 use std::{
@@ -208,4 +214,25 @@ fn metadata() -> bson::Document {
         "enc": false, "name": "crafted", "host": "127.0.0.1", "port": 9100, "hostname": "elsewhere",
         "id": "stranger", "time": "2026-11-25T05:43:43.172Z",
     }
+}
+
+/// The metadata and the slice of a datagram.
+fn parse(datagram: &[u8]) -> Datagram<'_> {
+    Datagram::parse(datagram).unwrap()
+}
+
+/// The datagrams of a message that joins to `inner`, from a peer without extensions.
+fn cut(inner: &[u8], slice_len: usize, craft: &Craft<'_>) -> Vec<Vec<u8>> {
+    let slices: Vec<&[u8]> = inner.chunks(slice_len).collect();
+    let seq_len = slices.len() as u32;
+    let datagram = |(seq, rest): (usize, &&[u8])| {
+        Craft {
+            seq: seq as u32,
+            seq_len,
+            rest,
+            ..*craft
+        }
+        .make()
+    };
+    slices.iter().enumerate().map(datagram).collect()
 }

@@ -24,9 +24,13 @@ struct Vector {
     sender: Value,
 }
 
-fn vectors() -> Vec<Vector> {
+fn file() -> Value {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/vectors/vectors.json");
-    let file: Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
+    serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
+}
+
+fn vectors() -> Vec<Vector> {
+    let file = file();
     let text = |value: &Value| value.as_str().unwrap().to_owned();
     let list = |value: &Value| value.as_array().unwrap().clone();
     let read = |vector: &Value| Vector {
@@ -316,4 +320,28 @@ fn encrypted_ones_are_refused_without_harm() {
         deliver(&mut engine, at(0), address(9100), &good.datagrams).len(),
         1
     );
+}
+
+#[test]
+fn what_was_lost_completes_the_message_when_it_comes_again() {
+    let exchange = &file()["retransmission"];
+    let hex = |value: &Value| from_hex(value.as_str().unwrap());
+    let lost: Vec<u64> = exchange["lost"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|index| index.as_u64().unwrap())
+        .collect();
+    let mut bob = listener();
+    for (i, datagram) in (0..).zip(exchange["datagrams"].as_array().unwrap()) {
+        if !lost.contains(&i) {
+            bob.handle_datagram(at(0), address(9100), &hex(datagram));
+        }
+    }
+    assert_eq!(drain(&mut bob), (vec![], vec![]));
+    for answer in exchange["answer"].as_array().unwrap() {
+        bob.handle_datagram(at(0), address(9100), &hex(&answer["hex"]));
+    }
+    let got = drain(&mut bob).0;
+    assert_eq!((got.len(), got[0].name.as_str()), (1, "document"));
 }

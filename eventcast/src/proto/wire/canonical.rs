@@ -16,10 +16,10 @@ use super::{
 pub(in crate::proto) struct Canonical<'a> {
     pub(in crate::proto) seq: u32,
     pub(in crate::proto) seq_len: u32,
-    pub(in crate::proto) seq_id: &'a str,
+    pub(in crate::proto) seq_id: &'a [u8],
     pub(in crate::proto) message_id: MessageId,
     pub(in crate::proto) name: &'a str,
-    pub(in crate::proto) time: &'a str,
+    pub(in crate::proto) time: &'a [u8],
     pub(in crate::proto) incarnation: Option<u64>,
     pub(in crate::proto) number: Option<u64>,
     pub(in crate::proto) schema: Option<i64>,
@@ -69,6 +69,9 @@ impl<'a> Canonical<'a> {
             .strip_prefix(sender)?
             .strip_prefix(TIME_KEY)?;
         let (time, mut tail) = tail.split_first_chunk::<24>()?;
+        if !time.is_ascii() {
+            return None;
+        }
         tail = tail.strip_prefix(&[TIME_END])?;
         let incarnation = take_int64(&mut tail, INC_KEY);
         let number = take_int64(&mut tail, NUMBER_KEY);
@@ -79,11 +82,10 @@ impl<'a> Canonical<'a> {
         Some(Self {
             seq,
             seq_len,
-            // Hex digits are ASCII.
-            seq_id: std::str::from_utf8(seq_id).ok()?,
+            seq_id,
             message_id,
             name: std::str::from_utf8(name).ok()?,
-            time: std::str::from_utf8(time).ok()?,
+            time,
             incarnation: natural(incarnation, 0)?,
             number: natural(number, 1)?,
             schema,
@@ -112,5 +114,96 @@ fn natural(value: Option<i64>, least: i64) -> Option<Option<u64>> {
         None => Some(None),
         Some(value) if value < least => None,
         Some(value) => Some(Some(value as u64)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{
+        super::{Datagram, Head, Template},
+        *,
+    };
+
+    fn written(incarnation: Option<u64>, number: Option<u64>, schema: Option<i64>) -> Vec<u8> {
+        let template = Template::new([127, 0, 0, 1].into(), 9000, "somewhere", "id", incarnation);
+        let mut out = Vec::new();
+        let head = Head {
+            seq: 1,
+            seq_len: 3,
+            seq_id: &MessageId([0xa5; 20]).text(),
+            name: "order.placed",
+            time: b"2026-11-25T05:43:43.172Z",
+            number,
+            schema,
+        };
+        template.write(&head, &mut out);
+        out.extend_from_slice(b"rest");
+        out
+    }
+
+    /// The sender's elements as the thorough way finds them.
+    fn sender(datagram: &[u8]) -> Vec<u8> {
+        Datagram::parse(datagram)
+            .unwrap()
+            .metadata
+            .described
+            .unwrap()
+            .identity
+            .raw
+            .unwrap()
+            .to_vec()
+    }
+
+    #[test]
+    fn what_is_written_here_is_read_here_as_the_thorough_way_does() {
+        for (incarnation, number, schema) in [
+            (None, None, None),
+            (Some(5), None, None),
+            (Some(5), Some(1), None),
+            (Some(5), None, Some(-9)),
+            (Some(u64::MAX >> 1), Some(u64::MAX >> 1), Some(i64::MIN)),
+            (None, None, Some(0)),
+        ] {
+            let datagram = written(incarnation, number, schema);
+            let quick = Canonical::read(&datagram, &sender(&datagram)).expect("it has the layout");
+            let Datagram { metadata, rest } = Datagram::parse(&datagram).unwrap();
+            let described = metadata.described.unwrap();
+            assert_eq!((quick.seq, quick.seq_len), (metadata.seq, metadata.seq_len));
+            assert_eq!(quick.seq_id, metadata.seq_id.as_bytes());
+            assert_eq!(quick.message_id, MessageId([0xa5; 20]));
+            assert_eq!(
+                (quick.name, quick.time),
+                (described.name, described.time.as_bytes())
+            );
+            assert_eq!(
+                (quick.incarnation, quick.number, quick.schema),
+                (incarnation, number, schema)
+            );
+            assert_eq!(described.identity.incarnation, incarnation);
+            assert_eq!(
+                (described.number, described.schema, quick.rest),
+                (number, schema, rest)
+            );
+        }
+    }
+
+    #[test]
+    fn anything_unusual_is_left_to_the_thorough_way() {
+        let good = written(Some(5), Some(1), None);
+        let sender = sender(&good);
+        assert!(Canonical::read(&good, &sender).is_some());
+        assert!(Canonical::read(&good, &sender[1..]).is_none());
+        assert!(Canonical::read(&good, b"").is_none());
+        for len in 0..good.len() - 4 {
+            assert!(Canonical::read(&good[..len], &sender).is_none(), "{len}");
+        }
+        assert!(Canonical::read(&written(None, Some(1), None), &sender).is_none());
+        assert!(Canonical::read(&written(Some(5), Some(0), None), &sender).is_none());
+        assert!(Canonical::read(&written(Some(5), Some(u64::MAX), None), &sender).is_none());
+        for at in [0, 6, 10, 21, 33, 36, 45, 94, 100, 110, 150] {
+            let mut changed = good.clone();
+            changed[at] = 0xff;
+            assert!(Canonical::read(&changed, &sender).is_none(), "{at}");
+        }
     }
 }

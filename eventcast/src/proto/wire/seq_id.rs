@@ -20,27 +20,25 @@ impl MessageId {
     }
 
     /// The digits that travel.
+    #[inline]
     pub(in crate::proto) fn text(self) -> SeqIdText {
         let mut text = [0; 40];
         for (pair, byte) in text.as_chunks_mut::<2>().0.iter_mut().zip(self.0) {
-            *pair = HEX_PAIRS[usize::from(byte)];
+            *pair = [digit(byte >> 4), digit(byte & 15)];
         }
         text
     }
 
     /// Reads 40 hex digits.
+    #[inline]
     pub(in crate::proto) fn from_digits(digits: &SeqIdText) -> Option<Self> {
+        let values = digits.map(value);
+        let good = values.iter().fold(0, |all, value| all | value) < 16;
         let mut bytes = [0; 20];
-        let mut bad = 0;
-        for (byte, [high, low]) in bytes.iter_mut().zip(digits.as_chunks::<2>().0) {
-            let (high, low) = (
-                HEX_VALUES[usize::from(*high)],
-                HEX_VALUES[usize::from(*low)],
-            );
-            bad |= high | low;
-            *byte = high << 4 | low & 0x0f;
+        for (byte, [high, low]) in bytes.iter_mut().zip(values.as_chunks::<2>().0) {
+            *byte = high << 4 | low & 15;
         }
-        (bad & 0x80 == 0).then_some(Self(bytes))
+        good.then_some(Self(bytes))
     }
 
     /// Makes the best of any text.
@@ -79,11 +77,11 @@ pub(in crate::proto) struct SeqId {
 
 impl SeqId {
     /// Takes a text that the wire layer has let through, at most [`MAX_ID`] bytes.
-    pub(in crate::proto) fn new(text: &str) -> Self {
+    pub(in crate::proto) fn new(text: &[u8]) -> Self {
         debug_assert!(text.len() <= MAX_ID);
         let taken = text.len().min(MAX_ID);
         let mut bytes = [0; MAX_ID];
-        bytes[..taken].copy_from_slice(&text.as_bytes()[..taken]);
+        bytes[..taken].copy_from_slice(&text[..taken]);
         Self {
             len: taken as u8,
             bytes,
@@ -95,31 +93,21 @@ impl SeqId {
     }
 }
 
-const HEX_DIGITS: &[u8; 16] = b"0123456789abcdef";
+/// The lower-case digit of a value below 16. Without a table or a branch, so that many are done at once.
+#[inline]
+fn digit(value: u8) -> u8 {
+    value + if value < 10 { b'0' } else { b'a' - 10 }
+}
 
-/// The two digits of each byte.
-const HEX_PAIRS: [[u8; 2]; 256] = {
-    let mut pairs = [[0; 2]; 256];
-    let mut byte = 0;
-    while byte < 256 {
-        pairs[byte] = [HEX_DIGITS[byte >> 4], HEX_DIGITS[byte & 15]];
-        byte += 1;
-    }
-    pairs
-};
-
-/// The value of each digit, in either case; 0x80 for what is none.
-const HEX_VALUES: [u8; 256] = {
-    let mut values = [0x80; 256];
-    let mut value = 0;
-    while value < 16 {
-        let digit = HEX_DIGITS[value];
-        values[digit as usize] = value as u8;
-        values[digit.to_ascii_uppercase() as usize] = value as u8;
-        value += 1;
-    }
-    values
-};
+/// The value of a digit, in either case; above 15 for what is none.
+#[inline]
+fn value(digit: u8) -> u8 {
+    let number = digit.wrapping_sub(b'0');
+    let letter = (digit | 0x20).wrapping_sub(b'a');
+    let number = if number < 10 { number } else { 0xff };
+    let letter = if letter < 6 { letter + 10 } else { 0xff };
+    number.min(letter)
+}
 
 #[cfg(test)]
 mod tests {
@@ -140,10 +128,14 @@ mod tests {
 
     #[test]
     fn what_is_no_hex_is_shown_as_it_is() {
-        for position in 0..40 {
+        for byte in 0..=255 {
             let mut digits = [b'a'; 40];
-            digits[position] = b'g';
-            assert_eq!(MessageId::from_digits(&digits), None);
+            digits[usize::from(byte) % 40] = byte;
+            assert_eq!(
+                MessageId::from_digits(&digits).is_some(),
+                byte.is_ascii_hexdigit(),
+                "{byte}"
+            );
         }
         assert_eq!(
             MessageId::from_text("short").0,
@@ -157,7 +149,7 @@ mod tests {
 
     #[test]
     fn texts_are_kept_apart() {
-        assert_ne!(SeqId::new("a"), SeqId::new("a\0"));
-        assert_eq!(SeqId::new(&"x".repeat(64)).as_bytes(), [b'x'; 64]);
+        assert_ne!(SeqId::new(b"a"), SeqId::new(b"a\0"));
+        assert_eq!(SeqId::new(&[b'x'; 64]).as_bytes(), [b'x'; 64]);
     }
 }
