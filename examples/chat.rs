@@ -51,7 +51,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         }
     });
     bus.on::<Joined>(|joined| {
-        println!("* {} is here, on {}", joined.0, joined.origin().hostname())
+        println!("* {} is here, on {}", joined.0, joined.origin().hostname());
     });
     bus.on::<Left>(|left| println!("* {} has left", left.0));
 

@@ -18,7 +18,9 @@ use crate::{
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// What a bus can answer instead of doing what it was told.
-#[derive(Clone, Debug, thiserror::Error)]
+///
+/// Its `Debug` is the same text as its `Display`, so that a `main` which returns it tells a person what to do.
+#[derive(Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// An option has a wrong value.
@@ -57,6 +59,12 @@ pub enum Error {
     /// `stop` was called before a `start` that waited for an earlier stop had begun.
     #[error("the bus was stopped again before it had started")]
     Stopped,
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
 }
 
 /// Why an event was not sent. But for [`NotStarted`](Self::NotStarted), nothing at all has happened: nothing was

@@ -21,7 +21,7 @@ use super::{
 use crate::{
     codec::DecodeError,
     net::SendError,
-    proto::{Event, ExpiredReason, MessageId, WIRE_VERSION},
+    proto::{DropCause, Event, ExpiredReason, MessageId, WIRE_VERSION},
 };
 
 /// How many notices wait for a listener or a stream; then the newest give way. All of them are logged as well.
@@ -300,6 +300,10 @@ impl Notice {
             }
             Self::ListenerPanicked { .. } | Self::SendFailed { .. } => {
                 tracing::error!(target: "eventcast", "{self}");
+            }
+            // On a network that doubles datagrams there is nothing that anybody could do about it.
+            Self::Refused { cause, .. } if *cause == DropCause::Double.name() => {
+                tracing::debug!(target: "eventcast", "{self}");
             }
             _ => tracing::warn!(target: "eventcast", "{self}"),
         }

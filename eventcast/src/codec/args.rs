@@ -29,11 +29,11 @@ impl Args {
     ///
     /// # Errors
     ///
-    /// Only for bytes that have not passed [`check_document`](super::check_document).
+    /// Only for bytes that have not passed `check_document`.
     pub fn from_raw(args: RawArgs<'_>) -> Result<Self, DecodeError> {
         args.iter()
-            // The payload document and the array are two levels around each argument.
-            .map(|argument| value::read(argument, MAX_DEPTH - 2))
+            // The payload document is one level around each argument, and the array usually another.
+            .map(|argument| value::read(argument, MAX_DEPTH - 1))
             .collect::<Option<_>>()
             .map(Self)
             .ok_or_else(super::de::unchecked)

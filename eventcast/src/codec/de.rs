@@ -202,6 +202,16 @@ impl<'de> Deserializer<'de> {
         )
     }
 
+    /// For a plain type that is not there: its own visitor tells what it expected, unless it would
+    /// take one of BSON's own types for the map or the bytes that serde's model makes of it.
+    #[cold]
+    fn visit_other<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
+        if self.is_special() {
+            return self.refuse(&visitor);
+        }
+        de::Deserializer::deserialize_any(self, visitor)
+    }
+
     /// A newtype by which the bson crate says what it wants.
     fn deserialize_announced<V: Visitor<'de>>(
         self,
@@ -274,7 +284,7 @@ impl<'de> de::Deserializer<'de> for Deserializer<'de> {
         if self.kind() == element::BOOLEAN {
             return visitor.visit_bool(self.boolean());
         }
-        self.deserialize_any(visitor)
+        self.visit_other(visitor)
     }
 
     #[inline]
@@ -342,7 +352,7 @@ impl<'de> de::Deserializer<'de> for Deserializer<'de> {
         if self.kind() == element::STRING {
             return visitor.visit_borrowed_str(self.text()?);
         }
-        self.deserialize_any(visitor)
+        self.visit_other(visitor)
     }
 
     #[inline]
@@ -370,8 +380,15 @@ impl<'de> de::Deserializer<'de> for Deserializer<'de> {
         visitor.visit_some(self.step()?)
     }
 
+    fn deserialize_char<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
+        self.deserialize_str(visitor)
+    }
+
     fn deserialize_unit<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
-        self.deserialize_any(visitor)
+        if self.kind() == element::NULL {
+            return visitor.visit_unit();
+        }
+        self.visit_other(visitor)
     }
 
     fn deserialize_unit_struct<V: Visitor<'de>>(
@@ -379,7 +396,7 @@ impl<'de> de::Deserializer<'de> for Deserializer<'de> {
         _: &'static str,
         visitor: V,
     ) -> Result<V::Value, DecodeError> {
-        self.deserialize_any(visitor)
+        self.deserialize_unit(visitor)
     }
 
     #[inline]
@@ -399,7 +416,7 @@ impl<'de> de::Deserializer<'de> for Deserializer<'de> {
         match self.kind() {
             element::ARRAY => self.visit_array(visitor),
             element::BINARY => self.visit_numbers(visitor),
-            _ => self.deserialize_any(visitor),
+            _ => self.visit_other(visitor),
         }
     }
 
@@ -427,10 +444,7 @@ impl<'de> de::Deserializer<'de> for Deserializer<'de> {
         if self.kind() == element::DOCUMENT {
             return self.visit_document(visitor);
         }
-        if self.is_special() {
-            return self.refuse(&visitor);
-        }
-        self.deserialize_any(visitor)
+        self.visit_other(visitor)
     }
 
     #[inline]
@@ -483,7 +497,7 @@ impl<'de> de::Deserializer<'de> for Deserializer<'de> {
         visitor.visit_unit()
     }
 
-    forward_to_deserialize_any! { char identifier }
+    forward_to_deserialize_any! { identifier }
 }
 
 #[inline]
@@ -514,7 +528,7 @@ impl<'de> MapAccess<'de> for Entries<'de> {
         self.entry = Some((key, element.value));
         match seed.deserialize(Key(key)) {
             Ok(key) => Ok(Some(key)),
-            Err(error) => Err(error.in_key(key)),
+            Err(error) => Err(error.of_key(key)),
         }
     }
 

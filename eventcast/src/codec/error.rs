@@ -94,8 +94,10 @@ pub enum DecodeErrorKind {
         found: usize,
     },
     /// The type refuses fields that it does not know, and this is one.
-    #[error("a field that is not known; expected {expected}")]
+    #[error("unknown field {field:?}; expected {expected}")]
     UnknownField {
+        /// The name of the field that came.
+        field: String,
         /// The fields that are known.
         expected: String,
     },
@@ -162,6 +164,15 @@ impl DecodeError {
     pub(super) fn in_index(mut self, index: usize) -> Self {
         self.0.enter(Segment::Index(index));
         self
+    }
+
+    /// About a key itself, not the value under it.
+    #[cold]
+    pub(super) fn of_key(self, key: &str) -> Self {
+        match self.kind() {
+            DecodeErrorKind::UnknownField { .. } => self,
+            _ => self.in_key(key),
+        }
     }
 
     #[cold]
@@ -304,8 +315,10 @@ impl de::Error for DecodeError {
 
     #[cold]
     fn unknown_field(field: &str, expected: &'static [&'static str]) -> Self {
-        let expected = cut(&OneOf(expected), LONGEST_TEXT);
-        Self::new(DecodeErrorKind::UnknownField { expected }).in_key(field)
+        Self::new(DecodeErrorKind::UnknownField {
+            field: cut(&field, LONGEST_SHOWN),
+            expected: cut(&OneOf(expected), LONGEST_TEXT),
+        })
     }
 
     #[cold]

@@ -134,3 +134,6 @@ pub(crate) const SUBTYPE_BINARY_OLD: u8 = 0x02;
 
 /// The key of a payload document under which the arguments stand.
 pub(crate) const PAYLOAD_KEY: &str = "payload";
+
+#[cfg(test)]
+mod tests;

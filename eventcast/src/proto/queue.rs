@@ -19,12 +19,13 @@ const MAX_HANDED_OUT: usize = 65_507;
 /// Longer datagrams are handed out one by one, since the kernel does not segment into what it has to fragment.
 const MAX_SEGMENT: usize = 1472;
 
-/// The pace of chunked messages: bursts of this many datagrams and bytes, each [`PAUSE`]. That is about what a
-/// gigabit link carries, and a burst fits easily into a receiver's socket buffer as systems set it (212,992 bytes
-/// on Linux, where it holds some 90 datagrams of this kind).
-const BURST_DATAGRAMS: usize = 32;
-const BURST_BYTES: usize = 64 << 10;
-const PAUSE: Duration = Duration::from_micros(250);
+/// The pace of chunked messages: bursts of this many datagrams and bytes, each [`PAUSE`]. A slice that is lost takes
+/// the whole message with it, so the pace is one at which a receiver keeps up although its thread is put aside for a
+/// while: Linux's usual socket buffer (212,992 bytes) holds some 90 datagrams of a kilobyte, which is what comes in
+/// 3 ms.
+const BURST_DATAGRAMS: usize = 16;
+const BURST_BYTES: usize = 32 << 10;
+const PAUSE: Duration = Duration::from_micros(500);
 
 /// Bytes at the front of the small messages' buffer that are no longer needed are dropped from this many on.
 const COMPACT_FROM: usize = 64 << 10;

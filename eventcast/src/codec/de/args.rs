@@ -3,19 +3,22 @@
 use serde::de::{self, DeserializeSeed, SeqAccess, Visitor};
 
 use super::super::raw::{RawArgs, RawValue};
-use super::super::{DecodeError, DecodeErrorKind, element};
+use super::super::{DecodeError, DecodeErrorKind, MAX_STEPS, element};
 use super::Deserializer;
 
 /// Gives a sequence all arguments, nothing none, and anything else the first.
 #[derive(Clone, Copy)]
 pub(super) struct ArgsDeserializer<'de> {
     args: RawArgs<'de>,
+    /// How many more options may be opened around the arguments.
+    steps: u16,
 }
 
 impl<'de> ArgsDeserializer<'de> {
     #[inline]
     pub(super) fn new(args: RawArgs<'de>) -> Self {
-        Self { args }
+        let steps = MAX_STEPS as u16;
+        Self { args, steps }
     }
 
     fn first(&self) -> Option<RawValue<'de>> {
@@ -161,7 +164,10 @@ impl<'de> de::Deserializer<'de> for ArgsDeserializer<'de> {
         if self.args.is_empty() || self.single().is_some_and(null) {
             return visitor.visit_none();
         }
-        visitor.visit_some(self)
+        match self.steps.checked_sub(1) {
+            Some(steps) => visitor.visit_some(Self { steps, ..self }),
+            None => Err(DecodeError::new(DecodeErrorKind::TooDeep)),
+        }
     }
 
     first! {

@@ -24,7 +24,7 @@ impl<'de> Deserializer<'de> {
             element::INT32 => visitor.visit_i32(i32::from_le_bytes(self.fixed()?)),
             element::INT64 => visitor.visit_i64(i64::from_le_bytes(self.fixed()?)),
             element::DOUBLE => self.visit_whole(visitor),
-            _ => de::Deserializer::deserialize_any(self, visitor),
+            _ => self.visit_other(visitor),
         }
     }
 
@@ -71,7 +71,7 @@ impl<'de> Deserializer<'de> {
                     &visitor,
                 ))
             }
-            _ => de::Deserializer::deserialize_any(self, visitor),
+            _ => self.visit_other(visitor),
         }
     }
 
@@ -99,7 +99,7 @@ impl<'de> Deserializer<'de> {
                     &visitor,
                 ))
             }
-            _ => de::Deserializer::deserialize_any(self, visitor),
+            _ => self.visit_other(visitor),
         }
     }
 }
