@@ -5,13 +5,44 @@
 //! a classic BPF program on the group's socket drops it in the kernel. It goes by the address of the
 //! unicast socket, which this bus alone can send from. Where no filter can be set, or the address has
 //! changed since, the protocol drops the echo as it does everywhere else.
+//!
+//! The kernel counts what a filter drops together with what found the buffer full. So those that are
+//! sent are counted here, to be taken off again.
 
-use std::net::Ipv4Addr;
+use std::{
+    io,
+    net::Ipv4Addr,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
 
 use socket2::Socket;
 
+/// How often the filter has had something to drop.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Echoes(Arc<AtomicU64>);
+
+impl Echoes {
+    /// Counts one for a `send` to the group that succeeds. It counts before, so that there are never more
+    /// drops than were counted.
+    pub(super) fn of(&self, send: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
+        self.0.fetch_add(1, Ordering::SeqCst);
+        send().inspect_err(|_| {
+            self.0.fetch_sub(1, Ordering::SeqCst);
+        })
+    }
+
+    /// What is left of `drops` without the echoes. While some are under way it is less than it will be.
+    pub(super) fn without(&self, drops: u64) -> u64 {
+        drops.saturating_sub(self.0.load(Ordering::SeqCst))
+    }
+}
+
+/// Sets the filter. `None`: there is none, and nothing to take off.
 #[cfg(any(target_os = "linux", target_os = "android"))]
-pub(super) fn drop_echo(group: &Socket, host: Ipv4Addr, port: u16) {
+pub(super) fn drop_echo(group: &Socket, host: Ipv4Addr, port: u16) -> Option<Echoes> {
     use socket2::SockFilter;
 
     // Instructions of linux/bpf_common.h. For a UDP socket, offset 0 is the UDP header; the IP header
@@ -33,10 +64,16 @@ pub(super) fn drop_echo(group: &Socket, host: Ipv4Addr, port: u16) {
         SockFilter::new(RETURN, 0, 0, 0),
         SockFilter::new(RETURN, 0, 0, EVERYTHING),
     ];
-    if let Err(error) = group.attach_filter(&program) {
-        tracing::debug!(target: "eventcast", %error, "own datagrams are dropped later");
+    match group.attach_filter(&program) {
+        Ok(()) => Some(Echoes::default()),
+        Err(error) => {
+            tracing::debug!(target: "eventcast", %error, "own datagrams are dropped later");
+            None
+        }
     }
 }
 
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
-pub(super) fn drop_echo(_group: &Socket, _host: Ipv4Addr, _port: u16) {}
+pub(super) fn drop_echo(_group: &Socket, _host: Ipv4Addr, _port: u16) -> Option<Echoes> {
+    None
+}

@@ -91,13 +91,17 @@ pub(crate) fn open(options: &SocketOptions) -> Result<Sockets, OpenError> {
     }
 
     let unicast_port = port_of(&unicast)?;
-    drop_echo(&group, place.host, unicast_port);
-    let (receiver, unicast) = Receiver::new(into_mio(group), into_mio(unicast))
+    // The loopback interface brings everything back, whatever the option says.
+    let comes_back = options.loopback || place.host.is_loopback();
+    let echoes = comes_back
+        .then(|| drop_echo(&group, place.host, unicast_port))
+        .flatten();
+    let (receiver, unicast) = Receiver::new(into_mio(group), into_mio(unicast), echoes.clone())
         .map_err(OpenError::socket("watch the sockets"))?;
     let may_join = interfaces.cuts_joined_datagrams(place.host);
     Ok(Sockets {
         receiver,
-        transmitter: Transmitter::new(UdpSink::new(unicast, place.host, may_join)),
+        transmitter: Transmitter::new(UdpSink::new(unicast, place.host, may_join, echoes)),
         host: place.host,
         group: SocketAddrV4::new(options.group, options.port),
         unicast_port,

@@ -14,6 +14,7 @@ use std::{
 use mio::{Events, Interest, Poll, Token, net::UdpSocket};
 
 use super::{
+    echo::Echoes,
     errno,
     retry::Pauses,
     source::{Buffers, Source, UdpSource},
@@ -39,12 +40,16 @@ pub(crate) struct Receiver {
     turns: Turns<UdpSource>,
     /// Batches read since the system was last asked which socket is ready.
     batches: u32,
+    /// What the kernel counts among its drops of the group's socket although it is none.
+    echoes: Option<Echoes>,
+    kernel_drops: u64,
 }
 
 impl Receiver {
     pub(super) fn new(
         mut group: UdpSocket,
         unicast: UdpSocket,
+        echoes: Option<Echoes>,
     ) -> io::Result<(Self, Arc<UdpSocket>)> {
         let mut unicast = unicast;
         let poll = Poll::new()?;
@@ -64,6 +69,8 @@ impl Receiver {
             origin: Instant::now(),
             turns: Turns::new(sources),
             batches: 0,
+            echoes,
+            kernel_drops: 0,
         };
         Ok((receiver, unicast))
     }
@@ -106,12 +113,15 @@ impl Receiver {
 
     /// How many datagrams the kernel has dropped because they were not read in time; it tells
     /// with the next that arrives. Always 0 but on Linux.
-    pub(crate) fn kernel_drops(&self) -> u64 {
-        self.turns
-            .slots
-            .iter()
-            .map(|s| s.source.kernel_drops())
-            .sum()
+    pub(crate) fn kernel_drops(&mut self) -> u64 {
+        let [group, unicast] = &self.turns.slots;
+        let mut drops = group.source.kernel_drops();
+        if let Some(echoes) = &self.echoes {
+            drops = echoes.without(drops);
+        }
+        drops += unicast.source.kernel_drops();
+        self.kernel_drops = self.kernel_drops.max(drops);
+        self.kernel_drops
     }
 
     /// How many errors were skipped that passed by themselves.

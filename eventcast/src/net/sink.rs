@@ -9,6 +9,8 @@ use std::{
 
 use mio::net::UdpSocket;
 
+use super::echo::Echoes;
+
 /// Something by which datagrams are sent. Nothing here blocks, but where it says so.
 pub(crate) trait Sink {
     /// Sends one datagram.
@@ -30,15 +32,34 @@ pub(crate) struct UdpSink {
     /// The address from which datagrams to the group leave.
     host: Ipv4Addr,
     has_segments: bool,
+    /// Where a datagram to the group comes back, and is filtered out.
+    echoes: Option<Echoes>,
 }
 
 impl UdpSink {
     /// `may_join`: whether the interface takes datagrams joined together, if the kernel does.
-    pub(super) fn new(socket: Arc<UdpSocket>, host: Ipv4Addr, may_join: bool) -> Self {
+    pub(super) fn new(
+        socket: Arc<UdpSocket>,
+        host: Ipv4Addr,
+        may_join: bool,
+        echoes: Option<Echoes>,
+    ) -> Self {
         Self {
+            echoes,
             has_segments: may_join && kernel::probe(&socket),
             socket,
             host,
+        }
+    }
+
+    fn counting_echoes(
+        &self,
+        to: SocketAddr,
+        send: impl FnOnce() -> io::Result<()>,
+    ) -> io::Result<()> {
+        match &self.echoes {
+            Some(echoes) if to.ip().is_multicast() => echoes.of(send),
+            _ => send(),
         }
     }
 
@@ -49,11 +70,14 @@ impl UdpSink {
 
 impl Sink for UdpSink {
     fn send(&mut self, to: SocketAddr, datagram: &[u8]) -> io::Result<()> {
-        self.socket.send_to(datagram, to).map(drop)
+        let send = || self.socket.send_to(datagram, to).map(drop);
+        self.counting_echoes(to, send)
     }
 
     fn send_segments(&mut self, to: SocketAddr, bytes: &[u8], segment_size: u16) -> io::Result<()> {
-        kernel::send(&self.socket, to, bytes, segment_size)
+        // Joined datagrams come back as one, too.
+        let send = || kernel::send(&self.socket, to, bytes, segment_size);
+        self.counting_echoes(to, send)
     }
 
     fn has_segments(&self) -> bool {
@@ -113,6 +137,7 @@ mod kernel {
     };
 
     use mio::net::UdpSocket;
+
     use nix::sys::socket::{
         ControlMessage, MsgFlags, SockaddrStorage, getsockopt, sendmsg, sockopt,
     };

@@ -93,6 +93,15 @@ fn what_a_bus_sends_does_not_come_back_to_it() {
         assert_eq!(got.len(), 1);
         assert_eq!(got[0].1, other);
     }
+    // Joined datagrams neither, and none of them passes for one that was lost.
+    let group = a.group.into();
+    send(&mut a, group, &[7; 1000], Some(100));
+    for _ in 0..20 {
+        send_to_group(&mut a, b"more from a");
+    }
+    send_to_group(&mut b, b"the last");
+    assert_eq!(receive(&mut a, 1)[0].1, b"the last");
+    assert_eq!(a.receiver.kernel_drops(), 0);
     // The unicast socket is not filtered: a bus may write to itself.
     let own = SocketAddrV4::new(a.host, a.unicast_port).into();
     send(&mut a, own, b"to myself", None);

@@ -1,5 +1,7 @@
 //! Messages of many datagrams.
 
+use std::time::Duration;
+
 use bson::Bson;
 use eventcast::{Args, Bus, Notice, Received};
 use eventcast_tests::{
@@ -7,10 +9,12 @@ use eventcast_tests::{
     group::Group,
     runner::Case,
     tap::Tap,
-    wait::{Seen, eventually},
+    wait::Seen,
 };
 
-use crate::common::{builder, bus, collect, fence, send_paced, started};
+use crate::common::{
+    builder, bus, collect, emit_until_whole, fence, gives_up_soon, send_paced, started,
+};
 
 pub(crate) fn cases() -> Vec<Case> {
     vec![
@@ -52,32 +56,11 @@ fn long_text(length: usize, seed: usize) -> String {
         .collect()
 }
 
-/// Emits a message of so many datagrams that a receiver that is put aside for a moment loses some,
-/// until one arrives whole: nothing is repaired here.
-fn emit_until_whole(to: &Bus, seen: &Seen<Args>, emit: impl Fn()) {
-    let lost = || to.stats().messages_expired;
-    for _ in 0..TRIES {
-        let (before, lost_before) = (seen.len(), lost());
-        emit();
-        eventually("it came whole, or was given up", || {
-            seen.len() > before || lost() > lost_before
-        });
-        if seen.len() > before {
-            assert_eq!(seen.len(), before + 1, "once");
-            return;
-        }
-    }
-    panic!("none of {TRIES} messages came whole");
-}
-
-/// On a busy machine one in three is lost; so many in a row are not.
-const TRIES: usize = 20;
-
 fn io04_datagram_sizes() {
     let group = Group::unused();
     let tap = Tap::join(group);
     let a = started(builder(group).max_payload_size(1_400));
-    let b = bus(group);
+    let b = started(gives_up_soon(group));
     let name = "n".repeat(200);
     let seen = collect(&b, &name);
     let (sizes, sent) = std::thread::scope(|scope| {
@@ -87,9 +70,13 @@ fn io04_datagram_sizes() {
             heard.iter().map(|one| one.bytes.len()).collect::<Vec<_>>()
         });
         let text = long_text(1_000_000, 1);
-        emit_until_whole(&b, &seen, || {
-            a.emit_named(&name, text.as_str()).expect("the bus runs");
-        });
+        emit_until_whole(
+            &b,
+            || seen.len(),
+            || {
+                a.emit_named(&name, text.as_str()).expect("the bus runs");
+            },
+        );
         a.emit_named("end", ()).expect("the bus runs");
         (tap.join().expect("the end came"), text)
     });
@@ -122,9 +109,14 @@ fn big(group: Group, seed: usize) -> (String, Vec<Vec<u8>>) {
     (text, chunks)
 }
 
+/// A bus that knows a message again for three minutes, however long the test is put aside.
+fn remembers(group: Group) -> Bus {
+    started(builder(group).message_ttl(Duration::from_secs(60)))
+}
+
 fn ch02_any_order() {
     let group = Group::unused();
-    let (b, tap) = (bus(group), Tap::join(group));
+    let (b, tap) = (remembers(group), Tap::join(group));
     let seen = collect(&b, "big");
     let mut all = Vec::new();
     let mut expected = Vec::new();
@@ -153,7 +145,7 @@ fn ch02_any_order() {
 
 fn ch02_interleaved_and_repeated() {
     let group = Group::unused();
-    let (b, tap) = (bus(group), Tap::join(group));
+    let (b, tap) = (remembers(group), Tap::join(group));
     let seen = collect(&b, "big");
     let (one, other) = (big(group, 1), big(group, 2));
     let interleaved = one
@@ -207,7 +199,7 @@ fn ch02_of_a_bus_in_any_order() {
     let group = elsewhere.sibling();
     let a = bus(elsewhere);
     let recorder = Tap::join(elsewhere);
-    let (b, tap) = (bus(group), Tap::join(group));
+    let (b, tap) = (remembers(group), Tap::join(group));
     let seen = collect(&b, "big");
     let mut all = Vec::new();
     for seed in 1..=5 {
@@ -232,7 +224,7 @@ fn ch02_of_a_bus_in_any_order() {
 
 fn one_that_never_ends_is_told() {
     let group = Group::unused();
-    let (b, tap) = (bus(group), Tap::join(group));
+    let (b, tap) = (started(gives_up_soon(group)), Tap::join(group));
     let told = Seen::new();
     let list = told.clone();
     b.on_notice(move |notice: &Notice| {
@@ -280,9 +272,13 @@ fn arrive(a: &Bus, b: &Bus, lengths: impl IntoIterator<Item = usize>) {
     let seen = collect(b, "t");
     for (index, length) in lengths.into_iter().enumerate() {
         let sent = long_text(length, index);
-        emit_until_whole(b, &seen, || {
-            a.emit_named("t", sent.as_str()).expect("the bus runs");
-        });
+        emit_until_whole(
+            b,
+            || seen.len(),
+            || {
+                a.emit_named("t", sent.as_str()).expect("the bus runs");
+            },
+        );
         let heard = seen.all();
         assert!(text(&heard[index]) == sent, "{length} bytes");
     }
@@ -309,6 +305,6 @@ fn sizes_around_the_limit() {
 fn large() {
     let group = Group::unused();
     let a = started(builder(group).max_payload_size(16_000));
-    let b = bus(group);
+    let b = started(gives_up_soon(group));
     arrive(&a, &b, [100_000, 1_000_000]);
 }

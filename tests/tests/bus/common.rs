@@ -27,7 +27,11 @@ pub(crate) fn builder(group: Group) -> Builder {
         .port(group.port)
         .multicast_membership(group.address.to_string())
         .multicast_interface(INTERFACE.to_string())
-        .message_ttl(Duration::from_millis(500))
+}
+
+/// The same, but it soon tells of what will never be whole.
+pub(crate) fn gives_up_soon(group: Group) -> Builder {
+    builder(group).message_ttl(Duration::from_millis(500))
 }
 
 /// Builds and starts, outside of any runtime.
@@ -104,6 +108,27 @@ pub(crate) fn paced(number: usize, arrived: impl Fn() -> usize, mut emit: impl F
     eventually("all that was emitted arrived", || {
         arrived() >= before + number
     });
+}
+
+/// Emits a message of so many datagrams that a receiver that is put aside for a moment loses some,
+/// until one arrives whole: nothing is repaired here.
+#[track_caller]
+pub(crate) fn emit_until_whole(to: &Bus, arrived: impl Fn() -> usize, mut emit: impl FnMut()) {
+    // On a busy machine one in three is lost; so many in a row are not.
+    const TRIES: usize = 20;
+    let lost = || to.stats().messages_expired;
+    for _ in 0..TRIES {
+        let (before, lost_before) = (arrived(), lost());
+        emit();
+        eventually("it came whole, or was given up", || {
+            arrived() > before || lost() > lost_before
+        });
+        if arrived() > before {
+            assert_eq!(arrived(), before + 1, "once");
+            return;
+        }
+    }
+    panic!("none of {TRIES} messages came whole");
 }
 
 /// Sends these datagrams to the bus's group, no faster than it takes them.

@@ -132,7 +132,8 @@ fn local_once() {
     fence_between(&a, &b);
     fence_between(&b, &a);
     assert_eq!((local.get(), remote.get()), (20, 20));
-    assert!(a.stats().dropped_for("echo") >= 20);
+    // Its own datagrams are nothing that it lost.
+    assert_eq!(a.stats().kernel_drops, 0);
 }
 
 fn same_type_gets_the_very_value() {

@@ -12,7 +12,7 @@ use eventcast_tests::{
 };
 use socket2::{Domain, Protocol, Socket, Type};
 
-use crate::common::{Count, builder, bus, count, fence, fence_between, paced};
+use crate::common::{builder, bus, count, fence, fence_between, paced};
 
 pub(crate) fn cases() -> Vec<Case> {
     vec![
@@ -159,6 +159,7 @@ fn mc05_own_and_doubled() {
     fence(&tap, &a, group);
     fence(&tap, &b, group);
     assert_eq!((at_a.get(), at_b.get()), (1, 1));
+    assert_eq!(a.stats().dropped_for("echo"), 3, "{:?}", a.stats().dropped);
     assert!(
         b.stats().dropped_for("double") >= 3,
         "{:?}",

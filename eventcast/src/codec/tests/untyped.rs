@@ -76,7 +76,7 @@ fn what_can_be_emitted() {
 
 #[test]
 fn a_bson_keeps_its_type_given_as_such() {
-    for value in super::bson_types::every_type() {
+    for value in bson_types::every_type() {
         assert_eq!(sent(value.clone()), args![value.clone()]);
         assert_eq!(sent(&value), args![value.clone()]);
         assert_eq!(
@@ -84,7 +84,7 @@ fn a_bson_keeps_its_type_given_as_such() {
             args![value.clone(), value, 1]
         );
     }
-    let all = super::bson_types::every_type();
+    let all = bson_types::every_type();
     assert_eq!(sent(all.clone()), Args::from(all.clone()));
     assert_eq!(sent(Args::from(all.clone())).into_vec(), all);
 }
