@@ -6,8 +6,9 @@
 //! ```
 //!
 //! The second process is this program again, with the argument `peer`. In both, whoever waits, waits in
-//! the system: nothing spins. The bare sockets send to each other's addresses, 64 bytes at a time; the buses
-//! send a typed event, a BSON document of 64 bytes, to the group.
+//! the system: nothing spins. The buses send a typed event, a BSON document of 64 bytes, to their group. The
+//! bare sockets send datagrams of 64 bytes, once to the peer's address and once to a group that the peer has
+//! joined, which takes the system longer; the answers go to an address.
 //!
 //! *There and back* is a chain: each answer is what sends the next question, from the thread that received
 //! it. *One way* sends as fast as it can, with at most [`WINDOW`] unanswered, so that no receive
@@ -30,6 +31,7 @@ use std::{
 use criterion::{Criterion, Throughput};
 use eventcast::{Builder, Bus, NetEvent, bson};
 use serde::{Deserialize, Serialize};
+use socket2::SockRef;
 
 const SIZE: usize = 64;
 
@@ -41,6 +43,9 @@ const WINDOW: usize = 128;
 
 /// Nothing takes as long as this; one datagram lost, and the run would stand still.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Of the bare sockets. The buses have their default one.
+const GROUP: Ipv4Addr = Ipv4Addr::new(239, 192, 0, 1);
 
 /// The first byte of a bare datagram.
 const QUESTION: u8 = b'q';
@@ -100,27 +105,34 @@ fn main() {
     }
     let peer = Peer::start();
     let mut criterion = Criterion::default().configure_from_args();
-    let mut udp = BareUdp::new(peer.udp);
+    let mut address = BareUdp::new(peer.address);
+    let mut group = BareUdp::new(peer.group);
     let mut bus = OverBus::new(peer.bus);
 
-    let mut group = criterion.benchmark_group("there and back");
-    group.bench_function("bare UDP", |bencher| {
-        bencher.iter_custom(|rounds| udp.there_and_back(rounds));
+    let mut there_and_back = criterion.benchmark_group("there and back");
+    there_and_back.bench_function("bare UDP", |bencher| {
+        bencher.iter_custom(|rounds| address.there_and_back(rounds));
     });
-    group.bench_function("bus", |bencher| {
+    there_and_back.bench_function("bare UDP to a group", |bencher| {
+        bencher.iter_custom(|rounds| group.there_and_back(rounds));
+    });
+    there_and_back.bench_function("bus", |bencher| {
         bencher.iter_custom(|rounds| bus.there_and_back(rounds));
     });
-    group.finish();
+    there_and_back.finish();
 
-    let mut group = criterion.benchmark_group("one way");
-    group.throughput(Throughput::Elements(BLOCK as u64));
-    group.bench_function(format!("bare UDP, {BLOCK} times {SIZE} B"), |bencher| {
-        bencher.iter_custom(|blocks| one_way(&mut udp, blocks));
+    let mut one_way = criterion.benchmark_group(format!("one way, {BLOCK} times {SIZE} B"));
+    one_way.throughput(Throughput::Elements(BLOCK as u64));
+    one_way.bench_function("bare UDP", |bencher| {
+        bencher.iter_custom(|blocks| send_blocks(&mut address, blocks));
     });
-    group.bench_function(format!("bus, {BLOCK} times {SIZE} B"), |bencher| {
-        bencher.iter_custom(|blocks| one_way(&mut bus, blocks));
+    one_way.bench_function("bare UDP to a group", |bencher| {
+        bencher.iter_custom(|blocks| send_blocks(&mut group, blocks));
     });
-    group.finish();
+    one_way.bench_function("bus", |bencher| {
+        bencher.iter_custom(|blocks| send_blocks(&mut bus, blocks));
+    });
+    one_way.finish();
     criterion.final_summary();
 }
 
@@ -130,7 +142,7 @@ trait Link {
     fn wait_for_block(&mut self);
 }
 
-fn one_way(link: &mut impl Link, blocks: u64) -> Duration {
+fn send_blocks(link: &mut impl Link, blocks: u64) -> Duration {
     let start = Instant::now();
     let mut unanswered = 0;
     for _ in 0..blocks {
@@ -152,6 +164,7 @@ fn one_way(link: &mut impl Link, blocks: u64) -> Duration {
 
 struct BareUdp {
     socket: UdpSocket,
+    peer: SocketAddr,
     datagram: [u8; SIZE],
 }
 
@@ -159,9 +172,12 @@ impl BareUdp {
     fn new(peer: SocketAddr) -> Self {
         let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("a socket");
         socket.set_read_timeout(Some(PATIENCE)).expect("a timeout");
-        socket.connect(peer).expect("a peer");
+        SockRef::from(&socket)
+            .set_multicast_if_v4(&Ipv4Addr::LOCALHOST)
+            .expect("loopback");
         Self {
             socket,
+            peer,
             datagram: [0; SIZE],
         }
     }
@@ -170,22 +186,27 @@ impl BareUdp {
         self.datagram[0] = QUESTION;
         let start = Instant::now();
         for _ in 0..rounds {
-            self.socket.send(&self.datagram).expect("sending");
+            self.send_datagram();
             self.receive();
         }
         start.elapsed()
     }
 
+    fn send_datagram(&self) {
+        let sent = self.socket.send_to(&self.datagram, self.peer);
+        sent.expect("sending");
+    }
+
     fn receive(&self) {
         let mut answer = [0; SIZE];
-        self.socket.recv(&mut answer).expect("an answer");
+        self.socket.recv_from(&mut answer).expect("an answer");
     }
 }
 
 impl Link for BareUdp {
     fn send(&mut self) {
         self.datagram[0] = EVENT;
-        self.socket.send(&self.datagram).expect("sending");
+        self.send_datagram();
     }
 
     fn wait_for_block(&mut self) {
@@ -265,8 +286,12 @@ impl Link for OverBus {
 /// The other process, as this one sees it. It ends when this is dropped.
 struct Peer {
     process: Child,
+    /// The port of its bus.
     bus: u16,
-    udp: SocketAddr,
+    /// Where its bare socket is.
+    address: SocketAddr,
+    /// The group that its other bare socket has joined.
+    group: SocketAddr,
 }
 
 impl Peer {
@@ -283,11 +308,13 @@ impl Peer {
         BufReader::new(output)
             .read_line(&mut line)
             .expect("a line from the peer");
-        let (bus, udp) = line.trim().split_once(' ').expect("two words");
+        let mut words = line.split_whitespace();
+        let mut word = || words.next().expect("three words");
         Self {
             process,
-            bus: bus.parse().expect("a port"),
-            udp: udp.parse().expect("an address"),
+            bus: word().parse().expect("a port"),
+            address: word().parse().expect("an address"),
+            group: word().parse().expect("an address"),
         }
     }
 }
@@ -300,7 +327,7 @@ impl Drop for Peer {
     }
 }
 
-/// What the second process does: it answers, on a bus and on a bare socket, until its input ends.
+/// What the second process does: it answers, on a bus and on bare sockets, until its input ends.
 fn peer() {
     let bus = started(builder());
     bus.on::<Question>(|question| {
@@ -317,27 +344,35 @@ fn peer() {
         }
     });
 
-    let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("a socket");
-    let address = socket.local_addr().expect("its address");
-    thread::spawn(move || answer_bare(&socket));
-
-    println!("{} {address}", bus.port());
+    let address = answer_bare(Ipv4Addr::LOCALHOST);
+    let group = answer_bare(GROUP);
+    println!("{} {address} {group}", bus.port());
     io::stdout().flush().expect("somebody reads");
     let mut rest = Vec::new();
     io::stdin().read_to_end(&mut rest).expect("an end");
 }
 
-fn answer_bare(socket: &UdpSocket) {
-    let mut datagram = [0; SIZE];
-    let mut heard = 0;
-    loop {
-        let (_, from) = socket.recv_from(&mut datagram).expect("receiving");
-        if datagram[0] == EVENT {
-            heard += 1;
-            if heard % BLOCK != 0 {
-                continue;
-            }
-        }
-        socket.send_to(&datagram, from).expect("answering");
+/// Answers what comes to an address or a group, on a thread of its own, and says with which port.
+fn answer_bare(to: Ipv4Addr) -> SocketAddr {
+    let socket = UdpSocket::bind((to, 0)).expect("a socket");
+    if to.is_multicast() {
+        let joined = socket.join_multicast_v4(&to, &Ipv4Addr::LOCALHOST);
+        joined.expect("joining");
     }
+    let address = socket.local_addr().expect("its address");
+    thread::spawn(move || {
+        let mut datagram = [0; SIZE];
+        let mut heard = 0;
+        loop {
+            let (_, from) = socket.recv_from(&mut datagram).expect("receiving");
+            if datagram[0] == EVENT {
+                heard += 1;
+                if heard % BLOCK != 0 {
+                    continue;
+                }
+            }
+            socket.send_to(&datagram, from).expect("answering");
+        }
+    });
+    address
 }
