@@ -9,6 +9,7 @@ mod harness;
 mod hostile;
 mod life;
 mod listeners;
+mod many;
 mod slow;
 mod sockets;
 mod values;
@@ -25,6 +26,7 @@ fn main() -> ExitCode {
     cases.extend(hostile::cases());
     cases.extend(foreign::cases());
     cases.extend(listeners::cases());
+    cases.extend(many::cases());
     cases.extend(life::cases());
     cases.extend(emit::cases());
     cases.extend(delivery::cases());
