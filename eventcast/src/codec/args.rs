@@ -132,11 +132,11 @@ pub fn to_bson<T: Serialize + ?Sized>(value: &T) -> Result<Bson, EncodeError> {
         .ok_or_else(|| serde::ser::Error::custom("the value wrote nothing"))
 }
 
-/// Makes [`Args`](crate::codec::Args) of any number of expressions.
+/// Makes [`Args`] of any number of expressions.
 ///
-/// Each becomes one argument by [`IntoArg`](crate::codec::IntoArg): numbers keep their width (an
+/// Each becomes one argument by [`IntoArg`]: numbers keep their width (an
 /// `i64` is an int64), a `Bson` stays what it is. A value of a type of your own goes through
-/// [`to_bson`](crate::codec::to_bson).
+/// [`to_bson`].
 ///
 /// ```
 /// use eventcast::args;

@@ -55,7 +55,8 @@ fn what_can_be_emitted() {
     );
     assert_eq!(sent("hi"), args!["hi"]);
     assert_eq!(sent("hi".to_owned()), args!["hi"]);
-    assert_eq!(sent(&"hi".to_owned()), args!["hi"]);
+    let owned = "hi".to_owned();
+    assert_eq!(sent(&owned), args![&owned]);
     assert_eq!(sent(true), args![true]);
     assert_eq!(sent(5_u64), args![5]);
     assert_eq!(sent(5_usize), args![5]);
@@ -76,7 +77,7 @@ fn what_can_be_emitted() {
 
 #[test]
 fn a_bson_keeps_its_type_given_as_such() {
-    for value in super::bson_types::every_type() {
+    for value in bson_types::every_type() {
         assert_eq!(sent(value.clone()), args![value.clone()]);
         assert_eq!(sent(&value), args![value.clone()]);
         assert_eq!(
@@ -84,7 +85,7 @@ fn a_bson_keeps_its_type_given_as_such() {
             args![value.clone(), value, 1]
         );
     }
-    let all = super::bson_types::every_type();
+    let all = bson_types::every_type();
     assert_eq!(sent(all.clone()), Args::from(all.clone()));
     assert_eq!(sent(Args::from(all.clone())).into_vec(), all);
 }
