@@ -1,12 +1,101 @@
-//! A typed event bus over UDP multicast.
+//! A typed event bus over UDP multicast: no broker, no address to configure, no IDL.
+//!
+//! A service declares its events as types; what one emits, every other on the network that listens to that type
+//! hears:
+//!
+//! ```
+//! use eventcast::{Bus, NetEvent};
+//! use serde::{Deserialize, Serialize};
+//!
+//! /// Somebody joined.
+//! #[derive(NetEvent, Serialize, Deserialize, Debug)]
+//! struct UserJoined { user: u64, name: String }
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> eventcast::Result<()> {
+//! let bus = Bus::builder()
+//!     .port(9000)
+//!     .multicast_interface("127.0.0.1") // on a network, leave this line out
+//!     .start()
+//!     .await?;
+//! bus.on::<UserJoined>(|e| println!("{} joined, says {}", e.name, e.origin().hostname()));
+//! bus.emit(UserJoined { user: 7, name: "Ada".into() })?;
+//! bus.stop().await
+//! # }
+//! ```
+//!
+//! # Where to look
+//!
+//! - [`Bus`]: everything that is done with a bus. [`Builder`] and [`Config`]: its options.
+//! - [`NetEvent`]: what an event type is, its key, and the derive. [`Received`] and [`Origin`]: what a listener gets.
+//! - [`Args`], [`args!`] and [`IntoArgs`]: events by plain name.
+//! - [`Notice`] and [`Stats`]: what the bus tells about itself. It logs with `tracing`, target `eventcast`.
+//! - [`Error`], [`EmitError`]: what can go wrong, and what to do.
+//!
+//! # How it is built
+//!
+//! | layer | what it is |
+//! | --- | --- |
+//! | `bus` | what users hold, and the threads that drive it |
+//! | `codec` | serde to and from BSON bytes, and the check of raw BSON |
+//! | `proto` | the protocol: no socket, no clock, no async, no global random numbers |
+//! | `net` | sockets: joining groups, interfaces, batches of datagrams |
+//!
+//! Linux is what it is built and tested on. Receiving many datagrams with one system call, sending many with one,
+//! and [`Stats::kernel_drops`] rest on Linux; elsewhere each datagram takes a call, and the count stays 0.
 
-// A derive in this crate names it by its absolute path.
+// The derive names the crate by its absolute path, inside the crate too.
 extern crate self as eventcast;
 
+mod bus;
+#[cfg(feature = "proto")]
 pub mod codec;
+#[cfg(not(feature = "proto"))]
+#[allow(
+    unused,
+    unreachable_pub,
+    reason = "public, and used in full, with the feature alone"
+)]
+mod codec;
+mod error;
 mod event;
 mod net;
+#[cfg(feature = "proto")]
 pub mod proto;
+#[cfg(not(feature = "proto"))]
+#[allow(
+    unused,
+    unreachable_pub,
+    reason = "public, and used in full, with the feature alone"
+)]
+mod proto;
 
 pub use bson;
-pub use event::{NetEvent, Shape, ShapeKind, TypeName};
+pub use eventcast_derive::NetEvent;
+
+pub use bus::{
+    AsyncListener, Builder, Bus, Config, ConfigError, ConfigLayer, Emitted, FromArgs, ListenerId,
+    ListenerQueue, Notice, NoticeStream, Origin, Received, SUBSCRIPTION_CAPACITY, Start, Stats,
+    Stopped, Subscription, Transition, WaitFor, WeakBus,
+};
+pub use codec::{
+    Args, DecodeError, DecodeErrorKind, EncodeError, EncodeErrorKind, IntoArg, IntoArgs, to_bson,
+};
+pub use error::{EmitError, EmitErrorKind, Error, Result};
+pub use event::{
+    InvalidKey, KeyClaim, KeyConflict, MAX_KEY_LEN, NetEvent, Shape, ShapeKind, TypeName,
+};
+pub use net::{InterfaceError, OpenError, SendError};
+pub use proto::MessageId;
+
+/// What the code that the derive writes calls. Not for people: it changes without notice.
+#[doc(hidden)]
+pub mod __private {
+    pub use crate::event::derived::*;
+    pub use serde;
+}
+
+// The README's code compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

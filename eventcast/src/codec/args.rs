@@ -29,11 +29,11 @@ impl Args {
     ///
     /// # Errors
     ///
-    /// Only for bytes that have not passed [`check_document`](super::check_document).
+    /// Only for bytes that have not passed `check_document`.
     pub fn from_raw(args: RawArgs<'_>) -> Result<Self, DecodeError> {
         args.iter()
-            // The payload document and the array are two levels around each argument.
-            .map(|argument| value::read(argument, MAX_DEPTH - 2))
+            // The payload document is one level around each argument, and the array usually another.
+            .map(|argument| value::read(argument, MAX_DEPTH - 1))
             .collect::<Option<_>>()
             .map(Self)
             .ok_or_else(super::de::unchecked)
@@ -52,7 +52,7 @@ impl Args {
     /// let (text, number): (String, u8) = args.decode()?;
     /// assert_eq!((text.as_str(), number), ("hello", 5));
     /// let text: String = args.decode()?;
-    /// # Ok::<(), eventcast::codec::DecodeError>(())
+    /// # Ok::<(), eventcast::DecodeError>(())
     /// ```
     ///
     /// # Errors
@@ -132,11 +132,11 @@ pub fn to_bson<T: Serialize + ?Sized>(value: &T) -> Result<Bson, EncodeError> {
         .ok_or_else(|| serde::ser::Error::custom("the value wrote nothing"))
 }
 
-/// Makes [`Args`] of any number of expressions.
+/// Makes [`Args`](crate::Args) of any number of expressions.
 ///
-/// Each becomes one argument by [`IntoArg`]: numbers keep their width (an
+/// Each becomes one argument by [`IntoArg`](crate::IntoArg): numbers keep their width (an
 /// `i64` is an int64), a `Bson` stays what it is. A value of a type of your own goes through
-/// [`to_bson`].
+/// [`to_bson`](crate::to_bson).
 ///
 /// ```
 /// use eventcast::args;
@@ -149,7 +149,7 @@ pub fn to_bson<T: Serialize + ?Sized>(value: &T) -> Result<Bson, EncodeError> {
 #[macro_export]
 macro_rules! args {
     ($($argument:expr),* $(,)?) => {
-        $crate::codec::Args::from_iter([$($crate::codec::IntoArg::into_arg($argument)),*])
+        $crate::Args::from_iter([$($crate::IntoArg::into_arg($argument)),*])
     };
 }
 

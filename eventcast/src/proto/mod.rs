@@ -1,1 +1,88 @@
-//! 
+//! The protocol, and nothing else: no socket, no clock, no threads, no randomness but what is handed in.
+//!
+//! One [`Engine`] is one bus. Whoever owns it moves datagrams between it and the network, tells it the time, and
+//! takes from it what is to be told to the application. So a whole group of buses runs in one test, on virtual
+//! time, over any network that the test makes up.
+//!
+//! # Driving it
+//!
+//! Change, then drain. [`Engine::emit`], [`Engine::handle_datagram`] and [`Engine::handle_timeout`] change the
+//! engine and give nothing back; after any of them
+//!
+//! 1. call [`Engine::poll_transmit`] and send what it gives, until it gives `None`;
+//! 2. call [`Engine::take_events`] and handle what is in the batch;
+//! 3. sleep until a datagram comes, or the earlier of [`Engine::next_transmit`] (then begin at 1) and
+//!    [`Engine::poll_timeout`] (then call [`Engine::handle_timeout`], and begin at 1).
+//!
+//! Several datagrams may be handed in before draining. Each call takes the time of the call, [`Now`]; it must not go
+//! backwards.
+//!
+//! ```
+//! use std::time::Duration;
+//! # #[cfg(feature = "proto")] fn main() {
+//! use eventcast::proto::{Config, Engine, Event, Events, Now, Outgoing};
+//!
+//! let now = Now::default();
+//! let host = [127, 0, 0, 1].into();
+//! let mut alice = Engine::new(Config::new("a11ce00000000000", 1, host, 9001), [1; 32], now);
+//! let mut bob = Engine::new(Config::new("b0b0000000000000", 1, host, 9002), [2; 32], now);
+//!
+//! let payload = b"\x13\0\0\0\x04payload\0\x05\0\0\0\0\0"; // {payload: []}
+//! alice.emit(now, Outgoing { name: "greeting", payload, schema: None }).unwrap();
+//!
+//! let mut datagram = Vec::new();
+//! let mut events = Events::new();
+//! while let Some(_transmit) = alice.poll_transmit(now, &mut datagram) {
+//!     bob.handle_datagram(now, (host, 9001).into(), &datagram);
+//! }
+//! assert!(bob.take_events(&mut events));
+//! let Some(Event::Message(message)) = events.get(0) else { panic!("{:?}", events.get(0)) };
+//! assert_eq!(message.name, "greeting");
+//! assert_eq!(message.peer.id, "a11ce00000000000");
+//! # }
+//! # #[cfg(not(feature = "proto"))] fn main() {}
+//! ```
+//!
+//! # What comes from the network
+//!
+//! Bytes from the network are read once, in `wire`, into values that need no further checks. Whatever they are,
+//! they cause no panic, no allocation by a length that is only claimed, and no growth beyond the limits named beside
+//! each table; what is refused is counted by [`DropCause`] and told at most once in ten seconds for each cause and
+//! address. A panic is a fault of this module, but where a function's documentation says that the caller broke its
+//! contract.
+//!
+//! # The protocol
+//!
+//! A message is one datagram: its metadata, then a BSON document with the event's arguments. One that is too long
+//! for that is cut (`chunker`), and its slices travel in datagrams of their own, at a pace that a network can take
+//! (`queue`), to be put together by each receiver (`assembler`, `slices`). Nobody answers: a message of which
+//! a slice is lost expires, and that is told.
+//!
+//! A message is delivered once, though its datagrams may come more often, from this address or another
+//! (`seen`). A bus knows what it sent itself by id and incarnation, and drops it (`peers`).
+
+mod assembler;
+mod chunker;
+mod config;
+mod engine;
+mod events;
+mod hash;
+mod outgoing;
+mod peers;
+mod queue;
+mod report;
+mod seen;
+mod slices;
+mod stats;
+mod wire;
+
+#[cfg(test)]
+mod tests;
+
+pub use config::{Config, Now};
+pub use engine::Engine;
+pub use events::{Event, Events, Expired, ExpiredReason, Message, Refused};
+pub use outgoing::{Accepted, Destination, Outgoing, Refusal, Transmit};
+pub use peers::Peer;
+pub use stats::{DropCause, Drops, EngineStats};
+pub use wire::{MessageId, VERSION as WIRE_VERSION};

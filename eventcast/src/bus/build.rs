@@ -1,0 +1,101 @@
+//! From a builder to a bus.
+
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use tokio::runtime::Handle;
+
+use super::{
+    Bus, Transition,
+    backlog::Bound,
+    builder::Builder,
+    config::ListenerQueue,
+    core::Core,
+    random::{random, random_u64},
+};
+use crate::error::Result;
+
+impl Builder {
+    /// The tokio runtime on which async listeners run.
+    ///
+    /// Default: the one within which `build`, `start` or `on_async` is called.
+    pub fn runtime(mut self, runtime: Handle) -> Self {
+        self.runtime = Some(runtime);
+        self
+    }
+
+    /// A stopped bus, on which listeners can be registered before it hears anything.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Config`](crate::Error::Config) names the option, the value and what is allowed.
+    pub fn build(self) -> Result<Bus> {
+        let drawn = random_u64()?;
+        let (options, unknown) = self.options(std::env::vars_os(), || drawn)?;
+        for variable in unknown {
+            tracing::warn!(target: "eventcast", "{variable}");
+        }
+        let drawn = u64::from_ne_bytes(random()?);
+        let id = options.id_for_start(|| drawn);
+        let core = Arc::new(Core::new(options, id, hostname(), self.runtime));
+        core.adopt_runtime();
+        Ok(Bus::from_core(core))
+    }
+
+    /// A running bus.
+    ///
+    /// It acts when called; await what it returns to get the bus.
+    ///
+    /// # Errors
+    ///
+    /// As [`build`](Self::build) and [`Bus::start`].
+    pub fn start(self) -> Start {
+        Start {
+            state: Some(self.build().map(|bus| {
+                let started = bus.start();
+                (bus, started)
+            })),
+        }
+    }
+}
+
+/// A bus that is being started: a future that yields it.
+#[must_use = "the bus stops when this is dropped; await it to get the bus"]
+#[derive(Debug)]
+pub struct Start {
+    state: Option<Result<(Bus, Transition)>>,
+}
+
+impl Future for Start {
+    type Output = Result<Bus>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<Bus>> {
+        match self.state.take().expect("polled after it was ready") {
+            Err(error) => Poll::Ready(Err(error)),
+            Ok((bus, mut started)) => match Pin::new(&mut started).poll(cx) {
+                Poll::Ready(result) => Poll::Ready(result.map(|()| bus)),
+                Poll::Pending => {
+                    self.state = Some(Ok((bus, started)));
+                    Poll::Pending
+                }
+            },
+        }
+    }
+}
+
+impl From<ListenerQueue> for Bound {
+    fn from(queue: ListenerQueue) -> Self {
+        Self {
+            items: queue.events,
+            bytes: queue.bytes,
+        }
+    }
+}
+
+fn hostname() -> String {
+    gethostname::gethostname().to_string_lossy().into_owned()
+}

@@ -1,0 +1,300 @@
+//! What a user may say about a bus, and the three places where it can be said.
+//!
+//! Responsible for [`Config`], the values as given by one of these places: each option's names,
+//! how it is read from a file and from the environment, its default and its range. All of that
+//! stands once for each option, in the table below. Adding an option is adding one entry: the
+//! field of [`Config`], the setter of [`Builder`], the variable, both spellings in files, the
+//! check and the field of [`Options`] come from it.
+//!
+//! Not responsible for which place wins, nor for rules between two options: that is
+//! [`options`](super::options). Nothing here opens a socket or asks the machine anything; that
+//! an interface exists is found out at start.
+//!
+//! Contract: every wrong value is a [`ConfigError`] that names option, value and range. No input
+//! panics.
+
+mod environment;
+mod error;
+mod file;
+mod names;
+mod table;
+#[cfg(test)]
+mod tests;
+mod value;
+
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+pub(super) use environment::UnknownVariable;
+pub use error::{ConfigError, ConfigLayer};
+pub use value::ListenerQueue;
+
+use super::builder::Builder;
+
+use table::{Entry, options, put};
+use value::{Value, within};
+
+/// The system takes a socket buffer's size as a C int, and Linux doubles what it is given.
+const MAX_SOCKET_BUFFER: usize = i32::MAX as usize / 2;
+
+/// The smallest message that says anything: its metadata alone takes some 200 bytes.
+const MIN_MESSAGE_SIZE: usize = 256;
+
+/// A BSON document's length is an int32.
+const MAX_MESSAGE_SIZE: usize = i32::MAX as usize;
+
+/// Room for one datagram of the largest size that UDP has.
+const MIN_SEND_QUEUE: usize = 64 * 1024;
+
+/// What was sent is kept for three times this, and what is incomplete for at most twenty times:
+/// beyond ten minutes that is hours.
+const MESSAGE_TTL: (Duration, Duration) = (Duration::from_millis(1), Duration::from_secs(600));
+
+/// Below ten microseconds the clock would be watched for longer than the listener runs; above a
+/// minute nobody reads the socket while a listener hangs.
+const LISTENER_BUDGET: (Duration, Duration) = (Duration::from_micros(10), Duration::from_secs(60));
+
+/// WIRE: never drawn, and refused when configured.
+const ZERO_ID: &str = "0000000000000000";
+
+options! {
+    /// How this bus names itself to the others: 1 to 64 bytes of text without control
+    /// characters, and not sixteen zeros.
+    ///
+    /// Default: 16 random hex digits, new at each start, so that no two buses need to agree on
+    /// anything. Give one that is unique in the group when peers shall recognise this bus after
+    /// a restart.
+    id in "EVENTCAST_ID" {
+        given: impl Into<String>,
+        value: String,
+        option: Option<String> = None,
+        allowed: "1 to 64 bytes of text without control characters, and not sixteen zeros",
+        check: |id| ((1..=64).contains(&id.len()) && id != ZERO_ID && is_plain(id)).then(|| Some(id.clone())),
+    }
+
+    /// The local IPv4 address that the group's socket is bound to.
+    ///
+    /// Default: `0.0.0.0`, any. On Linux a socket that is bound to an interface's address hears
+    /// no multicast: to choose the interface, set `multicast_interface` instead.
+    address in "EVENTCAST_ADDRESS" {
+        given: impl Into<String>,
+        value: String,
+        option: Ipv4Addr = Ipv4Addr::UNSPECIFIED,
+        allowed: "an IPv4 address, such as 0.0.0.0",
+        check: |address| address.parse::<Ipv4Addr>().ok(),
+    }
+
+    /// The UDP port of the group, 1 to 65,535. Buses that shall meet need the same group and the
+    /// same port.
+    ///
+    /// Default, and with 0: a random one of 49,152 to 65,535, drawn when the bus is built and
+    /// logged, so that two applications that never heard of each other do not meet by accident.
+    port in "EVENTCAST_PORT" {
+        given: u16,
+        value: u16,
+        option: u16 = 0,
+        allowed: "0 to 65,535 (0: a random one)",
+        check: |&port| Some(port),
+    }
+
+    /// The multicast group: an IPv4 multicast address, 224.0.0.0 to 239.255.255.255.
+    ///
+    /// Default: `224.0.0.1`, all hosts of the local network, which every host has joined already
+    /// and no router passes on. Applications of one site that shall not hear each other
+    /// take groups of their own from 239.192.0.0/14 (RFC 2365, section 6.2).
+    multicast_membership | "multicastMembership" in "EVENTCAST_MULTICAST_MEMBERSHIP" {
+        given: impl Into<String>,
+        value: String,
+        option: Ipv4Addr = Ipv4Addr::new(224, 0, 0, 1),
+        allowed: "an IPv4 multicast address (224.0.0.0 to 239.255.255.255)",
+        check: |group| group.parse::<Ipv4Addr>().ok().filter(Ipv4Addr::is_multicast),
+    }
+
+    /// The interface on which the group is joined and through which datagrams leave: `"default"`,
+    /// the IPv4 address of one of this machine's interfaces, or an interface's name such as
+    /// `"eth0"`. `"127.0.0.1"` keeps everything on this machine.
+    ///
+    /// Default: `"default"`, which leaves the choice to the system's routes. Whether the
+    /// interface exists is found out at start.
+    multicast_interface | "multicastInterface" in "EVENTCAST_MULTICAST_INTERFACE" {
+        given: impl Into<String>,
+        value: String,
+        option: String = "default".to_owned(),
+        allowed: "\"default\", an IPv4 address of this machine, or the name of an interface",
+        check: |interface| (!interface.trim().is_empty() && interface != "all" && is_plain(interface)).then(|| interface.clone()),
+    }
+
+    /// Whether buses on this machine hear what this bus sends.
+    ///
+    /// Default: true, so that processes on one machine meet. This bus's own listeners are called
+    /// either way.
+    multicast_loopback | "multicastLoopback" in "EVENTCAST_MULTICAST_LOOPBACK" {
+        given: bool,
+        value: bool,
+        option: bool = true,
+        allowed: "true or false",
+        check: |&loopback| Some(loopback),
+    }
+
+    /// How many routers a datagram to the group may pass, plus one: 0 to 255. With 0 nothing
+    /// leaves the machine.
+    ///
+    /// Default: 1, the local network alone.
+    multicast_ttl | "multicastTtl" in "EVENTCAST_MULTICAST_TTL" {
+        given: u8,
+        value: u8,
+        option: u8 = 1,
+        allowed: "0 to 255",
+        check: |&ttl| Some(ttl),
+    }
+
+    /// The UDP port of this bus's second socket, through which it sends, and where peers reach
+    /// it alone: 0 to 65,535, another than `port`. A firewall needs a fixed one, and each bus on
+    /// a machine its own.
+    ///
+    /// Default: 0, any that is free.
+    unicast_port | "unicastPort" in "EVENTCAST_UNICAST_PORT" {
+        given: u16,
+        value: u16,
+        option: u16 = 0,
+        allowed: "0 to 65,535 (0: any that is free)",
+        check: |&port| Some(port),
+    }
+
+    /// The size of the receiving sockets' buffers in the kernel, in bytes: 1 to 1,073,741,823.
+    /// The system may grant less (on Linux no more than `net.core.rmem_max`).
+    ///
+    /// Default: none, the system's own. A larger one rides out longer bursts.
+    receive_buffer | "receiveBuffer" in "EVENTCAST_RECEIVE_BUFFER" {
+        given: usize,
+        value: usize,
+        option: Option<usize> = None,
+        allowed: "1 to 1,073,741,823 bytes",
+        check: |&size| within(1, size, MAX_SOCKET_BUFFER).map(Some),
+    }
+
+    /// The size of the sending sockets' buffers in the kernel, in bytes: 1 to 1,073,741,823.
+    /// The system may grant less (on Linux no more than `net.core.wmem_max`).
+    ///
+    /// Default: none, the system's own.
+    send_buffer | "sendBuffer" in "EVENTCAST_SEND_BUFFER" {
+        given: usize,
+        value: usize,
+        option: Option<usize> = None,
+        allowed: "1 to 1,073,741,823 bytes",
+        check: |&size| within(1, size, MAX_SOCKET_BUFFER).map(Some),
+    }
+
+    /// The longest datagram that is not cut, and the length of the slices of a longer message,
+    /// in bytes: 64 to 60,000. Above 1,472 a datagram travels in several IP fragments, and the
+    /// loss of one loses all.
+    ///
+    /// Default: 1,024, as old peers have it; with metadata it fits into one Ethernet frame.
+    max_payload_size | "maxPayloadSize" in "EVENTCAST_MAX_PAYLOAD_SIZE" {
+        given: usize,
+        value: usize,
+        option: usize = 1024,
+        allowed: "64 to 60,000 bytes",
+        check: |&size| within(64, size, 60_000),
+    }
+
+    /// The longest message, in bytes, that this bus sends or puts together again: 256 to
+    /// 2,147,483,647, and no more than half of `max_held_bytes`.
+    ///
+    /// Default: 33,554,432 (32 MiB). Receivers have their own limit: raise it everywhere.
+    max_message_size | "maxMessageSize" in "EVENTCAST_MAX_MESSAGE_SIZE" {
+        given: usize,
+        value: usize,
+        option: usize = 32 * 1024 * 1024,
+        allowed: "256 to 2,147,483,647 bytes",
+        check: |&size| within(MIN_MESSAGE_SIZE, size, MAX_MESSAGE_SIZE),
+    }
+
+    /// How much this bus holds of messages that are not complete yet, from all senders together,
+    /// in bytes: at least twice `max_message_size`, so that one sender's largest message never
+    /// drives out another's.
+    ///
+    /// Default: 100,663,296 (96 MiB), three of the largest messages.
+    max_held_bytes | "maxHeldBytes" in "EVENTCAST_MAX_HELD_BYTES" {
+        given: usize,
+        value: usize,
+        option: usize = 96 * 1024 * 1024,
+        allowed: "at least 512 bytes, and twice `max_message_size`",
+        check: |&size| within(2 * MIN_MESSAGE_SIZE, size, usize::MAX),
+    }
+
+    /// How long a message of which nothing more comes is waited for: 1 ms to 10 min.
+    ///
+    /// Default: 3 s, time for many requests for what is missing. What was sent is kept for
+    /// repair for three times as long.
+    message_ttl | "messageTtl" in "EVENTCAST_MESSAGE_TTL" {
+        given: Duration,
+        value: Duration,
+        option: Duration = Duration::from_secs(3),
+        allowed: "1 ms to 10 min",
+        check: |&ttl| within(MESSAGE_TTL.0, ttl, MESSAGE_TTL.1),
+    }
+
+    /// How many bytes may wait for the socket before `emit` refuses with `QueueFull`: at least
+    /// 65,536, one datagram of the largest size.
+    ///
+    /// Default: 4,194,304 (4 MiB).
+    send_queue | "sendQueue" in "EVENTCAST_SEND_QUEUE" {
+        given: usize,
+        value: usize,
+        option: usize = 4 * 1024 * 1024,
+        allowed: "at least 65,536 bytes",
+        check: |&size| within(MIN_SEND_QUEUE, size, usize::MAX),
+    }
+
+    /// How long a listener may run on the thread that reads the socket: 10 us to 60 s. One that
+    /// takes longer is moved to a queue and a thread of its own.
+    ///
+    /// Default: 1 ms, far more than a quick listener needs.
+    listener_budget | "listenerBudget" in "EVENTCAST_LISTENER_BUDGET" {
+        given: Duration,
+        value: Duration,
+        option: Duration = Duration::from_millis(1),
+        allowed: "10 us to 60 s",
+        check: |&budget| within(LISTENER_BUDGET.0, budget, LISTENER_BUDGET.1),
+    }
+
+    /// How much may wait for one slow listener, in events and in bytes, each at least 1. When
+    /// either is reached, the newest events are dropped and reported.
+    ///
+    /// In a file a table such as `{ events = 1000, bytes = 1000000 }`, in the environment
+    /// `events=1000,bytes=1000000`; a part that is not given keeps its default, and a single
+    /// number is the number of events.
+    ///
+    /// Default: 16,384 events and 16,777,216 bytes (16 MiB).
+    listener_queue | "listenerQueue" in "EVENTCAST_LISTENER_QUEUE" {
+        given: ListenerQueue,
+        value: ListenerQueue,
+        option: ListenerQueue = ListenerQueue::DEFAULT,
+        allowed: "at least 1 event and 1 byte",
+        check: |&queue| (queue.events > 0 && queue.bytes > 0).then_some(queue),
+    }
+
+    /// How many listeners one event may have before a warning is logged, which is how a listener
+    /// that is registered again and again is noticed. 0: never.
+    ///
+    /// Default: 10, as Node.js's EventEmitter has it.
+    max_listeners | "maxListeners" in "EVENTCAST_MAX_LISTENERS" {
+        given: usize,
+        value: usize,
+        option: usize = 10,
+        allowed: "a whole number from 0 (0: no warning)",
+        check: |&count| Some(count),
+    }
+}
+
+/// The environment variable of an option.
+fn variable(option: &'static str) -> &'static str {
+    let entry = TABLE.iter().find(|entry| entry.name() == option);
+    entry.map_or(option, |entry| entry.variable)
+}
+
+/// Text that may stand in a log line.
+fn is_plain(text: &str) -> bool {
+    !text.chars().any(char::is_control)
+}

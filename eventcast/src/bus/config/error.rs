@@ -1,0 +1,99 @@
+//! What is said about a wrong value.
+
+use std::fmt;
+
+use super::variable;
+
+/// A wrong value of an option: which option, where it was given, the value, and what is allowed.
+///
+/// Nothing was opened or started. Its text holds all of it:
+///
+/// ```text
+/// option `multicast_membership` (set on the builder) is "10.0.0.1", but must be an IPv4
+/// multicast address (224.0.0.0 to 239.255.255.255)
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ConfigError {
+    option: &'static str,
+    /// The name of the option or of the variable, as it was written.
+    written: &'static str,
+    layer: ConfigLayer,
+    value: String,
+    allowed: String,
+}
+
+/// Where the value of an option was given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ConfigLayer {
+    /// By a setter of the builder.
+    Builder,
+    /// By an environment variable.
+    Environment,
+    /// In a [`Config`](super::Config), which mostly comes from a file.
+    File,
+}
+
+impl ConfigError {
+    pub(in crate::bus) fn new(
+        option: &'static str,
+        layer: ConfigLayer,
+        value: String,
+        allowed: String,
+    ) -> Self {
+        let written = match layer {
+            ConfigLayer::Environment => variable(option),
+            _ => option,
+        };
+        Self {
+            option,
+            written,
+            layer,
+            value,
+            allowed,
+        }
+    }
+
+    /// The same, of an option that a file calls by another name.
+    pub(super) fn written(self, written: &'static str) -> Self {
+        Self { written, ..self }
+    }
+
+    /// The option's name, in snake case.
+    pub fn option(&self) -> &str {
+        self.option
+    }
+
+    /// Where its value was given.
+    pub fn layer(&self) -> ConfigLayer {
+        self.layer
+    }
+
+    /// The value; a text in quotes.
+    pub fn value(&self) -> &str {
+        &self.value
+    }
+
+    /// What is allowed, and how it is written.
+    pub fn allowed(&self) -> &str {
+        &self.allowed
+    }
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let written = self.written;
+        match self.layer {
+            ConfigLayer::Builder => write!(f, "option `{written}` (set on the builder)"),
+            ConfigLayer::Environment => {
+                let option = self.option;
+                write!(f, "option `{option}` (from the variable {written})")
+            }
+            ConfigLayer::File => write!(f, "option `{written}` (from the configuration)"),
+        }?;
+        write!(f, " is {}, but must be {}", self.value, self.allowed)
+    }
+}
+
+impl std::error::Error for ConfigError {}

@@ -1,0 +1,144 @@
+//! Reading a [`Config`] by serde.
+//!
+//! By hand, because serde's derive neither suggests a name, nor says under which of two spellings
+//! a key was doubled, nor names the option of a wrong value. Errors carry the place in the file
+//! where the format knows it.
+
+use std::fmt;
+
+use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
+
+use super::error::{ConfigError, ConfigLayer};
+use super::names::nearest;
+use super::value::Raw;
+use super::{Config, SPELLINGS, TABLE};
+
+impl<'de> Deserialize<'de> for Config {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        // A struct and not a map, so that flattening it takes these keys and leaves others alone.
+        deserializer.deserialize_struct("Config", SPELLINGS, ConfigVisitor)
+    }
+}
+
+struct ConfigVisitor;
+
+impl<'de> Visitor<'de> for ConfigVisitor {
+    type Value = Config;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a table of eventcast's options")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Config, A::Error> {
+        let mut config = Config::default();
+        // Of each option that was given, the entry's index and the spelling.
+        let mut given: Vec<(usize, &'static str)> = Vec::new();
+        while let Some(key) = map.next_key::<String>()? {
+            let Some((index, spelling)) = find(&key) else {
+                return Err(A::Error::custom(unknown(&key)));
+            };
+            let entry = &TABLE[index];
+            if let Some((_, first)) = given.iter().find(|(other, _)| *other == index) {
+                return Err(A::Error::custom(doubled(entry.name(), first, spelling)));
+            }
+            given.push((index, spelling));
+            let raw = map.next_value::<Raw>()?;
+            if raw == Raw::Null || (entry.read_file)(&mut config, &raw) {
+                continue;
+            }
+            let allowed = format!("{}{}", entry.allowed, entry.file_form);
+            let error = ConfigError::new(entry.name(), ConfigLayer::File, raw.to_string(), allowed);
+            return Err(A::Error::custom(error.written(spelling)));
+        }
+        Ok(config)
+    }
+}
+
+fn find(key: &str) -> Option<(usize, &'static str)> {
+    TABLE.iter().enumerate().find_map(|(index, entry)| {
+        let spelling = entry.names.iter().find(|name| **name == key)?;
+        Some((index, *spelling))
+    })
+}
+
+fn unknown(key: &str) -> String {
+    match nearest(key, SPELLINGS.iter().copied()) {
+        Some(name) => format!("unknown option `{key}`: did you mean `{name}`?"),
+        None => {
+            let names: Vec<_> = TABLE.iter().map(|entry| entry.name()).collect();
+            format!(
+                "unknown option `{key}`: the options are {}",
+                names.join(", ")
+            )
+        }
+    }
+}
+
+fn doubled(name: &str, first: &str, second: &str) -> String {
+    if first == second {
+        format!("option `{name}` is given twice: keep one")
+    } else {
+        format!("option `{name}` is given twice, as `{first}` and as `{second}`: keep one")
+    }
+}
+
+impl<'de> Deserialize<'de> for Raw {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(RawVisitor)
+    }
+}
+
+struct RawVisitor;
+
+impl<'de> Visitor<'de> for RawVisitor {
+    type Value = Raw;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a boolean, a number, a text or a table")
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Raw, E> {
+        Ok(Raw::Bool(value))
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Raw, E> {
+        Ok(Raw::Integer(value.into()))
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Raw, E> {
+        Ok(Raw::Integer(value.into()))
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<Raw, E> {
+        Ok(Raw::Float(value))
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Raw, E> {
+        Ok(Raw::Text(value.to_owned()))
+    }
+
+    fn visit_unit<E>(self) -> Result<Raw, E> {
+        Ok(Raw::Null)
+    }
+
+    fn visit_none<E>(self) -> Result<Raw, E> {
+        Ok(Raw::Null)
+    }
+
+    fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<Raw, D::Error> {
+        Raw::deserialize(deserializer)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Raw, A::Error> {
+        while seq.next_element::<serde::de::IgnoredAny>()?.is_some() {}
+        Ok(Raw::List)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Raw, A::Error> {
+        let mut entries = Vec::new();
+        while let Some(entry) = map.next_entry()? {
+            entries.push(entry);
+        }
+        Ok(Raw::Table(entries))
+    }
+}

@@ -1,0 +1,157 @@
+//! The macro that makes everything out of the table of options, and what it leaves for the
+//! readers of files and variables.
+//!
+//! An entry of the table:
+//!
+//! ```text
+//! /// Documentation of the field and of the setter.
+//! name | "otherSpelling" in "EVENTCAST_NAME" {
+//!     given: type that the setter takes; converted by Into,
+//!     value: type that Config holds; a Value,
+//!     option: type that Options holds = default,
+//!     allowed: "range, to follow `must be`",
+//!     check: |value| Some(option), or None when the value is out of range,
+//! }
+//! ```
+
+use super::Config;
+use super::value::Raw;
+
+/// An option, as the readers of files and variables need it.
+pub(super) struct Entry {
+    /// The spellings in files, snake case first.
+    pub(super) names: &'static [&'static str],
+    /// The environment variable.
+    pub(super) variable: &'static str,
+    /// The range, to follow "must be".
+    pub(super) allowed: &'static str,
+    /// How it is written in a file, to follow the range.
+    pub(super) file_form: &'static str,
+    /// How it is written in a variable, to follow the range.
+    pub(super) variable_form: &'static str,
+    /// Puts a file's value into its field. False, and nothing done, when it is wrong.
+    pub(super) read_file: fn(&mut Config, &Raw) -> bool,
+    /// Puts a variable's value into its field. False, and nothing done, when it is wrong.
+    pub(super) read_variable: fn(&mut Config, &str) -> bool,
+}
+
+impl Entry {
+    /// The option's name.
+    pub(super) fn name(&self) -> &'static str {
+        self.names[0]
+    }
+}
+
+/// Puts a value that was read, and that its option's check takes, into its field.
+pub(super) fn put<V, P>(
+    field: &mut Option<V>,
+    read: Option<V>,
+    check: fn(&V) -> Option<P>,
+) -> bool {
+    match read.filter(|value| check(value).is_some()) {
+        Some(value) => {
+            *field = Some(value);
+            true
+        }
+        None => false,
+    }
+}
+
+macro_rules! options {
+    ($(
+        $(#[$doc:meta])*
+        $name:ident $(| $other:literal)? in $variable:literal {
+            given: $given:ty,
+            value: $value:ty,
+            option: $option:ty = $default:expr,
+            allowed: $allowed:literal,
+            check: $check:expr,
+        }
+    )*) => {
+        /// The options of a bus, each given or not.
+        ///
+        /// This is what a configuration file is read into, by any self-describing format of
+        /// serde (JSON, TOML, YAML, …): make it a field of your own configuration, or flatten it
+        /// into that, and hand it to [`Builder::config`]. Names are in snake case or in camel
+        /// case (`multicast_ttl`, `multicastTtl`), one of them once. A time is a number of
+        /// milliseconds, or a text with a unit (`"3s"`, `"250ms"`). `null` is as good as not
+        /// given. Unknown keys and wrong values are errors.
+        ///
+        /// What the [`Builder`]'s setters say beats what environment variables say, and that
+        /// beats what this says. What nobody says has the default that stands at the option.
+        #[derive(Clone, Debug, Default, PartialEq)]
+        #[non_exhaustive]
+        pub struct Config {
+            $(
+                $(#[$doc])*
+                #[doc = concat!(
+                    "\n\nIn files `", stringify!($name), $("` or `", $other,)?
+                    "`, in the environment `", $variable, "`."
+                )]
+                pub $name: Option<$value>,
+            )*
+        }
+
+        impl Config {
+            /// These options, and those of `lower` where these say nothing.
+            #[must_use]
+            pub fn or(self, lower: Self) -> Self {
+                Self { $($name: self.$name.or(lower.$name),)* }
+            }
+        }
+
+        impl Builder {
+            $(
+                $(#[$doc])*
+                #[doc = concat!(
+                    "\n\nBeats the environment's `", $variable, "`, and `",
+                    stringify!($name), "` of [`Builder::config`]."
+                )]
+                pub fn $name(mut self, $name: $given) -> Self {
+                    self.config.$name = Some($name.into());
+                    self
+                }
+            )*
+        }
+
+        /// The options of a bus, each with its value: given or default, and in range.
+        #[derive(Clone, Debug, PartialEq)]
+        pub(crate) struct Options {
+            $(pub(crate) $name: $option,)*
+        }
+
+        impl Options {
+            /// Checks each value by itself, and fills in the defaults. All of `config` came from
+            /// `layer`.
+            pub(in crate::bus) fn fill(config: &Config, layer: ConfigLayer) -> Result<Self, ConfigError> {
+                Ok(Self {
+                    $($name: match &config.$name {
+                        None => $default,
+                        Some(value) => {
+                            let check: fn(&$value) -> Option<$option> = $check;
+                            check(value).ok_or_else(|| ConfigError::new(
+                                stringify!($name), layer, value.show(), $allowed.to_owned(),
+                            ))?
+                        }
+                    },)*
+                })
+            }
+        }
+
+        /// Every spelling of every option.
+        static SPELLINGS: &[&str] = &[$(stringify!($name), $($other,)?)*];
+
+        static TABLE: &[Entry] = &[$(
+            Entry {
+                names: &[stringify!($name), $($other)?],
+                variable: $variable,
+                allowed: $allowed,
+                file_form: <$value as Value>::IN_FILES,
+                variable_form: <$value as Value>::IN_VARIABLES,
+                read_file: |config, raw| put(&mut config.$name, Value::from_file(raw), $check),
+                read_variable: |config, text| put(&mut config.$name, Value::from_variable(text), $check),
+            },
+        )*];
+    };
+}
+pub(super) use options;

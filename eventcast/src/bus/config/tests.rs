@@ -1,0 +1,403 @@
+//! Every option by itself: spellings, files, variables, ranges. The cases stand in one table, and
+//! one test fails when an option has no case.
+
+mod cases;
+
+use std::ffi::OsString;
+use std::time::Duration;
+
+use proptest::prelude::*;
+use serde::Deserialize;
+
+use super::value::Raw;
+use super::*;
+use cases::{CASES, ID};
+
+fn from_json(text: &str) -> Result<Config, String> {
+    serde_json::from_str(text).map_err(|error| {
+        // Without the place, which serde_json adds.
+        let text = error.to_string();
+        text.split(" at line ")
+            .next()
+            .unwrap_or_default()
+            .to_owned()
+    })
+}
+
+fn from_variables(variables: &[(&str, &str)]) -> Result<Config, String> {
+    let (config, unknown) =
+        Config::from_variables(variables.iter().copied()).map_err(|error| error.to_string())?;
+    assert_eq!(unknown, []);
+    Ok(config)
+}
+
+/// Of the fields that are given, name and value, by the `Debug` of the whole.
+fn given(config: &Config) -> Vec<(String, String)> {
+    let text = format!("{config:#?}");
+    let mut given: Vec<(String, String)> = Vec::new();
+    for line in text.lines() {
+        let Some(line) = line.strip_prefix("    ") else {
+            continue;
+        };
+        match line.split_once(": ") {
+            Some((name, value)) if !line.starts_with(' ') => {
+                given.push((name.to_owned(), value.to_owned()));
+            }
+            _ => {
+                if let Some((_, value)) = given.last_mut() {
+                    value.push_str(line.trim());
+                }
+            }
+        }
+    }
+    given.retain(|(_, value)| value != "None,");
+    for (_, value) in &mut given {
+        let inner = value.trim_start_matches("Some(").trim_end_matches(',');
+        let inner = inner
+            .strip_suffix(')')
+            .unwrap_or(inner)
+            .trim_end_matches(',');
+        *value = inner
+            .replace("{events", "{ events")
+            .replace(",bytes", ", bytes")
+            .replace(",}", " }");
+    }
+    given
+}
+
+#[test]
+fn every_option_has_a_case_and_regular_names() {
+    let names: Vec<_> = TABLE.iter().map(Entry::name).collect();
+    let cases: Vec<_> = CASES.iter().map(|case| case.name).collect();
+    assert_eq!(names, cases);
+    for (entry, case) in TABLE.iter().zip(CASES) {
+        assert_eq!(
+            entry.variable,
+            format!("EVENTCAST_{}", case.name.to_uppercase())
+        );
+        assert_eq!(entry.variable, case.variable);
+        let mut camel = String::new();
+        for (i, word) in case.name.split('_').enumerate() {
+            let (first, rest) = word.split_at(1);
+            camel += &if i == 0 {
+                first.to_owned()
+            } else {
+                first.to_uppercase()
+            };
+            camel += rest;
+        }
+        assert_eq!(case.other, camel);
+        assert_eq!(entry.names.last(), Some(&case.other));
+    }
+}
+
+#[test]
+fn files_in_both_spellings() {
+    for case in CASES {
+        for (written, value) in case.files {
+            for name in [case.name, case.other] {
+                let config = from_json(&format!("{{\"{name}\": {written}}}")).unwrap();
+                assert_eq!(
+                    given(&config),
+                    [(case.name.to_owned(), (*value).to_owned())]
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn variables_of_every_option() {
+    for case in CASES {
+        for (written, value) in case.variables {
+            let config = from_variables(&[(case.variable, written)]).unwrap();
+            assert_eq!(
+                given(&config),
+                [(case.name.to_owned(), (*value).to_owned())]
+            );
+        }
+    }
+}
+
+#[test]
+fn wrong_values_in_files() {
+    for case in CASES {
+        for (written, shown) in case.wrong_files {
+            for name in [case.name, case.other] {
+                let error = from_json(&format!("{{\"{name}\": {written}}}")).unwrap_err();
+                assert_eq!(
+                    error,
+                    format!(
+                        "option `{name}` (from the configuration) is {shown}, but must be {}",
+                        case.must_be.0
+                    )
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn wrong_values_in_variables() {
+    for case in CASES {
+        for written in case.wrong_variables {
+            let error = Config::from_variables([(case.variable, *written)]).unwrap_err();
+            assert_eq!(
+                error.to_string(),
+                format!(
+                    "option `{}` (from the variable {}) is {written:?}, but must be {}",
+                    case.name, case.variable, case.must_be.1
+                )
+            );
+            assert_eq!(error.option(), case.name);
+            assert_eq!(error.layer(), ConfigLayer::Environment);
+            assert_eq!(error.value(), format!("{written:?}"));
+            assert_eq!(error.allowed(), case.must_be.1);
+        }
+    }
+}
+
+#[test]
+fn null_is_not_given() {
+    for case in CASES {
+        assert_eq!(
+            from_json(&format!("{{\"{}\": null}}", case.other)),
+            Ok(Config::default())
+        );
+    }
+}
+
+#[test]
+fn an_option_twice_in_a_file() {
+    for case in CASES {
+        let (name, other, value) = (case.name, case.other, case.files[0].0);
+        let twice = from_json(&format!("{{\"{name}\": {value}, \"{name}\": {value}}}"));
+        assert_eq!(
+            twice,
+            Err(format!("option `{name}` is given twice: keep one"))
+        );
+        if name != other {
+            let both = from_json(&format!("{{\"{other}\": null, \"{name}\": {value}}}"));
+            let error =
+                format!("option `{name}` is given twice, as `{other}` and as `{name}`: keep one");
+            assert_eq!(both, Err(error));
+        }
+    }
+}
+
+#[test]
+fn unknown_keys() {
+    let suggestions = [
+        ("multicast_tll", "multicast_ttl"),
+        ("multicastTll", "multicastTtl"),
+        ("multicast-ttl", "multicast_ttl"),
+        ("MULTICAST_TTL", "multicast_ttl"),
+        ("maxpayloadsize", "maxPayloadSize"),
+        ("max_payload_sizes", "max_payload_size"),
+        ("prot", "port"),
+        ("adress", "address"),
+        ("listener_queues", "listener_queue"),
+    ];
+    for (written, meant) in suggestions {
+        let error = from_json(&format!("{{\"port\": 1, \"{written}\": 1}}"));
+        assert_eq!(
+            error,
+            Err(format!(
+                "unknown option `{written}`: did you mean `{meant}`?"
+            ))
+        );
+    }
+    let long = "port".repeat(1000);
+    for stranger in ["colour", "", &long] {
+        let error = from_json(&format!("{{\"{stranger}\": 1}}")).unwrap_err();
+        let start = format!(
+            "unknown option `{stranger}`: the options are id, address, port, multicast_mem"
+        );
+        assert!(error.starts_with(&start), "{error}");
+        assert!(error.ends_with("listener_queue, max_listeners"), "{error}");
+    }
+}
+
+#[test]
+fn what_is_no_table() {
+    assert_eq!(
+        from_json("5"),
+        Err("invalid type: integer `5`, expected a table of eventcast's options".to_owned())
+    );
+}
+
+#[test]
+fn toml_says_where() {
+    let config: Config = toml::from_str(
+        "port = 9000\nmulticastTtl = 4\nmessage_ttl = '5s'\nlistener_budget = 0.5\n\
+         [listener_queue]\nevents = 100\n",
+    )
+    .unwrap();
+    let expected = Config {
+        port: Some(9000),
+        multicast_ttl: Some(4),
+        message_ttl: Some(Duration::from_secs(5)),
+        listener_budget: Some(Duration::from_micros(500)),
+        listener_queue: Some(ListenerQueue {
+            events: 100,
+            ..ListenerQueue::DEFAULT
+        }),
+        ..Config::default()
+    };
+    assert_eq!(config, expected);
+
+    let error = toml::from_str::<Config>("port = 9000\nmulticastTtl = 256\n").unwrap_err();
+    assert_eq!(
+        error.message(),
+        "option `multicastTtl` (from the configuration) is 256, but must be 0 to 255"
+    );
+    let error = toml::from_str::<Config>("prot = 9000\n").unwrap_err();
+    assert_eq!(
+        error.message(),
+        "unknown option `prot`: did you mean `port`?"
+    );
+    // A date is a value that only TOML has.
+    toml::from_str::<Config>("port = 2026-01-01\n").unwrap_err();
+}
+
+#[test]
+fn inside_another_configuration() {
+    #[derive(Deserialize)]
+    struct Nested {
+        eventcast: Config,
+    }
+    #[derive(Deserialize)]
+    struct Flat {
+        colour: String,
+        #[serde(flatten)]
+        eventcast: Config,
+    }
+    let expected = Config {
+        multicast_ttl: Some(3),
+        ..Config::default()
+    };
+    let nested: Nested = serde_json::from_str(r#"{"eventcast": {"multicastTtl": 3}}"#).unwrap();
+    assert_eq!(nested.eventcast, expected);
+    let flat: Flat = serde_json::from_str(r#"{"multicastTtl": 3, "colour": "red"}"#).unwrap();
+    assert_eq!((flat.eventcast, flat.colour.as_str()), (expected, "red"));
+}
+
+#[test]
+fn variables_of_others_and_unknown_ones() {
+    let (config, unknown) = Config::from_variables([
+        ("PATH", "/bin"),
+        ("PORT", "1"),
+        ("eventcast_port", "1"),
+        ("EVENTCAST_LOG", "debug"),
+        ("EVENTCAST_TEST_SEED", "5"),
+        ("EVENTCAST_PROT", "9000"),
+        ("EVENTCAST_LOGS", "debug"),
+        ("EVENTCAST_COLOUR_OF_THE_CONSOLE", "red"),
+        ("EVENTCAST_PORT", "9001"),
+    ])
+    .unwrap();
+    assert_eq!(
+        config,
+        Config {
+            port: Some(9001),
+            ..Config::default()
+        }
+    );
+    let warnings: Vec<_> = unknown.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        warnings,
+        [
+            "the variable EVENTCAST_PROT is not known, and does nothing: did you mean EVENTCAST_PORT?",
+            "the variable EVENTCAST_LOGS is not known, and does nothing: did you mean EVENTCAST_LOG?",
+            "the variable EVENTCAST_COLOUR_OF_THE_CONSOLE is not known, and does nothing",
+        ]
+    );
+}
+
+#[cfg(unix)]
+#[test]
+fn variables_that_are_not_utf8() {
+    use std::os::unix::ffi::OsStringExt;
+    let odd = || OsString::from_vec(vec![b'a', 0xff]);
+    let error = Config::from_variables([(OsString::from("EVENTCAST_ID"), odd())]).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        format!("option `id` (from the variable EVENTCAST_ID) is \"a\\xFF\", but must be {ID}")
+    );
+    // Elsewhere they are nobody's business.
+    let passed = Config::from_variables([(OsString::from("HOME"), odd()), (odd(), odd())]);
+    assert_eq!(passed, Ok((Config::default(), Vec::new())));
+}
+
+#[test]
+fn or_prefers_the_upper_one() {
+    let all: Vec<(Config, Config)> = CASES
+        .iter()
+        .map(|case| {
+            let name = case.name;
+            let value =
+                |i: usize| from_json(&format!("{{\"{name}\": {}}}", case.files[i].0)).unwrap();
+            (value(0), value(case.files.len() - 1))
+        })
+        .collect();
+    let mut everything = Config::default();
+    for (first, last) in all {
+        assert_eq!(first.clone().or(last.clone()), first);
+        assert_eq!(Config::default().or(last.clone()), last);
+        assert_eq!(last.clone().or(Config::default()), last);
+        everything = everything.or(last);
+    }
+    assert_eq!(given(&everything).len(), CASES.len());
+}
+
+fn raw() -> impl Strategy<Value = Raw> {
+    let leaf = prop_oneof![
+        Just(Raw::Null),
+        Just(Raw::List),
+        any::<bool>().prop_map(Raw::Bool),
+        any::<i128>().prop_map(Raw::Integer),
+        any::<i16>().prop_map(|n| Raw::Integer(n.into())),
+        proptest::num::f64::ANY.prop_map(Raw::Float),
+        any::<String>().prop_map(Raw::Text),
+        "[0-9]{0,30} ?(ms|s|years|h|us|ns|)".prop_map(Raw::Text),
+    ];
+    leaf.prop_recursive(3, 16, 4, |inner| {
+        let key = prop_oneof![
+            Just("events".to_owned()),
+            Just("bytes".to_owned()),
+            any::<String>()
+        ];
+        proptest::collection::vec((key, inner), 0..4).prop_map(Raw::Table)
+    })
+}
+
+proptest! {
+    #[test]
+    fn no_value_of_a_file_panics(raw in raw()) {
+        for entry in TABLE {
+            let mut config = Config::default();
+            let is_right = (entry.read_file)(&mut config, &raw);
+            prop_assert_eq!(given(&config).len(), usize::from(is_right));
+            prop_assert!(Options::fill(&config, ConfigLayer::File).is_ok());
+        }
+        let _ = raw.to_string();
+    }
+
+    #[test]
+    fn no_variable_panics(
+        suffix in "[A-Z_]{0,20}",
+        value in prop_oneof![any::<String>(), "[0-9.,=a-z -]{0,24}", "(events|bytes)=[0-9]{0,30},?"],
+    ) {
+        for entry in TABLE {
+            if let Ok((config, _)) = Config::from_variables([(entry.variable, &value)]) {
+                prop_assert!(Options::fill(&config, ConfigLayer::Environment).is_ok());
+            }
+        }
+        let _ = Config::from_variables([(format!("EVENTCAST_{suffix}"), value)]);
+    }
+
+    #[test]
+    fn no_json_panics(text in r#"\{("(port|id|multicastTtl|x)": ?(1|"a"|null|\{\}|\[1\]),? ?){0,4}\}?"#) {
+        let _ = from_json(&text);
+    }
+}

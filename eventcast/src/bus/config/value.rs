@@ -1,0 +1,239 @@
+//! The kinds of values that options have, and how each is written in a file and in a variable.
+//!
+//! A file is strict: a number is a number and a text is a text. A variable is all text, so it is
+//! taken for what the option wants, with blanks around it ignored but where the option is itself
+//! a text.
+
+use std::fmt;
+use std::time::Duration;
+
+/// A value of a configuration file, before it is known what it should be.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Raw {
+    Null,
+    Bool(bool),
+    Integer(i128),
+    Float(f64),
+    Text(String),
+    List,
+    Table(Vec<(String, Self)>),
+}
+
+/// As an error shows it.
+impl fmt::Display for Raw {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Null => f.write_str("null"),
+            Self::Bool(value) => value.fmt(f),
+            Self::Integer(value) => value.fmt(f),
+            Self::Float(value) => write!(f, "{value:?}"),
+            Self::Text(value) => write!(f, "{value:?}"),
+            Self::List => f.write_str("a list"),
+            Self::Table(entries) => {
+                f.write_str("{")?;
+                for (i, (key, value)) in entries.iter().enumerate() {
+                    let comma = if i == 0 { "" } else { "," };
+                    write!(f, "{comma} {key}: {value}")?;
+                }
+                f.write_str(" }")
+            }
+        }
+    }
+}
+
+/// A kind of value that an option may have.
+pub(super) trait Value: Sized {
+    /// How it is written in a file; follows the range in an error.
+    const IN_FILES: &'static str = "";
+    /// How it is written in a variable; follows the range in an error.
+    const IN_VARIABLES: &'static str = "";
+
+    fn from_file(raw: &Raw) -> Option<Self>;
+    fn from_variable(text: &str) -> Option<Self>;
+
+    /// As an error shows it.
+    fn show(&self) -> String;
+}
+
+impl Value for String {
+    fn from_file(raw: &Raw) -> Option<Self> {
+        match raw {
+            Raw::Text(text) => Some(text.clone()),
+            _ => None,
+        }
+    }
+
+    fn from_variable(text: &str) -> Option<Self> {
+        Some(text.to_owned())
+    }
+
+    fn show(&self) -> String {
+        format!("{self:?}")
+    }
+}
+
+impl Value for bool {
+    const IN_VARIABLES: &'static str = " (or 1 or 0, yes or no, on or off)";
+
+    fn from_file(raw: &Raw) -> Option<Self> {
+        match raw {
+            Raw::Bool(value) => Some(*value),
+            _ => None,
+        }
+    }
+
+    fn from_variable(text: &str) -> Option<Self> {
+        match text.trim().to_ascii_lowercase().as_str() {
+            "true" | "1" | "yes" | "on" => Some(true),
+            "false" | "0" | "no" | "off" => Some(false),
+            _ => None,
+        }
+    }
+
+    fn show(&self) -> String {
+        self.to_string()
+    }
+}
+
+macro_rules! whole_numbers {
+    ($($type:ty)*) => {$(
+        impl Value for $type {
+            fn from_file(raw: &Raw) -> Option<Self> {
+                match raw {
+                    Raw::Integer(value) => Self::try_from(*value).ok(),
+                    _ => None,
+                }
+            }
+
+            fn from_variable(text: &str) -> Option<Self> {
+                text.trim().parse().ok()
+            }
+
+            fn show(&self) -> String {
+                self.to_string()
+            }
+        }
+    )*};
+}
+
+whole_numbers!(u8 u16 usize);
+
+impl Value for Duration {
+    const IN_FILES: &'static str = ": a number of milliseconds, or a text with a unit as in \"3s\"";
+    const IN_VARIABLES: &'static str = ": a number of milliseconds, or with a unit as in 3s";
+
+    fn from_file(raw: &Raw) -> Option<Self> {
+        match raw {
+            Raw::Integer(millis) => u64::try_from(*millis).ok().map(Self::from_millis),
+            Raw::Float(millis) => from_fractional_millis(*millis),
+            Raw::Text(text) => humantime::parse_duration(text).ok(),
+            _ => None,
+        }
+    }
+
+    fn from_variable(text: &str) -> Option<Self> {
+        let text = text.trim();
+        if let Ok(millis) = text.parse() {
+            return Some(Self::from_millis(millis));
+        }
+        match text.parse() {
+            Ok(millis) => from_fractional_millis(millis),
+            Err(_) => humantime::parse_duration(text).ok(),
+        }
+    }
+
+    fn show(&self) -> String {
+        humantime::format_duration(*self).to_string()
+    }
+}
+
+fn from_fractional_millis(millis: f64) -> Option<Duration> {
+    Duration::try_from_secs_f64(millis / 1000.0).ok()
+}
+
+/// How much may wait for one slow listener: the option `listener_queue`.
+///
+/// ```
+/// use eventcast::ListenerQueue;
+///
+/// let short = ListenerQueue { events: 100, ..ListenerQueue::default() };
+/// assert_eq!(short.bytes, 16 * 1024 * 1024);
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ListenerQueue {
+    /// The most events that wait, at least 1. Default: 16,384.
+    pub events: usize,
+    /// The most bytes that they take together, at least 1. Default: 16,777,216 (16 MiB).
+    pub bytes: usize,
+}
+
+impl ListenerQueue {
+    pub(crate) const DEFAULT: Self = Self {
+        events: 16_384,
+        bytes: 16 * 1024 * 1024,
+    };
+
+    /// Reads parts that are each given at most once; what is not given has its default.
+    fn from_parts<V>(
+        parts: impl IntoIterator<Item = (impl AsRef<str>, V)>,
+        read: impl Fn(V) -> Option<usize>,
+    ) -> Option<Self> {
+        let (mut events, mut bytes) = (None, None);
+        for (key, value) in parts {
+            let part = match key.as_ref() {
+                "events" => &mut events,
+                "bytes" => &mut bytes,
+                _ => return None,
+            };
+            if part.replace(read(value)?).is_some() {
+                return None;
+            }
+        }
+        Some(Self {
+            events: events.unwrap_or(Self::DEFAULT.events),
+            bytes: bytes.unwrap_or(Self::DEFAULT.bytes),
+        })
+    }
+}
+
+impl Default for ListenerQueue {
+    fn default() -> Self {
+        Self::DEFAULT
+    }
+}
+
+impl Value for ListenerQueue {
+    const IN_FILES: &'static str = ": a number of events, or a table of `events` and `bytes`";
+    const IN_VARIABLES: &'static str = ": a number of events, or as in events=1000,bytes=1000000";
+
+    fn from_file(raw: &Raw) -> Option<Self> {
+        match raw {
+            Raw::Integer(_) => Self::from_parts([("events", raw)], usize::from_file),
+            Raw::Table(entries) => Self::from_parts(
+                entries.iter().map(|(key, value)| (key, value)),
+                usize::from_file,
+            ),
+            _ => None,
+        }
+    }
+
+    fn from_variable(text: &str) -> Option<Self> {
+        if !text.contains('=') {
+            return Self::from_parts([("events", text)], usize::from_variable);
+        }
+        let parts: Option<Vec<_>> = text.split(',').map(|part| part.split_once('=')).collect();
+        Self::from_parts(
+            parts?.into_iter().map(|(key, value)| (key.trim(), value)),
+            usize::from_variable,
+        )
+    }
+
+    fn show(&self) -> String {
+        format!("{} events and {} bytes", self.events, self.bytes)
+    }
+}
+
+/// `value` if it is neither below `low` nor above `high`.
+pub(super) fn within<T: PartialOrd>(low: T, value: T, high: T) -> Option<T> {
+    (low <= value && value <= high).then_some(value)
+}

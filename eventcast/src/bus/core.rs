@@ -1,0 +1,354 @@
+//! What all handles of one bus share.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    net::SocketAddr,
+    pin::pin,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, RwLock,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant, SystemTime},
+};
+
+use tokio::runtime::Handle;
+
+use super::{
+    life::Life,
+    listener::Sink,
+    notice::Notices,
+    options::Options,
+    received::Origin,
+    session::Session,
+    stats::{Counters, Stats},
+    table::Table,
+};
+use crate::proto::{Now, Peer};
+
+pub(crate) struct Core {
+    pub(crate) options: Options,
+    pub(crate) hostname: String,
+    pub(crate) table: Table,
+    pub(crate) notices: Notices,
+    pub(crate) counters: Counters,
+    pub(crate) undecodable: Reports,
+    pub(crate) life: Life,
+    /// Rung when the send queue has room again, or the bus stops.
+    room: tokio::sync::Notify,
+    /// How many wait for that.
+    waiting_for_room: AtomicUsize,
+    pub(crate) max_listeners: AtomicUsize,
+    /// How many [`Bus`](super::Bus) handles there are. The bus shuts down when the last one goes; what holds a
+    /// `Core` besides (threads, events, streams) does not keep it alive.
+    handles: AtomicUsize,
+    /// The running session, for those who send. [`Life`] decides over it.
+    session: RwLock<Option<Arc<Session>>>,
+    runtime: Mutex<Runtime>,
+    /// Who this bus is, or was when it last ran.
+    identity: Mutex<Arc<Peer>>,
+    /// What the engines of ended sessions had counted.
+    past: Mutex<Past>,
+    origin_of_time: Instant,
+}
+
+#[derive(Default)]
+struct Runtime {
+    handle: Option<Handle>,
+    /// Given by the builder: a `start` within another runtime does not replace it.
+    given: bool,
+}
+
+/// Figures that begin anew with each session.
+#[derive(Clone, Default)]
+struct Past {
+    events_emitted: u64,
+    events_received: u64,
+    datagrams_received: u64,
+    bytes_received: u64,
+    messages_expired: u64,
+    kernel_drops: u64,
+    socket_errors: u64,
+    dropped: BTreeMap<&'static str, u64>,
+}
+
+impl Past {
+    fn add(&mut self, session: &Session) {
+        let engine = session.lock_engine().stats();
+        self.events_emitted += engine.emitted_messages;
+        self.events_received += engine.delivered_messages;
+        self.datagrams_received += engine.received_datagrams;
+        self.bytes_received += engine.received_bytes;
+        self.messages_expired += engine.expired_messages;
+        self.kernel_drops += session.reading.kernel_drops();
+        self.socket_errors += session.reading.socket_errors();
+        for (cause, count) in engine.drops.iter() {
+            *self.dropped.entry(cause.name()).or_default() += count;
+        }
+    }
+}
+
+impl Core {
+    pub(crate) fn new(
+        options: Options,
+        id: String,
+        hostname: String,
+        runtime: Option<Handle>,
+    ) -> Self {
+        let identity = Mutex::new(Arc::new(Peer {
+            id,
+            incarnation: None,
+            hostname: hostname.clone(),
+            host: String::new(),
+            port: 0,
+            address: SocketAddr::from(([0, 0, 0, 0], 0)),
+        }));
+        let max_listeners = AtomicUsize::new(options.max_listeners);
+        Self {
+            options,
+            hostname,
+            table: Table::default(),
+            notices: Notices::default(),
+            counters: Counters::default(),
+            undecodable: Reports::default(),
+            life: Life::default(),
+            room: tokio::sync::Notify::new(),
+            waiting_for_room: AtomicUsize::new(0),
+            max_listeners,
+            handles: AtomicUsize::new(0),
+            session: RwLock::new(None),
+            runtime: Mutex::new(Runtime {
+                given: runtime.is_some(),
+                handle: runtime,
+            }),
+            identity,
+            past: Mutex::default(),
+            origin_of_time: Instant::now(),
+        }
+    }
+
+    /// The time, as the protocol takes it.
+    pub(crate) fn now(&self) -> Now {
+        let unix = SystemTime::now()
+            .duration_since(SystemTime::UNIX_EPOCH)
+            .unwrap_or_default();
+        Now {
+            elapsed: self.origin_of_time.elapsed(),
+            unix_ms: unix.as_millis() as u64,
+        }
+    }
+
+    pub(crate) fn session(&self) -> Option<Arc<Session>> {
+        self.session
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    pub(crate) fn set_session(&self, session: Option<Arc<Session>>) {
+        *self.session.write().unwrap_or_else(PoisonError::into_inner) = session;
+    }
+
+    /// Who this bus is, or was when it last ran.
+    pub(crate) fn identity(&self) -> Arc<Peer> {
+        Arc::clone(&self.identity.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(crate) fn set_identity(&self, identity: Arc<Peer>) {
+        *self.identity.lock().unwrap_or_else(PoisonError::into_inner) = identity;
+    }
+
+    pub(crate) fn runtime(&self) -> Option<Handle> {
+        self.lock_runtime().handle.clone()
+    }
+
+    /// Takes the tokio runtime of the calling thread, if it is in one and none was given.
+    pub(crate) fn adopt_runtime(&self) {
+        let mut runtime = self.lock_runtime();
+        if !runtime.given
+            && let Ok(current) = Handle::try_current()
+        {
+            runtime.handle = Some(current);
+        }
+    }
+
+    pub(crate) fn has_async_listeners(&self) -> bool {
+        self.table
+            .all()
+            .iter()
+            .any(|listener| matches!(listener.sink(), Sink::Async(_)))
+    }
+
+    /// Starts the async listeners on what came for them before there was a runtime.
+    pub(crate) fn wake_async_listeners(self: &Arc<Self>) {
+        for listener in self.table.all() {
+            if let Sink::Async(sink) = listener.sink() {
+                sink.wake(self, &listener);
+            }
+        }
+    }
+
+    /// Runs `attempt` until it says that it is done; between two times, until [`Self::tell_room`] is called.
+    pub(crate) async fn when_there_is_room<T>(&self, mut attempt: impl FnMut() -> Option<T>) -> T {
+        let _waiting = Waiting::among(&self.waiting_for_room);
+        loop {
+            // Registered before the attempt: room that is made between the two is not missed.
+            let mut room = pin!(self.room.notified());
+            room.as_mut().enable();
+            if let Some(done) = attempt() {
+                return done;
+            }
+            room.await;
+        }
+    }
+
+    /// The send queue may have room, or will not be sent any more.
+    pub(crate) fn tell_room(&self) {
+        if self.waiting_for_room.load(Ordering::SeqCst) > 0 {
+            self.room.notify_waiters();
+        }
+    }
+
+    pub(crate) fn add_handle(&self) {
+        self.handles.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// One more handle, unless the last one has gone.
+    pub(crate) fn try_add_handle(&self) -> bool {
+        self.handles
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |handles| {
+                (handles > 0).then_some(handles + 1)
+            })
+            .is_ok()
+    }
+
+    pub(crate) fn remove_handle(self: &Arc<Self>) {
+        if self.handles.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.shut_down();
+        }
+    }
+
+    /// What the last handle does when it goes: stops without waiting, and ends everything that waits for events.
+    fn shut_down(self: &Arc<Self>) {
+        drop(Life::stop(self));
+        for listener in self.table.remove_all() {
+            listener.close();
+        }
+        self.notices.close();
+    }
+
+    /// Keeps what an ended session had counted.
+    pub(crate) fn absorb(&self, session: &Session) {
+        self.lock_past().add(session);
+    }
+
+    pub(crate) fn stats(&self) -> Stats {
+        // While the phase stands still, so that a session that ends now is counted once.
+        let figures = self.life.with_session(|session| {
+            let mut figures = self.lock_past().clone();
+            if let Some(session) = session {
+                figures.add(session);
+            }
+            figures
+        });
+        let counters = &self.counters;
+        Stats {
+            events_emitted: figures.events_emitted,
+            events_received: figures.events_received,
+            datagrams_sent: counters.datagrams_sent.get(),
+            bytes_sent: counters.bytes_sent.get(),
+            datagrams_received: figures.datagrams_received,
+            bytes_received: figures.bytes_received,
+            kernel_drops: figures.kernel_drops,
+            bytes_unsent: counters.bytes_unsent.get(),
+            queue_full: counters.queue_full.get(),
+            messages_expired: figures.messages_expired,
+            decode_failures: counters.decode_failures.get(),
+            listener_panics: counters.listener_panics.get(),
+            listener_missed: counters.listener_missed.get(),
+            notices_missed: counters.notices_missed.get(),
+            socket_errors: figures.socket_errors + counters.send_errors.get(),
+            dropped: figures.dropped,
+        }
+    }
+
+    fn lock_past(&self) -> MutexGuard<'_, Past> {
+        // Nothing that can panic runs under this lock.
+        self.past.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn lock_runtime(&self) -> MutexGuard<'_, Runtime> {
+        // Nothing that can panic runs under this lock.
+        self.runtime.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// One of those who wait, while it is there.
+struct Waiting<'a>(&'a AtomicUsize);
+
+impl<'a> Waiting<'a> {
+    fn among(number: &'a AtomicUsize) -> Self {
+        number.fetch_add(1, Ordering::SeqCst);
+        Self(number)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+/// How often the same fault of the same sender is reported.
+const REPORT_INTERVAL: Duration = Duration::from_secs(10);
+
+/// How many faults are told apart; beyond that they share one entry.
+const REPORTS: usize = 1_024;
+
+/// Decides which events that did not decode are told, and counts the others.
+#[derive(Default)]
+pub(crate) struct Reports {
+    last: Mutex<HashMap<(String, String), Report>>,
+}
+
+struct Report {
+    told: Instant,
+    untold: u64,
+}
+
+impl Reports {
+    /// `Some(n)`: tell it now, and that it stands for `n`.
+    pub(crate) fn report(&self, key: &str, sender: &Origin) -> Option<u64> {
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut name = (key.to_owned(), sender.id().to_owned());
+        if last.len() >= REPORTS && !last.contains_key(&name) {
+            last.retain(|_, report| report.told.elapsed() < REPORT_INTERVAL);
+            if last.len() >= REPORTS {
+                name = Default::default();
+            }
+        }
+        match last.get_mut(&name) {
+            Some(report) if report.told.elapsed() < REPORT_INTERVAL => {
+                report.untold += 1;
+                None
+            }
+            Some(report) => {
+                let count = report.untold + 1;
+                *report = Report {
+                    told: Instant::now(),
+                    untold: 0,
+                };
+                Some(count)
+            }
+            None => {
+                last.insert(
+                    name,
+                    Report {
+                        told: Instant::now(),
+                        untold: 0,
+                    },
+                );
+                Some(1)
+            }
+        }
+    }
+}

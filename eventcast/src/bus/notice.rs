@@ -1,0 +1,500 @@
+//! Notices: what the bus itself has to say. They are never network events, and no network event is ever a notice.
+
+use std::{
+    fmt,
+    net::SocketAddr,
+    panic::Location,
+    pin::Pin,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::{Context, Poll, Waker},
+    time::Duration,
+};
+
+use futures_core::Stream;
+
+use super::{
+    backlog::{Backlog, Bound, Overflow, Pushed, WorkQueue},
+    core::Core,
+    listener::ListenerId,
+    received::Origin,
+};
+use crate::{
+    codec::DecodeError,
+    net::SendError,
+    proto::{DropCause, Event, ExpiredReason, MessageId, WIRE_VERSION},
+};
+
+/// How many notices wait for a listener or a stream; then the newest give way. All of them are logged as well.
+const CAPACITY: Bound = Bound {
+    items: 1_024,
+    bytes: usize::MAX,
+};
+
+/// What the bus tells about itself, by [`Bus::on_notice`](crate::Bus::on_notice) and
+/// [`Bus::notices`](crate::Bus::notices). Its `Display` is one line for a log.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Notice {
+    /// The bus runs.
+    #[non_exhaustive]
+    Started {
+        /// The group and its port.
+        group: SocketAddr,
+        /// The address that others send to when they mean this bus alone.
+        unicast: SocketAddr,
+    },
+    /// The bus has been stopped, and its sockets are closed.
+    Stopped,
+    /// Something had to be decided when the bus started that whoever runs it should know.
+    #[non_exhaustive]
+    Warning {
+        /// What happened, and what to do about it.
+        text: String,
+    },
+    /// Somebody on the group speaks another version of the protocol. Told at most once in ten seconds for each
+    /// address.
+    #[non_exhaustive]
+    VersionMismatch {
+        /// Where it came from.
+        from: SocketAddr,
+        /// The version that was spoken.
+        theirs: u64,
+        /// The version of this bus.
+        ours: u64,
+        /// How many such datagrams came since the last notice of this kind from there, this one included.
+        count: u64,
+    },
+    /// An event could not be turned into the type of a listener: its sender has another idea of that type.
+    #[non_exhaustive]
+    DecodeFailure {
+        /// The event key.
+        event: String,
+        /// Whose listener it was.
+        listener: ListenerId,
+        /// Where that listener was registered.
+        registered_at: &'static Location<'static>,
+        /// Who sent it.
+        sender: Origin,
+        /// Which field it was, what was expected, and what came.
+        error: DecodeError,
+        /// How many such failures with events of this key and sender there were since the last notice, this one
+        /// included.
+        count: u64,
+    },
+    /// Datagrams were dropped unread. Told at most once in ten seconds for each cause and address.
+    #[non_exhaustive]
+    Refused {
+        /// Why, in the words of the protocol.
+        cause: &'static str,
+        /// Where they came from. `None`: from many addresses.
+        from: Option<SocketAddr>,
+        /// How many since the last notice of this kind, this one included.
+        count: u64,
+    },
+    /// Another bus has the same configured id. Its events are delivered all the same.
+    #[non_exhaustive]
+    IdClash {
+        /// The id.
+        id: String,
+        /// Where the other one is.
+        from: SocketAddr,
+    },
+    /// A message in several chunks was given up: the rest did not come in time, or there was no room for it.
+    #[non_exhaustive]
+    Expired {
+        /// The event key.
+        event: String,
+        /// Which message.
+        message_id: MessageId,
+        /// Where its chunks came from.
+        from: SocketAddr,
+        /// How many of its chunks were there.
+        received: u32,
+        /// How many it has.
+        chunks: u32,
+        /// Why it was given up.
+        reason: &'static str,
+    },
+    /// A call of a listener lasted longer than `listener_budget` on the thread that reads the network. From now on
+    /// the listener has a queue of its own.
+    #[non_exhaustive]
+    ListenerSlow {
+        /// The event key.
+        event: String,
+        /// Which listener.
+        listener: ListenerId,
+        /// Where it was registered.
+        registered_at: &'static Location<'static>,
+        /// The budget that was passed.
+        budget: Duration,
+    },
+    /// The queue of a slow or async listener was full.
+    #[non_exhaustive]
+    ListenerMissed {
+        /// The event key.
+        event: String,
+        /// Which listener.
+        listener: ListenerId,
+        /// Where it was registered.
+        registered_at: &'static Location<'static>,
+        /// How many events it has missed by now, since it was registered.
+        missed: u64,
+    },
+    /// A listener panicked. That cost the one call.
+    #[non_exhaustive]
+    ListenerPanicked {
+        /// The event key.
+        event: String,
+        /// Which listener.
+        listener: ListenerId,
+        /// Where it was registered.
+        registered_at: &'static Location<'static>,
+        /// What the panic said.
+        message: String,
+    },
+    /// Datagrams could not be sent, and were given up.
+    #[non_exhaustive]
+    SendFailed {
+        /// Where they were to go.
+        to: SocketAddr,
+        /// What the system said, and what to do about it.
+        error: SendError,
+        /// How many bytes were given up.
+        bytes: usize,
+    },
+}
+
+impl fmt::Display for Notice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Started { group, unicast } => {
+                write!(f, "started on group {group}, reachable at {unicast}")
+            }
+            Self::Stopped => f.write_str("stopped"),
+            Self::Warning { text } => f.write_str(text),
+            Self::VersionMismatch {
+                from,
+                theirs,
+                ours,
+                count,
+            } => write!(
+                f,
+                "{from} speaks protocol version {theirs}, this bus version {ours}: {count} datagrams dropped"
+            ),
+            Self::DecodeFailure {
+                event,
+                registered_at,
+                sender,
+                error,
+                count,
+                ..
+            } => {
+                write!(
+                    f,
+                    "event `{event}` from {sender} does not fit the listener at {registered_at}: {error}"
+                )?;
+                if *count > 1 {
+                    write!(f, " ({count} times)")?;
+                }
+                Ok(())
+            }
+            Self::Refused { cause, from, count } => {
+                write!(f, "{count} datagrams dropped from ")?;
+                match from {
+                    Some(from) => write!(f, "{from}: {cause}"),
+                    None => write!(f, "many addresses: {cause}"),
+                }
+            }
+            Self::IdClash { id, from } => write!(
+                f,
+                "the bus at {from} has the same id `{id}`: give each bus its own, or none"
+            ),
+            Self::Expired {
+                event,
+                message_id,
+                from,
+                received,
+                chunks,
+                reason,
+            } => write!(
+                f,
+                "message {message_id} (`{event}`) from {from} was given up with {received} of {chunks} chunks: {reason}"
+            ),
+            Self::ListenerSlow {
+                event,
+                registered_at,
+                budget,
+                ..
+            } => write!(
+                f,
+                "the listener of `{event}` at {registered_at} took longer than {budget:?} and now has a queue of its own"
+            ),
+            Self::ListenerMissed {
+                event,
+                registered_at,
+                missed,
+                ..
+            } => write!(
+                f,
+                "the listener of `{event}` at {registered_at} is too slow: its queue was full, {missed} events missed"
+            ),
+            Self::ListenerPanicked {
+                event,
+                registered_at,
+                message,
+                ..
+            } => write!(
+                f,
+                "the listener of `{event}` at {registered_at} panicked: {message}"
+            ),
+            Self::SendFailed { error, bytes, .. } => {
+                write!(f, "{bytes} bytes were not sent: {error}")
+            }
+        }
+    }
+}
+
+impl Notice {
+    /// What the protocol has to tell beside messages.
+    pub(crate) fn of_protocol(event: &Event<'_>) -> Option<Self> {
+        Some(match *event {
+            Event::Message(_) => return None,
+            Event::Refused(refused) => Self::Refused {
+                cause: refused.cause.name(),
+                from: refused.from,
+                count: refused.count,
+            },
+            Event::VersionMismatch {
+                from,
+                theirs,
+                count,
+            } => Self::VersionMismatch {
+                from,
+                theirs,
+                ours: WIRE_VERSION,
+                count,
+            },
+            Event::IdClash { peer } => Self::IdClash {
+                id: peer.id.clone(),
+                from: peer.address,
+            },
+            Event::Expired(expired) => Self::Expired {
+                event: expired.name.to_owned(),
+                message_id: expired.message_id,
+                from: expired.peer.address,
+                received: expired.received,
+                chunks: expired.total,
+                reason: match expired.reason {
+                    ExpiredReason::Silent => "nothing more of it came for `message_ttl`",
+                    ExpiredReason::Overdue => "it was not complete after 20 times `message_ttl`",
+                    ExpiredReason::Crowded => "there was no room for it (`max_held_bytes`)",
+                },
+            },
+        })
+    }
+
+    fn log(&self) {
+        match self {
+            Self::Started { .. } | Self::Stopped => {
+                tracing::info!(target: "eventcast", "{self}");
+            }
+            Self::ListenerPanicked { .. } | Self::SendFailed { .. } => {
+                tracing::error!(target: "eventcast", "{self}");
+            }
+            // On a network that doubles datagrams there is nothing that anybody could do about it.
+            Self::Refused { cause, .. } if *cause == DropCause::Double.name() => {
+                tracing::debug!(target: "eventcast", "{self}");
+            }
+            _ => tracing::warn!(target: "eventcast", "{self}"),
+        }
+    }
+}
+
+/// Those who want to hear notices.
+#[derive(Default)]
+pub(crate) struct Notices {
+    sinks: Mutex<Vec<Arc<NoticeSink>>>,
+}
+
+struct NoticeSink {
+    id: ListenerId,
+    kind: Kind,
+}
+
+enum Kind {
+    /// Called one notice after the other, on a thread of its own: a notice may come from the very place that a
+    /// listener must not hold up.
+    Listener(Box<dyn Fn(&Notice) + Send + Sync>, WorkQueue<Notice>),
+    Stream(Mutex<StreamState>),
+}
+
+struct StreamState {
+    backlog: Backlog<Notice>,
+    waker: Option<Waker>,
+    closed: bool,
+}
+
+impl Notices {
+    pub(crate) fn tell(&self, core: &Arc<Core>, notice: Notice) {
+        notice.log();
+        let sinks = self.lock().clone();
+        for sink in sinks {
+            sink.push(core, notice.clone());
+        }
+    }
+
+    pub(crate) fn on(&self, id: ListenerId, listener: impl Fn(&Notice) + Send + Sync + 'static) {
+        self.lock().push(Arc::new(NoticeSink {
+            id,
+            kind: Kind::Listener(Box::new(listener), WorkQueue::new(CAPACITY, false)),
+        }));
+    }
+
+    pub(crate) fn stream(&self, id: ListenerId, core: Arc<Core>) -> NoticeStream {
+        let sink = Arc::new(NoticeSink {
+            id,
+            kind: Kind::Stream(Mutex::new(StreamState {
+                backlog: Backlog::new(CAPACITY, Overflow::DropNewest),
+                waker: None,
+                closed: false,
+            })),
+        });
+        self.lock().push(Arc::clone(&sink));
+        NoticeStream { sink, core }
+    }
+
+    pub(crate) fn off(&self, id: ListenerId) -> bool {
+        let mut sinks = self.lock();
+        let Some(at) = sinks.iter().position(|sink| sink.id == id) else {
+            return false;
+        };
+        sinks.remove(at);
+        true
+    }
+
+    /// The last handle has gone: streams end after what waits in them, listeners hear out what waits for them.
+    pub(crate) fn close(&self) {
+        for sink in self.lock().drain(..) {
+            sink.close();
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Arc<NoticeSink>>> {
+        // Nothing that can panic runs under this lock.
+        self.sinks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl NoticeSink {
+    fn push(self: &Arc<Self>, core: &Arc<Core>, notice: Notice) {
+        match &self.kind {
+            Kind::Listener(_, queue) => match queue.push(notice, 1) {
+                Pushed::Taken | Pushed::Closed => {}
+                Pushed::Missed(count) => core.counters.notices_missed.add(count as u64),
+                Pushed::Unserved => self.spawn_server(queue),
+            },
+            Kind::Stream(state) => {
+                let mut state = lock(state);
+                let missed = state.backlog.push(notice, 1);
+                let waker = state.waker.take();
+                drop(state);
+                core.counters.notices_missed.add(missed as u64);
+                if let Some(waker) = waker {
+                    waker.wake();
+                }
+            }
+        }
+    }
+
+    fn spawn_server(self: &Arc<Self>, queue: &WorkQueue<Notice>) {
+        let sink = Arc::clone(self);
+        let spawned = std::thread::Builder::new()
+            .name("eventcast-note".into())
+            .spawn(move || sink.serve());
+        if spawned.is_err() {
+            // It has been logged already; the next notice tries again.
+            queue.unserved();
+        }
+    }
+
+    fn serve(&self) {
+        let Kind::Listener(listener, queue) = &self.kind else {
+            return;
+        };
+        queue.serve(|notice| {
+            let call = std::panic::AssertUnwindSafe(|| listener(&notice));
+            if std::panic::catch_unwind(call).is_err() {
+                tracing::error!(target: "eventcast", %notice, "a listener of notices panicked");
+            }
+        });
+    }
+
+    fn close(&self) {
+        match &self.kind {
+            Kind::Listener(_, queue) => queue.finish(),
+            Kind::Stream(state) => {
+                let mut state = lock(state);
+                state.closed = true;
+                let waker = state.waker.take();
+                drop(state);
+                if let Some(waker) = waker {
+                    waker.wake();
+                }
+            }
+        }
+    }
+}
+
+fn lock(state: &Mutex<StreamState>) -> MutexGuard<'_, StreamState> {
+    // Nothing that can panic runs under this lock.
+    state.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The notices of a bus, as a [`Stream`]. It ends when the last handle of the bus goes.
+#[must_use = "a stream that is dropped hears nothing"]
+pub struct NoticeStream {
+    sink: Arc<NoticeSink>,
+    core: Arc<Core>,
+}
+
+impl NoticeStream {
+    /// The next notice; `None` when the last handle of the bus has gone. Cancel-safe.
+    pub async fn next(&mut self) -> Option<Notice> {
+        std::future::poll_fn(|cx| self.poll_notice(cx)).await
+    }
+
+    fn poll_notice(&self, cx: &Context<'_>) -> Poll<Option<Notice>> {
+        let Kind::Stream(state) = &self.sink.kind else {
+            unreachable!("a stream of notices is made with a stream's sink");
+        };
+        let mut state = lock(state);
+        if let Some(notice) = state.backlog.pop() {
+            return Poll::Ready(Some(notice));
+        }
+        if state.closed {
+            return Poll::Ready(None);
+        }
+        state.waker = Some(cx.waker().clone());
+        Poll::Pending
+    }
+}
+
+impl Stream for NoticeStream {
+    type Item = Notice;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Notice>> {
+        self.poll_notice(cx)
+    }
+}
+
+impl Drop for NoticeStream {
+    fn drop(&mut self) {
+        self.core.notices.off(self.sink.id);
+    }
+}
+
+impl fmt::Debug for NoticeStream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("NoticeStream")
+    }
+}

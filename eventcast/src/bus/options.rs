@@ -1,0 +1,131 @@
+//! From what was said about a bus to what it does: which place wins, the rules between two
+//! options, and what is drawn at random.
+//!
+//! Contract: pure. Variables and random numbers come in as arguments, so that a test can give
+//! them. Whoever gets [`Options`] checks nothing again.
+
+#[cfg(test)]
+mod tests;
+
+use super::config::{Config, ConfigError, ConfigLayer};
+
+pub(crate) use super::config::Options;
+
+/// The ports that IANA gives to nobody, out of which a random one is drawn (RFC 6335, section 6).
+const FIRST_RANDOM_PORT: u16 = 49_152;
+
+/// What was said in each of the places.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Layers {
+    pub(super) builder: Config,
+    pub(super) environment: Config,
+    pub(super) file: Config,
+}
+
+impl Layers {
+    /// The options of the bus: the builder's before the environment's before the file's before
+    /// the defaults. A wrong value is an error also where another place has a better one.
+    ///
+    /// `random` is asked at most once, for the port.
+    pub(super) fn resolve(&self, random: impl FnOnce() -> u64) -> Result<Options, ConfigError> {
+        for (config, layer) in self.by_rank() {
+            Options::fill(config, layer)?;
+        }
+        let all = self.builder.clone();
+        let all = all.or(self.environment.clone()).or(self.file.clone());
+        let mut options = Options::fill(&all, ConfigLayer::Builder)?;
+        self.check_held_bytes(&options)?;
+        self.check_ports(&options)?;
+        if options.port == 0 {
+            options.port = random_port(random(), options.unicast_port);
+        }
+        Ok(options)
+    }
+
+    fn by_rank(&self) -> [(&Config, ConfigLayer); 3] {
+        [
+            (&self.builder, ConfigLayer::Builder),
+            (&self.environment, ConfigLayer::Environment),
+            (&self.file, ConfigLayer::File),
+        ]
+    }
+
+    /// Where the value came from that won; nowhere: it is the default.
+    fn layer(&self, is_given: impl Fn(&Config) -> bool) -> Option<ConfigLayer> {
+        let layers = self.by_rank();
+        layers
+            .iter()
+            .find(|(config, _)| is_given(config))
+            .map(|(_, layer)| *layer)
+    }
+
+    /// Held bytes have room for two of the largest messages.
+    fn check_held_bytes(&self, options: &Options) -> Result<(), ConfigError> {
+        let (held, message) = (options.max_held_bytes, options.max_message_size);
+        if held / 2 >= message {
+            return Ok(());
+        }
+        let held_layer = self.layer(|config| config.max_held_bytes.is_some());
+        let message_layer = self.layer(|config| config.max_message_size.is_some());
+        // A default is never at fault, only what was said.
+        Err(match (held_layer, message_layer) {
+            (None, Some(layer)) => {
+                let allowed = format!(
+                    "at most {} bytes, half of `max_held_bytes`, which is {held} by default: give both",
+                    held / 2
+                );
+                ConfigError::new("max_message_size", layer, message.to_string(), allowed)
+            }
+            (layer, _) => {
+                let allowed = format!(
+                    "at least {} bytes, twice `max_message_size`, which is {message}",
+                    message.saturating_mul(2)
+                );
+                let layer = layer.unwrap_or(ConfigLayer::Builder);
+                ConfigError::new("max_held_bytes", layer, held.to_string(), allowed)
+            }
+        })
+    }
+
+    /// A socket of the bus's own cannot share the group's port: the system would give a datagram
+    /// to any of those that have it.
+    fn check_ports(&self, options: &Options) -> Result<(), ConfigError> {
+        let port = options.unicast_port;
+        match self.layer(|config| config.unicast_port.is_some()) {
+            Some(layer) if port != 0 && port == options.port => {
+                let allowed = "another port than the group's `port`".to_owned();
+                Err(ConfigError::new(
+                    "unicast_port",
+                    layer,
+                    port.to_string(),
+                    allowed,
+                ))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Options {
+    /// The id for one start of the bus: the one that was given, else 16 lower-case hex digits of
+    /// `random`, never all zeros. Without one a bus draws anew at each start.
+    pub(crate) fn id_for_start(&self, random: impl FnOnce() -> u64) -> String {
+        match &self.id {
+            Some(id) => id.clone(),
+            None => format!("{:016x}", random().max(1)),
+        }
+    }
+}
+
+/// A port of 49,152 to 65,535 other than `taken`, each as likely.
+fn random_port(random: u64, taken: u16) -> u16 {
+    let count = u64::from(u16::MAX - FIRST_RANDOM_PORT) + 1;
+    let port = FIRST_RANDOM_PORT + (random % count) as u16;
+    if port != taken {
+        port
+    } else if port == u16::MAX {
+        FIRST_RANDOM_PORT
+    } else {
+        port + 1
+    }
+}

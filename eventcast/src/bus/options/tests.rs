@@ -1,0 +1,393 @@
+//! Defaults, ranges as a builder meets them, which place wins, and rules between two options.
+
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use proptest::prelude::*;
+
+use super::super::builder::Builder;
+use super::super::config::ListenerQueue;
+use super::*;
+
+const NO_VARIABLES: [(&str, &str); 0] = [];
+
+fn options(builder: Builder) -> Result<Options, String> {
+    with_variables(builder, &[])
+}
+
+fn with_variables(builder: Builder, variables: &[(&str, &str)]) -> Result<Options, String> {
+    let (options, unknown) = builder
+        .options(variables.iter().copied(), || 0)
+        .map_err(|error| error.to_string())?;
+    assert_eq!(unknown, []);
+    Ok(options)
+}
+
+#[test]
+fn defaults() {
+    let options = options(Builder::new()).unwrap();
+    let expected = Options {
+        id: None,
+        address: Ipv4Addr::UNSPECIFIED,
+        port: 49_152,
+        multicast_membership: Ipv4Addr::new(224, 0, 0, 1),
+        multicast_interface: "default".to_owned(),
+        multicast_loopback: true,
+        multicast_ttl: 1,
+        unicast_port: 0,
+        receive_buffer: None,
+        send_buffer: None,
+        max_payload_size: 1024,
+        max_message_size: 33_554_432,
+        max_held_bytes: 100_663_296,
+        message_ttl: Duration::from_secs(3),
+        send_queue: 4_194_304,
+        listener_budget: Duration::from_millis(1),
+        listener_queue: ListenerQueue {
+            events: 16_384,
+            bytes: 16_777_216,
+        },
+        max_listeners: 10,
+    };
+    assert_eq!(options, expected);
+}
+
+#[test]
+fn every_setter() {
+    let builder = Builder::new()
+        .id("me")
+        .address("127.0.0.1")
+        .port(9000)
+        .multicast_membership("239.192.0.1")
+        .multicast_interface(String::from("lo"))
+        .multicast_loopback(false)
+        .multicast_ttl(255)
+        .unicast_port(9001)
+        .receive_buffer(1)
+        .send_buffer(2)
+        .max_payload_size(60_000)
+        .max_message_size(1000)
+        .max_held_bytes(2000)
+        .message_ttl(Duration::from_secs(1))
+        .send_queue(65_536)
+        .listener_budget(Duration::from_millis(2))
+        .listener_queue(ListenerQueue {
+            events: 3,
+            bytes: 4,
+        })
+        .max_listeners(0);
+    let expected = Options {
+        id: Some("me".to_owned()),
+        address: Ipv4Addr::LOCALHOST,
+        port: 9000,
+        multicast_membership: Ipv4Addr::new(239, 192, 0, 1),
+        multicast_interface: "lo".to_owned(),
+        multicast_loopback: false,
+        multicast_ttl: 255,
+        unicast_port: 9001,
+        receive_buffer: Some(1),
+        send_buffer: Some(2),
+        max_payload_size: 60_000,
+        max_message_size: 1000,
+        max_held_bytes: 2000,
+        message_ttl: Duration::from_secs(1),
+        send_queue: 65_536,
+        listener_budget: Duration::from_millis(2),
+        listener_queue: ListenerQueue {
+            events: 3,
+            bytes: 4,
+        },
+        max_listeners: 0,
+    };
+    assert_eq!(options(builder), Ok(expected));
+}
+
+#[test]
+fn builder_beats_environment_beats_file() {
+    let file: Config =
+        serde_json::from_str(r#"{"port": 1, "multicastTtl": 1, "max_listeners": 1, "id": "file"}"#)
+            .unwrap();
+    let variables = [
+        ("EVENTCAST_PORT", "2"),
+        ("EVENTCAST_MULTICAST_TTL", "2"),
+        ("EVENTCAST_SEND_QUEUE", "70000"),
+    ];
+    let builder = Builder::new().port(3).config(file);
+    let merged = with_variables(builder.clone(), &variables).unwrap();
+    assert_eq!(merged.port, 3);
+    assert_eq!(merged.multicast_ttl, 2);
+    assert_eq!(merged.send_queue, 70_000);
+    assert_eq!(merged.max_listeners, 1);
+    assert_eq!(merged.id.as_deref(), Some("file"));
+
+    let alone = with_variables(builder.environment(false), &variables).unwrap();
+    assert_eq!(alone.multicast_ttl, 1);
+    assert_eq!(alone.send_queue, 4_194_304);
+    // Not even looked at.
+    let quiet = Builder::new().environment(false);
+    let wrong = [("EVENTCAST_PORT", "none"), ("EVENTCAST_PROT", "1")];
+    assert_eq!(quiet.options(wrong, || 0).unwrap().1, []);
+}
+
+#[test]
+fn unknown_variables_are_handed_on() {
+    let (_, unknown) = Builder::new()
+        .options([("EVENTCAST_PROT", "1")], || 0)
+        .unwrap();
+    assert_eq!(unknown[0].suggestion.as_deref(), Some("EVENTCAST_PORT"));
+}
+
+#[test]
+fn wrong_values_on_the_builder() {
+    let b = Builder::new;
+    let wrong: [(Builder, &str); 17] = [
+        (
+            b().id(""),
+            "`id` (set on the builder) is \"\", but must be 1 to 64 bytes of text without control characters, and not sixteen zeros",
+        ),
+        (
+            b().id("0".repeat(16)),
+            "`id` (set on the builder) is \"0000000000000000\", but must be 1 to 64 bytes of text without control characters, and not sixteen zeros",
+        ),
+        (
+            b().address("host"),
+            "`address` (set on the builder) is \"host\", but must be an IPv4 address, such as 0.0.0.0",
+        ),
+        (
+            b().multicast_membership("10.0.0.1"),
+            "`multicast_membership` (set on the builder) is \"10.0.0.1\", but must be an IPv4 multicast address (224.0.0.0 to 239.255.255.255)",
+        ),
+        (
+            b().multicast_membership("ff02::1"),
+            "`multicast_membership` (set on the builder) is \"ff02::1\", but must be an IPv4 multicast address (224.0.0.0 to 239.255.255.255)",
+        ),
+        (
+            b().multicast_interface("all"),
+            "`multicast_interface` (set on the builder) is \"all\", but must be \"default\", an IPv4 address of this machine, or the name of an interface",
+        ),
+        (
+            b().receive_buffer(0),
+            "`receive_buffer` (set on the builder) is 0, but must be 1 to 1,073,741,823 bytes",
+        ),
+        (
+            b().send_buffer(1 << 30),
+            "`send_buffer` (set on the builder) is 1073741824, but must be 1 to 1,073,741,823 bytes",
+        ),
+        (
+            b().max_payload_size(63),
+            "`max_payload_size` (set on the builder) is 63, but must be 64 to 60,000 bytes",
+        ),
+        (
+            b().max_payload_size(60_001),
+            "`max_payload_size` (set on the builder) is 60001, but must be 64 to 60,000 bytes",
+        ),
+        (
+            b().max_message_size(255),
+            "`max_message_size` (set on the builder) is 255, but must be 256 to 2,147,483,647 bytes",
+        ),
+        (
+            b().max_held_bytes(0),
+            "`max_held_bytes` (set on the builder) is 0, but must be at least 512 bytes, and twice `max_message_size`",
+        ),
+        (
+            b().message_ttl(Duration::ZERO),
+            "`message_ttl` (set on the builder) is 0s, but must be 1 ms to 10 min",
+        ),
+        (
+            b().message_ttl(Duration::from_secs(601)),
+            "`message_ttl` (set on the builder) is 10m 1s, but must be 1 ms to 10 min",
+        ),
+        (
+            b().send_queue(65_535),
+            "`send_queue` (set on the builder) is 65535, but must be at least 65,536 bytes",
+        ),
+        (
+            b().listener_budget(Duration::from_micros(9)),
+            "`listener_budget` (set on the builder) is 9us, but must be 10 us to 60 s",
+        ),
+        (
+            b().listener_queue(ListenerQueue {
+                events: 0,
+                bytes: 1,
+            }),
+            "`listener_queue` (set on the builder) is 0 events and 1 bytes, but must be at least 1 event and 1 byte",
+        ),
+    ];
+    for (builder, error) in wrong {
+        assert_eq!(options(builder), Err(format!("option {error}")));
+    }
+}
+
+#[test]
+fn a_wrong_value_counts_also_where_a_better_one_wins() {
+    let file = Config {
+        max_payload_size: Some(5),
+        ..Config::default()
+    };
+    let error = options(Builder::new().max_payload_size(100).config(file));
+    assert_eq!(
+        error,
+        Err("option `max_payload_size` (from the configuration) is 5, but must be 64 to 60,000 bytes".to_owned())
+    );
+    let error = with_variables(Builder::new().port(5), &[("EVENTCAST_PORT", "x")]);
+    assert_eq!(
+        error,
+        Err("option `port` (from the variable EVENTCAST_PORT) is \"x\", but must be 0 to 65,535 (0: a random one)".to_owned())
+    );
+}
+
+#[test]
+fn held_bytes_take_two_messages() {
+    let b = Builder::new;
+    options(b().max_message_size(50_331_648)).unwrap();
+    options(b().max_held_bytes(67_108_864)).unwrap();
+    options(
+        b().max_message_size(2_147_483_647)
+            .max_held_bytes(4_294_967_294),
+    )
+    .unwrap();
+    assert_eq!(
+        options(b().max_message_size(50_331_649)),
+        Err("option `max_message_size` (set on the builder) is 50331649, but must be at most 50331648 bytes, half of `max_held_bytes`, which is 100663296 by default: give both".to_owned())
+    );
+    assert_eq!(
+        options(b().max_held_bytes(67_108_863)),
+        Err("option `max_held_bytes` (set on the builder) is 67108863, but must be at least 67108864 bytes, twice `max_message_size`, which is 33554432".to_owned())
+    );
+    assert_eq!(
+        with_variables(b().max_message_size(1000), &[("EVENTCAST_MAX_HELD_BYTES", "1999")]),
+        Err("option `max_held_bytes` (from the variable EVENTCAST_MAX_HELD_BYTES) is 1999, but must be at least 2000 bytes, twice `max_message_size`, which is 1000".to_owned())
+    );
+}
+
+#[test]
+fn the_two_ports_differ() {
+    assert_eq!(
+        options(Builder::new().port(9000).unicast_port(9000)),
+        Err("option `unicast_port` (set on the builder) is 9000, but must be another port than the group's `port`".to_owned())
+    );
+    options(Builder::new().port(0).unicast_port(0)).unwrap();
+}
+
+#[test]
+fn random_ports() {
+    assert_eq!(random_port(0, 0), 49_152);
+    assert_eq!(random_port(16_383, 0), 65_535);
+    assert_eq!(random_port(16_384, 0), 49_152);
+    assert!(random_port(u64::MAX, 0) >= 49_152);
+    assert_eq!(random_port(0, 49_152), 49_153);
+    assert_eq!(random_port(16_383, 65_535), 49_152);
+    let zero = Builder::new()
+        .port(0)
+        .options(NO_VARIABLES, || 5)
+        .unwrap()
+        .0;
+    assert_eq!(zero.port, 49_157);
+    let given = Builder::new().port(9000);
+    given
+        .options(NO_VARIABLES, || panic!("not needed"))
+        .unwrap();
+}
+
+#[test]
+fn ids() {
+    let random = options(Builder::new()).unwrap();
+    assert_eq!(random.id_for_start(|| 0xAB), "00000000000000ab");
+    assert_eq!(random.id_for_start(|| 0), "0000000000000001");
+    assert_eq!(random.id_for_start(|| u64::MAX), "ffffffffffffffff");
+    let given = options(Builder::new().id("me")).unwrap();
+    assert_eq!(given.id_for_start(|| panic!("not needed")), "me");
+}
+
+prop_compose! {
+    fn texts()(
+        id in proptest::option::of(prop_oneof![any::<String>(), "[a-z]{1,70}"]),
+        address in proptest::option::of(prop_oneof![any::<String>(), "[0-2]{1,3}(\\.[0-9]{1,2}){3}"]),
+        group in proptest::option::of(prop_oneof![any::<String>(), "2[2-4][0-9](\\.[0-9]{1,2}){3}"]),
+        interface in proptest::option::of(any::<String>()),
+    ) -> Config {
+        Config {
+            id,
+            address,
+            multicast_membership: group,
+            multicast_interface: interface,
+            ..Config::default()
+        }
+    }
+}
+
+/// Near the limits as often as anywhere.
+fn size() -> impl Strategy<Value = Option<usize>> {
+    proptest::option::of(prop_oneof![
+        any::<usize>(),
+        0..100_000_usize,
+        Just(usize::MAX),
+        Just(i32::MAX as usize),
+    ])
+}
+
+fn time() -> impl Strategy<Value = Option<Duration>> {
+    proptest::option::of(prop_oneof![
+        any::<Duration>(),
+        (0..1_000_000_u64).prop_map(Duration::from_micros),
+    ])
+}
+
+prop_compose! {
+    fn config()(
+        texts in texts(),
+        (port, unicast_port) in any::<(Option<u16>, Option<u16>)>(),
+        (loopback, ttl, listeners) in any::<(Option<bool>, Option<u8>, Option<usize>)>(),
+        sizes in proptest::array::uniform6(size()),
+        (message_ttl, budget) in (time(), time()),
+        queue in proptest::option::of(any::<(usize, usize)>()),
+    ) -> Config {
+        let mut config = texts;
+        config.port = port;
+        config.unicast_port = unicast_port;
+        config.multicast_loopback = loopback;
+        config.multicast_ttl = ttl;
+        config.max_listeners = listeners;
+        let [receive, send, payload, message, held, send_queue] = sizes;
+        config.receive_buffer = receive;
+        config.send_buffer = send;
+        config.max_payload_size = payload;
+        config.max_message_size = message;
+        config.max_held_bytes = held;
+        config.send_queue = send_queue;
+        config.message_ttl = message_ttl;
+        config.listener_budget = budget;
+        config.listener_queue = queue.map(|(events, bytes)| ListenerQueue { events, bytes });
+        config
+    }
+}
+
+proptest! {
+    #[test]
+    fn resolving_never_panics(
+        builder in config(), environment in config(), file in config(), random in any::<u64>(),
+    ) {
+        let layers = Layers { builder, environment, file };
+        match layers.resolve(|| random) {
+            Ok(options) => {
+                prop_assert!(options.port != 0 && options.port != options.unicast_port);
+                prop_assert!(options.max_held_bytes / 2 >= options.max_message_size);
+            }
+            Err(error) => prop_assert!(error.to_string().starts_with("option `")),
+        }
+    }
+
+    /// One option at a time gets far enough to succeed, which all at once seldom do.
+    #[test]
+    fn one_option_never_panics(config in config(), which in 0..4_usize, random in any::<u64>()) {
+        let mut one = Config::default();
+        match which {
+            0 => one.max_message_size = config.max_message_size,
+            1 => one.max_held_bytes = config.max_held_bytes,
+            2 => (one.port, one.unicast_port) = (config.port, config.unicast_port),
+            _ => one.message_ttl = config.message_ttl,
+        }
+        let layers = Layers { file: one, ..Layers::default() };
+        let _ = layers.resolve(|| random).map_err(|error| error.to_string());
+    }
+}

@@ -1,0 +1,290 @@
+//! Sending: from the thread that emits where the socket takes it, else from a thread that waits for it to.
+//!
+//! What is to be sent stands in the engine. Whoever has put something there calls [`Outbox::flush`], which sends
+//! it at once unless another thread is just sending: then that one takes it along. Where the socket is full, the
+//! system has no buffers, or the engine paces a large message, the sender thread ([`Outbox::run`]) goes on with it.
+
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc, Condvar, Mutex, MutexGuard, PoisonError, TryLockError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use super::{core::Core, notice::Notice, session::Session};
+use crate::{
+    net::{RetryBudget, SendError, Sent, Transmitter},
+    proto::{Destination, Transmit},
+};
+
+/// How long `stop` goes on sending what is queued.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// How often an emitting thread takes along what others have put there meanwhile, before it leaves the rest to the
+/// sender thread and returns to its own work.
+const ROUNDS: usize = 8;
+
+/// How long the sender thread waits for a full socket before it looks whether the bus has been stopped.
+const WRITABLE_WAIT: Duration = Duration::from_millis(50);
+
+pub(crate) struct Outbox {
+    sending: Mutex<Sending>,
+    /// Something stands in the engine that no thread has taken on yet.
+    unclaimed: AtomicBool,
+    alarm: Mutex<Alarm>,
+    rung: Condvar,
+}
+
+#[derive(Default)]
+struct Alarm {
+    rung: bool,
+    closing: bool,
+}
+
+struct Sending {
+    /// Gone once the session has closed.
+    transmitter: Option<Transmitter>,
+    group: SocketAddr,
+    buffer: Vec<u8>,
+    unsent: Option<Unsent>,
+    retry: RetryBudget,
+    /// The sender thread is waiting for the socket: everything goes through it.
+    held_up: bool,
+}
+
+/// What of the buffer the socket has not taken yet.
+struct Unsent {
+    transmit: Transmit,
+    from: usize,
+}
+
+/// What keeps the rest from going out now.
+enum Next {
+    /// Nothing: all has been sent.
+    Idle,
+    /// The pace: the next may go at this time.
+    At(Duration),
+    /// The socket is full.
+    Full,
+    /// The system asks for a pause.
+    Pause(Duration),
+}
+
+/// What came in the way of a datagram.
+enum Obstacle {
+    Full,
+    Pause(Duration, SendError),
+    Never(SendError),
+}
+
+impl Outbox {
+    pub(crate) fn new(transmitter: Transmitter, group: SocketAddr) -> Self {
+        Self {
+            sending: Mutex::new(Sending {
+                transmitter: Some(transmitter),
+                group,
+                buffer: Vec::new(),
+                unsent: None,
+                retry: RetryBudget::default(),
+                held_up: false,
+            }),
+            unclaimed: AtomicBool::new(false),
+            alarm: Mutex::default(),
+            rung: Condvar::new(),
+        }
+    }
+
+    /// Sends what stands in the engine, or leaves it to whoever is sending already. Never waits.
+    pub(crate) fn flush(&self, core: &Arc<Core>, session: &Session) {
+        self.unclaimed.store(true, Ordering::SeqCst);
+        for _ in 0..ROUNDS {
+            let mut sending = match self.sending.try_lock() {
+                Ok(sending) => sending,
+                Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+                // Whoever holds it looks at `unclaimed` again after letting go.
+                Err(TryLockError::WouldBlock) => return,
+            };
+            if sending.held_up {
+                return;
+            }
+            self.unclaimed.store(false, Ordering::SeqCst);
+            let next = sending.pump(core, session);
+            sending.held_up = matches!(next, Next::Full | Next::Pause(_));
+            drop(sending);
+            core.tell_room();
+            if !matches!(next, Next::Idle) {
+                self.ring();
+            }
+            if !self.unclaimed.load(Ordering::SeqCst) {
+                return;
+            }
+        }
+        self.ring();
+    }
+
+    /// The sender thread: sends what the emitting threads could not, until the session closes, and then what is
+    /// left for up to a second more.
+    pub(crate) fn run(&self, core: &Arc<Core>, session: &Session) {
+        let mut deadline = None;
+        loop {
+            let mut sending = self.lock_sending();
+            self.unclaimed.store(false, Ordering::SeqCst);
+            let mut next = sending.pump(core, session);
+            while matches!(next, Next::Full) {
+                // Emitting threads find the lock taken meanwhile, and leave to this one what they have.
+                if let Some(transmitter) = &sending.transmitter
+                    && transmitter.wait_writable(WRITABLE_WAIT).is_err()
+                {
+                    std::thread::sleep(WRITABLE_WAIT);
+                }
+                if self.closing() {
+                    break;
+                }
+                next = sending.pump(core, session);
+            }
+            sending.held_up = matches!(next, Next::Full | Next::Pause(_));
+            drop(sending);
+            core.tell_room();
+
+            if self.closing() {
+                let end = *deadline.get_or_insert_with(|| Instant::now() + LAST_WORDS);
+                let late = Instant::now() >= end;
+                if let Some(left) = session.close_engine(|left| left == 0 || late) {
+                    core.counters.bytes_unsent.add(left as u64);
+                    break;
+                }
+            }
+            match next {
+                Next::Full => {}
+                // Whatever has come meanwhile waits too: the system asked for it.
+                Next::Pause(pause) => std::thread::sleep(pause),
+                _ if self.unclaimed.load(Ordering::SeqCst) => {}
+                Next::Idle => self.sleep(None),
+                Next::At(time) => self.sleep(Some(time.saturating_sub(core.now().elapsed))),
+            }
+        }
+        self.lock_sending().transmitter = None;
+    }
+
+    /// Tells the sender thread that the session closes.
+    pub(crate) fn close(&self) {
+        self.lock_alarm().closing = true;
+        self.rung.notify_all();
+    }
+
+    fn closing(&self) -> bool {
+        self.lock_alarm().closing
+    }
+
+    fn ring(&self) {
+        self.lock_alarm().rung = true;
+        self.rung.notify_all();
+    }
+
+    /// Until it is rung for, the session closes, or the time is over.
+    fn sleep(&self, time: Option<Duration>) {
+        let mut alarm = self.lock_alarm();
+        if !alarm.rung && !alarm.closing {
+            alarm = match time {
+                None => self
+                    .rung
+                    .wait(alarm)
+                    .unwrap_or_else(PoisonError::into_inner),
+                Some(time) => {
+                    self.rung
+                        .wait_timeout(alarm, time)
+                        .unwrap_or_else(PoisonError::into_inner)
+                        .0
+                }
+            };
+        }
+        alarm.rung = false;
+    }
+
+    fn lock_alarm(&self) -> MutexGuard<'_, Alarm> {
+        // Nothing that can panic runs under this lock.
+        self.alarm.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn lock_sending(&self) -> MutexGuard<'_, Sending> {
+        // After a panic the buffer is sent again from where it was: a double, which receivers know how to drop.
+        self.sending.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Sending {
+    /// Sends until nothing is left or something is in the way.
+    fn pump(&mut self, core: &Arc<Core>, session: &Session) -> Next {
+        let Some(transmitter) = &mut self.transmitter else {
+            return Next::Idle;
+        };
+        loop {
+            let now = core.now();
+            let unsent = match &mut self.unsent {
+                Some(unsent) => unsent,
+                none => {
+                    let mut engine = session.lock_engine();
+                    let Some(transmit) = engine.poll_transmit(now, &mut self.buffer) else {
+                        return engine.next_transmit().map_or(Next::Idle, Next::At);
+                    };
+                    drop(engine);
+                    none.insert(Unsent { transmit, from: 0 })
+                }
+            };
+            let to = match unsent.transmit.to {
+                Destination::Group => self.group,
+                Destination::Peer(address) => address,
+            };
+            let segment = unsent.transmit.segment_size;
+            let rest = &self.buffer[unsent.from..];
+            let errors_before = transmitter.passing_errors();
+            let (taken, obstacle) = match transmitter.try_send(to, rest, segment) {
+                Sent::Done => (rest.len(), None),
+                Sent::Blocked { sent_bytes } => (sent_bytes, Some(Obstacle::Full)),
+                Sent::Pause {
+                    sent_bytes,
+                    pause,
+                    error,
+                } => (sent_bytes, Some(Obstacle::Pause(pause, error))),
+                Sent::Failed { sent_bytes, error } => (sent_bytes, Some(Obstacle::Never(error))),
+            };
+            let errors = transmitter.passing_errors() - errors_before;
+            core.counters.send_errors.add(errors);
+            core.counters.count_sent(taken, segment);
+            unsent.from += taken;
+            if taken > 0 {
+                self.retry.reset();
+            }
+            let lost = match obstacle {
+                None => None,
+                Some(Obstacle::Full) => return Next::Full,
+                Some(Obstacle::Never(error)) => Some(error),
+                Some(Obstacle::Pause(pause, error)) => match self.retry.grant(now.elapsed, pause) {
+                    Some(pause) => return Next::Pause(pause),
+                    None => Some(error),
+                },
+            };
+            if let Some(error) = lost {
+                // One datagram is left out; those after it may fare better.
+                let left = self.buffer.len() - unsent.from;
+                let bytes = segment.map_or(left, |size| size.min(left));
+                unsent.from += bytes;
+                self.retry.reset();
+                core.give_up(to, error, bytes);
+            }
+            if unsent.from == self.buffer.len() {
+                self.unsent = None;
+            }
+        }
+    }
+}
+
+impl Core {
+    fn give_up(self: &Arc<Self>, to: SocketAddr, error: SendError, bytes: usize) {
+        self.counters.bytes_unsent.add(bytes as u64);
+        self.notices
+            .tell(self, Notice::SendFailed { to, error, bytes });
+    }
+}

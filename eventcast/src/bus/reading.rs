@@ -1,0 +1,405 @@
+//! Reading the network and calling listeners, so that neither waits for the other longer than it must.
+//!
+//! One thread leads: it reads a batch of datagrams, hands them to the engine, and calls the listeners of what
+//! comes out, all by itself, so that a quick listener costs no hand-over. Everything that leading takes (the
+//! sockets, the batch, the place in it) stands in one [`Lane`]. For the time of a call the leader lays the lane
+//! into a slot; a second thread watches, and when one call has lasted longer than `listener_budget` it takes the
+//! lane from the slot and leads on from the very next listener. The one that was deposed comes back from its call,
+//! finds the lane gone, and from then on serves the queue of the listener that held it up: that listener has been
+//! moved there for good, and gets its events in order, none of them twice.
+//!
+//! The watching thread samples twice a budget while calls are made, and sleeps when none has been made for a while.
+
+use std::{
+    sync::{
+        Arc, Condvar, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use super::{
+    core::Core,
+    listener::{Delivery, Listener, Offered},
+    notice::Notice,
+    received::Origin,
+    session::Session,
+    table::List,
+};
+use crate::{
+    net::{Receiver, Waker},
+    proto::{Event, Events},
+};
+
+/// How long the watching thread goes on looking after the last call of a listener.
+const WATCH_ON: Duration = Duration::from_millis(100);
+
+/// How often it looks at the least, so that it ends soon when the session does, whatever the budget.
+const LONGEST_TICK: Duration = Duration::from_millis(50);
+
+/// How often it looks at the most, so that a tiny budget does not keep a core busy.
+const SHORTEST_TICK: Duration = Duration::from_micros(100);
+
+/// Pause after the sockets failed in a way that they should not, so that the reading thread does not spin.
+const AFTER_FAILURE: Duration = Duration::from_millis(10);
+
+pub(crate) struct Reading {
+    slot: Mutex<Option<Box<Lane>>>,
+    waker: Waker,
+    closing: AtomicBool,
+    watcher: Mutex<Watcher>,
+    woken: Condvar,
+    /// False while the watching thread sleeps without a limit.
+    watching: AtomicBool,
+    /// Calls of listeners so far, of all leaders.
+    calls: AtomicU64,
+    kernel_drops: AtomicU64,
+    socket_errors: AtomicU64,
+    closed: Arc<Closed>,
+}
+
+#[derive(Default)]
+struct Watcher {
+    woken: bool,
+}
+
+/// What it takes to lead.
+pub(crate) struct Lane {
+    receiver: Receiver,
+    /// What was read and is being delivered. Shared with the calls that look into it, so that it outlives the turn
+    /// of a leader that is deposed in the middle of one.
+    batch: Arc<Events>,
+    spare: Events,
+    /// The event of the batch whose turn it is, its listeners, and the next of these.
+    event: usize,
+    list: Option<List>,
+    listener: usize,
+    /// Goes up with each change of leader: who comes back from a call knows by it whether the lane is still theirs.
+    term: u64,
+    /// While a call is made: its number, and the listener.
+    call: u64,
+    called: Option<Arc<Listener>>,
+    /// More may be waiting in the sockets.
+    more: bool,
+    _closed: TellClosed,
+}
+
+/// Rung when the lane is dropped, and the receiving sockets with it.
+#[derive(Default)]
+struct Closed {
+    closed: Mutex<bool>,
+    rung: Condvar,
+}
+
+struct TellClosed(Arc<Closed>);
+
+impl Drop for TellClosed {
+    fn drop(&mut self) {
+        *self.0.closed.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        self.0.rung.notify_all();
+    }
+}
+
+impl Reading {
+    pub(crate) fn new(receiver: Receiver) -> (Self, Box<Lane>) {
+        let closed = Arc::<Closed>::default();
+        let reading = Self {
+            slot: Mutex::new(None),
+            waker: receiver.waker(),
+            closing: AtomicBool::new(false),
+            watcher: Mutex::default(),
+            woken: Condvar::new(),
+            watching: AtomicBool::new(true),
+            calls: AtomicU64::new(0),
+            kernel_drops: AtomicU64::new(0),
+            socket_errors: AtomicU64::new(0),
+            closed: Arc::clone(&closed),
+        };
+        let lane = Box::new(Lane {
+            receiver,
+            batch: Arc::default(),
+            spare: Events::default(),
+            event: 0,
+            list: None,
+            listener: 0,
+            term: 0,
+            call: 0,
+            called: None,
+            more: false,
+            _closed: TellClosed(closed),
+        });
+        (reading, lane)
+    }
+
+    pub(crate) fn kernel_drops(&self) -> u64 {
+        self.kernel_drops.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn socket_errors(&self) -> u64 {
+        self.socket_errors.load(Ordering::Relaxed)
+    }
+
+    /// Ends the threads, closes the sockets, and returns when they are closed. Does not wait for a listener that
+    /// is running: its thread ends when it comes back.
+    pub(crate) fn close(&self) {
+        self.closing.store(true, Ordering::SeqCst);
+        if let Err(error) = self.waker.wake() {
+            tracing::error!(target: "eventcast", %error, "cannot wake the reading thread");
+        }
+        self.wake_watcher();
+        // The sockets of a leader that is in a call are closed here; any other closes them itself.
+        let lane = self.lock_slot().take();
+        drop(lane);
+        let mut closed = self
+            .closed
+            .closed
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        while !*closed {
+            closed = self
+                .closed
+                .rung
+                .wait(closed)
+                .unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    fn closing(&self) -> bool {
+        self.closing.load(Ordering::SeqCst)
+    }
+
+    fn wake_watcher(&self) {
+        self.lock_watcher().woken = true;
+        self.woken.notify_all();
+    }
+
+    /// Calls a listener on this thread, while the lane lies in the slot. `None`: the lane has been taken, and this
+    /// thread leads no more.
+    fn call(
+        &self,
+        core: &Arc<Core>,
+        mut lane: Box<Lane>,
+        listener: &Arc<Listener>,
+        delivery: &Delivery<'_>,
+    ) -> Option<Box<Lane>> {
+        let term = lane.term;
+        lane.call = self.calls.fetch_add(1, Ordering::Relaxed) + 1;
+        lane.called = Some(Arc::clone(listener));
+        let mut slot = self.lock_slot();
+        // `close` sets the mark before it looks into the slot: either it finds the lane, or this finds the mark.
+        if self.closing() {
+            drop(slot);
+            return Some(lane);
+        }
+        *slot = Some(lane);
+        drop(slot);
+        // The watcher clears the mark before it looks into the slot for the last time: likewise.
+        if !self.watching.load(Ordering::SeqCst) {
+            self.wake_watcher();
+        }
+
+        listener.run(core, delivery);
+
+        let mut slot = self.lock_slot();
+        if slot.as_ref().is_some_and(|lane| lane.term == term) {
+            return slot.take();
+        }
+        drop(slot);
+        listener.serve(core);
+        None
+    }
+
+    /// Takes the lane away from a leader that is still in call number `call`.
+    fn depose(&self, core: &Arc<Core>, call: u64) -> Option<Box<Lane>> {
+        let mut slot = self.lock_slot();
+        let mut lane = slot.take_if(|lane| lane.call == call)?;
+        lane.term += 1;
+        let listener = lane.called.take();
+        // Under the lock of the slot: the old leader must find the queue when it comes back.
+        let moved = listener.filter(|listener| listener.move_to_queue(&core.options));
+        drop(slot);
+        if let Some(listener) = moved {
+            listener.tell_slow(core);
+        }
+        Some(lane)
+    }
+
+    fn lock_slot(&self) -> MutexGuard<'_, Option<Box<Lane>>> {
+        self.slot.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn lock_watcher(&self) -> MutexGuard<'_, Watcher> {
+        // Nothing that can panic runs under this lock.
+        self.watcher.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The leading thread: delivers, reads, and so on, until the session closes or a call takes too long.
+pub(crate) fn lead(core: &Arc<Core>, session: &Arc<Session>, mut lane: Box<Lane>) {
+    loop {
+        let Some(still_mine) = deliver(core, session, lane) else {
+            return;
+        };
+        lane = still_mine;
+        if session.reading.closing() {
+            return;
+        }
+        if let Err(error) = lane.read(core, session) {
+            tracing::error!(target: "eventcast", %error, "reading from the sockets failed");
+            session
+                .reading
+                .socket_errors
+                .fetch_add(1, Ordering::Relaxed);
+            std::thread::sleep(AFTER_FAILURE);
+        }
+    }
+}
+
+/// Calls the listeners of what has been read. `None`: this thread leads no more.
+fn deliver(core: &Arc<Core>, session: &Arc<Session>, mut lane: Box<Lane>) -> Option<Box<Lane>> {
+    let batch = Arc::clone(&lane.batch);
+    while let Some(event) = batch.get(lane.event) {
+        let message = match event {
+            Event::Message(message) => message,
+            other => {
+                if let Some(notice) = Notice::of_protocol(&other) {
+                    core.notices.tell(core, notice);
+                }
+                lane.event += 1;
+                continue;
+            }
+        };
+        let Some(list) = lane.list.take().or_else(|| core.table.list(message.name)) else {
+            lane.event += 1;
+            continue;
+        };
+        let origin = Origin::remote(&message);
+        let delivery = Delivery {
+            args: message.args,
+            origin: &origin,
+        };
+        let mut kept = None;
+        while let Some(listener) = list.get(lane.listener) {
+            lane.listener += 1;
+            if listener.offer(core, &delivery, &mut kept) == Offered::Queued {
+                continue;
+            }
+            if session.reading.closing() {
+                return Some(lane);
+            }
+            lane.list = Some(Arc::clone(&list));
+            lane = session.reading.call(core, lane, listener, &delivery)?;
+        }
+        lane.event += 1;
+        lane.list = None;
+        lane.listener = 0;
+    }
+    drop(batch);
+    lane.recycle();
+    Some(lane)
+}
+
+impl Lane {
+    /// Makes the batch ready to be filled again; one that a call still looks into is left to that call.
+    fn recycle(&mut self) {
+        self.event = 0;
+        match Arc::get_mut(&mut self.batch) {
+            Some(batch) => batch.clear(),
+            None => self.batch = Arc::default(),
+        }
+    }
+
+    /// Waits for datagrams, and gives one batch of them to the engine.
+    fn read(&mut self, core: &Arc<Core>, session: &Session) -> std::io::Result<()> {
+        if !self.more {
+            let due = session.lock_engine().poll_timeout();
+            let timeout = due.map(|due| due.saturating_sub(core.now().elapsed));
+            self.receiver.wait(timeout)?;
+        }
+        let now = core.now();
+        // Locked only once something is there: those who emit do not wait for the system call.
+        let mut engine = None;
+        let received = self.receiver.receive(|from, bytes| {
+            engine
+                .get_or_insert_with(|| session.lock_engine())
+                .handle_datagram(now, from, bytes);
+        });
+        let mut engine = engine.unwrap_or_else(|| session.lock_engine());
+        if engine.poll_timeout().is_some_and(|due| due <= now.elapsed) {
+            engine.handle_timeout(now);
+        }
+        // The batch has just been recycled, so nobody else holds it.
+        if engine.take_events(&mut self.spare) {
+            std::mem::swap(
+                Arc::get_mut(&mut self.batch).expect("recycled after each delivery"),
+                &mut self.spare,
+            );
+        }
+        drop(engine);
+        let reading = &session.reading;
+        let (drops, errors) = (self.receiver.kernel_drops(), self.receiver.passing_errors());
+        reading.kernel_drops.store(drops, Ordering::Relaxed);
+        reading.socket_errors.store(errors, Ordering::Relaxed);
+        self.more = received? > 0;
+        Ok(())
+    }
+}
+
+/// The watching thread: leads in place of one whose call takes too long, after it has set another to watch.
+pub(crate) fn watch(core: &Arc<Core>, session: &Arc<Session>) {
+    let reading = &session.reading;
+    let budget = core.options.listener_budget;
+    let tick = (budget / 2).clamp(SHORTEST_TICK, LONGEST_TICK);
+    let mut seen: Option<(u64, Instant)> = None;
+    let mut last_calls = 0;
+    let mut quiet = Duration::ZERO;
+    while !reading.closing() {
+        let call = reading.lock_slot().as_ref().map(|lane| lane.call);
+        match (call, seen) {
+            (Some(call), Some((same, since))) if call == same => {
+                if since.elapsed() >= budget
+                    && let Some(lane) = reading.depose(core, call)
+                {
+                    if let Err(error) = session.spawn("eventcast-read", core, watch) {
+                        tracing::error!(target: "eventcast", %error, "nobody watches over slow listeners");
+                    }
+                    return lead(core, session, lane);
+                }
+            }
+            (Some(call), _) => seen = Some((call, Instant::now())),
+            (None, _) => seen = None,
+        }
+
+        let calls = reading.calls.load(Ordering::Relaxed);
+        quiet = if call.is_none() && calls == last_calls {
+            quiet + tick
+        } else {
+            Duration::ZERO
+        };
+        last_calls = calls;
+        let asleep = quiet >= WATCH_ON && {
+            reading.watching.store(false, Ordering::SeqCst);
+            // A call that began before the mark was cleared does not wake this thread.
+            reading.lock_slot().is_none()
+        };
+        let mut watcher = reading.lock_watcher();
+        if asleep {
+            while !watcher.woken {
+                watcher = reading
+                    .woken
+                    .wait(watcher)
+                    .unwrap_or_else(PoisonError::into_inner);
+            }
+            quiet = Duration::ZERO;
+        } else if !watcher.woken {
+            watcher = reading
+                .woken
+                .wait_timeout(watcher, tick)
+                .unwrap_or_else(PoisonError::into_inner)
+                .0;
+        }
+        watcher.woken = false;
+        drop(watcher);
+        reading.watching.store(true, Ordering::SeqCst);
+    }
+}

@@ -1,0 +1,187 @@
+//! What a listener is handed: the event, and where it came from.
+
+use std::{
+    fmt,
+    net::SocketAddr,
+    ops::Deref,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use super::{Bus, core::Core};
+use crate::proto::Peer;
+
+/// An event as a listener gets it.
+///
+/// It derefs to the event, so fields are read as if it were the event itself. [`origin`](Self::origin) tells who
+/// sent it, and [`bus`](Self::bus) gives the bus that heard it, to answer with.
+///
+/// ```
+/// # use eventcast::{NetEvent, Received};
+/// # use serde::{Deserialize, Serialize};
+/// #[derive(NetEvent, Serialize, Deserialize)]
+/// struct Ping { round: u32 }
+/// #[derive(NetEvent, Serialize, Deserialize)]
+/// struct Pong { round: u32 }
+///
+/// fn answer(ping: &Received<Ping>) {
+///     println!("{} asks, round {}", ping.origin().hostname(), ping.round);
+///     if let Err(error) = ping.bus().emit(Pong { round: ping.round }) {
+///         eprintln!("{error}");
+///     }
+/// }
+/// ```
+pub struct Received<E> {
+    event: E,
+    origin: Origin,
+    core: Arc<Core>,
+}
+
+impl<E> Received<E> {
+    pub(crate) fn new(event: E, origin: Origin, core: Arc<Core>) -> Self {
+        Self {
+            event,
+            origin,
+            core,
+        }
+    }
+
+    /// Who sent it, from where, and when.
+    pub fn origin(&self) -> &Origin {
+        &self.origin
+    }
+
+    /// The bus that heard it.
+    ///
+    /// This is how a listener reaches its bus: a [`Bus`] captured by the listener would keep itself alive.
+    /// Where the last handle has gone in the meantime, the bus that comes back is a stopped one.
+    pub fn bus(&self) -> Bus {
+        Bus::from_core(Arc::clone(&self.core))
+    }
+
+    /// The event alone.
+    pub fn into_inner(self) -> E {
+        self.event
+    }
+}
+
+impl<E> Deref for Received<E> {
+    type Target = E;
+
+    fn deref(&self) -> &E {
+        &self.event
+    }
+}
+
+impl<E: fmt::Debug> fmt::Debug for Received<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.event.fmt(f)
+    }
+}
+
+/// Where an event came from. Cheap to clone.
+#[derive(Clone)]
+pub struct Origin {
+    peer: Arc<Peer>,
+    time: Option<u64>,
+    number: Option<u64>,
+    local: bool,
+    sealed: bool,
+}
+
+impl Origin {
+    pub(crate) fn remote(message: &crate::proto::Message<'_>) -> Self {
+        Self {
+            peer: Arc::clone(message.peer),
+            time: message.time,
+            number: message.number,
+            local: false,
+            sealed: message.sealed,
+        }
+    }
+
+    pub(crate) fn local(me: Arc<Peer>, unix_ms: u64, number: Option<u64>) -> Self {
+        Self {
+            peer: me,
+            time: Some(unix_ms),
+            number,
+            local: true,
+            sealed: false,
+        }
+    }
+
+    /// The sender's id: 16 hex digits unless it was configured. Anybody on an unsealed group can write any id.
+    pub fn id(&self) -> &str {
+        &self.peer.id
+    }
+
+    /// Which start of the sender this is: the clock at its start, in milliseconds since 1970. `None` where the
+    /// sender is of another make, or this bus has never been started.
+    pub fn incarnation(&self) -> Option<u64> {
+        self.peer.incarnation
+    }
+
+    /// The host name that the sender gives.
+    pub fn hostname(&self) -> &str {
+        &self.peer.hostname
+    }
+
+    /// The IP address that the sender gives as its own; [`address`](Self::address) is where the datagram came from.
+    pub fn host(&self) -> &str {
+        &self.peer.host
+    }
+
+    /// The address from which the event came. For a local event that is the bus's own unicast address.
+    pub fn address(&self) -> SocketAddr {
+        self.peer.address
+    }
+
+    /// When the sender sent it, by the sender's clock, to the millisecond. `None` where that could not be read.
+    pub fn time(&self) -> Option<SystemTime> {
+        // A wire time is at most the year 9999, which a SystemTime holds.
+        self.time
+            .and_then(|ms| SystemTime::UNIX_EPOCH.checked_add(Duration::from_millis(ms)))
+    }
+
+    /// The number of the event among those that this incarnation sent, from 1. `None` for events without one.
+    pub fn number(&self) -> Option<u64> {
+        self.number
+    }
+
+    /// Whether this very bus emitted it.
+    pub fn is_local(&self) -> bool {
+        self.local
+    }
+
+    /// Whether it came sealed, so that its sender holds the passphrase.
+    pub fn is_sealed(&self) -> bool {
+        self.sealed
+    }
+}
+
+impl fmt::Debug for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Origin")
+            .field("id", &self.id())
+            .field("incarnation", &self.incarnation())
+            .field("hostname", &self.hostname())
+            .field("address", &self.address())
+            .field("number", &self.number())
+            .field("local", &self.local)
+            .field("sealed", &self.sealed)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Says who it is in one breath, for messages: `7c1f… at 192.0.2.7:40000 (robot-3)`.
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} at {} ({})",
+            self.id(),
+            self.address(),
+            self.hostname()
+        )
+    }
+}

@@ -1,0 +1,196 @@
+//! One start of a bus, up to its stop: the sockets, the engine, and the threads that drive them.
+//!
+//! Three threads, all asleep while nothing happens: one reads and calls listeners, one watches over its calls
+//! (both in [`reading`](super::reading)), one sends what the emitting threads could not ([`Outbox`]).
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    thread,
+};
+
+use super::{
+    core::Core,
+    life::Life,
+    notice::Notice,
+    options::Options,
+    outbox::Outbox,
+    random::{random, random_u64},
+    reading::{self, Reading},
+};
+use crate::{
+    error::Error,
+    net::{self, InterfaceChoice, OpenError, SocketOptions},
+    proto::{self, Accepted, Engine, Now, Outgoing, Peer, Refusal},
+};
+
+pub(crate) struct Session {
+    engine: Mutex<Engine>,
+    /// Set under the lock of the engine: nothing is to be put into it any more.
+    closed: AtomicBool,
+    pub(crate) outbox: Outbox,
+    pub(crate) reading: Reading,
+    /// The bus itself, as the origin of what it emits.
+    pub(crate) me: Arc<Peer>,
+}
+
+impl Session {
+    /// Opens the sockets and starts the threads. The notices are for the caller to tell.
+    pub(crate) fn open(core: &Arc<Core>) -> Result<(Arc<Self>, Vec<Notice>), Error> {
+        let options = &core.options;
+        let sockets = net::open(&socket_options(options)?)?;
+        let group = SocketAddr::V4(sockets.group);
+        let host = IpAddr::V4(sockets.host);
+        let unicast = SocketAddr::new(host, sockets.unicast_port);
+        let now = core.now();
+        let incarnation = next_incarnation(now.unix_ms);
+
+        let drawn = random_u64()?;
+        let id = options.id_for_start(|| drawn);
+        let mut config = proto::Config::new(id.clone(), incarnation, host, unicast.port());
+        config.hostname.clone_from(&core.hostname);
+        config.max_payload_size = options.max_payload_size;
+        config.max_message_size = options.max_message_size;
+        config.max_held_bytes = options.max_held_bytes;
+        config.send_queue = options.send_queue;
+        config.message_ttl = options.message_ttl;
+        let me = Arc::new(Peer {
+            id,
+            incarnation: Some(incarnation),
+            hostname: core.hostname.clone(),
+            host: host.to_string(),
+            port: unicast.port(),
+            address: unicast,
+        });
+
+        core.set_identity(Arc::clone(&me));
+        let (reading, lane) = Reading::new(sockets.receiver);
+        let session = Arc::new(Self {
+            engine: Mutex::new(Engine::new(config, random()?, now)),
+            closed: AtomicBool::new(false),
+            outbox: Outbox::new(sockets.transmitter, group),
+            reading,
+            me,
+        });
+        session.spawn("eventcast-read", core, |core, session| {
+            reading::lead(core, session, lane);
+        })?;
+        // From here on what was started has to be closed again when something fails.
+        let rest = session
+            .spawn("eventcast-read", core, reading::watch)
+            .and_then(|()| {
+                session.spawn("eventcast-send", core, |core, session| {
+                    session.outbox.run(core, session);
+                    session.reading.close();
+                    Life::stopped(core);
+                })
+            });
+        if let Err(error) = rest {
+            session.reading.close();
+            return Err(error);
+        }
+        let warnings = sockets.warnings.iter().map(|warning| Notice::Warning {
+            text: warning.to_string(),
+        });
+        let notices = warnings
+            .chain([Notice::Started { group, unicast }])
+            .collect();
+        Ok((session, notices))
+    }
+
+    /// Tells the threads to send what is left, and then to close. The last of them says when that is done.
+    pub(crate) fn begin_to_close(&self) {
+        self.outbox.close();
+    }
+
+    /// Gives an event to the engine, and sends it. `None`: the session has closed.
+    pub(crate) fn emit(
+        &self,
+        core: &Arc<Core>,
+        now: Now,
+        event: Outgoing<'_>,
+    ) -> Option<Result<Accepted, Refusal>> {
+        let mut engine = self.lock_engine();
+        if self.closed.load(Ordering::Relaxed) {
+            return None;
+        }
+        let accepted = engine.emit(now, event);
+        drop(engine);
+        if accepted.is_ok() {
+            self.outbox.flush(core, self);
+        }
+        Some(accepted)
+    }
+
+    /// Lets nothing more into the engine, if `now` says so of the bytes that are left in it.
+    pub(crate) fn close_engine(&self, now: impl FnOnce(usize) -> bool) -> Option<usize> {
+        let engine = self.lock_engine();
+        let left = engine.queued_bytes();
+        now(left).then(|| {
+            self.closed.store(true, Ordering::Relaxed);
+            left
+        })
+    }
+
+    pub(crate) fn lock_engine(&self) -> MutexGuard<'_, Engine> {
+        // The engine panics on its own bugs alone, and is consistent between its calls.
+        self.engine.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Starts a thread that takes part in this session.
+    pub(crate) fn spawn(
+        self: &Arc<Self>,
+        name: &str,
+        core: &Arc<Core>,
+        run: impl FnOnce(&Arc<Core>, &Arc<Self>) + Send + 'static,
+    ) -> Result<(), Error> {
+        let (core, session) = (Arc::clone(core), Arc::clone(self));
+        thread::Builder::new()
+            .name(name.into())
+            .spawn(move || run(&core, &session))
+            .map(drop)
+            .map_err(|error| Error::Thread(Arc::new(error)))
+    }
+}
+
+fn socket_options(options: &Options) -> Result<SocketOptions, OpenError> {
+    Ok(SocketOptions {
+        address: options.address,
+        port: options.port,
+        group: options.multicast_membership,
+        interface: options.multicast_interface.parse::<InterfaceChoice>()?,
+        loopback: options.multicast_loopback,
+        ttl: options.multicast_ttl.into(),
+        unicast_port: options.unicast_port,
+        receive_buffer: options.receive_buffer,
+        send_buffer: options.send_buffer,
+    })
+}
+
+/// The clock, but always more than the last that this process used: every start is an incarnation of its own, also
+/// within one millisecond and when the clock goes back.
+fn next_incarnation(unix_ms: u64) -> u64 {
+    static LAST: AtomicU64 = AtomicU64::new(0);
+    let next = |last: u64| unix_ms.max(last + 1);
+    match LAST.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |last| {
+        Some(next(last))
+    }) {
+        Ok(last) | Err(last) => next(last),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn incarnations_never_repeat() {
+        let first = next_incarnation(1_000);
+        let second = next_incarnation(1_000);
+        let third = next_incarnation(10);
+        assert!(first >= 1_000 && first < second && second < third);
+    }
+}

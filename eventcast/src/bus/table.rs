@@ -1,0 +1,329 @@
+//! Which listeners there are, by event key, in order.
+//!
+//! A list is never changed in place: it is replaced. Whoever delivers an event takes the list as it is at that
+//! moment and calls what stands in it, whatever is registered or taken off meanwhile, as Node's EventEmitter does.
+
+use std::{
+    any::TypeId,
+    collections::HashMap,
+    panic::Location,
+    sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
+};
+
+use super::listener::{Listener, ListenerId, Sink};
+
+/// The listeners of one key, in the order of their calls.
+pub(crate) type List = Arc<[Arc<Listener>]>;
+
+#[derive(Default)]
+pub(crate) struct Table {
+    inner: RwLock<Inner>,
+}
+
+#[derive(Default)]
+struct Inner {
+    entries: HashMap<Box<str>, Entry>,
+    keys: HashMap<ListenerId, Arc<str>>,
+    last_id: u64,
+    last_order: i64,
+    first_order: i64,
+}
+
+#[derive(Default)]
+struct Entry {
+    list: Option<List>,
+    /// The event types that were found to have a right to this key.
+    types: Vec<TypeId>,
+    warned: bool,
+}
+
+/// Where in the list of its key a listener goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    Last,
+    First,
+}
+
+/// How a listener is to be registered.
+pub(crate) struct Registration {
+    pub(crate) place: Place,
+    pub(crate) once: bool,
+    pub(crate) location: &'static Location<'static>,
+    pub(crate) sink: Sink,
+}
+
+/// What stands under a key, for an event of a certain type.
+pub(crate) enum Lookup {
+    /// The type has a right to the key; these listen, if any.
+    Known(Option<List>),
+    /// The type has not been seen with this bus yet.
+    NewType,
+}
+
+impl Table {
+    pub(crate) fn list(&self, key: &str) -> Option<List> {
+        self.read().entries.get(key)?.list.clone()
+    }
+
+    pub(crate) fn list_for(&self, key: &str, event: TypeId) -> Lookup {
+        match self.read().entries.get(key) {
+            Some(entry) if entry.types.contains(&event) => Lookup::Known(entry.list.clone()),
+            _ => Lookup::NewType,
+        }
+    }
+
+    /// Remembers that `event` has a right to `key`. One entry a type of the program at most.
+    pub(crate) fn allow(&self, key: &str, event: TypeId) {
+        let mut inner = self.write();
+        let entry = inner.entries.entry(key.into()).or_default();
+        if !entry.types.contains(&event) {
+            entry.types.push(event);
+        }
+    }
+
+    /// An id that no listener of this bus has had.
+    pub(crate) fn next_id(&self) -> ListenerId {
+        let mut inner = self.write();
+        inner.last_id += 1;
+        ListenerId(inner.last_id)
+    }
+
+    /// Registers a listener. The number that comes with it is how many the key now has, the first time that this
+    /// is more than `max` (0: any number).
+    pub(crate) fn insert(
+        &self,
+        key: &str,
+        registration: Registration,
+        max: usize,
+    ) -> (Arc<Listener>, Option<usize>) {
+        let id = self.next_id();
+        let mut inner = self.write();
+        let order = match registration.place {
+            Place::Last => {
+                inner.last_order += 1;
+                inner.last_order
+            }
+            Place::First => {
+                inner.first_order -= 1;
+                inner.first_order
+            }
+        };
+        let key: Arc<str> = key.into();
+        let listener = Arc::new(Listener::new(
+            id,
+            Arc::clone(&key),
+            order,
+            registration.once,
+            registration.location,
+            registration.sink,
+        ));
+        let entry = inner.entries.entry(Box::from(&*key)).or_default();
+        let before = entry.list.as_deref().unwrap_or_default();
+        let at = before.partition_point(|other| other.order < order);
+        let list: List = before[..at]
+            .iter()
+            .chain([&listener])
+            .chain(&before[at..])
+            .cloned()
+            .collect();
+        let crowd = (max != 0 && list.len() > max && !entry.warned).then_some(list.len());
+        entry.warned |= crowd.is_some();
+        entry.list = Some(list);
+        inner.keys.insert(id, key);
+        (listener, crowd)
+    }
+
+    pub(crate) fn remove(&self, id: ListenerId) -> Option<Arc<Listener>> {
+        let mut inner = self.write();
+        let key = inner.keys.remove(&id)?;
+        let entry = inner.entries.get_mut(&*key)?;
+        let before = entry.list.take()?;
+        let (gone, rest): (Vec<_>, Vec<_>) = before.iter().cloned().partition(|l| l.id == id);
+        if !rest.is_empty() {
+            entry.list = Some(rest.into());
+        }
+        inner.tidy(&key);
+        gone.into_iter().next()
+    }
+
+    pub(crate) fn remove_key(&self, key: &str) -> Vec<Arc<Listener>> {
+        let mut inner = self.write();
+        let Some(list) = inner
+            .entries
+            .get_mut(key)
+            .and_then(|entry| entry.list.take())
+        else {
+            return Vec::new();
+        };
+        for listener in list.iter() {
+            inner.keys.remove(&listener.id);
+        }
+        inner.tidy(key);
+        list.to_vec()
+    }
+
+    pub(crate) fn remove_all(&self) -> Vec<Arc<Listener>> {
+        let mut inner = self.write();
+        inner.keys.clear();
+        let gone = inner
+            .entries
+            .values_mut()
+            .filter_map(|entry| entry.list.take())
+            .flat_map(|list| list.to_vec())
+            .collect();
+        inner.entries.retain(|_, entry| !entry.types.is_empty());
+        gone
+    }
+
+    pub(crate) fn count(&self, key: &str) -> usize {
+        self.list(key).map_or(0, |list| list.len())
+    }
+
+    /// The keys that have listeners, sorted.
+    pub(crate) fn names(&self) -> Vec<String> {
+        let inner = self.read();
+        let mut names: Vec<String> = inner
+            .entries
+            .iter()
+            .filter(|(_, entry)| entry.list.is_some())
+            .map(|(key, _)| key.to_string())
+            .collect();
+        names.sort_unstable();
+        names
+    }
+
+    pub(crate) fn all(&self) -> Vec<Arc<Listener>> {
+        self.read()
+            .entries
+            .values()
+            .filter_map(|entry| entry.list.as_deref())
+            .flatten()
+            .cloned()
+            .collect()
+    }
+
+    // Nothing that can panic runs under this lock.
+    fn read(&self) -> RwLockReadGuard<'_, Inner> {
+        self.inner.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, Inner> {
+        self.inner.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inner {
+    /// Forgets a key about which nothing is left to know, so that names made up at run time do not pile up.
+    fn tidy(&mut self, key: &str) {
+        if let Some(entry) = self.entries.get(key)
+            && entry.list.is_none()
+            && entry.types.is_empty()
+        {
+            self.entries.remove(key);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{bus::listener::Inline, codec::Args};
+
+    fn add(table: &Table, key: &str, place: Place) -> ListenerId {
+        let registration = Registration {
+            place,
+            once: false,
+            location: Location::caller(),
+            sink: Sink::Inline(Inline::new::<Args>(|_| ())),
+        };
+        table.insert(key, registration, 0).0.id
+    }
+
+    fn ids(table: &Table, key: &str) -> Vec<ListenerId> {
+        let list = table.list(key);
+        list.iter()
+            .flat_map(|list| list.iter())
+            .map(|l| l.id)
+            .collect()
+    }
+
+    #[test]
+    fn listeners_stand_in_order_and_prepended_ones_before() {
+        let table = Table::default();
+        let a = add(&table, "x", Place::Last);
+        let b = add(&table, "x", Place::Last);
+        let first = add(&table, "x", Place::First);
+        add(&table, "y", Place::Last);
+        let very_first = add(&table, "x", Place::First);
+        let c = add(&table, "x", Place::Last);
+        assert_eq!(ids(&table, "x"), [very_first, first, a, b, c]);
+        assert_eq!(table.count("x"), 5);
+        assert_eq!(table.names(), ["x", "y"]);
+    }
+
+    #[test]
+    fn a_list_that_was_taken_does_not_change() {
+        let table = Table::default();
+        let a = add(&table, "x", Place::Last);
+        let b = add(&table, "x", Place::Last);
+        let before = table.list("x").unwrap();
+        assert!(table.remove(a).is_some());
+        assert!(table.remove(a).is_none());
+        let c = add(&table, "x", Place::Last);
+        assert_eq!(before.iter().map(|l| l.id).collect::<Vec<_>>(), [a, b]);
+        assert_eq!(ids(&table, "x"), [b, c]);
+    }
+
+    #[test]
+    fn a_name_without_listeners_leaves_nothing_behind() {
+        let table = Table::default();
+        for i in 0..100 {
+            let id = add(&table, &format!("name {i}"), Place::Last);
+            table.remove(id);
+        }
+        add(&table, "x", Place::Last);
+        assert_eq!(table.remove_key("x").len(), 1);
+        assert_eq!(table.remove_key("x").len(), 0);
+        add(&table, "y", Place::Last);
+        assert_eq!(table.remove_all().len(), 1);
+        let inner = table.read();
+        assert!(inner.entries.is_empty());
+        assert!(inner.keys.is_empty());
+    }
+
+    #[test]
+    fn a_type_keeps_its_right_to_a_key() {
+        let table = Table::default();
+        let event = TypeId::of::<u8>();
+        assert!(matches!(table.list_for("x", event), Lookup::NewType));
+        table.allow("x", event);
+        assert!(matches!(table.list_for("x", event), Lookup::Known(None)));
+        let id = add(&table, "x", Place::Last);
+        table.remove(id);
+        assert!(matches!(table.list_for("x", event), Lookup::Known(None)));
+        assert!(matches!(
+            table.list_for("x", TypeId::of::<u16>()),
+            Lookup::NewType
+        ));
+        assert!(table.names().is_empty());
+    }
+
+    #[test]
+    fn a_crowd_is_told_once() {
+        let table = Table::default();
+        let crowd = |max| {
+            let registration = Registration {
+                place: Place::Last,
+                once: false,
+                location: Location::caller(),
+                sink: Sink::Inline(Inline::new::<Args>(|_| ())),
+            };
+            table.insert("x", registration, max).1
+        };
+        assert_eq!(crowd(2), None);
+        assert_eq!(crowd(2), None);
+        assert_eq!(crowd(0), None);
+        assert_eq!(crowd(2), Some(4));
+        assert_eq!(crowd(2), None);
+    }
+}

@@ -1,0 +1,213 @@
+//! What can go wrong when the bus is used, and what to do about it.
+//!
+//! Errors of three kinds come out of the bus. *Misuse* says what to write instead ([`KeyConflict`],
+//! [`EmitErrorKind::Reserved`]); *the environment* says what to set ([`ConfigError`], [`OpenError`]); *the moment*
+//! says that trying again may help ([`EmitErrorKind::QueueFull`]). What is wrong with a datagram from the network is
+//! never returned to anybody: it is counted, and told as a [`Notice`](crate::Notice).
+
+use std::{fmt, sync::Arc};
+
+use crate::{
+    bus::ConfigError,
+    codec::EncodeError,
+    event::{InvalidKey, KeyConflict},
+    net::OpenError,
+};
+
+/// The result of what a bus does.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What a bus can answer instead of doing what it was told.
+///
+/// Its `Debug` is the same text as its `Display`, so that a `main` which returns it tells a person what to do.
+#[derive(Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// An option has a wrong value.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The sockets could not be opened.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// Two types of the program claim one event key.
+    #[error(transparent)]
+    KeyConflict(#[from] KeyConflict),
+    /// An event was not sent. See [`EmitErrorKind`].
+    #[error("event `{event}` was not sent: {kind}")]
+    #[non_exhaustive]
+    Emit {
+        /// The event key.
+        event: String,
+        /// Why.
+        kind: EmitErrorKind,
+    },
+    /// A text cannot be the name of an event.
+    #[error(transparent)]
+    Name(#[from] InvalidKey),
+    /// There are async listeners and no tokio runtime to run them on.
+    #[error(
+        "the bus has async listeners but was started outside a tokio runtime; start it inside one, or give \
+         one with `Bus::builder().runtime(handle)`"
+    )]
+    NoRuntime,
+    /// A thread could not be started.
+    #[error("the system gave the bus no thread: {0}")]
+    Thread(Arc<std::io::Error>),
+    /// The system gave no random numbers.
+    #[error("the system gave no random numbers: {0}")]
+    NoRandomness(String),
+    /// `stop` was called before a `start` that waited for an earlier stop had begun.
+    #[error("the bus was stopped again before it had started")]
+    Stopped,
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// Why an event was not sent. But for [`NotStarted`](Self::NotStarted), nothing at all has happened: nothing was
+/// sent, no listener was called, and no number was taken.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum EmitErrorKind {
+    /// The event has no BSON form. The error names the field and the reason.
+    #[error(transparent)]
+    Encode(#[from] EncodeError),
+    /// The event is larger than `max_message_size`, the bound that receivers have too.
+    #[error("it has {size} bytes; `max_message_size` allows {limit}")]
+    #[non_exhaustive]
+    TooLarge {
+        /// Its size on the wire, in bytes.
+        size: usize,
+        /// The limit.
+        limit: usize,
+    },
+    /// The name is so long that next to it a datagram has no room for data.
+    #[error(
+        "its name has {name_len} bytes, which leaves no room for data in a datagram with `max_payload_size` \
+         {max_payload_size}; use a shorter name or a larger `max_payload_size`"
+    )]
+    #[non_exhaustive]
+    NoRoomForData {
+        /// The length of the name in bytes.
+        name_len: usize,
+        /// The option's value.
+        max_payload_size: usize,
+    },
+    /// The name is not one that an event can have.
+    #[error(transparent)]
+    Name(InvalidKey),
+    /// The name is the protocol's own.
+    #[error("event names that start with `__ec_` are the protocol's own, choose another")]
+    Reserved,
+    /// What was emitted before has not gone out yet. `emit_wait` waits until it has.
+    #[error(
+        "the send queue is full: {queued} of {limit} bytes wait to be sent; use `emit_wait`, or raise \
+         `send_queue`"
+    )]
+    #[non_exhaustive]
+    QueueFull {
+        /// Bytes that wait.
+        queued: usize,
+        /// What `send_queue` allows.
+        limit: usize,
+    },
+    /// Two types of the program claim this key.
+    #[error(transparent)]
+    KeyConflict(#[from] KeyConflict),
+    /// Listeners emitted events whose listeners emitted events, and so on.
+    #[error(
+        "listeners emit within listeners {limit} deep; break the circle, or emit from another task"
+    )]
+    #[non_exhaustive]
+    TooDeep {
+        /// The limit.
+        limit: usize,
+    },
+    /// The bus is not running. Local listeners were called; nothing was sent.
+    #[error("the bus is not running; call `start` first")]
+    NotStarted,
+}
+
+/// An event that was not sent, and why. It gives the event back.
+pub struct EmitError<E> {
+    event: E,
+    name: Box<str>,
+    kind: Box<EmitErrorKind>,
+}
+
+impl<E> EmitError<E> {
+    pub(crate) fn new(event: E, name: &str, kind: EmitErrorKind) -> Self {
+        Self {
+            event,
+            name: name.into(),
+            kind: Box::new(kind),
+        }
+    }
+
+    /// Why it was not sent.
+    pub fn kind(&self) -> &EmitErrorKind {
+        &self.kind
+    }
+
+    /// The key of the event.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The event.
+    pub fn event(&self) -> &E {
+        &self.event
+    }
+
+    /// The event, to be emitted again or put away.
+    pub fn into_event(self) -> E {
+        self.event
+    }
+}
+
+impl<E> fmt::Display for EmitError<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "event `{}` was not sent: {}", self.name, self.kind)
+    }
+}
+
+// Not derived: `unwrap` shall work for events that are not `Debug`, and an event may hold what no log shall show.
+impl<E> fmt::Debug for EmitError<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EmitError")
+            .field("name", &self.name)
+            .field("kind", &self.kind)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<E> std::error::Error for EmitError<E> {}
+
+impl<E> From<EmitError<E>> for Error {
+    fn from(error: EmitError<E>) -> Self {
+        Self::Emit {
+            event: error.name.into(),
+            kind: *error.kind,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_emit_error_converts_by_the_question_mark() {
+        fn emit() -> Result<()> {
+            Err(EmitError::new((), "tick", EmitErrorKind::NotStarted))?;
+            Ok(())
+        }
+        assert_eq!(
+            emit().unwrap_err().to_string(),
+            "event `tick` was not sent: the bus is not running; call `start` first"
+        );
+    }
+}

@@ -1,0 +1,79 @@
+//! Keeping a bus's own datagrams from waking it.
+//!
+//! Multicast loopback, which other buses of this machine need, also brings a sender everything that
+//! it sent: every event would be received once by its own sender, only to be dropped there. On Linux
+//! a classic BPF program on the group's socket drops it in the kernel. It goes by the address of the
+//! unicast socket, which this bus alone can send from. Where no filter can be set, or the address has
+//! changed since, the protocol drops the echo as it does everywhere else.
+//!
+//! The kernel counts what a filter drops together with what found the buffer full. So those that are
+//! sent are counted here, to be taken off again.
+
+use std::{
+    io,
+    net::Ipv4Addr,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use socket2::Socket;
+
+/// How often the filter has had something to drop.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Echoes(Arc<AtomicU64>);
+
+impl Echoes {
+    /// Counts one for a `send` to the group that succeeds. It counts before, so that there are never more
+    /// drops than were counted.
+    pub(super) fn of(&self, send: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
+        self.0.fetch_add(1, Ordering::SeqCst);
+        send().inspect_err(|_| {
+            self.0.fetch_sub(1, Ordering::SeqCst);
+        })
+    }
+
+    /// What is left of `drops` without the echoes. While some are under way it is less than it will be.
+    pub(super) fn without(&self, drops: u64) -> u64 {
+        drops.saturating_sub(self.0.load(Ordering::SeqCst))
+    }
+}
+
+/// Sets the filter. `None`: there is none, and nothing to take off.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+pub(super) fn drop_echo(group: &Socket, host: Ipv4Addr, port: u16) -> Option<Echoes> {
+    use socket2::SockFilter;
+
+    // Instructions of linux/bpf_common.h. For a UDP socket, offset 0 is the UDP header; the IP header
+    // is found at offsets from `NETWORK_HEADER` (`SKF_NET_OFF` of linux/filter.h).
+    const LOAD_HALF: u16 = 0x28;
+    const LOAD_WORD: u16 = 0x20;
+    const JUMP_EQUAL: u16 = 0x15;
+    const RETURN: u16 = 0x06;
+    const NETWORK_HEADER: u32 = (-0x10_0000_i32) as u32;
+    const UDP_SOURCE_PORT: u32 = 0;
+    const IP_SOURCE: u32 = NETWORK_HEADER + 12;
+    const EVERYTHING: u32 = u32::MAX;
+
+    let program = [
+        SockFilter::new(LOAD_HALF, 0, 0, UDP_SOURCE_PORT),
+        SockFilter::new(JUMP_EQUAL, 0, 3, port.into()),
+        SockFilter::new(LOAD_WORD, 0, 0, IP_SOURCE),
+        SockFilter::new(JUMP_EQUAL, 0, 1, host.into()),
+        SockFilter::new(RETURN, 0, 0, 0),
+        SockFilter::new(RETURN, 0, 0, EVERYTHING),
+    ];
+    match group.attach_filter(&program) {
+        Ok(()) => Some(Echoes::default()),
+        Err(error) => {
+            tracing::debug!(target: "eventcast", %error, "own datagrams are dropped later");
+            None
+        }
+    }
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+pub(super) fn drop_echo(_group: &Socket, _host: Ipv4Addr, _port: u16) -> Option<Echoes> {
+    None
+}

@@ -1,0 +1,275 @@
+//! What opening sockets and sending can answer, in words that say what to set.
+//!
+//! The system's own errors are kept as the source, behind an `Arc`, so that every error here can
+//! be cloned: one failure may go to several callers.
+
+use std::{fmt, io, net::Ipv4Addr, net::SocketAddr, sync::Arc};
+
+/// Why the sockets of a bus could not be opened. Nothing stays open after it.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// The group is not a multicast address.
+    #[error(
+        "{group} is not a multicast group: set `multicast_membership` to an address between 224.0.0.0 and 239.255.255.255"
+    )]
+    NotMulticast {
+        /// The address that was given.
+        group: Ipv4Addr,
+    },
+    /// The address to bind is neither 0.0.0.0 nor one of this machine.
+    #[error("`address` {address} is not an address of this machine: leave it at 0.0.0.0, or set one of {}", list(.existing))]
+    NotOurs {
+        /// The address that was given.
+        address: Ipv4Addr,
+        /// The interfaces that there are, each as `name (address)`.
+        existing: Vec<String>,
+    },
+    /// The interface cannot be used.
+    #[error(transparent)]
+    Interface(#[from] InterfaceError),
+    /// A program that does not share the group's port has it.
+    #[error(
+        "port {port} is taken by a program that does not share it ({source}): stop that program, or set another `port` on every bus of the group"
+    )]
+    PortTaken {
+        /// The port of the group.
+        port: u16,
+        /// What the system said.
+        source: Arc<io::Error>,
+    },
+    /// The fixed unicast port is taken. It cannot be shared: answers would reach the wrong process.
+    #[error(
+        "`unicast_port` {port} is taken ({source}): set one that is free, or 0 to let the system choose"
+    )]
+    UnicastPortTaken {
+        /// The port that was asked for.
+        port: u16,
+        /// What the system said.
+        source: Arc<io::Error>,
+    },
+    /// This user may not use that port.
+    #[error("no permission to use port {port} ({source}): set `{option}` to one of 1024 or above")]
+    Permission {
+        /// The port that was asked for.
+        port: u16,
+        /// The option that sets it.
+        option: &'static str,
+        /// What the system said.
+        source: Arc<io::Error>,
+    },
+    /// The system refused to join the group on the interface that was chosen, or to send there.
+    #[error(
+        "cannot use group {group} on interface {interface} ({source}): set `multicast_interface` to an interface that is up and can do multicast"
+    )]
+    Join {
+        /// The group.
+        group: Ipv4Addr,
+        /// The interface's address.
+        interface: Ipv4Addr,
+        /// What the system said.
+        source: Arc<io::Error>,
+    },
+    /// There is no route for multicast, and loopback could not be used either.
+    #[error(
+        "no route to group {group} ({source}), and loopback cannot be used either ({loopback}): set `multicast_interface` to an interface that is up"
+    )]
+    NoRoute {
+        /// The group.
+        group: Ipv4Addr,
+        /// What the system said about the route.
+        source: Arc<io::Error>,
+        /// What the system said about loopback.
+        loopback: Arc<io::Error>,
+    },
+    /// Any other refusal of the system.
+    #[error("cannot {what} ({source})")]
+    Socket {
+        /// What was being done.
+        what: &'static str,
+        /// What the system said.
+        source: Arc<io::Error>,
+    },
+}
+
+impl OpenError {
+    /// For `map_err`: a refusal while doing `what`.
+    pub(super) fn socket(what: &'static str) -> impl FnOnce(io::Error) -> Self {
+        move |source| Self::Socket {
+            what,
+            source: Arc::new(source),
+        }
+    }
+}
+
+/// Why an interface cannot be used.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum InterfaceError {
+    /// The text is neither `default`, nor an IPv4 address, nor the name of an interface.
+    #[error("`{text}` is not supported as `multicast_interface`{}: set \"default\", an IPv4 address of this machine, or the name of an interface", hint(.reason))]
+    Unsupported {
+        /// The text that was given.
+        text: String,
+        /// What it is instead.
+        reason: &'static str,
+    },
+    /// No interface has that name.
+    #[error("there is no interface `{name}`: set `multicast_interface` to one of {}", list(.existing))]
+    NoSuchName {
+        /// The name that was given.
+        name: String,
+        /// The interfaces that there are, each as `name (address)`.
+        existing: Vec<String>,
+    },
+    /// The interface has no IPv4 address.
+    #[error("interface `{name}` has no IPv4 address: give it one, or set `multicast_interface` to one of {}", list(.existing))]
+    NoIpv4 {
+        /// The name that was given.
+        name: String,
+        /// The interfaces that there are, each as `name (address)`.
+        existing: Vec<String>,
+    },
+    /// No interface of this machine has that address.
+    #[error("no interface of this machine has the address {address}: set `multicast_interface` to one of {}", list(.existing))]
+    NotOurs {
+        /// The address that was given.
+        address: Ipv4Addr,
+        /// The interfaces that there are, each as `name (address)`.
+        existing: Vec<String>,
+    },
+    /// The system does not tell its interfaces.
+    #[error("cannot list the interfaces of this machine ({source})")]
+    List {
+        /// What the system said.
+        source: Arc<io::Error>,
+    },
+}
+
+/// What a bus should know about its sockets although they are open.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub(crate) enum OpenWarning {
+    /// There is no route for multicast: the bus uses loopback and is heard on this machine only.
+    LoopbackOnly {
+        /// The group.
+        group: Ipv4Addr,
+        /// What the system said about the route.
+        reason: Arc<io::Error>,
+        /// The other interfaces that could be set, each as `name (address)`.
+        others: Vec<String>,
+    },
+    /// The system made a buffer smaller than was asked.
+    BufferCapped {
+        /// Which buffer.
+        buffer: Buffer,
+        /// Bytes asked for.
+        asked: usize,
+        /// Bytes that the system gave.
+        got: usize,
+    },
+}
+
+/// A buffer of a socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Buffer {
+    /// Holds what arrived and was not read yet.
+    Receive,
+    /// Holds what was sent and has not left yet.
+    Send,
+}
+
+impl Buffer {
+    /// The option of the bus that sets it.
+    pub(super) fn option(self) -> &'static str {
+        match self {
+            Self::Receive => "receive_buffer",
+            Self::Send => "send_buffer",
+        }
+    }
+
+    /// The system's setting that bounds it.
+    fn sysctl(self) -> &'static str {
+        match self {
+            _ if !cfg!(any(target_os = "linux", target_os = "android")) => "kern.ipc.maxsockbuf",
+            Self::Receive => "net.core.rmem_max",
+            Self::Send => "net.core.wmem_max",
+        }
+    }
+}
+
+impl fmt::Display for OpenWarning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::LoopbackOnly {
+                group,
+                reason,
+                others,
+            } => {
+                write!(
+                    f,
+                    "no route to group {group} ({reason}): using loopback, so only this machine hears the bus; "
+                )?;
+                if others.is_empty() {
+                    f.write_str("connect it to a network, or set `multicast_interface` to 127.0.0.1 if that is meant")
+                } else {
+                    write!(f, "set `multicast_interface` to one of {}", list(others))
+                }
+            }
+            Self::BufferCapped { buffer, asked, got } => {
+                let (option, sysctl) = (buffer.option(), buffer.sysctl());
+                write!(
+                    f,
+                    "`{option}`: asked for {asked} bytes, the system gave {got}: run `sysctl -w {sysctl}={asked}`"
+                )
+            }
+        }
+    }
+}
+
+/// Why a datagram could not be sent, and never will be.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SendError {
+    /// The datagram is longer than the system takes.
+    #[error("a datagram of {len} bytes is too long to be sent to {to} ({source}): set a smaller `max_payload_size`{}", mtu_text(.mtu))]
+    TooLong {
+        /// Where it was to go.
+        to: SocketAddr,
+        /// Its length in bytes.
+        len: usize,
+        /// The MTU of the interface by which it leaves, in bytes, where it is known.
+        mtu: Option<u32>,
+        /// What the system said.
+        source: Arc<io::Error>,
+    },
+    /// The system refused for another reason, or for too long.
+    #[error("cannot send to {to} ({source})")]
+    Refused {
+        /// Where it was to go.
+        to: SocketAddr,
+        /// What the system said.
+        source: Arc<io::Error>,
+    },
+}
+
+fn list(names: &[String]) -> String {
+    if names.is_empty() {
+        "those that are up (there is none)".to_owned()
+    } else {
+        names.join(", ")
+    }
+}
+
+fn hint(reason: &str) -> String {
+    if reason.is_empty() {
+        String::new()
+    } else {
+        format!(" ({reason})")
+    }
+}
+
+fn mtu_text(mtu: &Option<u32>) -> String {
+    mtu.map(|mtu| format!(" (the interface's MTU is {mtu})"))
+        .unwrap_or_default()
+}

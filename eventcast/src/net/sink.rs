@@ -1,0 +1,197 @@
+//! Sending datagrams from one socket: the system calls, and nothing about what to do when they fail.
+
+use std::{
+    io,
+    net::{Ipv4Addr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
+
+use mio::net::UdpSocket;
+
+use super::echo::Echoes;
+
+/// Something by which datagrams are sent. Nothing here blocks, but where it says so.
+pub(crate) trait Sink {
+    /// Sends one datagram.
+    fn send(&mut self, to: SocketAddr, datagram: &[u8]) -> io::Result<()>;
+
+    /// Sends datagrams of `segment_size` bytes, the last may be shorter, in one call: all or none.
+    fn send_segments(&mut self, to: SocketAddr, bytes: &[u8], segment_size: u16) -> io::Result<()>;
+
+    /// Whether [`Self::send_segments`] exists here at all.
+    fn has_segments(&self) -> bool;
+
+    /// The MTU of the way to `to`, where it is known.
+    fn mtu(&self, to: SocketAddr) -> Option<u32>;
+}
+
+/// The unicast socket.
+pub(crate) struct UdpSink {
+    socket: Arc<UdpSocket>,
+    /// The address from which datagrams to the group leave.
+    host: Ipv4Addr,
+    has_segments: bool,
+    /// Where a datagram to the group comes back, and is filtered out.
+    echoes: Option<Echoes>,
+}
+
+impl UdpSink {
+    /// `may_join`: whether the interface takes datagrams joined together, if the kernel does.
+    pub(super) fn new(
+        socket: Arc<UdpSocket>,
+        host: Ipv4Addr,
+        may_join: bool,
+        echoes: Option<Echoes>,
+    ) -> Self {
+        Self {
+            echoes,
+            has_segments: may_join && kernel::probe(&socket),
+            socket,
+            host,
+        }
+    }
+
+    fn counting_echoes(
+        &self,
+        to: SocketAddr,
+        send: impl FnOnce() -> io::Result<()>,
+    ) -> io::Result<()> {
+        match &self.echoes {
+            Some(echoes) if to.ip().is_multicast() => echoes.of(send),
+            _ => send(),
+        }
+    }
+
+    pub(super) fn writability(&self) -> Writability {
+        Writability(Arc::clone(&self.socket))
+    }
+}
+
+impl Sink for UdpSink {
+    fn send(&mut self, to: SocketAddr, datagram: &[u8]) -> io::Result<()> {
+        let send = || self.socket.send_to(datagram, to).map(drop);
+        self.counting_echoes(to, send)
+    }
+
+    fn send_segments(&mut self, to: SocketAddr, bytes: &[u8], segment_size: u16) -> io::Result<()> {
+        // Joined datagrams come back as one, too.
+        let send = || kernel::send(&self.socket, to, bytes, segment_size);
+        self.counting_echoes(to, send)
+    }
+
+    fn has_segments(&self) -> bool {
+        self.has_segments
+    }
+
+    /// Looked up when it is asked for, since it may change at any time.
+    fn mtu(&self, to: SocketAddr) -> Option<u32> {
+        kernel::mtu(self.host, to)
+    }
+}
+
+/// Waits until the unicast socket takes datagrams again, without holding the transmitter.
+#[derive(Clone)]
+pub(crate) struct Writability(Arc<UdpSocket>);
+
+impl Writability {
+    #[cfg(test)]
+    pub(super) fn socket(&self) -> &UdpSocket {
+        &self.0
+    }
+
+    /// Waits at most for `timeout`, rounded up to milliseconds. Whether the socket is writable.
+    #[cfg(unix)]
+    pub(crate) fn wait(&self, timeout: Duration) -> io::Result<bool> {
+        use nix::{
+            errno::Errno,
+            poll::{PollFd, PollFlags, PollTimeout, poll},
+        };
+        use std::os::fd::AsFd;
+
+        let millis = timeout.as_nanos().div_ceil(1_000_000);
+        let timeout = PollTimeout::try_from(millis).unwrap_or(PollTimeout::MAX);
+        let mut fds = [PollFd::new(self.0.as_fd(), PollFlags::POLLOUT)];
+        match poll(&mut fds, timeout) {
+            Ok(ready) => Ok(ready > 0),
+            Err(Errno::EINTR) => Ok(false),
+            Err(errno) => Err(errno.into()),
+        }
+    }
+
+    /// Waits for a moment: there is no portable way to wait for one socket without a poll of
+    /// its own, and a full buffer empties within a millisecond.
+    #[cfg(not(unix))]
+    pub(crate) fn wait(&self, timeout: Duration) -> io::Result<bool> {
+        std::thread::sleep(timeout.min(Duration::from_millis(1)));
+        Ok(true)
+    }
+}
+
+#[cfg(target_os = "linux")]
+mod kernel {
+    use std::{
+        io::{self, IoSlice},
+        net::{Ipv4Addr, SocketAddr, UdpSocket as StdUdpSocket},
+        os::fd::AsRawFd,
+    };
+
+    use mio::net::UdpSocket;
+
+    use nix::sys::socket::{
+        ControlMessage, MsgFlags, SockaddrStorage, getsockopt, sendmsg, sockopt,
+    };
+
+    /// A kernel before 4.18 would send everything as one datagram and say nothing.
+    pub(super) fn probe(socket: &UdpSocket) -> bool {
+        getsockopt(socket, sockopt::UdpGsoSegment).is_ok()
+    }
+
+    /// Connecting makes the kernel look up the way; nothing is sent.
+    pub(super) fn mtu(host: Ipv4Addr, to: SocketAddr) -> Option<u32> {
+        let probe = StdUdpSocket::bind((host, 0)).ok()?;
+        socket2::SockRef::from(&probe)
+            .set_multicast_if_v4(&host)
+            .ok()?;
+        probe.connect(to).ok()?;
+        getsockopt(&probe, sockopt::IpMtu).ok()?.try_into().ok()
+    }
+
+    pub(super) fn send(
+        socket: &UdpSocket,
+        to: SocketAddr,
+        bytes: &[u8],
+        segment_size: u16,
+    ) -> io::Result<()> {
+        sendmsg(
+            socket.as_raw_fd(),
+            &[IoSlice::new(bytes)],
+            &[ControlMessage::UdpGsoSegments(&segment_size)],
+            MsgFlags::MSG_DONTWAIT,
+            Some(&SockaddrStorage::from(to)),
+        )?;
+        Ok(())
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+mod kernel {
+    use std::{
+        io,
+        net::{Ipv4Addr, SocketAddr},
+    };
+
+    use mio::net::UdpSocket;
+
+    pub(super) fn mtu(_: Ipv4Addr, _: SocketAddr) -> Option<u32> {
+        None
+    }
+
+    pub(super) fn probe(_: &UdpSocket) -> bool {
+        false
+    }
+
+    pub(super) fn send(_: &UdpSocket, _: SocketAddr, _: &[u8], _: u16) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+}

@@ -1,0 +1,467 @@
+//! Sending without ever blocking, and telling what to do when the system does not take it.
+//!
+//! Contract: [`Transmitter::try_send`] gets datagrams of one length to one address, as they lie
+//! one after the other, and says how many bytes of them are out. The caller keeps the rest and
+//! comes back with it: after [`Writability::wait`] when it was [`Sent::Blocked`], after the pause
+//! when it was [`Sent::Pause`], for at most the time that a [`RetryBudget`](super::RetryBudget)
+//! grants. No queue and no clock in here.
+
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+
+use super::{
+    errno::{self, SendRefusal},
+    error::SendError,
+    retry::Pauses,
+    sink::{Sink, UdpSink},
+};
+
+pub(crate) use super::sink::Writability;
+
+/// Datagrams that the kernel cuts out of one call at most (`UDP_MAX_SEGMENTS` of older kernels).
+const SEGMENTS: usize = 64;
+
+/// Bytes that one call takes at most: what fits into an IPv4 packet beside its headers.
+const CALL_SIZE: usize = 65_507;
+
+/// Errors in a row that say nothing about this datagram before there is a pause after all.
+const AT_ONCE: u32 = 8;
+
+/// What became of datagrams that were to be sent.
+#[derive(Debug)]
+#[must_use]
+pub(crate) enum Sent {
+    /// All are out.
+    Done,
+    /// The socket takes no more for now. Wait until it is writable, and send the rest.
+    Blocked {
+        /// Bytes of whole datagrams that are out.
+        sent_bytes: usize,
+    },
+    /// The system is short of something, or the network is away for now. Pause, and send the rest.
+    Pause {
+        /// Bytes of whole datagrams that are out.
+        sent_bytes: usize,
+        /// How long: 1 ms, doubling up to 100 ms until something is sent.
+        pause: Duration,
+        /// What to tell when it does not end.
+        error: SendError,
+    },
+    /// The datagram that begins at `sent_bytes` can never be sent. Leave it out, by as many bytes
+    /// as a datagram has; those after it may be sent.
+    Failed {
+        /// Bytes of whole datagrams that are out.
+        sent_bytes: usize,
+        /// Why.
+        error: SendError,
+    },
+}
+
+/// Sends the datagrams of a bus, all from its unicast socket.
+pub(crate) struct Transmitter<S = UdpSink> {
+    sink: S,
+    /// Datagrams longer than this go out one by one: the interface refused to cut them.
+    longest_segment: usize,
+    pauses: Pauses,
+    passing_errors: u64,
+}
+
+impl Transmitter {
+    /// Waits until the socket takes datagrams again, at most for `timeout`; whether it does.
+    pub(crate) fn wait_writable(&self, timeout: Duration) -> io::Result<bool> {
+        self.writability().wait(timeout)
+    }
+
+    /// The same for a thread that must not hold the transmitter while it waits.
+    pub(crate) fn writability(&self) -> Writability {
+        self.sink.writability()
+    }
+}
+
+impl<S: Sink> Transmitter<S> {
+    pub(super) fn new(sink: S) -> Self {
+        Self {
+            longest_segment: if sink.has_segments() { CALL_SIZE } else { 0 },
+            sink,
+            pauses: Pauses::new(),
+            passing_errors: 0,
+        }
+    }
+
+    /// Sends `bytes` to `to`: one datagram, or with `segment_size` several of that length, the
+    /// last of which may be shorter. See [`Sent`] for what to do next.
+    pub(crate) fn try_send(
+        &mut self,
+        to: SocketAddr,
+        bytes: &[u8],
+        segment_size: Option<usize>,
+    ) -> Sent {
+        let size = segment_size.filter(|size| *size > 0).unwrap_or(bytes.len());
+        let (mut sent_bytes, mut at_once) = (0, 0);
+        // Set while the first datagram of a refused call is tried alone.
+        let mut refused_together = None;
+        loop {
+            let rest = &bytes[sent_bytes..];
+            let alone = refused_together.is_some();
+            let step = if alone {
+                size.min(rest.len())
+            } else {
+                self.step(rest.len(), size)
+            };
+            let together = step > size;
+            let result = if together {
+                // `step` is at most `CALL_SIZE`, and `size` less than it.
+                self.sink.send_segments(to, &rest[..step], size as u16)
+            } else {
+                self.sink.send(to, &rest[..step])
+            };
+            let error = match result {
+                Ok(()) => {
+                    self.pauses.after_success();
+                    at_once = 0;
+                    // Alone it went: so it was the cutting that was refused.
+                    if let Some(error) = refused_together.take() {
+                        self.limit_segments(size, &error);
+                    }
+                    sent_bytes += step;
+                    if sent_bytes == bytes.len() {
+                        return Sent::Done;
+                    }
+                    continue;
+                }
+                Err(error) => error,
+            };
+            match errno::classify_send(&error, to.ip().is_multicast()) {
+                SendRefusal::Full => return Sent::Blocked { sent_bytes },
+                SendRefusal::TryAgain if at_once < AT_ONCE => {
+                    self.passing_errors += 1;
+                    at_once += 1;
+                }
+                SendRefusal::TryAgain | SendRefusal::Passing => {
+                    self.passing_errors += 1;
+                    return Sent::Pause {
+                        sent_bytes,
+                        pause: self.pauses.after_failure(),
+                        error: refused(to, error),
+                    };
+                }
+                SendRefusal::TooLong | SendRefusal::Final if together => {
+                    refused_together = Some(error);
+                }
+                SendRefusal::TooLong => {
+                    let error = SendError::TooLong {
+                        to,
+                        len: step,
+                        mtu: self.sink.mtu(to),
+                        source: Arc::new(error),
+                    };
+                    return Sent::Failed { sent_bytes, error };
+                }
+                SendRefusal::Final => {
+                    let error = refused(to, error);
+                    return Sent::Failed { sent_bytes, error };
+                }
+            }
+        }
+    }
+
+    /// How many errors passed by themselves so far.
+    pub(crate) fn passing_errors(&self) -> u64 {
+        self.passing_errors
+    }
+
+    /// How many bytes of `rest` the next call takes: whole datagrams of `size`.
+    fn step(&self, rest: usize, size: usize) -> usize {
+        if size > self.longest_segment || rest <= size {
+            return rest.min(size);
+        }
+        let datagrams = (CALL_SIZE / size).clamp(1, SEGMENTS);
+        rest.min(datagrams * size)
+    }
+
+    /// Notes that datagrams of `size` cannot be cut out of one call.
+    ///
+    /// Too long for the interface says nothing about shorter ones; anything else is about cutting
+    /// as such, which some interfaces and tunnels cannot do.
+    fn limit_segments(&mut self, size: usize, error: &io::Error) {
+        let about_length = error.kind() == io::ErrorKind::InvalidInput
+            || errno::classify_send(error, true) == SendRefusal::TooLong;
+        self.longest_segment = if about_length { size - 1 } else { 0 };
+        tracing::debug!(
+            target: "eventcast",
+            longest_segment = self.longest_segment,
+            %error,
+            "datagrams longer than this are sent one by one"
+        );
+    }
+}
+
+fn refused(to: SocketAddr, error: io::Error) -> SendError {
+    SendError::Refused {
+        to,
+        source: Arc::new(error),
+    }
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+    use crate::net::{errno::testing::os, retry::RetryBudget};
+    use nix::errno::Errno;
+    use std::collections::VecDeque;
+
+    const GROUP: &str = "239.192.7.7:4000";
+    const PEER: &str = "127.0.0.1:4001";
+
+    /// Takes everything but what its script refuses, and notes what went out in which call.
+    #[derive(Default)]
+    struct Fake {
+        script: VecDeque<Option<Errno>>,
+        then: Option<Errno>,
+        refuses_together: Option<(usize, Errno)>,
+        longest: Option<usize>,
+        calls: usize,
+        out: Vec<Vec<u8>>,
+    }
+
+    impl Fake {
+        fn refusing(errnos: &[Errno]) -> Self {
+            Self {
+                script: errnos.iter().copied().map(Some).collect(),
+                ..Self::default()
+            }
+        }
+
+        fn take(&mut self, bytes: &[u8], longest: usize) -> io::Result<()> {
+            self.calls += 1;
+            let refusal = match self.script.pop_front() {
+                Some(refusal) => refusal,
+                None => self.then,
+            };
+            if let Some(errno) = refusal {
+                return Err(os(errno));
+            }
+            if self.longest.is_some_and(|limit| longest > limit) {
+                return Err(os(Errno::EMSGSIZE));
+            }
+            self.out.push(bytes.to_vec());
+            Ok(())
+        }
+    }
+
+    impl Sink for Fake {
+        fn send(&mut self, _: SocketAddr, datagram: &[u8]) -> io::Result<()> {
+            self.take(datagram, datagram.len())
+        }
+
+        fn send_segments(&mut self, _: SocketAddr, bytes: &[u8], size: u16) -> io::Result<()> {
+            let size = usize::from(size);
+            assert!(bytes.len() > size && bytes.len() <= CALL_SIZE);
+            assert!(bytes.len().div_ceil(size) <= SEGMENTS);
+            if let Some((longest, errno)) = self.refuses_together
+                && size > longest
+            {
+                self.calls += 1;
+                return Err(os(errno));
+            }
+            self.take(bytes, size)
+        }
+
+        fn has_segments(&self) -> bool {
+            true
+        }
+
+        fn mtu(&self, _: SocketAddr) -> Option<u32> {
+            Some(1280)
+        }
+    }
+
+    fn to(address: &str) -> SocketAddr {
+        address.parse().unwrap()
+    }
+
+    fn lengths(transmitter: &Transmitter<Fake>) -> Vec<usize> {
+        transmitter.sink.out.iter().map(Vec::len).collect()
+    }
+
+    #[test]
+    fn no_buffer_space_pauses_and_then_succeeds() {
+        let mut transmitter = Transmitter::new(Fake::refusing(&[Errno::ENOBUFS, Errno::ENOBUFS]));
+        let mut pauses = Vec::new();
+        loop {
+            match transmitter.try_send(to(GROUP), b"hello", None) {
+                Sent::Done => break,
+                Sent::Pause {
+                    sent_bytes: 0,
+                    pause,
+                    ..
+                } => pauses.push(pause.as_millis()),
+                other => panic!("{other:?}"),
+            }
+        }
+        assert_eq!(pauses, [1, 2]);
+        assert_eq!(transmitter.sink.out, [b"hello"]);
+        assert_eq!(transmitter.passing_errors(), 2);
+        // Success began the pauses anew.
+        transmitter.sink.script.push_back(Some(Errno::ENOBUFS));
+        let sent = transmitter.try_send(to(GROUP), b"x", None);
+        assert!(
+            matches!(sent, Sent::Pause { pause, .. } if pause.as_millis() == 1),
+            "{sent:?}"
+        );
+    }
+
+    #[test]
+    fn endless_refusal_is_given_up_within_a_second_and_the_next_one_works() {
+        let mut transmitter = Transmitter::new(Fake {
+            then: Some(Errno::ENOBUFS),
+            ..Fake::default()
+        });
+        let (mut budget, mut now) = (RetryBudget::default(), Duration::ZERO);
+        let error = loop {
+            match transmitter.try_send(to(GROUP), b"lost", None) {
+                Sent::Pause { pause, error, .. } => match budget.grant(now, pause) {
+                    Some(pause) => now += pause,
+                    None => break error,
+                },
+                other => panic!("{other:?}"),
+            }
+        };
+        assert!(now <= Duration::from_secs(1));
+        assert!(transmitter.sink.calls < 20, "{}", transmitter.sink.calls);
+        assert!(error.to_string().contains(GROUP), "{error}");
+        budget.reset();
+        transmitter.sink.then = None;
+        assert!(matches!(
+            transmitter.try_send(to(GROUP), b"next", None),
+            Sent::Done
+        ));
+        assert_eq!(transmitter.sink.out, [b"next"]);
+    }
+
+    #[test]
+    fn the_echo_of_an_earlier_datagram_is_no_pause() {
+        let echoes = [Errno::ECONNREFUSED, Errno::EINTR, Errno::ECONNREFUSED];
+        let mut transmitter = Transmitter::new(Fake::refusing(&echoes));
+        assert!(matches!(
+            transmitter.try_send(to(PEER), b"x", None),
+            Sent::Done
+        ));
+        // But no busy loop either.
+        transmitter.sink.then = Some(Errno::ECONNREFUSED);
+        transmitter.sink.calls = 0;
+        let sent = transmitter.try_send(to(PEER), b"x", None);
+        assert!(matches!(sent, Sent::Pause { .. }), "{sent:?}");
+        assert_eq!(transmitter.sink.calls, AT_ONCE as usize + 1);
+    }
+
+    #[test]
+    fn datagrams_of_one_length_go_together_within_the_limits_of_a_call() {
+        let mut transmitter = Transmitter::new(Fake::default());
+        let bytes = vec![7; 10 * 150 + 30];
+        assert!(matches!(
+            transmitter.try_send(to(GROUP), &bytes, Some(10)),
+            Sent::Done
+        ));
+        assert_eq!(lengths(&transmitter), [640, 640, 250]);
+
+        transmitter.sink.out.clear();
+        let bytes = vec![7; 3 * 30_000];
+        assert!(matches!(
+            transmitter.try_send(to(GROUP), &bytes, Some(30_000)),
+            Sent::Done
+        ));
+        assert_eq!(lengths(&transmitter), [60_000, 30_000]);
+    }
+
+    #[test]
+    fn a_full_socket_tells_how_much_is_out() {
+        let mut transmitter = Transmitter::new(Fake {
+            script: [None, Some(Errno::EAGAIN)].into(),
+            ..Fake::default()
+        });
+        let bytes = vec![7; 10 * 100];
+        let sent = transmitter.try_send(to(GROUP), &bytes, Some(10));
+        assert!(
+            matches!(sent, Sent::Blocked { sent_bytes: 640 }),
+            "{sent:?}"
+        );
+        let sent = transmitter.try_send(to(GROUP), &bytes[640..], Some(10));
+        assert!(matches!(sent, Sent::Done), "{sent:?}");
+        assert_eq!(lengths(&transmitter), [640, 360]);
+    }
+
+    #[test]
+    fn an_interface_that_cannot_cut_gets_them_one_by_one_for_good() {
+        let mut transmitter = Transmitter::new(Fake {
+            refuses_together: Some((0, Errno::EIO)),
+            ..Fake::default()
+        });
+        assert!(matches!(
+            transmitter.try_send(to(GROUP), &[7; 35], Some(10)),
+            Sent::Done
+        ));
+        assert_eq!(lengths(&transmitter), [10, 10, 10, 5]);
+        assert_eq!(transmitter.sink.calls, 5, "asked once");
+        assert!(matches!(
+            transmitter.try_send(to(GROUP), &[7; 4], Some(2)),
+            Sent::Done
+        ));
+        assert_eq!(transmitter.sink.calls, 7, "and never again");
+    }
+
+    #[test]
+    fn datagrams_too_long_to_be_cut_leave_shorter_ones_together() {
+        let mut transmitter = Transmitter::new(Fake {
+            refuses_together: Some((1252, Errno::EINVAL)),
+            ..Fake::default()
+        });
+        let bytes = vec![7; 3000];
+        assert!(matches!(
+            transmitter.try_send(to(GROUP), &bytes, Some(1400)),
+            Sent::Done
+        ));
+        assert!(matches!(
+            transmitter.try_send(to(GROUP), &bytes, Some(1000)),
+            Sent::Done
+        ));
+        assert_eq!(lengths(&transmitter), [1400, 1400, 200, 3000]);
+    }
+
+    #[test]
+    fn too_long_names_the_option_and_the_mtu() {
+        let mut transmitter = Transmitter::new(Fake {
+            longest: Some(1400),
+            ..Fake::default()
+        });
+        let Sent::Failed { sent_bytes, error } =
+            transmitter.try_send(to(GROUP), &[7; 2000], Some(1500))
+        else {
+            panic!("was sent");
+        };
+        assert_eq!(sent_bytes, 0);
+        let text = error.to_string();
+        for part in ["1500 bytes", GROUP, "`max_payload_size`", "MTU is 1280"] {
+            assert!(text.contains(part), "{part}: {text}");
+        }
+        // What fails one datagram says nothing about sending together.
+        transmitter.sink.longest = None;
+        assert!(matches!(
+            transmitter.try_send(to(GROUP), &[7; 2000], Some(1500)),
+            Sent::Done
+        ));
+        assert_eq!(lengths(&transmitter), [2000]);
+    }
+
+    #[test]
+    fn a_peer_out_of_reach_fails_at_once_and_the_group_pauses() {
+        let mut transmitter =
+            Transmitter::new(Fake::refusing(&[Errno::EHOSTUNREACH, Errno::ENETUNREACH]));
+        let sent = transmitter.try_send(to(PEER), b"x", None);
+        assert!(
+            matches!(sent, Sent::Failed { sent_bytes: 0, .. }),
+            "{sent:?}"
+        );
+        let sent = transmitter.try_send(to(GROUP), b"x", None);
+        assert!(matches!(sent, Sent::Pause { .. }), "{sent:?}");
+    }
+}

@@ -1,0 +1,409 @@
+//! Putting chunked messages together.
+//!
+//! Responsible for chunks from the moment that their datagrams are known to be good, until the joined message is
+//! handed out or given up, and for all bounds on what is held meanwhile. Not for what is inside the joined message,
+//! and not for remembering which messages are over: that is `Seen`'s.
+//!
+//! A message is known by the address from which it comes and its `seqId`, so that nobody can add to another's. A
+//! claimed number of chunks sets nothing aside. What is given up on the way, to make room or because nothing came
+//! any more, waits in [`Assembler::poll_given_up`], to be taken after every call that takes `&mut self`.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    net::SocketAddr,
+    sync::Arc,
+    time::Duration,
+};
+
+use super::{
+    events::ExpiredReason,
+    hash::HashKey,
+    peers::Peer,
+    slices::Slices,
+    stats::DropCause,
+    wire::{MAX_CHUNKS, MessageId, SeqId},
+};
+
+/// Most incomplete messages of one address.
+pub(super) const MAX_INCOMPLETE: u32 = 1024;
+
+/// What is reckoned for each slice beside its bytes.
+pub(super) const PIECE_COST: usize = 128;
+
+/// What is reckoned for each message beside its slices and texts: its entries in the tables here.
+pub(super) const MESSAGE_COST: usize = 1024;
+
+/// A message that makes progress all the time may still not take longer than so many times `message_ttl`.
+const OVERDUE_TTLS: u32 = 20;
+
+/// Most messages that one call gives up because of their age, so that a batch of events stays small. The others
+/// follow at the next call, which is due at once.
+const MAX_EXPIRED_AT_ONCE: usize = 256;
+
+/// A chunk whose metadata is good.
+pub(super) struct Chunk<'a> {
+    pub(super) from: SocketAddr,
+    pub(super) seq_id: &'a [u8],
+    pub(super) message_id: MessageId,
+    pub(super) seq: u32,
+    pub(super) seq_len: u32,
+    pub(super) name: &'a str,
+    pub(super) peer: &'a Arc<Peer>,
+    pub(super) number: Option<u64>,
+    pub(super) slice: &'a [u8],
+}
+
+/// What all chunks of a message say.
+pub(super) struct About {
+    pub(super) from: SocketAddr,
+    pub(super) seq_id: SeqId,
+    pub(super) message_id: MessageId,
+    pub(super) name: Box<str>,
+    pub(super) peer: Arc<Peer>,
+    pub(super) number: Option<u64>,
+    pub(super) seq_len: u32,
+}
+
+/// A message that is complete.
+pub(super) struct Joined {
+    pub(super) about: About,
+    pub(super) bytes: Vec<u8>,
+}
+
+/// A message that was given up.
+pub(super) struct GivenUp {
+    pub(super) about: About,
+    pub(super) received: u32,
+    pub(super) reason: ExpiredReason,
+}
+
+pub(super) struct Assembler {
+    max_message_size: usize,
+    max_held_bytes: usize,
+    message_ttl: Duration,
+    held: usize,
+    by_key: HashMap<Key, usize, HashKey>,
+    partials: Vec<Option<Partial>>,
+    free: Vec<usize>,
+    /// All messages by the moment at which each is to be looked at: never later than its deadline.
+    due: BTreeSet<(Duration, usize)>,
+    /// All messages by holder and age.
+    by_age: BTreeMap<(Holder, u64), usize>,
+    holders: HashMap<SocketAddr, (Holder, u32), HashKey>,
+    /// All holders by how many messages they have.
+    by_count: BTreeSet<(u32, Holder)>,
+    next_holder: Holder,
+    next_birth: u64,
+    given_up: Vec<GivenUp>,
+}
+
+type Key = (SocketAddr, SeqId);
+
+/// An address that has incomplete messages.
+type Holder = u64;
+
+struct Partial {
+    about: About,
+    slices: Slices,
+    holder: Holder,
+    birth: u64,
+    first: Duration,
+    last: Duration,
+    /// Its place in [`Assembler::due`].
+    due: Duration,
+}
+
+impl Assembler {
+    pub(super) fn new(
+        max_message_size: usize,
+        max_held_bytes: usize,
+        message_ttl: Duration,
+        key: HashKey,
+    ) -> Self {
+        Self {
+            max_message_size,
+            max_held_bytes,
+            message_ttl,
+            held: 0,
+            by_key: HashMap::with_hasher(key),
+            partials: Vec::new(),
+            free: Vec::new(),
+            due: BTreeSet::new(),
+            by_age: BTreeMap::new(),
+            holders: HashMap::with_hasher(key),
+            by_count: BTreeSet::new(),
+            next_holder: 0,
+            next_birth: 0,
+            given_up: Vec::new(),
+        }
+    }
+
+    /// Bytes held for incomplete messages.
+    pub(super) fn held(&self) -> usize {
+        self.held
+    }
+
+    /// How many messages are incomplete.
+    pub(super) fn incomplete(&self) -> usize {
+        self.by_key.len()
+    }
+
+    /// Takes a chunk; gives the message if it was the last one missing. On `Err` it was not taken; others may have
+    /// been given up to make room all the same.
+    pub(super) fn take(
+        &mut self,
+        now: Duration,
+        chunk: &Chunk<'_>,
+    ) -> Result<Option<Joined>, DropCause> {
+        self.check_limits(chunk)?;
+        let key = (chunk.from, SeqId::new(chunk.seq_id));
+        let index = match self.by_key.get(&key) {
+            Some(&index) => {
+                let partial = self.partial(index);
+                partial.about.check(chunk)?;
+                partial.slices.check(chunk.seq, chunk.slice)?;
+                let birth = partial.birth;
+                let more = PIECE_COST + partial.slices.growth(chunk.seq, chunk.slice);
+                self.make_room(more)?;
+                // Making room may have cost this very message.
+                if self.partials[index]
+                    .as_ref()
+                    .is_none_or(|partial| partial.birth != birth)
+                {
+                    return Err(DropCause::Crowded);
+                }
+                index
+            }
+            None => self.open(now, key, chunk)?,
+        };
+        self.add(now, index, chunk);
+        if !self.partial(index).slices.is_complete() {
+            return Ok(None);
+        }
+        let Partial { about, slices, .. } = self.remove(index);
+        Ok(Some(Joined {
+            about,
+            bytes: slices.join(),
+        }))
+    }
+
+    /// Gives up what has waited too long, up to a number of messages at once.
+    pub(super) fn handle_timeout(&mut self, now: Duration) {
+        for _ in 0..MAX_EXPIRED_AT_ONCE {
+            let Some(index) = self.most_silent() else {
+                return;
+            };
+            let partial = self.partial(index);
+            if partial.due > now {
+                return;
+            }
+            let overdue = partial.due < partial.last.saturating_add(self.message_ttl);
+            self.give_up(
+                index,
+                if overdue {
+                    ExpiredReason::Overdue
+                } else {
+                    ExpiredReason::Silent
+                },
+            );
+        }
+    }
+
+    /// When [`handle_timeout`](Self::handle_timeout) may have something to do. It may turn out to be nothing.
+    pub(super) fn poll_timeout(&self) -> Option<Duration> {
+        self.due.first().map(|(due, _)| *due)
+    }
+
+    /// The next message that was given up.
+    pub(super) fn poll_given_up(&mut self) -> Option<GivenUp> {
+        self.given_up.pop()
+    }
+
+    fn check_limits(&self, chunk: &Chunk<'_>) -> Result<(), DropCause> {
+        let last = chunk.seq + 1 == chunk.seq_len;
+        let size =
+            (chunk.seq_len as usize).saturating_mul(if last { 1 } else { chunk.slice.len() });
+        if chunk.seq_len > MAX_CHUNKS || chunk.slice.is_empty() || size > self.max_message_size {
+            return Err(DropCause::OverLimit);
+        }
+        Ok(())
+    }
+
+    /// Begins a message, without its first chunk.
+    fn open(&mut self, now: Duration, key: Key, chunk: &Chunk<'_>) -> Result<usize, DropCause> {
+        let about = About {
+            from: chunk.from,
+            seq_id: key.1,
+            message_id: chunk.message_id,
+            name: chunk.name.into(),
+            peer: Arc::clone(chunk.peer),
+            number: chunk.number,
+            seq_len: chunk.seq_len,
+        };
+        let cost = about.cost();
+        if let Some(&(holder, count)) = self.holders.get(&chunk.from)
+            && count >= MAX_INCOMPLETE
+        {
+            let oldest = self.oldest_of(holder);
+            self.give_up(oldest, ExpiredReason::Crowded);
+        }
+        self.make_room(cost + PIECE_COST + chunk.slice.len())?;
+
+        let (holder, count) = *self
+            .holders
+            .get(&chunk.from)
+            .unwrap_or(&(self.next_holder, 0));
+        self.next_holder += u64::from(count == 0);
+        self.recount(chunk.from, holder, count, count + 1);
+        let birth = self.next_birth;
+        self.next_birth += 1;
+        let due = now.saturating_add(self.message_ttl);
+        let slices = Slices::new(chunk.seq_len);
+        let partial = Partial {
+            about,
+            slices,
+            holder,
+            birth,
+            first: now,
+            last: now,
+            due,
+        };
+        let index = self.free.pop().unwrap_or_else(|| {
+            self.partials.push(None);
+            self.partials.len() - 1
+        });
+        self.partials[index] = Some(partial);
+        self.by_key.insert(key, index);
+        self.due.insert((due, index));
+        self.by_age.insert((holder, birth), index);
+        self.held += cost;
+        Ok(index)
+    }
+
+    fn add(&mut self, now: Duration, index: usize, chunk: &Chunk<'_>) {
+        let partial = self.partials[index].as_mut().expect(KEPT);
+        let before = partial.slices.allocated();
+        partial.slices.add(chunk.seq, chunk.slice);
+        partial.last = now;
+        self.held += PIECE_COST + partial.slices.allocated() - before;
+    }
+
+    /// Gives up messages until there is room for so many bytes more.
+    fn make_room(&mut self, more: usize) -> Result<(), DropCause> {
+        if more > self.max_held_bytes {
+            return Err(DropCause::Crowded);
+        }
+        while self.held + more > self.max_held_bytes {
+            let Some(victim) = self.victim() else {
+                return Err(DropCause::Crowded);
+            };
+            self.give_up(victim, ExpiredReason::Crowded);
+        }
+        Ok(())
+    }
+
+    /// The oldest message of the address that holds most. Among addresses that hold as many, the one whose message
+    /// has been silent longest: so a flood from many addresses does not hit those that make progress.
+    fn victim(&mut self) -> Option<usize> {
+        let silent = self.most_silent()?;
+        let &(most, crowded) = self.by_count.last()?;
+        let partial = self.partial(silent);
+        let (holder, count) = self.holders[&partial.about.from];
+        Some(self.oldest_of(if count == most { holder } else { crowded }))
+    }
+
+    fn oldest_of(&self, holder: Holder) -> usize {
+        let first = self.by_age.range((holder, 0)..).next();
+        *first.expect("a holder has a message").1
+    }
+
+    /// The message whose deadline is next, which is then what [`Partial::due`] says.
+    fn most_silent(&mut self) -> Option<usize> {
+        loop {
+            let &(due, index) = self.due.first()?;
+            let deadline = self.partial(index).deadline(self.message_ttl);
+            if deadline <= due {
+                return Some(index);
+            }
+            // It has made progress since it was put there.
+            self.due.pop_first();
+            self.due.insert((deadline, index));
+            self.partials[index].as_mut().expect(KEPT).due = deadline;
+        }
+    }
+
+    fn give_up(&mut self, index: usize, reason: ExpiredReason) {
+        let Partial { about, slices, .. } = self.remove(index);
+        self.given_up.push(GivenUp {
+            about,
+            received: slices.received(),
+            reason,
+        });
+    }
+
+    fn remove(&mut self, index: usize) -> Partial {
+        let partial = self.partials[index].take().expect(KEPT);
+        self.free.push(index);
+        let about = &partial.about;
+        self.by_key.remove(&(about.from, about.seq_id));
+        self.due.remove(&(partial.due, index));
+        self.by_age.remove(&(partial.holder, partial.birth));
+        let (_, count) = self.holders[&about.from];
+        self.recount(about.from, partial.holder, count, count - 1);
+        self.held -= partial.cost();
+        partial
+    }
+
+    fn recount(&mut self, from: SocketAddr, holder: Holder, before: u32, after: u32) {
+        if before > 0 {
+            self.by_count.remove(&(before, holder));
+        }
+        if after > 0 {
+            self.by_count.insert((after, holder));
+            self.holders.insert(from, (holder, after));
+        } else {
+            self.holders.remove(&from);
+        }
+    }
+
+    fn partial(&self, index: usize) -> &Partial {
+        self.partials[index].as_ref().expect(KEPT)
+    }
+}
+
+/// Why an index found in one of the tables is that of a message.
+const KEPT: &str = "the tables name only messages that are kept";
+
+impl Partial {
+    fn deadline(&self, message_ttl: Duration) -> Duration {
+        let silent = self.last.saturating_add(message_ttl);
+        let overdue = self
+            .first
+            .saturating_add(message_ttl.saturating_mul(OVERDUE_TTLS));
+        silent.min(overdue)
+    }
+
+    fn cost(&self) -> usize {
+        self.about.cost() + self.slices.allocated() + PIECE_COST * self.slices.received() as usize
+    }
+}
+
+impl About {
+    fn cost(&self) -> usize {
+        MESSAGE_COST + self.name.len() + self.peer.size()
+    }
+
+    fn check(&self, chunk: &Chunk<'_>) -> Result<(), DropCause> {
+        let agrees = self.seq_len == chunk.seq_len
+            && self.number == chunk.number
+            && *self.name == *chunk.name
+            && (Arc::ptr_eq(&self.peer, chunk.peer)
+                || self.peer.id == chunk.peer.id
+                    && self.peer.incarnation == chunk.peer.incarnation);
+        if agrees {
+            Ok(())
+        } else {
+            Err(DropCause::Inconsistent)
+        }
+    }
+}

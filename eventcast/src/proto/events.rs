@@ -1,0 +1,320 @@
+//! What an engine has to tell, in batches.
+//!
+//! A batch keeps small things in one buffer that is used again and again; a large message keeps the buffer in which
+//! it was put together.
+
+use std::{net::SocketAddr, ops::Range, sync::Arc};
+
+use super::{DropCause, MessageId, Peer};
+use crate::codec::RawArgs;
+
+/// What happened.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub enum Event<'a> {
+    /// A message for the application.
+    Message(Message<'a>),
+    /// Traffic was refused.
+    Refused(Refused),
+    /// Somebody speaks another version of the protocol.
+    VersionMismatch {
+        /// Where it came from.
+        from: SocketAddr,
+        /// The other's version.
+        theirs: u64,
+        /// How many such datagrams there were since the last time this was told.
+        count: u64,
+    },
+    /// Another bus uses this bus's id.
+    IdClash {
+        /// The other.
+        peer: &'a Arc<Peer>,
+    },
+    /// A chunked message was given up.
+    Expired(Expired<'a>),
+}
+
+/// A message for the application.
+#[derive(Clone, Copy)]
+#[non_exhaustive]
+pub struct Message<'a> {
+    /// The event's name.
+    pub name: &'a str,
+    /// Its arguments, checked.
+    pub args: RawArgs<'a>,
+    /// Who sent it.
+    pub peer: &'a Arc<Peer>,
+    /// When it was sent, in milliseconds since 1970 by the sender's clock; `None` if it cannot be read.
+    pub time: Option<u64>,
+    /// Its number in the sender's stream, if it has one.
+    pub number: Option<u64>,
+    /// The fingerprint of the sender's schema, if it sent one.
+    pub schema: Option<i64>,
+    /// What names it.
+    pub message_id: MessageId,
+    /// Whether it came sealed.
+    pub sealed: bool,
+}
+
+impl std::fmt::Debug for Message<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Message")
+            .field("name", &self.name)
+            .field("peer", &self.peer.id)
+            .field("message_id", &self.message_id)
+            .field("number", &self.number)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Traffic that was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Refused {
+    /// Why.
+    pub cause: DropCause,
+    /// Where it came from. `None`: from several addresses that are beyond those told one by one.
+    pub from: Option<SocketAddr>,
+    /// How many datagrams since the last time this was told.
+    pub count: u64,
+}
+
+/// A chunked message that was given up.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct Expired<'a> {
+    /// The event's name.
+    pub name: &'a str,
+    /// Who sent it.
+    pub peer: &'a Arc<Peer>,
+    /// What names it.
+    pub message_id: MessageId,
+    /// Its number in the sender's stream, if it has one.
+    pub number: Option<u64>,
+    /// How many of its chunks had come.
+    pub received: u32,
+    /// How many it has.
+    pub total: u32,
+    /// Why it was given up.
+    pub reason: ExpiredReason,
+    /// How many others were given up for this reason at this address and not told. 0 but for
+    /// [`ExpiredReason::Crowded`].
+    pub untold: u64,
+}
+
+/// Why a chunked message was given up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ExpiredReason {
+    /// Nothing of it came for `message_ttl`.
+    Silent,
+    /// It was not complete 20 × `message_ttl` after its first chunk.
+    Overdue,
+    /// It had to make room for others.
+    Crowded,
+}
+
+/// A batch of what happened, in order.
+#[derive(Default)]
+pub struct Events {
+    items: Vec<Item>,
+    names: String,
+    /// Arguments of small messages.
+    arena: Vec<u8>,
+    /// Whole messages that were put together from chunks.
+    large: Vec<Vec<u8>>,
+}
+
+/// Above this a buffer of small things is given back when a batch is cleared, so that one burst is not paid for
+/// for ever.
+const ARENA_KEPT: usize = 1 << 20;
+
+enum Item {
+    Message(MessageItem),
+    Expired(ExpiredItem),
+    Refused(Refused),
+    VersionMismatch {
+        from: SocketAddr,
+        theirs: u64,
+        count: u64,
+    },
+    IdClash(Arc<Peer>),
+}
+
+struct MessageItem {
+    name: Range<usize>,
+    value: Range<usize>,
+    element_type: u8,
+    /// Which of the large buffers holds the value, if not the arena.
+    large: Option<usize>,
+    facts: MessageFacts,
+}
+
+struct ExpiredItem {
+    name: Range<usize>,
+    facts: ExpiredFacts,
+}
+
+/// What is told of a message beside its name and arguments.
+pub(super) struct MessageFacts {
+    pub(super) peer: Arc<Peer>,
+    pub(super) time: Option<u64>,
+    pub(super) number: Option<u64>,
+    pub(super) schema: Option<i64>,
+    pub(super) message_id: MessageId,
+}
+
+/// What is told of an expired message beside its name.
+pub(super) struct ExpiredFacts {
+    pub(super) peer: Arc<Peer>,
+    pub(super) message_id: MessageId,
+    pub(super) number: Option<u64>,
+    pub(super) received: u32,
+    pub(super) total: u32,
+    pub(super) reason: ExpiredReason,
+    pub(super) untold: u64,
+}
+
+impl Events {
+    /// An empty batch.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.items.len()
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.items.is_empty()
+    }
+
+    /// The `i`-th.
+    #[must_use]
+    pub fn get(&self, i: usize) -> Option<Event<'_>> {
+        Some(match self.items.get(i)? {
+            Item::Message(item) => Event::Message(self.message(item)),
+            Item::Expired(ExpiredItem { name, facts }) => Event::Expired(Expired {
+                name: &self.names[name.clone()],
+                peer: &facts.peer,
+                message_id: facts.message_id,
+                number: facts.number,
+                received: facts.received,
+                total: facts.total,
+                reason: facts.reason,
+                untold: facts.untold,
+            }),
+            Item::Refused(refused) => Event::Refused(*refused),
+            &Item::VersionMismatch {
+                from,
+                theirs,
+                count,
+            } => Event::VersionMismatch {
+                from,
+                theirs,
+                count,
+            },
+            Item::IdClash(peer) => Event::IdClash { peer },
+        })
+    }
+
+    /// All of them, in order.
+    pub fn iter(&self) -> impl Iterator<Item = Event<'_>> {
+        (0..self.len()).filter_map(|i| self.get(i))
+    }
+
+    /// Empties the batch and keeps its buffers.
+    pub fn clear(&mut self) {
+        self.items.clear();
+        self.large.clear();
+        self.names.clear();
+        self.names.shrink_to(ARENA_KEPT);
+        self.arena.clear();
+        self.arena.shrink_to(ARENA_KEPT);
+    }
+
+    fn message<'a>(&'a self, item: &'a MessageItem) -> Message<'a> {
+        let bytes = item.large.map_or(&self.arena, |large| &self.large[large]);
+        let facts = &item.facts;
+        Message {
+            name: &self.names[item.name.clone()],
+            args: RawArgs::from_parts(item.element_type, &bytes[item.value.clone()]),
+            peer: &facts.peer,
+            time: facts.time,
+            number: facts.number,
+            schema: facts.schema,
+            message_id: facts.message_id,
+            sealed: false,
+        }
+    }
+
+    /// Adds a message, copying name and arguments.
+    #[inline]
+    pub(super) fn push_message(&mut self, name: &str, args: RawArgs<'_>, facts: MessageFacts) {
+        let (element_type, value) = args.parts();
+        let name = self.keep_name(name);
+        let start = self.arena.len();
+        self.arena.extend_from_slice(value);
+        let value = start..self.arena.len();
+        self.items.push(Item::Message(MessageItem {
+            name,
+            value,
+            element_type,
+            large: None,
+            facts,
+        }));
+    }
+
+    /// Adds a message that keeps its own buffer, in which its arguments stand at the given place.
+    pub(super) fn push_large(
+        &mut self,
+        name: &str,
+        buffer: Vec<u8>,
+        element_type: u8,
+        value: Range<usize>,
+        facts: MessageFacts,
+    ) {
+        let name = self.keep_name(name);
+        let large = Some(self.large.len());
+        self.large.push(buffer);
+        self.items.push(Item::Message(MessageItem {
+            name,
+            value,
+            element_type,
+            large,
+            facts,
+        }));
+    }
+
+    pub(super) fn push_expired(&mut self, name: &str, facts: ExpiredFacts) {
+        let name = self.keep_name(name);
+        self.items.push(Item::Expired(ExpiredItem { name, facts }));
+    }
+
+    pub(super) fn push_refused(&mut self, refused: Refused) {
+        self.items.push(Item::Refused(refused));
+    }
+
+    pub(super) fn push_version_mismatch(&mut self, from: SocketAddr, theirs: u64, count: u64) {
+        self.items.push(Item::VersionMismatch {
+            from,
+            theirs,
+            count,
+        });
+    }
+
+    pub(super) fn push_id_clash(&mut self, peer: Arc<Peer>) {
+        self.items.push(Item::IdClash(peer));
+    }
+
+    fn keep_name(&mut self, name: &str) -> Range<usize> {
+        let start = self.names.len();
+        self.names.push_str(name);
+        start..self.names.len()
+    }
+}

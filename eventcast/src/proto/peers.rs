@@ -1,0 +1,273 @@
+//! Who is speaking: one [`Peer`] for each address, shared by all that it sends.
+
+use std::{collections::HashMap, net::SocketAddr, sync::Arc};
+
+use super::{hash::HashKey, wire::Identity};
+
+/// How many addresses are remembered. Beyond that the ones not heard for longest go, which costs them a new
+/// [`Peer`] when they speak again, and nothing else.
+pub(super) const MAX_PEERS: usize = 4096;
+
+/// A sender as it describes itself, and where it was heard.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Peer {
+    /// Its id, as claimed.
+    pub id: String,
+    /// Its incarnation, if it has the extensions.
+    pub incarnation: Option<u64>,
+    /// Its host's name, as claimed.
+    pub hostname: String,
+    /// Its address, as claimed.
+    pub host: String,
+    /// Its unicast port, as claimed.
+    pub port: u16,
+    /// The address from which it was heard.
+    pub address: SocketAddr,
+}
+
+impl Peer {
+    fn is(&self, identity: &Identity<'_>) -> bool {
+        self.id == identity.id
+            && self.incarnation == identity.incarnation
+            && self.port == identity.port
+            && self.host == identity.host
+            && self.hostname == identity.hostname
+    }
+
+    /// About how many bytes it takes.
+    pub(super) fn size(&self) -> usize {
+        size_of::<Self>() + self.id.len() + self.hostname.len() + self.host.len()
+    }
+}
+
+/// How a sender stands to this bus.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Relation {
+    /// Somebody else.
+    Other,
+    /// This bus itself, heard back.
+    Echo,
+    /// Another bus with the same id.
+    Namesake,
+}
+
+/// What is remembered of an address.
+pub(super) struct Known {
+    pub(super) peer: Arc<Peer>,
+    pub(super) relation: Relation,
+    /// [`Identity::raw`] of the last datagram that had it; empty if none had.
+    pub(super) raw: Vec<u8>,
+    /// Heard again since the hand last came by.
+    heard: bool,
+}
+
+/// The peers by address.
+pub(super) struct Peers {
+    own_id: String,
+    own_incarnation: u64,
+    by_address: HashMap<SocketAddr, usize, HashKey>,
+    known: Vec<Known>,
+    /// The next one to go when there is no room, unless it was heard meanwhile.
+    hand: usize,
+    /// The address heard last: usually the next one too.
+    last: Option<(SocketAddr, usize)>,
+}
+
+impl Peers {
+    pub(super) fn new(own_id: String, own_incarnation: u64, key: HashKey) -> Self {
+        Self {
+            own_id,
+            own_incarnation,
+            by_address: HashMap::with_hasher(key),
+            known: Vec::new(),
+            hand: 0,
+            last: None,
+        }
+    }
+
+    /// What was last heard from an address.
+    #[inline]
+    pub(super) fn get(&mut self, from: SocketAddr) -> Option<&Known> {
+        let index = match self.last {
+            Some((last, index)) if last == from => index,
+            _ => *self.by_address.get(&from)?,
+        };
+        self.last = Some((from, index));
+        let known = &mut self.known[index];
+        known.heard = true;
+        Some(known)
+    }
+
+    /// The peer that describes itself so, remembered for its address.
+    pub(super) fn resolve(&mut self, from: SocketAddr, identity: &Identity<'_>) -> &Known {
+        let index = match self.by_address.get(&from) {
+            Some(&index) => {
+                self.known[index].heard = true;
+                index
+            }
+            None => self.admit(from, identity),
+        };
+        let relation = self.relation(identity);
+        let known = &mut self.known[index];
+        if !known.peer.is(identity) {
+            known.peer = Arc::new(new_peer(from, identity));
+            known.relation = relation;
+        }
+        let raw = identity.raw.unwrap_or_default();
+        if known.raw != raw {
+            known.raw.clear();
+            known.raw.extend_from_slice(raw);
+        }
+        self.last = Some((from, index));
+        known
+    }
+
+    fn relation(&self, identity: &Identity<'_>) -> Relation {
+        if identity.id != self.own_id {
+            return Relation::Other;
+        }
+        match identity.incarnation {
+            Some(incarnation) if incarnation != self.own_incarnation => Relation::Namesake,
+            _ => Relation::Echo,
+        }
+    }
+
+    fn admit(&mut self, from: SocketAddr, identity: &Identity<'_>) -> usize {
+        let known = Known {
+            peer: Arc::new(new_peer(from, identity)),
+            relation: self.relation(identity),
+            raw: Vec::new(),
+            // Who speaks but once is the first to go.
+            heard: false,
+        };
+        let index = if self.known.len() < MAX_PEERS {
+            self.known.push(known);
+            self.known.len() - 1
+        } else {
+            while std::mem::take(&mut self.known[self.hand].heard) {
+                self.hand = (self.hand + 1) % MAX_PEERS;
+            }
+            let index = self.hand;
+            self.hand = (self.hand + 1) % MAX_PEERS;
+            self.by_address.remove(&self.known[index].peer.address);
+            self.known[index] = known;
+            index
+        };
+        self.by_address.insert(from, index);
+        index
+    }
+}
+
+fn new_peer(from: SocketAddr, identity: &Identity<'_>) -> Peer {
+    Peer {
+        id: identity.id.to_owned(),
+        incarnation: identity.incarnation,
+        hostname: identity.hostname.to_owned(),
+        host: identity.host.to_owned(),
+        port: identity.port,
+        address: from,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rand::{SeedableRng, rngs::StdRng};
+
+    use super::*;
+
+    fn peers() -> Peers {
+        Peers::new(
+            "own".to_owned(),
+            7,
+            HashKey::random(&mut StdRng::from_seed([1; 32])),
+        )
+    }
+
+    fn address(i: usize) -> SocketAddr {
+        ([127, 0, (i >> 8) as u8, i as u8], 9000).into()
+    }
+
+    fn identity<'a>(id: &'a str, incarnation: Option<u64>, raw: &'a [u8]) -> Identity<'a> {
+        Identity {
+            host: "h",
+            port: 1,
+            hostname: "n",
+            id,
+            incarnation,
+            raw: Some(raw),
+        }
+    }
+
+    #[test]
+    fn one_peer_while_it_stays_the_same() {
+        let mut peers = peers();
+        let first = Arc::clone(
+            &peers
+                .resolve(address(1), &identity("a", Some(1), b"x"))
+                .peer,
+        );
+        assert!(Arc::ptr_eq(
+            &first,
+            &peers
+                .resolve(address(1), &identity("a", Some(1), b"x"))
+                .peer
+        ));
+        assert!(Arc::ptr_eq(&first, &peers.get(address(1)).unwrap().peer));
+        let restarted = Arc::clone(
+            &peers
+                .resolve(address(1), &identity("a", Some(2), b"y"))
+                .peer,
+        );
+        assert_eq!(restarted.incarnation, Some(2));
+        assert_eq!(peers.get(address(1)).unwrap().raw, b"y");
+        assert!(!Arc::ptr_eq(
+            &restarted,
+            &peers
+                .resolve(address(2), &identity("a", Some(2), b"y"))
+                .peer
+        ));
+    }
+
+    #[test]
+    fn who_is_an_echo() {
+        let mut peers = peers();
+        for (id, incarnation, relation) in [
+            ("own", Some(7), Relation::Echo),
+            ("own", None, Relation::Echo),
+            ("own", Some(8), Relation::Namesake),
+            ("other", Some(7), Relation::Other),
+            ("other", None, Relation::Other),
+        ] {
+            assert_eq!(
+                peers
+                    .resolve(address(1), &identity(id, incarnation, b""))
+                    .relation,
+                relation
+            );
+        }
+    }
+
+    #[test]
+    fn strangers_do_not_fill_memory_nor_push_out_who_speaks() {
+        let mut peers = peers();
+        let speaker = Arc::clone(&peers.resolve(address(0), &identity("a", None, b"")).peer);
+        for i in 1..3 * MAX_PEERS {
+            peers.resolve(address(i), &identity("s", None, b""));
+            if i % 1000 == 0 {
+                assert!(
+                    Arc::ptr_eq(&speaker, &peers.get(address(0)).unwrap().peer),
+                    "{i}"
+                );
+            }
+        }
+        assert_eq!(peers.known.len(), MAX_PEERS);
+        assert_eq!(peers.by_address.len(), MAX_PEERS);
+        assert!(peers.get(address(1)).is_none());
+        for i in 2 * MAX_PEERS..3 * MAX_PEERS {
+            if let Some(known) = peers.get(address(i)) {
+                assert_eq!(known.peer.address, address(i));
+            }
+        }
+    }
+}

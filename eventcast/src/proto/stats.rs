@@ -1,0 +1,160 @@
+//! What an engine counts.
+
+use std::fmt;
+
+/// Why a datagram or a message was not delivered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum DropCause {
+    /// It breaks the format.
+    Malformed,
+    /// It is of another protocol version.
+    Version,
+    /// It claims more chunks or bytes than this bus takes.
+    OverLimit,
+    /// It contradicts what was there before.
+    Inconsistent,
+    /// It was had before.
+    Double,
+    /// This bus sent it.
+    Echo,
+    /// Its name is one of the protocol's own, and means nothing here.
+    Reserved,
+    /// It is encrypted with the classic cipher, and this bus is not.
+    Classic,
+    /// It is sealed, and this bus is not.
+    Sealed,
+    /// It had to make room, or found none, among the messages that are not complete.
+    Crowded,
+}
+
+impl DropCause {
+    /// All of them.
+    pub const ALL: [Self; 10] = [
+        Self::Malformed,
+        Self::Version,
+        Self::OverLimit,
+        Self::Inconsistent,
+        Self::Double,
+        Self::Echo,
+        Self::Reserved,
+        Self::Classic,
+        Self::Sealed,
+        Self::Crowded,
+    ];
+
+    pub(super) const COUNT: usize = Self::ALL.len();
+
+    /// A short name for figures and logs.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Malformed => "malformed",
+            Self::Version => "version",
+            Self::OverLimit => "over_limit",
+            Self::Inconsistent => "inconsistent",
+            Self::Double => "double",
+            Self::Echo => "echo",
+            Self::Reserved => "reserved",
+            Self::Classic => "classic",
+            Self::Sealed => "sealed",
+            Self::Crowded => "crowded",
+        }
+    }
+
+    /// Whether a good network with good peers causes it too.
+    #[must_use]
+    pub const fn is_ordinary(self) -> bool {
+        matches!(self, Self::Double | Self::Echo)
+    }
+}
+
+impl fmt::Display for DropCause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+/// Drops by cause.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Drops([u64; DropCause::COUNT]);
+
+impl Drops {
+    /// How many for this cause.
+    #[must_use]
+    pub fn get(&self, cause: DropCause) -> u64 {
+        self.0[cause as usize]
+    }
+
+    /// All causes with their counts.
+    pub fn iter(&self) -> impl Iterator<Item = (DropCause, u64)> {
+        DropCause::ALL.into_iter().zip(self.0)
+    }
+
+    /// For all causes together.
+    #[must_use]
+    pub fn total(&self) -> u64 {
+        self.0.iter().sum()
+    }
+
+    pub(super) fn count(&mut self, cause: DropCause) {
+        self.0[cause as usize] += 1;
+    }
+}
+
+/// What an engine has done since it was made, and what it holds now.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct EngineStats {
+    /// Messages that `emit` took.
+    pub emitted_messages: u64,
+    /// Messages that `emit` refused.
+    pub refused_messages: u64,
+    /// Datagrams handed out to be sent.
+    pub sent_datagrams: u64,
+    /// Bytes of these.
+    pub sent_bytes: u64,
+    /// Bytes that wait to be sent.
+    pub queued_bytes: usize,
+    /// Datagrams handed in.
+    pub received_datagrams: u64,
+    /// Bytes of these.
+    pub received_bytes: u64,
+    /// Messages given to the application.
+    pub delivered_messages: u64,
+    /// How many of them came in chunks.
+    pub joined_messages: u64,
+    /// Datagrams and messages dropped, by cause.
+    pub drops: Drops,
+    /// Chunked messages given up because nothing of them came any more.
+    pub expired_messages: u64,
+    /// Chunked messages that are not complete.
+    pub incomplete_messages: usize,
+    /// Bytes held for them, as `max_held_bytes` counts them.
+    pub held_bytes: usize,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_cause_has_its_counter_and_name() {
+        let mut drops = Drops::default();
+        for (i, cause) in DropCause::ALL.into_iter().enumerate() {
+            assert_eq!(cause as usize, i);
+            for _ in 0..=i {
+                drops.count(cause);
+            }
+            assert_eq!(drops.get(cause), i as u64 + 1);
+        }
+        assert_eq!(
+            drops.total(),
+            drops.iter().map(|(_, count)| count).sum::<u64>()
+        );
+        let mut names: Vec<_> = DropCause::ALL.map(DropCause::name).into();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), DropCause::COUNT);
+    }
+}

@@ -1,1 +1,0 @@
-//! Holds the examples; see the files beside `Cargo.toml`.

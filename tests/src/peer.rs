@@ -1,0 +1,202 @@
+//! A bus in another language, on another BSON library: `tests/peer/peer.mjs` on Node.js.
+//!
+//! Its one package, npm's `bson`, is installed under the build folder by the first test that needs
+//! it, in the version and with the checksum that the lock file beside it names.
+
+use std::{
+    fs,
+    hash::{DefaultHasher, Hash, Hasher},
+    io::{BufRead, BufReader, Write},
+    path::{Path, PathBuf},
+    process::{Child, ChildStdin, Command, Stdio},
+    sync::{
+        Mutex, OnceLock,
+        mpsc::{self, Receiver},
+    },
+    thread,
+    time::Duration,
+};
+
+use bson::Bson;
+use serde_json::{Value, json};
+
+use crate::{group::Group, process, wait::PATIENCE};
+
+/// How long the package registry may take.
+const INSTALL_PATIENCE: Duration = Duration::from_secs(300);
+
+const PROGRAM: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/peer/peer.mjs");
+const PACKAGE: &str = include_str!("../peer/package.json");
+const LOCK: &str = include_str!("../peer/package-lock.json");
+
+/// A running peer. It ends when this is dropped.
+pub struct Peer {
+    process: Child,
+    commands: ChildStdin,
+    answers: Receiver<Value>,
+    /// What was heard while the answer to a command was waited for.
+    heard: Vec<Heard>,
+}
+
+/// An event that the peer heard.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Heard {
+    /// The event's name.
+    pub name: String,
+    /// Its arguments, with their BSON types.
+    pub arguments: Vec<Bson>,
+    /// The metadata of the message, as canonical extended JSON.
+    pub meta: Value,
+}
+
+impl Peer {
+    /// Starts a peer that has joined the group and cuts what is longer than `max_payload_size`.
+    ///
+    /// `build_folder` is `env!("CARGO_TARGET_TMPDIR")`, which only a test file knows.
+    pub fn start(build_folder: &str, group: Group, max_payload_size: usize) -> Self {
+        let packages = install(Path::new(build_folder)).unwrap_or_else(|error| panic!("{error}"));
+        let mut process = Command::new("node")
+            .arg(PROGRAM)
+            .arg(group.address.to_string())
+            .arg(group.port.to_string())
+            .arg(max_payload_size.to_string())
+            .current_dir(packages)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("node runs");
+        let commands = process.stdin.take().expect("a pipe was asked for");
+        let output = process.stdout.take().expect("a pipe was asked for");
+        let (sender, answers) = mpsc::channel();
+        thread::spawn(move || {
+            for line in BufReader::new(output).lines().map_while(Result::ok) {
+                let answer = serde_json::from_str(&line).expect("the peer prints JSON");
+                if sender.send(answer).is_err() {
+                    return;
+                }
+            }
+        });
+        let mut peer = Self {
+            process,
+            commands,
+            answers,
+            heard: Vec::new(),
+        };
+        peer.answer("ready");
+        peer
+    }
+
+    /// Sends an event, and gives the number of its datagrams once all have gone out.
+    pub fn emit(&mut self, name: &str, arguments: &[Bson]) -> u64 {
+        let arguments: Vec<_> = arguments
+            .iter()
+            .cloned()
+            .map(Bson::into_canonical_extjson)
+            .collect();
+        let command = json!({ "emit": name, "args": arguments });
+        writeln!(self.commands, "{command}").expect("the peer takes commands");
+        let sent = self.answer("sent");
+        let sent = sent["$numberInt"].as_str().expect("a number of datagrams");
+        sent.parse().expect("a number of datagrams")
+    }
+
+    /// The next event that it heard, which must come.
+    #[track_caller]
+    pub fn next_event(&mut self) -> Heard {
+        if self.heard.is_empty() {
+            let answer = self.receive();
+            self.heard.push(heard(&answer));
+        }
+        self.heard.remove(0)
+    }
+
+    /// The next event that it heard, if one comes within this time.
+    pub fn next_event_within(&mut self, patience: Duration) -> Option<Heard> {
+        if self.heard.is_empty() {
+            let answer = self.answers.recv_timeout(patience).ok()?;
+            self.heard.push(heard(&answer));
+        }
+        Some(self.heard.remove(0))
+    }
+
+    #[track_caller]
+    fn answer(&mut self, key: &str) -> Value {
+        loop {
+            let answer = self.receive();
+            if let Some(value) = answer.get(key) {
+                return value.clone();
+            }
+            self.heard.push(heard(&answer));
+        }
+    }
+
+    #[track_caller]
+    fn receive(&self) -> Value {
+        self.answers
+            .recv_timeout(PATIENCE)
+            .expect("the peer had to say something")
+    }
+}
+
+impl Drop for Peer {
+    fn drop(&mut self) {
+        // Both fail only when it has ended by itself.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+fn heard(answer: &Value) -> Heard {
+    let name = answer["event"].as_str().expect("nothing else is printed");
+    let arguments = answer["args"].as_array().expect("a list of arguments");
+    Heard {
+        name: name.to_owned(),
+        arguments: arguments
+            .iter()
+            .map(|one| Bson::try_from(one.clone()).expect("canonical extended JSON"))
+            .collect(),
+        meta: answer["meta"].clone(),
+    }
+}
+
+/// The folder in which the peer finds its package. Installed once, whoever asks.
+fn install(build_folder: &Path) -> Result<PathBuf, String> {
+    static INSTALLED: OnceLock<Mutex<Option<PathBuf>>> = OnceLock::new();
+    let mut installed = INSTALLED
+        .get_or_init(Mutex::default)
+        .lock()
+        .map_err(|_| "the peer's package could not be installed".to_owned())?;
+    if let Some(folder) = &*installed {
+        return Ok(folder.clone());
+    }
+    // Another version is another folder.
+    let mut hasher = DefaultHasher::new();
+    (PACKAGE, LOCK).hash(&mut hasher);
+    let folder = build_folder.join(format!("peer-{:016x}", hasher.finish()));
+    if !folder.is_dir() {
+        install_into(&folder)?;
+    }
+    *installed = Some(folder.clone());
+    Ok(folder)
+}
+
+/// Installs aside and moves it there when it is whole: another process may do the same.
+fn install_into(folder: &Path) -> Result<(), String> {
+    let aside = folder.with_extension(std::process::id().to_string());
+    let io = |error: std::io::Error| format!("cannot write to {}: {error}", aside.display());
+    fs::create_dir_all(&aside).map_err(io)?;
+    fs::write(aside.join("package.json"), PACKAGE).map_err(io)?;
+    fs::write(aside.join("package-lock.json"), LOCK).map_err(io)?;
+    let mut npm = Command::new("npm");
+    npm.args(["ci", "--ignore-scripts", "--no-audit", "--no-fund"])
+        .current_dir(&aside);
+    process::run(&mut npm, INSTALL_PATIENCE).map_err(|error| {
+        format!("npm could not install the peer's package, which takes a network once: {error}")
+    })?;
+    if fs::rename(&aside, folder).is_err() && !folder.is_dir() {
+        return Err(format!("cannot move to {}", folder.display()));
+    }
+    // Left over when another process was quicker.
+    let _ = fs::remove_dir_all(&aside);
+    Ok(())
+}

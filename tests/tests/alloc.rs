@@ -1,0 +1,204 @@
+//! Small events cost no allocation: encoding, sending, receiving and decoding ten thousand of
+//! them, once everything is as large as it gets.
+//!
+//! It stands alone in its binary, because it replaces the allocator. Counts are a thread's own:
+//! what the test runner does beside it does not count.
+
+use std::{
+    alloc::{GlobalAlloc, Layout, System},
+    cell::Cell,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    time::Duration,
+};
+
+use eventcast::{
+    NetEvent, codec,
+    proto::{Config, Engine, Event, Events, Now, Outgoing},
+};
+use serde::{Deserialize, Serialize};
+
+/// Passes everything on to the system's allocator, and counts.
+struct Counting;
+
+thread_local! {
+    static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
+}
+
+fn count() {
+    // A thread that is ending has no counter any more, and nobody asks for it.
+    let _ = ALLOCATIONS.try_with(|count| count.set(count.get() + 1));
+}
+
+#[expect(
+    unsafe_code,
+    reason = "the only way to see allocations; every call is passed on as it is"
+)]
+// SAFETY: the system's allocator keeps the contract, and the counter allocates nothing.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        count();
+        // SAFETY: the caller keeps the contract of the very same function.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        count();
+        // SAFETY: as above.
+        unsafe { System.alloc_zeroed(layout) }
+    }
+
+    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        count();
+        // SAFETY: as above.
+        unsafe { System.realloc(pointer, layout, size) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        // SAFETY: as above.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// Numbers alone: nothing of it lives on the heap.
+#[derive(NetEvent, Serialize, Deserialize, Clone, Copy, Debug, PartialEq)]
+struct Sample {
+    sensor: u32,
+    celsius: f64,
+    offset: i64,
+    calibrated: bool,
+}
+
+/// One whose type itself holds something on the heap: one allocation for each that is decoded.
+#[derive(NetEvent, Serialize, Deserialize, Clone, Debug, PartialEq)]
+struct Named {
+    name: String,
+}
+
+const EVENTS: u64 = 10_000;
+
+/// More than the 9,000 message ids that are remembered for three times 3 s at one event a
+/// millisecond, and more than the 16,384 that are remembered at all.
+const WARM_UP: u64 = 20_000;
+
+/// Two engines and the buffers between them, all used again.
+struct Link {
+    sender: Engine,
+    receiver: Engine,
+    now: Now,
+    payload: Vec<u8>,
+    datagram: Vec<u8>,
+    events: Events,
+}
+
+const HOST: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+
+impl Link {
+    fn new() -> Self {
+        let now = Now {
+            elapsed: Duration::from_secs(1),
+            unix_ms: 1_795_585_423_172,
+        };
+        let engine = |id: &str, port, seed| {
+            let config = Config::new(id, now.unix_ms, HOST, port);
+            Engine::new(config, [seed; 32], now)
+        };
+        Self {
+            sender: engine("a11ce00000000000", 9_001, 1),
+            receiver: engine("b0b0000000000000", 9_002, 2),
+            now,
+            payload: Vec::new(),
+            datagram: Vec::new(),
+            events: Events::new(),
+        }
+    }
+
+    /// From a value to a datagram, and from the datagram to a value.
+    fn pass<E: NetEvent>(&mut self, event: &E) -> E {
+        self.now.elapsed += Duration::from_millis(1);
+        self.now.unix_ms += 1;
+        self.payload.clear();
+        codec::encode_event(event, E::SHAPE.kind, &mut self.payload).expect("BSON has it all");
+        let outgoing = Outgoing {
+            name: E::KEY,
+            payload: &self.payload,
+            schema: None,
+        };
+        self.sender.emit(self.now, outgoing).expect("there is room");
+        let from = SocketAddr::new(HOST, 9_001);
+        let buffer = &mut self.datagram;
+        while let Some(transmit) = self.sender.poll_transmit(self.now, buffer) {
+            assert_eq!(transmit.segment_size, None, "one small datagram");
+            self.receiver.handle_datagram(self.now, from, buffer);
+        }
+        if self
+            .receiver
+            .poll_timeout()
+            .is_some_and(|due| due <= self.now.elapsed)
+        {
+            self.receiver.handle_timeout(self.now);
+        }
+        assert!(self.receiver.take_events(&mut self.events), "it arrived");
+        let Some(Event::Message(message)) = self.events.get(0) else {
+            panic!("no message came");
+        };
+        assert_eq!(message.name, E::KEY);
+        let decoded = codec::decode_event(message.args, E::SHAPE.kind).expect("what was encoded");
+        self.events.clear();
+        decoded
+    }
+}
+
+fn sample(number: u64) -> Sample {
+    Sample {
+        sensor: u32::try_from(number % 1_000).expect("below 1,000"),
+        celsius: number as f64 / 7.0,
+        offset: -(number as i64) << 20,
+        calibrated: number.is_multiple_of(2),
+    }
+}
+
+fn allocations(run: impl FnOnce()) -> u64 {
+    let before = ALLOCATIONS.get();
+    run();
+    ALLOCATIONS.get() - before
+}
+
+#[test]
+fn the_count_counts() {
+    assert_eq!(allocations(|| drop(std::hint::black_box(Box::new(1)))), 1);
+    assert_eq!(allocations(|| assert_eq!(sample(1), sample(1))), 0);
+}
+
+#[test]
+fn small_events_allocate_nothing() {
+    let mut link = Link::new();
+    for number in 0..WARM_UP {
+        assert_eq!(link.pass(&sample(number)), sample(number));
+    }
+    let count = allocations(|| {
+        for number in 0..EVENTS {
+            assert_eq!(link.pass(&sample(number)), sample(number));
+        }
+    });
+    assert_eq!(count, 0, "allocations for {EVENTS} events");
+}
+
+#[test]
+fn what_the_type_holds_is_all_that_is_allocated() {
+    let mut link = Link::new();
+    let event = Named {
+        name: "a name on the heap".to_owned(),
+    };
+    for _ in 0..WARM_UP {
+        link.pass(&event);
+    }
+    let count = allocations(|| {
+        for _ in 0..EVENTS {
+            assert_eq!(link.pass(&event).name.len(), event.name.len());
+        }
+    });
+    assert_eq!(count, EVENTS, "one for each decoded event");
+}

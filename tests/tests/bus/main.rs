@@ -1,0 +1,45 @@
+//! Buses on real sockets, on the loopback interface: what is promised to users, seen from outside.
+
+mod chunks;
+mod common;
+mod delivery;
+mod emit;
+mod foreign;
+mod harness;
+mod hostile;
+mod life;
+mod listeners;
+mod slow;
+mod sockets;
+mod values;
+
+use std::{panic, process::ExitCode};
+
+fn main() -> ExitCode {
+    silence_panics_on_purpose();
+    let mut cases = Vec::new();
+    cases.extend(harness::cases());
+    // The longest first, so that none is left alone at the end.
+    cases.extend(slow::cases());
+    cases.extend(chunks::cases());
+    cases.extend(hostile::cases());
+    cases.extend(foreign::cases());
+    cases.extend(listeners::cases());
+    cases.extend(life::cases());
+    cases.extend(emit::cases());
+    cases.extend(delivery::cases());
+    cases.extend(sockets::cases());
+    cases.extend(values::cases());
+    eventcast_tests::runner::run(cases)
+}
+
+/// Listeners that panic on purpose say so, and need not be printed.
+fn silence_panics_on_purpose() {
+    let usual = panic::take_hook();
+    panic::set_hook(Box::new(move |panic| {
+        let text = panic.payload().downcast_ref::<&str>();
+        if !text.is_some_and(|text| text.contains("on purpose")) {
+            usual(panic);
+        }
+    }));
+}

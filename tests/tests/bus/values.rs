@@ -1,0 +1,481 @@
+//! Values of every kind, from a type through the network to the same type.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    fmt::Debug,
+    net::{IpAddr, Ipv4Addr},
+};
+
+use bson::{Bson, bson};
+use eventcast::{Args, Bus, IntoArgs, NetEvent, Notice, Received, args};
+use eventcast_tests::{
+    craft,
+    group::Group,
+    runner::Case,
+    wait::{Seen, block_on},
+};
+use serde::{Deserialize, Serialize};
+
+use crate::common::{builder, bus, collect, count, emit_until_whole, gives_up_soon, pair, started};
+
+pub(crate) fn cases() -> Vec<Case> {
+    vec![
+        Case::new("values::bs02_numbers", bs02_numbers),
+        Case::new("values::bs03_map_keys", bs03_map_keys),
+        Case::new("values::bs04_payloads", bs04_payloads),
+        Case::new("values::bs04_untyped", bs04_untyped),
+        Case::new("values::bs04_nested_options", bs04_nested_options),
+        Case::new("values::bs08_bytes", bs08_bytes),
+        Case::new(
+            "values::bson_types_in_a_typed_event",
+            bson_types_in_a_typed_event,
+        ),
+        Case::new("values::by_name_everything_keeps_its_type", by_name),
+    ]
+}
+
+/// Sends `event` and says what came: it must come equal, unless emit refused it.
+#[track_caller]
+fn there<E: NetEvent + Clone + PartialEq + Debug>(
+    a: &Bus,
+    b: &Bus,
+    event: E,
+) -> Result<(), String> {
+    let seen = Seen::new();
+    let list = seen.clone();
+    let id = b.on::<E>(move |e: &Received<E>| list.push((**e).clone()));
+    let emitted = a.emit(event.clone()).map_err(|error| error.to_string());
+    if emitted.is_ok() {
+        assert_eq!(seen.wait_for(1), [event]);
+    }
+    b.off(id);
+    emitted.map(drop)
+}
+
+#[derive(NetEvent, Serialize, Deserialize, Clone, Debug, PartialEq)]
+struct One<T> {
+    value: T,
+}
+
+#[derive(NetEvent, Serialize, Deserialize, Clone, Debug, PartialEq)]
+struct Flat {
+    #[serde(flatten)]
+    inner: BTreeMap<String, u64>,
+}
+
+#[derive(NetEvent, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(untagged)]
+enum Loose {
+    Number(u64),
+    Text(String),
+}
+
+fn bs02_numbers() {
+    let (a, b) = pair();
+    there(
+        &a,
+        &b,
+        One {
+            value: i64::MAX as u64,
+        },
+    )
+    .expect("it fits");
+    there(&a, &b, One { value: 0_u64 }).expect("it fits");
+    there(&a, &b, One { value: u32::MAX }).expect("it fits");
+    there(&a, &b, One { value: i64::MIN }).expect("it fits");
+    there(&a, &b, One { value: -1_i8 }).expect("it fits");
+    there(
+        &a,
+        &b,
+        One {
+            value: f32::MIN_POSITIVE,
+        },
+    )
+    .expect("it fits");
+    there(
+        &a,
+        &b,
+        One {
+            value: f64::INFINITY,
+        },
+    )
+    .expect("it fits");
+    for value in [1 << 63, u64::MAX] {
+        let text = there(&a, &b, One { value }).expect_err("BSON has no such number");
+        for part in ["One<u64>", "value", &value.to_string()] {
+            assert!(text.contains(part), "{text}");
+        }
+    }
+    let inner = BTreeMap::from([("a".to_owned(), 1), ("b".to_owned(), u64::MAX)]);
+    let text = there(&a, &b, Flat { inner }).expect_err("BSON has no such number");
+    assert!(
+        text.contains("Flat") && text.contains(&u64::MAX.to_string()),
+        "{text}"
+    );
+    let text = there(&a, &b, Loose::Number(u64::MAX)).expect_err("BSON has no such number");
+    assert!(
+        text.contains("Loose") && text.contains(&u64::MAX.to_string()),
+        "{text}"
+    );
+    there(&a, &b, Loose::Number(5)).expect("it fits");
+    there(&a, &b, Loose::Text("five".to_owned())).expect("it fits");
+    let inner = BTreeMap::from([("a".to_owned(), 1)]);
+    there(&a, &b, Flat { inner }).expect("it fits");
+    let text = there(&a, &b, Wide { value: 5 }).expect_err("128 bits");
+    assert!(text.contains("Wide") && text.contains("128"), "{text}");
+
+    // NaN is equal to nothing, and comes all the same.
+    let seen = collect(&b, "nan");
+    a.emit_named("nan", f64::NAN).expect("a double");
+    let Bson::Double(nan) = seen.wait_for(1)[0][0] else {
+        panic!("no double came");
+    };
+    assert!(nan.is_nan());
+
+    // Exact values convert between types, others do not.
+    let failures = || b.stats().decode_failures;
+    let seen = Seen::new();
+    let list = seen.clone();
+    b.on::<One<u8>>(move |e: &Received<One<u8>>| list.push(e.value));
+    let passed = count(&b, "One<u8>");
+    for good in [Bson::Int32(7), Bson::Int64(7), Bson::Double(7.0)] {
+        a.emit_named("One<u8>", bson!({ "value": good }))
+            .expect("the bus runs");
+    }
+    assert_eq!(seen.wait_for(3), [7, 7, 7]);
+    for bad in [
+        Bson::Int32(256),
+        Bson::Int32(-1),
+        Bson::Double(7.5),
+        Bson::Double(f64::NAN),
+    ] {
+        a.emit_named("One<u8>", bson!({ "value": bad }))
+            .expect("the bus runs");
+    }
+    passed.wait_for(7);
+    assert_eq!((seen.len(), failures()), (3, 4));
+}
+
+#[derive(NetEvent, Serialize, Deserialize, Clone, Debug, PartialEq)]
+struct Wide {
+    value: i128,
+}
+
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+struct Id(String);
+
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq, Hash)]
+enum Colour {
+    Red,
+}
+
+#[derive(NetEvent, Serialize, Deserialize, Clone, Debug, PartialEq)]
+struct ByNumber(BTreeMap<u32, String>);
+
+#[derive(NetEvent, Serialize, Deserialize, Clone, Debug, PartialEq)]
+struct ById(HashMap<Id, u8>);
+
+#[derive(NetEvent, Serialize, Deserialize, Clone, Debug, PartialEq)]
+struct ByColour(HashMap<Colour, u8>);
+
+#[derive(NetEvent, Serialize, Deserialize, Clone, Debug, PartialEq)]
+struct ByAddress(HashMap<IpAddr, u8>);
+
+#[derive(NetEvent, Serialize, Deserialize, Clone, Debug, PartialEq)]
+struct ByPair(HashMap<(u8, u8), u8>);
+
+#[derive(NetEvent, Serialize, Deserialize, Clone, Debug, PartialEq)]
+struct ByText(HashMap<String, u8>);
+
+/// Equal, or refused in words that name what is wrong.
+#[track_caller]
+fn equal_or_refused<E: NetEvent + Clone + PartialEq + Debug>(a: &Bus, b: &Bus, event: E) -> bool {
+    match there(a, b, event) {
+        Ok(()) => true,
+        Err(text) => {
+            assert!(text.contains("map key") && text.contains(E::KEY), "{text}");
+            false
+        }
+    }
+}
+
+fn bs03_map_keys() {
+    let (a, b) = pair();
+    assert!(equal_or_refused(
+        &a,
+        &b,
+        ByText(HashMap::from([("k".to_owned(), 2)]))
+    ));
+    let refused = ByNumber(BTreeMap::from([(1, "a".to_owned())]));
+    assert!(!equal_or_refused(&a, &b, refused), "numbers are no text");
+    assert!(!equal_or_refused(
+        &a,
+        &b,
+        ByPair(HashMap::from([((1, 2), 3)]))
+    ));
+    equal_or_refused(&a, &b, ById(HashMap::from([(Id("k".to_owned()), 2)])));
+    equal_or_refused(&a, &b, ByColour(HashMap::from([(Colour::Red, 1)])));
+    let address = IpAddr::V4(Ipv4Addr::LOCALHOST);
+    equal_or_refused(&a, &b, ByAddress(HashMap::from([(address, 1)])));
+}
+
+#[derive(NetEvent, Serialize, Deserialize, Clone, Debug, PartialEq)]
+struct Ping;
+
+#[derive(NetEvent, Serialize, Deserialize, Clone, Debug, PartialEq)]
+struct Count(u32);
+
+#[derive(NetEvent, Serialize, Deserialize, Clone, Debug, PartialEq)]
+struct Pair(u8, String);
+
+#[derive(NetEvent, Serialize, Deserialize, Clone, Debug, PartialEq)]
+enum Cmd {
+    Stop,
+    Go(u8),
+    At { x: i8 },
+    Both(u8, u8),
+}
+
+#[derive(NetEvent, Serialize, Deserialize, Clone, Debug, PartialEq)]
+struct Listed(Vec<u8>);
+
+#[derive(NetEvent, Serialize, Deserialize, Clone, Debug, PartialEq)]
+struct Nothing {}
+
+fn bs04_payloads() {
+    let (a, b) = pair();
+    let named = collect(&b, "Cmd");
+    there(&a, &b, Ping).expect("it fits");
+    there(&a, &b, Count(5)).expect("it fits");
+    there(&a, &b, Pair(1, "one".to_owned())).expect("it fits");
+    there(&a, &b, Cmd::Stop).expect("it fits");
+    there(&a, &b, Cmd::Go(5)).expect("it fits");
+    there(&a, &b, Cmd::At { x: -1 }).expect("it fits");
+    there(&a, &b, Cmd::Both(1, 2)).expect("it fits");
+    there(&a, &b, Listed(vec![])).expect("it fits");
+    there(&a, &b, Listed(vec![1, 2])).expect("it fits");
+    there(&a, &b, Nothing {}).expect("it fits");
+    let expected = [
+        bson!("Stop"),
+        bson!({ "Go": 5 }),
+        bson!({ "At": { "x": -1 } }),
+        bson!({ "Both": [1, 2] }),
+    ];
+    let named = named.wait_for(4);
+    assert!(
+        named
+            .iter()
+            .zip(expected)
+            .all(|(args, one)| args[..] == [one]),
+        "{named:?}"
+    );
+}
+
+/// Emits these arguments by name, and gives what arrived.
+#[track_caller]
+fn heard<A: IntoArgs + Debug>(a: &Bus, seen: &Seen<Args>, arguments: A) -> Vec<Bson> {
+    let before = seen.len();
+    a.emit_named("x", arguments).expect("the bus runs");
+    seen.wait_for(before + 1)[before].to_vec()
+}
+
+fn bs04_untyped() {
+    let (a, b) = pair();
+    let seen = &collect(&b, "x");
+    assert_eq!(heard(&a, seen, ()), []);
+    assert_eq!(heard(&a, seen, Bson::Null), [Bson::Null]);
+    assert_eq!(heard(&a, seen, 5), [Bson::Int32(5)]);
+    assert_eq!(heard(&a, seen, 1_i64 << 40), [Bson::Int64(1 << 40)]);
+    assert_eq!(heard(&a, seen, 5_i64), [Bson::Int32(5)]);
+    assert_eq!(heard(&a, seen, Bson::Int64(5)), [Bson::Int64(5)]);
+    assert_eq!(heard(&a, seen, "hi"), [bson!("hi")]);
+    assert_eq!(heard(&a, seen, String::from("hi")), [bson!("hi")]);
+    assert_eq!(heard(&a, seen, true), [bson!(true)]);
+    assert_eq!(heard(&a, seen, bson!([])), [bson!([])]);
+    assert_eq!(heard(&a, seen, bson!([1, [2]])), [bson!([1, [2]])]);
+    assert_eq!(heard(&a, seen, bson!({})), [bson!({})]);
+    assert_eq!(heard(&a, seen, bson::doc! { "a": 1 }), [bson!({ "a": 1 })]);
+    assert_eq!(heard(&a, seen, Vec::<Bson>::new()), []);
+    assert_eq!(
+        heard(&a, seen, vec![bson!(1), Bson::Null]),
+        [bson!(1), Bson::Null]
+    );
+    assert_eq!(heard(&a, seen, (vec![1, 2],)), [bson!([1, 2])]);
+    assert_eq!(
+        heard(&a, seen, (1, "two", 3.0)),
+        [bson!(1), bson!("two"), bson!(3.0)]
+    );
+    let twelve = (1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12);
+    assert_eq!(
+        heard(&a, seen, twelve),
+        (1..=12).map(Bson::Int32).collect::<Vec<_>>()
+    );
+    assert_eq!(heard(&a, seen, args![]), []);
+    assert_eq!(
+        heard(&a, seen, args![1, Bson::Null]),
+        [bson!(1), Bson::Null]
+    );
+}
+
+#[derive(NetEvent, Serialize, Deserialize, Clone, Debug, PartialEq)]
+struct Maybe {
+    simple: Option<u8>,
+    #[serde(default)]
+    absent: Option<u8>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    skipped: Option<String>,
+}
+
+#[derive(NetEvent, Serialize, Deserialize, Clone, Debug, PartialEq)]
+struct Twice {
+    nested: Option<Option<u8>>,
+    unit: Option<()>,
+}
+
+fn bs04_nested_options() {
+    let (a, b) = pair();
+    for simple in [None, Some(1)] {
+        let maybe = Maybe {
+            simple,
+            absent: None,
+            skipped: None,
+        };
+        there(&a, &b, maybe).expect("it fits");
+    }
+    // BSON has one null: what it cannot tell apart comes as the outermost none, as the manual
+    // says; everything else comes equal.
+    let seen = Seen::new();
+    let list = seen.clone();
+    b.on::<Twice>(move |e: &Received<Twice>| list.push((e.nested, e.unit)));
+    for (nested, unit) in [(None, None), (Some(None), Some(())), (Some(Some(1)), None)] {
+        a.emit(Twice { nested, unit }).expect("it fits");
+    }
+    let seen = seen.wait_for(3);
+    assert_eq!(seen, [(None, None), (None, None), (Some(Some(1)), None)]);
+}
+
+#[derive(NetEvent, Serialize, Deserialize, Clone, Debug, PartialEq)]
+struct Plain(Vec<u8>);
+
+#[derive(NetEvent, Serialize, Deserialize, Clone, Debug, PartialEq)]
+struct Compact(#[serde(with = "serde_bytes")] Vec<u8>);
+
+fn bs08_bytes() {
+    let group = Group::unused();
+    let b = started(gives_up_soon(group));
+    let bytes = vec![200_u8; 100_000];
+    let (compact, plain) = (Seen::new(), Seen::new());
+    let list = compact.clone();
+    b.on::<Compact>(move |e: &Received<Compact>| list.push((**e).clone()));
+    let list = plain.clone();
+    b.on::<Plain>(move |e: &Received<Plain>| list.push((**e).clone()));
+
+    let a = bus(group);
+    let mut emitted = 0;
+    emit_until_whole(
+        &b,
+        || compact.len(),
+        || {
+            a.emit(Compact(bytes.clone())).expect("it fits");
+            emitted += 1;
+        },
+    );
+    assert_eq!(compact.all(), [Compact(bytes.clone())]);
+    block_on(a.stop()).expect("it stops, when all has gone out");
+    let datagrams = a.stats().datagrams_sent / emitted;
+    assert!((90..=125).contains(&datagrams), "{datagrams} datagrams");
+
+    // Ten times as much; in large datagrams, so that they are not so many.
+    let wide = started(builder(group).max_payload_size(16_000));
+    emit_until_whole(
+        &b,
+        || plain.len(),
+        || {
+            wide.emit(Plain(bytes.clone())).expect("it fits");
+        },
+    );
+    assert_eq!(plain.all(), [Plain(bytes)]);
+}
+
+#[derive(NetEvent, Serialize, Deserialize, Clone, Debug, PartialEq)]
+struct Kept {
+    any: Bson,
+    date: bson::DateTime,
+    id: bson::oid::ObjectId,
+    decimal: bson::Decimal128,
+    binary: bson::Binary,
+    regex: bson::Regex,
+    timestamp: bson::Timestamp,
+    document: bson::Document,
+}
+
+fn bson_types_in_a_typed_event() {
+    let (a, b) = pair();
+    let named = collect(&b, "Kept");
+    let types = craft::every_type();
+    let get = |wanted: fn(&Bson) -> bool| types.iter().find(|one| wanted(one)).cloned();
+    let kept = Kept {
+        any: Bson::Int64(1),
+        date: bson::DateTime::from_millis(1_764_049_423_172),
+        id: bson::oid::ObjectId::from_bytes([7; 12]),
+        decimal: "1.5".parse().expect("a decimal"),
+        binary: bson::Binary {
+            subtype: bson::spec::BinarySubtype::UserDefined(0x81),
+            bytes: vec![1, 2],
+        },
+        regex: match get(|one| matches!(one, Bson::RegularExpression(_))) {
+            Some(Bson::RegularExpression(regex)) => regex,
+            _ => unreachable!("one of them is"),
+        },
+        timestamp: bson::Timestamp {
+            time: 1,
+            increment: 2,
+        },
+        document: bson::doc! { "z": 1_i64, "a": Bson::Null },
+    };
+    there(&a, &b, kept.clone()).expect("it fits");
+    let named = named.wait_for(1);
+    let expected = bson!({
+        "any": Bson::Int64(1),
+        "date": kept.date,
+        "id": kept.id,
+        "decimal": Bson::Decimal128(kept.decimal),
+        "binary": Bson::Binary(kept.binary),
+        "regex": Bson::RegularExpression(kept.regex),
+        "timestamp": Bson::Timestamp(kept.timestamp),
+        "document": kept.document,
+    });
+    assert_eq!(named[0][..], [expected]);
+}
+
+fn by_name() {
+    let (a, b) = pair();
+    let seen = collect(&b, "x");
+    a.emit_named("x", craft::every_type())
+        .expect("the bus runs");
+    assert_eq!(seen.wait_for(1)[0][..], craft::every_type()[..]);
+
+    // And they can be read as serde types.
+    let read = Seen::new();
+    let list = read.clone();
+    let failures = Seen::new();
+    let failed = failures.clone();
+    b.on_notice(move |notice: &Notice| failed.push(notice.to_string()));
+    b.on_named("y", move |e: &Received<Args>| {
+        list.push(
+            e.decode::<(u8, String, Option<f64>)>()
+                .map_err(|error| error.to_string()),
+        );
+    });
+    a.emit_named("y", (1, "two", 3)).expect("the bus runs");
+    a.emit_named("y", (1, "two", Bson::Null))
+        .expect("the bus runs");
+    a.emit_named("y", (300, "two", 3)).expect("the bus runs");
+    let read = read.wait_for(3);
+    assert_eq!(read[0], Ok((1, "two".to_owned(), Some(3.0))));
+    assert_eq!(read[1], Ok((1, "two".to_owned(), None)));
+    assert!(
+        read[2].as_ref().expect_err("no u8").contains("300"),
+        "{read:?}"
+    );
+}
