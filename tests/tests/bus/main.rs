@@ -1,5 +1,6 @@
 //! Buses on real sockets, on the loopback interface: what is promised to users, seen from outside.
 
+mod cards;
 mod chunks;
 mod common;
 mod delivery;
@@ -31,6 +32,7 @@ fn main() -> ExitCode {
     cases.extend(emit::cases());
     cases.extend(delivery::cases());
     cases.extend(sockets::cases());
+    cases.extend(cards::cases());
     cases.extend(values::cases());
     eventcast_tests::runner::run(cases)
 }
