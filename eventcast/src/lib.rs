@@ -79,7 +79,8 @@ pub use bus::{
     Received, Start, Stats, Stopped, SubscribeOptions, Subscription, Transition, WaitFor, WeakBus,
 };
 pub use codec::{
-    Args, DecodeError, DecodeErrorKind, EncodeError, EncodeErrorKind, IntoArg, IntoArgs, to_bson,
+    Args, DecodeError, DecodeErrorKind, EncodeError, EncodeErrorKind, IntoArg, IntoArgs, Malformed,
+    to_bson,
 };
 pub use error::{EmitError, EmitErrorKind, Error, Result};
 pub use event::{

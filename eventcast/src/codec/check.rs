@@ -59,7 +59,7 @@ pub enum Malformed {
     /// A key stands twice in one document.
     #[error("a key stands twice in one document")]
     DuplicateKey,
-    /// Documents and arrays are nested deeper than [`MAX_DEPTH`].
+    /// Documents and arrays are nested deeper than 64.
     #[error("nested deeper than {MAX_DEPTH}")]
     TooDeep,
     /// A payload document has no key `payload`.

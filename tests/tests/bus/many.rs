@@ -164,7 +164,7 @@ fn policies() {
     for n in 0..5 {
         b.emit_named("n", n).unwrap();
     }
-    let mut rest = |stream: &mut eventcast::Subscription<Args>| -> (Vec<i32>, u64) {
+    let rest = |stream: &mut eventcast::Subscription<Args>| -> (Vec<i32>, u64) {
         let heard = std::iter::from_fn(|| stream.try_next());
         let heard = heard.map(|n| n.decode().unwrap()).collect();
         (heard, stream.missed())
