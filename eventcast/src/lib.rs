@@ -74,12 +74,13 @@ pub use bson;
 pub use eventcast_derive::NetEvent;
 
 pub use bus::{
-    AsyncListener, Builder, Bus, Config, ConfigError, ConfigLayer, Emitted, FromArgs, ListenerId,
-    ListenerQueue, Notice, NoticeStream, Origin, Received, SUBSCRIPTION_CAPACITY, Start, Stats,
-    Stopped, Subscription, Transition, WaitFor, WeakBus,
+    AsyncListener, Builder, Bus, Config, ConfigError, ConfigLayer, Emitted, FromArgs,
+    InvalidPattern, ListenerId, ListenerQueue, Notice, NoticeStream, Origin, Overflow, Pattern,
+    Received, Start, Stats, Stopped, SubscribeOptions, Subscription, Transition, WaitFor, WeakBus,
 };
 pub use codec::{
-    Args, DecodeError, DecodeErrorKind, EncodeError, EncodeErrorKind, IntoArg, IntoArgs, to_bson,
+    Args, DecodeError, DecodeErrorKind, EncodeError, EncodeErrorKind, IntoArg, IntoArgs, Malformed,
+    to_bson,
 };
 pub use error::{EmitError, EmitErrorKind, Error, Result};
 pub use event::{

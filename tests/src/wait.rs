@@ -10,6 +10,9 @@ use std::{
 /// How long something may take that must happen. Far above what it needs, also on a busy machine.
 pub const PATIENCE: Duration = Duration::from_secs(15);
 
+/// How much of what came is shown when something did not, in characters.
+const SHOWN: usize = 1_000;
+
 /// How often a condition is looked at.
 const PAUSE: Duration = Duration::from_millis(2);
 
@@ -129,11 +132,11 @@ impl<T: Clone + Debug> Seen<T> {
     pub fn wait_for(&self, count: usize) -> Vec<T> {
         let end = Instant::now() + PATIENCE;
         while self.len() < count {
-            assert!(
-                Instant::now() < end,
-                "{count} were to come, but only these did: {:?}",
-                self.all()
-            );
+            if Instant::now() >= end {
+                let came = format!("{:?}", self.all());
+                let came: String = came.chars().take(SHOWN).collect();
+                panic!("{count} were to come, but only {} did: {came}", self.len());
+            }
             thread::sleep(PAUSE);
         }
         self.all()

@@ -1,8 +1,10 @@
-//! Async listeners: a queue of their own, worked off one event after the other on a tokio runtime.
+//! Async listeners: a queue of their own, worked off on a tokio runtime, one event after the other or several at
+//! once.
 
 use std::{
     future::Future,
     marker::PhantomData,
+    num::NonZeroUsize,
     panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -65,26 +67,29 @@ impl<E: FromArgs, F: AsyncListener<Received<E>>> AsyncCall for Closure<E, F> {
         if !claim.take() {
             return Ok(None);
         }
-        let core = Arc::clone(claim.core());
-        let received = Received::new(event, delivery.origin.clone(), core);
+        let received = claim.received(event, delivery);
         Ok(Some(Box::pin((self.function)(received))))
     }
 }
 
 pub(crate) struct AsyncSink {
     call: Box<dyn AsyncCall>,
+    /// How many calls may be under way at once.
+    concurrency: NonZeroUsize,
     state: Mutex<State>,
 }
 
 struct State {
     backlog: Backlog<Waiting>,
-    running: bool,
+    /// Tasks that work the queue off, one call at a time each.
+    running: usize,
     closed: bool,
 }
 
 impl AsyncSink {
     pub(crate) fn new<E: FromArgs>(
         bound: Bound,
+        concurrency: NonZeroUsize,
         function: impl AsyncListener<Received<E>>,
     ) -> Self {
         Self {
@@ -92,9 +97,10 @@ impl AsyncSink {
                 function,
                 event: PhantomData,
             }),
+            concurrency,
             state: Mutex::new(State {
                 backlog: Backlog::new(bound, Overflow::DropNewest),
-                running: false,
+                running: 0,
                 closed: false,
             }),
         }
@@ -108,12 +114,11 @@ impl AsyncSink {
             return 0;
         }
         let missed = state.backlog.push(event, size);
-        if !state.running {
-            let Some(runtime) = core.runtime() else {
-                // It waits for the runtime that `start` brings.
-                return missed;
-            };
-            state.running = true;
+        // Where there is no runtime, it waits for the one that `start` brings.
+        if state.running < self.concurrency.get()
+            && let Some(runtime) = core.runtime()
+        {
+            state.running += 1;
             drop(state);
             runtime.spawn(drain(Arc::clone(listener), Arc::clone(core)));
         }
@@ -122,13 +127,13 @@ impl AsyncSink {
 
     /// Starts on what was queued before there was a runtime.
     pub(crate) fn wake(&self, core: &Arc<Core>, listener: &Arc<Listener>) {
-        let mut state = self.lock();
-        if state.running || state.closed || state.backlog.is_empty() {
+        let Some(runtime) = core.runtime() else {
             return;
-        }
-        if let Some(runtime) = core.runtime() {
-            state.running = true;
-            drop(state);
+        };
+        let mut state = self.lock();
+        let wanted = state.backlog.len().min(self.concurrency.get());
+        while state.running < wanted {
+            state.running += 1;
             runtime.spawn(drain(Arc::clone(listener), Arc::clone(core)));
         }
     }
@@ -143,7 +148,9 @@ impl AsyncSink {
     fn pop(&self) -> Option<Waiting> {
         let mut state = self.lock();
         let next = state.backlog.pop();
-        state.running = next.is_some();
+        if next.is_none() {
+            state.running -= 1;
+        }
         next
     }
 
@@ -153,12 +160,12 @@ impl AsyncSink {
     }
 }
 
-/// Says that nobody works the queue off any more, where the runtime drops the task in the middle.
+/// Says that a task works the queue off no more, where the runtime drops it in the middle.
 struct Abandoned<'a>(&'a AsyncSink);
 
 impl Drop for Abandoned<'_> {
     fn drop(&mut self) {
-        self.0.lock().running = false;
+        self.0.lock().running -= 1;
     }
 }
 
@@ -184,7 +191,7 @@ async fn drain(listener: Arc<Listener>, core: Arc<Core>) {
         }
         tokio::task::coop::consume_budget().await;
     }
-    // `pop` has cleared the mark under the lock, and another task may run by now.
+    // `pop` has counted it out under the lock, and another task may run by now.
     std::mem::forget(abandoned);
 }
 

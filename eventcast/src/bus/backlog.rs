@@ -13,13 +13,16 @@ use std::{
 /// steady trickle keeps its thread, short enough that a quiet bus soon has none to spare.
 const LINGER: Duration = Duration::from_secs(2);
 
-/// What gives way when a queue is full.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Overflow {
+/// What gives way when the queue of a subscription is full.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Overflow {
+    /// The new one is taken; as many of the oldest as it needs are missed. The default: who has fallen behind wants
+    /// what is recent.
+    #[default]
+    DropOldest,
     /// What is there stays; the new one is missed.
     DropNewest,
-    /// The new one is taken; as many of the oldest as it needs are missed.
-    DropOldest,
 }
 
 /// The most that a queue holds.
@@ -72,6 +75,10 @@ impl<T> Backlog<T> {
         let (item, size) = self.items.pop_front()?;
         self.bytes -= size;
         Some(item)
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.items.len()
     }
 
     pub(crate) fn is_empty(&self) -> bool {

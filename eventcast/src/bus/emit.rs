@@ -72,8 +72,9 @@ pub(crate) fn emit_typed<E: NetEvent>(
         return finish(sent, 0).map_err(|kind| EmitError::new(event, E::KEY, kind));
     };
     let origin = local_origin(core, sent.as_ref(), now.unix_ms);
-    let received = Received::new(event, origin.clone(), Arc::clone(core));
-    let listeners = deliver_locally(core, &list, &payload, &origin, |listener| {
+    let name = list[0].name_of(E::KEY);
+    let received = Received::new(event, name, origin.clone(), Arc::clone(core));
+    let listeners = deliver_locally(core, E::KEY, &list, &payload, &origin, |listener| {
         listener.run_same_type(core, &received)
     });
     finish(sent, listeners).map_err(|kind| EmitError::new(received.into_inner(), E::KEY, kind))
@@ -101,7 +102,7 @@ pub(crate) fn emit_named<A: IntoArgs>(
             return finish(sent, 0);
         };
         let origin = local_origin(core, sent.as_ref(), now.unix_ms);
-        let listeners = deliver_locally(core, &list, &payload, &origin, |_| None);
+        let listeners = deliver_locally(core, name, &list, &payload, &origin, |_| None);
         finish(sent, listeners)
     });
     sent.map_err(|kind| EmitError::new(args, name, kind))
@@ -203,6 +204,7 @@ fn local_origin(core: &Core, sent: Option<&Sent>, unix_ms: u64) -> Origin {
 /// those that are called on this thread; `None` from it means that the listener wants another type.
 fn deliver_locally(
     core: &Arc<Core>,
+    name: &str,
     list: &List,
     payload: &[u8],
     origin: &Origin,
@@ -210,6 +212,7 @@ fn deliver_locally(
 ) -> usize {
     let _deeper = Deeper::new();
     let delivery = Delivery {
+        name,
         args: RawArgs::from_payload(payload).expect("what was just encoded has arguments"),
         origin,
     };

@@ -54,6 +54,8 @@ impl FromArgs for Args {
 /// An event on its way to a listener, borrowed from wherever its bytes are.
 #[derive(Clone, Copy)]
 pub(crate) struct Delivery<'a> {
+    /// The event key.
+    pub(crate) name: &'a str,
     pub(crate) args: RawArgs<'a>,
     pub(crate) origin: &'a Origin,
 }
@@ -61,6 +63,7 @@ pub(crate) struct Delivery<'a> {
 /// An event that waits in a queue. The queues of one event share its bytes.
 #[derive(Clone)]
 pub(crate) struct Waiting {
+    name: Arc<str>,
     kind: u8,
     bytes: Arc<[u8]>,
     origin: Origin,
@@ -70,6 +73,7 @@ impl Waiting {
     fn keep(delivery: &Delivery<'_>) -> Self {
         let (kind, bytes) = delivery.args.parts();
         Self {
+            name: delivery.name.into(),
             kind,
             bytes: bytes.into(),
             origin: delivery.origin.clone(),
@@ -78,14 +82,15 @@ impl Waiting {
 
     pub(crate) fn delivery(&self) -> Delivery<'_> {
         Delivery {
+            name: &self.name,
             args: RawArgs::from_parts(self.kind, &self.bytes),
             origin: &self.origin,
         }
     }
 
-    /// What it counts against a bound in bytes: the arguments, and the entry itself.
+    /// What it counts against a bound in bytes: the arguments, the name, and the entry itself.
     pub(crate) fn size(&self) -> usize {
-        self.bytes.len() + size_of::<Self>()
+        self.bytes.len() + self.name.len() + size_of::<Self>()
     }
 }
 
@@ -112,8 +117,11 @@ pub(crate) struct Claim<'a> {
 }
 
 impl Claim<'_> {
-    pub(crate) fn core(&self) -> &Arc<Core> {
-        self.core
+    /// The decoded event as the listener is to get it.
+    pub(crate) fn received<E>(&self, event: E, delivery: &Delivery<'_>) -> Received<E> {
+        let name = self.listener.name_of(delivery.name);
+        let core = Arc::clone(self.core);
+        Received::new(event, name, delivery.origin.clone(), core)
     }
 
     /// True for every call of an ordinary listener, and for the first of a `once`.
@@ -144,8 +152,7 @@ impl<E: FromArgs, F: Fn(&Received<E>) + Send + Sync + 'static> Call for Closure<
         if !claim.take() {
             return Ok(Called::UsedUp);
         }
-        let core = Arc::clone(claim.core());
-        (self.function)(&Received::new(event, delivery.origin.clone(), core));
+        (self.function)(&claim.received(event, delivery));
         Ok(Called::Yes)
     }
 
@@ -193,6 +200,7 @@ impl Inline {
 
 pub(crate) struct Listener {
     pub(crate) id: ListenerId,
+    /// The event key, or the pattern.
     pub(crate) key: Arc<str>,
     /// Its place among the listeners of its key: ascending.
     pub(crate) order: i64,
@@ -233,6 +241,15 @@ impl Listener {
             sink,
             missed: AtomicU64::new(0),
             missed_told: AtomicU64::new(0),
+        }
+    }
+
+    /// The name of an event that came for this listener, without a copy where it is the listener's own key.
+    pub(crate) fn name_of(&self, name: &str) -> Arc<str> {
+        if *self.key == *name {
+            Arc::clone(&self.key)
+        } else {
+            name.into()
         }
     }
 

@@ -8,7 +8,7 @@
 //! | `reading` | the threads that read the network and call listeners |
 //! | `outbox` | sending |
 //! | `emit` | from `emit` to the network and to local listeners |
-//! | `table`, `listener`, `async_listener`, `subscription` | who hears what |
+//! | `table`, `pattern`, `listener`, `async_listener`, `subscription` | who hears what |
 //! | `backlog` | bounded queues |
 //! | `notice`, `stats`, `received` | what the bus tells |
 //!
@@ -26,6 +26,7 @@ mod listener;
 mod notice;
 mod options;
 mod outbox;
+mod pattern;
 mod random;
 mod reading;
 mod received;
@@ -38,12 +39,14 @@ use std::{
     fmt,
     future::Future,
     net::SocketAddr,
+    num::NonZeroUsize,
     panic::Location,
     sync::{Arc, Weak, atomic::Ordering},
 };
 
 pub use self::{
     async_listener::AsyncListener,
+    backlog::Overflow,
     build::Start,
     builder::Builder,
     config::{Config, ConfigError, ConfigLayer, ListenerQueue},
@@ -51,18 +54,19 @@ pub use self::{
     life::Transition,
     listener::{FromArgs, ListenerId},
     notice::{Notice, NoticeStream},
+    pattern::{InvalidPattern, Pattern},
     received::{Origin, Received},
     stats::Stats,
-    subscription::{SUBSCRIPTION_CAPACITY, Stopped, Subscription, WaitFor},
+    subscription::{Stopped, SubscribeOptions, Subscription, WaitFor},
 };
 use self::{
     async_listener::AsyncSink,
-    backlog::{Bound, Overflow},
+    backlog::Bound,
     core::Core,
     life::Life,
     listener::{Inline, Listener, Sink},
     subscription::StreamSink,
-    table::{Place, Registration},
+    table::{Place, Registration, Topic},
 };
 use crate::{
     codec::{Args, IntoArgs},
@@ -357,7 +361,23 @@ impl Bus {
         &self,
         listener: impl AsyncFn(Received<E>) + AsyncListener<Received<E>>,
     ) -> ListenerId {
-        let sink = self.async_sink(listener);
+        let sink = self.async_sink(NonZeroUsize::MIN, listener);
+        self.register::<E>(Place::Last, false, sink)
+    }
+
+    /// As [`on_async`](Self::on_async), but with up to `concurrency` calls under way at once. They begin in order,
+    /// and end in any.
+    ///
+    /// # Panics
+    ///
+    /// As `on`.
+    #[track_caller]
+    pub fn on_async_concurrent<E: NetEvent>(
+        &self,
+        concurrency: NonZeroUsize,
+        listener: impl AsyncFn(Received<E>) + AsyncListener<Received<E>>,
+    ) -> ListenerId {
+        let sink = self.async_sink(concurrency, listener);
         self.register::<E>(Place::Last, false, sink)
     }
 
@@ -371,7 +391,7 @@ impl Bus {
         &self,
         listener: impl AsyncFn(Received<E>) + AsyncListener<Received<E>>,
     ) -> ListenerId {
-        let sink = self.async_sink(listener);
+        let sink = self.async_sink(NonZeroUsize::MIN, listener);
         self.register::<E>(Place::Last, true, sink)
     }
 
@@ -382,7 +402,17 @@ impl Bus {
     /// As [`on`](Self::on).
     #[track_caller]
     pub fn subscribe<E: NetEvent>(&self) -> Subscription<E> {
-        let sink = self.stream_sink();
+        self.subscribe_with(SubscribeOptions::default())
+    }
+
+    /// As [`subscribe`](Self::subscribe), with a say in how much waits and what gives way.
+    ///
+    /// # Panics
+    ///
+    /// As [`on`](Self::on).
+    #[track_caller]
+    pub fn subscribe_with<E: NetEvent>(&self, options: SubscribeOptions) -> Subscription<E> {
+        let sink = self.stream_sink(options);
         let listener = self.try_register::<E>(Place::Last, false, sink, Location::caller());
         Subscription::new(unconflicted(listener), Arc::clone(&self.core))
     }
@@ -397,12 +427,13 @@ impl Bus {
         WaitFor::new(self.subscribe())
     }
 
-    /// Takes off all listeners of type `E`'s key, those by name among them, and says how many there were.
+    /// Takes off all listeners of type `E`'s key, those by name among them but not those by pattern, and says how
+    /// many there were.
     pub fn off_all<E: NetEvent>(&self) -> usize {
         self.off_all_named(E::KEY)
     }
 
-    /// How many listeners the key of type `E` has, streams among them.
+    /// How many listeners the key of type `E` has, streams among them, without those by pattern.
     pub fn listener_count<E: NetEvent>(&self) -> usize {
         self.listener_count_named(E::KEY)
     }
@@ -421,7 +452,7 @@ impl Bus {
     ) -> Result<Arc<Listener>, KeyConflict> {
         emit::claim_key::<E>(&self.core, location)?;
         Ok(self.insert(
-            E::KEY,
+            Topic::Key(E::KEY.into()),
             Registration {
                 place,
                 once,
@@ -533,7 +564,7 @@ impl Bus {
         name: &str,
         listener: impl AsyncFn(Received<Args>) + AsyncListener<Received<Args>>,
     ) -> ListenerId {
-        let sink = self.async_sink(listener);
+        let sink = self.async_sink(NonZeroUsize::MIN, listener);
         self.register_named(name, Place::Last, false, sink)
     }
 
@@ -548,7 +579,7 @@ impl Bus {
         name: &str,
         listener: impl AsyncFn(Received<Args>) + AsyncListener<Received<Args>>,
     ) -> ListenerId {
-        let sink = self.async_sink(listener);
+        let sink = self.async_sink(NonZeroUsize::MIN, listener);
         self.register_named(name, Place::Last, true, sink)
     }
 
@@ -559,7 +590,21 @@ impl Bus {
     /// As [`on_named`](Self::on_named).
     #[track_caller]
     pub fn subscribe_named(&self, name: &str) -> Subscription<Args> {
-        let listener = self.insert_named(name, Place::Last, false, self.stream_sink());
+        self.subscribe_named_with(name, SubscribeOptions::default())
+    }
+
+    /// As [`subscribe_named`](Self::subscribe_named), with a say in how much waits and what gives way.
+    ///
+    /// # Panics
+    ///
+    /// As [`on_named`](Self::on_named).
+    #[track_caller]
+    pub fn subscribe_named_with(
+        &self,
+        name: &str,
+        options: SubscribeOptions,
+    ) -> Subscription<Args> {
+        let listener = self.insert_named(name, Place::Last, false, self.stream_sink(options));
         Subscription::new(listener, Arc::clone(&self.core))
     }
 
@@ -573,12 +618,13 @@ impl Bus {
         WaitFor::new(self.subscribe_named(name))
     }
 
-    /// Takes off all listeners of this name, typed ones among them, and says how many there were.
+    /// Takes off all listeners of this name, typed ones among them but not those by pattern, and says how many there
+    /// were.
     pub fn off_all_named(&self, name: &str) -> usize {
         self.core.table.remove_key(name).len()
     }
 
-    /// How many listeners this name has, streams among them.
+    /// How many listeners this name has, streams among them, without those by pattern.
     pub fn listener_count_named(&self, name: &str) -> usize {
         self.core.table.count(name)
     }
@@ -594,10 +640,83 @@ impl Bus {
             panic!("cannot listen to the event {name:?}: {invalid}");
         }
         self.insert(
-            name,
+            Topic::Key(name.into()),
             Registration {
                 place,
                 once,
+                location: Location::caller(),
+                sink,
+            },
+        )
+    }
+}
+
+/// Listening to many events at once.
+impl Bus {
+    /// Calls `listener` for every event whose name matches the [`Pattern`], typed events included, with its
+    /// arguments; [`Received::name`] tells which it is. Among the other listeners of an event it has its place in the
+    /// order of registration.
+    ///
+    /// ```no_run
+    /// # let bus = eventcast::Bus::builder().multicast_interface("127.0.0.1").build().unwrap();
+    /// bus.on_pattern("order.*", |e| println!("{}: {e:?}", e.name()));
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// Where the pattern is none; parse it as a [`Pattern`] first where it comes from outside.
+    #[track_caller]
+    pub fn on_pattern(
+        &self,
+        pattern: &str,
+        listener: impl Fn(&Received<Args>) + Send + Sync + 'static,
+    ) -> ListenerId {
+        self.insert_pattern(valid(pattern), Sink::Inline(Inline::new(listener)))
+            .id
+    }
+
+    /// Calls `listener` for every event, with its arguments; [`Received::name`] tells which it is.
+    #[track_caller]
+    pub fn on_every(
+        &self,
+        listener: impl Fn(&Received<Args>) + Send + Sync + 'static,
+    ) -> ListenerId {
+        self.insert_pattern(Pattern::every(), Sink::Inline(Inline::new(listener)))
+            .id
+    }
+
+    /// The events whose names match the [`Pattern`] as a stream.
+    ///
+    /// # Panics
+    ///
+    /// As [`on_pattern`](Self::on_pattern).
+    #[track_caller]
+    pub fn subscribe_pattern(&self, pattern: &str) -> Subscription<Args> {
+        self.subscribe_pattern_with(pattern, SubscribeOptions::default())
+    }
+
+    /// As [`subscribe_pattern`](Self::subscribe_pattern), with a say in how much waits and what gives way.
+    ///
+    /// # Panics
+    ///
+    /// As [`on_pattern`](Self::on_pattern).
+    #[track_caller]
+    pub fn subscribe_pattern_with(
+        &self,
+        pattern: &str,
+        options: SubscribeOptions,
+    ) -> Subscription<Args> {
+        let listener = self.insert_pattern(valid(pattern), self.stream_sink(options));
+        Subscription::new(listener, Arc::clone(&self.core))
+    }
+
+    #[track_caller]
+    fn insert_pattern(&self, pattern: Pattern, sink: Sink) -> Arc<Listener> {
+        self.insert(
+            Topic::Pattern(pattern),
+            Registration {
+                place: Place::Last,
+                once: false,
                 location: Location::caller(),
                 sink,
             },
@@ -614,7 +733,8 @@ impl Bus {
         self.core.table.remove(id).is_some() || self.core.notices.off(id)
     }
 
-    /// Takes off all listeners of events, and says how many there were. Listeners of notices stay.
+    /// Takes off all listeners of events, those by pattern too, and says how many there were. Listeners of notices
+    /// stay.
     pub fn off_everything(&self) -> usize {
         self.core.table.remove_all().len()
     }
@@ -648,37 +768,48 @@ impl Bus {
         self.core.notices.stream(id, Arc::clone(&self.core))
     }
 
-    fn async_sink<E: FromArgs>(&self, listener: impl AsyncListener<Received<E>>) -> Sink {
+    fn async_sink<E: FromArgs>(
+        &self,
+        concurrency: NonZeroUsize,
+        listener: impl AsyncListener<Received<E>>,
+    ) -> Sink {
         // Where there is none yet, the first event waits for the runtime of `start`.
         if self.core.runtime().is_none() {
             self.core.adopt_runtime();
         }
         let bound = self.core.options.listener_queue.into();
-        Sink::Async(Box::new(AsyncSink::new::<E>(bound, listener)))
+        Sink::Async(Box::new(AsyncSink::new::<E>(bound, concurrency, listener)))
     }
 
-    fn stream_sink(&self) -> Sink {
+    fn stream_sink(&self, options: SubscribeOptions) -> Sink {
         let bound = Bound {
-            items: SUBSCRIPTION_CAPACITY,
+            items: options.capacity.max(1),
             bytes: self.core.options.listener_queue.bytes,
         };
-        Sink::Stream(StreamSink::new(bound, Overflow::DropOldest))
+        Sink::Stream(StreamSink::new(bound, options.overflow))
     }
 
-    fn insert(&self, key: &str, registration: Registration) -> Arc<Listener> {
+    fn insert(&self, topic: Topic, registration: Registration) -> Arc<Listener> {
         let location = registration.location;
-        let (listener, crowd) = self
-            .core
-            .table
-            .insert(key, registration, self.max_listeners());
+        let max = self.max_listeners();
+        let (listener, crowd) = self.core.table.insert(topic, registration, max);
         if let Some(count) = crowd {
             tracing::warn!(
                 target: "eventcast",
-                "event `{key}` has {count} listeners, the last registered at {location}: a leak? \
-                 `set_max_listeners` raises the limit, 0 removes it"
+                "event `{}` has {count} listeners, the last registered at {location}: a leak? \
+                 `set_max_listeners` raises the limit, 0 removes it",
+                listener.key,
             );
         }
         listener
+    }
+}
+
+#[track_caller]
+fn valid(pattern: &str) -> Pattern {
+    match pattern.parse() {
+        Ok(pattern) => pattern,
+        Err(invalid) => panic!("cannot listen to the pattern {pattern:?}: {invalid}"),
     }
 }
 

@@ -275,6 +275,7 @@ fn deliver(core: &Arc<Core>, session: &Arc<Session>, mut lane: Box<Lane>) -> Opt
         };
         let origin = Origin::remote(&message);
         let delivery = Delivery {
+            name: message.name,
             args: message.args,
             origin: &origin,
         };

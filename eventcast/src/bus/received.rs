@@ -33,17 +33,24 @@ use crate::proto::Peer;
 /// ```
 pub struct Received<E> {
     event: E,
+    name: Arc<str>,
     origin: Origin,
     core: Arc<Core>,
 }
 
 impl<E> Received<E> {
-    pub(crate) fn new(event: E, origin: Origin, core: Arc<Core>) -> Self {
+    pub(crate) fn new(event: E, name: Arc<str>, origin: Origin, core: Arc<Core>) -> Self {
         Self {
             event,
+            name,
             origin,
             core,
         }
+    }
+
+    /// The event key: what a listener by pattern, or to every event, tells them apart by.
+    pub fn name(&self) -> &str {
+        &self.name
     }
 
     /// Who sent it, from where, and when.

@@ -18,9 +18,53 @@ use super::{
     received::Received,
 };
 
-/// How many events a subscription holds while nobody reads it: enough for a burst, small enough that a reader who
-/// has fallen behind gets what is recent.
-pub const SUBSCRIPTION_CAPACITY: usize = 1_024;
+/// How much a subscription holds while nobody reads it, and what gives way then.
+///
+/// ```
+/// use eventcast::{Overflow, SubscribeOptions};
+///
+/// let few = SubscribeOptions::default().capacity(16).overflow(Overflow::DropNewest);
+/// let newest_alone = SubscribeOptions::latest();
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SubscribeOptions {
+    /// How many events it holds, at least 1. Default: 1,024, enough for a burst. All together they take no more
+    /// bytes than `listener_queue` says, whatever this is.
+    pub capacity: usize,
+    /// What gives way when there is no room. Default: the oldest.
+    pub overflow: Overflow,
+}
+
+impl SubscribeOptions {
+    /// The newest event alone: whoever reads gets what is true now.
+    pub fn latest() -> Self {
+        Self::default().capacity(1)
+    }
+
+    /// Sets [`capacity`](Self::capacity). 0 counts as 1.
+    #[must_use]
+    pub fn capacity(mut self, events: usize) -> Self {
+        self.capacity = events.max(1);
+        self
+    }
+
+    /// Sets [`overflow`](Self::overflow).
+    #[must_use]
+    pub fn overflow(mut self, overflow: Overflow) -> Self {
+        self.overflow = overflow;
+        self
+    }
+}
+
+impl Default for SubscribeOptions {
+    fn default() -> Self {
+        Self {
+            capacity: 1_024,
+            overflow: Overflow::DropOldest,
+        }
+    }
+}
 
 /// The queue between the bus and whoever polls.
 pub(crate) struct StreamSink {
@@ -99,10 +143,10 @@ impl StreamSink {
     }
 }
 
-/// The events of one key, as a [`Stream`].
+/// The events of one key, or of all keys that a pattern matches, as a [`Stream`].
 ///
-/// It holds up to [`SUBSCRIPTION_CAPACITY`] events (and as many bytes as `listener_queue` says) while nobody reads
-/// it; then the oldest give way, and [`missed`](Self::missed) counts them. What does not decode is skipped and told
+/// It holds as much as its [`SubscribeOptions`] say while nobody reads it; [`missed`](Self::missed) counts what gave
+/// way then. What does not decode is skipped and told
 /// as a notice. The stream ends when the last handle of the bus goes, after what was still waiting; it does not end
 /// when the bus is stopped, and goes on when it is started again. Dropping it takes it off the bus.
 ///
@@ -168,11 +212,7 @@ impl<E: FromArgs> Subscription<E> {
     fn decoded(&self, waiting: &Waiting) -> Option<Received<E>> {
         let delivery = waiting.delivery();
         match E::from_args(delivery.args) {
-            Ok(event) => Some(Received::new(
-                event,
-                delivery.origin.clone(),
-                Arc::clone(&self.core),
-            )),
+            Ok(event) => Some(self.listener.claim(&self.core).received(event, &delivery)),
             Err(error) => {
                 self.listener
                     .tell_undecodable(&self.core, delivery.origin, error);

@@ -1,4 +1,4 @@
-//! Which listeners there are, by event key, in order.
+//! Which listeners there are, in order: by event key, and by pattern for all the keys that it matches.
 //!
 //! A list is never changed in place: it is replaced. Whoever delivers an event takes the list as it is at that
 //! moment and calls what stands in it, whatever is registered or taken off meanwhile, as Node's EventEmitter does.
@@ -7,10 +7,17 @@ use std::{
     any::TypeId,
     collections::HashMap,
     panic::Location,
-    sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
+    sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
 };
 
-use super::listener::{Listener, ListenerId, Sink};
+use super::{
+    listener::{Listener, ListenerId, Sink},
+    pattern::Pattern,
+};
+
+/// For how many names it is remembered who listens, where there are patterns. Names come from the network, so there
+/// is no end to them; beyond this it is worked out anew.
+const REMEMBERED: usize = 1_024;
 
 /// The listeners of one key, in the order of their calls.
 pub(crate) type List = Arc<[Arc<Listener>]>;
@@ -23,7 +30,11 @@ pub(crate) struct Table {
 #[derive(Default)]
 struct Inner {
     entries: HashMap<Box<str>, Entry>,
-    keys: HashMap<ListenerId, Arc<str>>,
+    /// Those who listen by pattern, in order.
+    by_pattern: Vec<(Pattern, Arc<Listener>)>,
+    /// Who listens to a name, where there are patterns. Cleared with every change.
+    remembered: Mutex<HashMap<Box<str>, Option<List>>>,
+    keys: HashMap<ListenerId, Topic>,
     last_id: u64,
     last_order: i64,
     first_order: i64,
@@ -35,6 +46,31 @@ struct Entry {
     /// The event types that were found to have a right to this key.
     types: Vec<TypeId>,
     warned: bool,
+}
+
+impl Entry {
+    /// Puts a listener into its place; the number of listeners where it is told for the first time.
+    fn add(&mut self, listener: &Arc<Listener>, max: usize) -> Option<usize> {
+        let before = self.list.as_deref().unwrap_or_default();
+        let at = before.partition_point(|other| other.order < listener.order);
+        let list: List = before[..at]
+            .iter()
+            .chain([listener])
+            .chain(&before[at..])
+            .cloned()
+            .collect();
+        let crowd = (max != 0 && list.len() > max && !self.warned).then_some(list.len());
+        self.warned |= crowd.is_some();
+        self.list = Some(list);
+        crowd
+    }
+}
+
+/// What a listener listens to.
+#[derive(Clone, Debug)]
+pub(crate) enum Topic {
+    Key(Arc<str>),
+    Pattern(Pattern),
 }
 
 /// Where in the list of its key a listener goes.
@@ -62,12 +98,13 @@ pub(crate) enum Lookup {
 
 impl Table {
     pub(crate) fn list(&self, key: &str) -> Option<List> {
-        self.read().entries.get(key)?.list.clone()
+        self.read().list(key)
     }
 
     pub(crate) fn list_for(&self, key: &str, event: TypeId) -> Lookup {
-        match self.read().entries.get(key) {
-            Some(entry) if entry.types.contains(&event) => Lookup::Known(entry.list.clone()),
+        let inner = self.read();
+        match inner.entries.get(key) {
+            Some(entry) if entry.types.contains(&event) => Lookup::Known(inner.list(key)),
             _ => Lookup::NewType,
         }
     }
@@ -88,11 +125,11 @@ impl Table {
         ListenerId(inner.last_id)
     }
 
-    /// Registers a listener. The number that comes with it is how many the key now has, the first time that this
+    /// Registers a listener. The number that comes with it is how many its key now has, the first time that this
     /// is more than `max` (0: any number).
     pub(crate) fn insert(
         &self,
-        key: &str,
+        topic: Topic,
         registration: Registration,
         max: usize,
     ) -> (Arc<Listener>, Option<usize>) {
@@ -108,42 +145,53 @@ impl Table {
                 inner.first_order
             }
         };
-        let key: Arc<str> = key.into();
+        let topic_text = match &topic {
+            Topic::Key(key) => Arc::clone(key),
+            Topic::Pattern(pattern) => pattern.as_str().into(),
+        };
         let listener = Arc::new(Listener::new(
             id,
-            Arc::clone(&key),
+            topic_text,
             order,
             registration.once,
             registration.location,
             registration.sink,
         ));
-        let entry = inner.entries.entry(Box::from(&*key)).or_default();
-        let before = entry.list.as_deref().unwrap_or_default();
-        let at = before.partition_point(|other| other.order < order);
-        let list: List = before[..at]
-            .iter()
-            .chain([&listener])
-            .chain(&before[at..])
-            .cloned()
-            .collect();
-        let crowd = (max != 0 && list.len() > max && !entry.warned).then_some(list.len());
-        entry.warned |= crowd.is_some();
-        entry.list = Some(list);
-        inner.keys.insert(id, key);
+        inner.keys.insert(id, topic.clone());
+        let crowd = match topic {
+            Topic::Key(key) => {
+                let entry = inner.entries.entry(Box::from(&*key)).or_default();
+                entry.add(&listener, max)
+            }
+            Topic::Pattern(pattern) => {
+                let before = &mut inner.by_pattern;
+                let at = before.partition_point(|(_, other)| other.order < order);
+                before.insert(at, (pattern, Arc::clone(&listener)));
+                None
+            }
+        };
         (listener, crowd)
     }
 
     pub(crate) fn remove(&self, id: ListenerId) -> Option<Arc<Listener>> {
         let mut inner = self.write();
-        let key = inner.keys.remove(&id)?;
-        let entry = inner.entries.get_mut(&*key)?;
-        let before = entry.list.take()?;
-        let (gone, rest): (Vec<_>, Vec<_>) = before.iter().cloned().partition(|l| l.id == id);
-        if !rest.is_empty() {
-            entry.list = Some(rest.into());
+        match inner.keys.remove(&id)? {
+            Topic::Key(key) => {
+                let entry = inner.entries.get_mut(&*key)?;
+                let before = entry.list.take()?;
+                let (gone, rest): (Vec<_>, Vec<_>) =
+                    before.iter().cloned().partition(|l| l.id == id);
+                if !rest.is_empty() {
+                    entry.list = Some(rest.into());
+                }
+                inner.tidy(&key);
+                gone.into_iter().next()
+            }
+            Topic::Pattern(_) => {
+                let at = inner.by_pattern.iter().position(|(_, l)| l.id == id)?;
+                Some(inner.by_pattern.remove(at).1)
+            }
         }
-        inner.tidy(&key);
-        gone.into_iter().next()
     }
 
     pub(crate) fn remove_key(&self, key: &str) -> Vec<Arc<Listener>> {
@@ -165,18 +213,22 @@ impl Table {
     pub(crate) fn remove_all(&self) -> Vec<Arc<Listener>> {
         let mut inner = self.write();
         inner.keys.clear();
-        let gone = inner
+        let mut gone: Vec<_> = inner
             .entries
             .values_mut()
             .filter_map(|entry| entry.list.take())
             .flat_map(|list| list.to_vec())
             .collect();
+        gone.extend(inner.by_pattern.drain(..).map(|(_, listener)| listener));
         inner.entries.retain(|_, entry| !entry.types.is_empty());
         gone
     }
 
+    /// How many listen to this key, without those who listen by pattern.
     pub(crate) fn count(&self, key: &str) -> usize {
-        self.list(key).map_or(0, |list| list.len())
+        let inner = self.read();
+        let list = inner.entries.get(key).and_then(|entry| entry.list.as_ref());
+        list.map_or(0, |list| list.len())
     }
 
     /// The keys that have listeners, sorted.
@@ -193,13 +245,13 @@ impl Table {
     }
 
     pub(crate) fn all(&self) -> Vec<Arc<Listener>> {
-        self.read()
+        let inner = self.read();
+        let lists = inner
             .entries
             .values()
-            .filter_map(|entry| entry.list.as_deref())
-            .flatten()
-            .cloned()
-            .collect()
+            .filter_map(|entry| entry.list.as_deref());
+        let by_pattern = inner.by_pattern.iter().map(|(_, listener)| listener);
+        lists.flatten().chain(by_pattern).cloned().collect()
     }
 
     // Nothing that can panic runs under this lock.
@@ -207,12 +259,50 @@ impl Table {
         self.inner.read().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Whatever is changed, who listens to a name may be another list now.
     fn write(&self) -> RwLockWriteGuard<'_, Inner> {
-        self.inner.write().unwrap_or_else(PoisonError::into_inner)
+        let mut inner = self.inner.write().unwrap_or_else(PoisonError::into_inner);
+        let remembered = inner.remembered.get_mut();
+        remembered.unwrap_or_else(PoisonError::into_inner).clear();
+        inner
     }
 }
 
 impl Inner {
+    /// Those who are to be called for an event of this key.
+    fn list(&self, key: &str) -> Option<List> {
+        if self.by_pattern.is_empty() {
+            return self.entries.get(key)?.list.clone();
+        }
+        let mut remembered = self
+            .remembered
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if let Some(list) = remembered.get(key) {
+            return list.clone();
+        }
+        let list = self.merged(key);
+        if remembered.len() >= REMEMBERED {
+            remembered.clear();
+        }
+        remembered.insert(key.into(), list.clone());
+        list
+    }
+
+    /// Those of the key itself and those of the patterns that match it, in order.
+    fn merged(&self, key: &str) -> Option<List> {
+        let of_key = self
+            .entries
+            .get(key)
+            .and_then(|entry| entry.list.as_deref());
+        let by_pattern = self.by_pattern.iter();
+        let matching = by_pattern.filter(|(pattern, _)| pattern.matches(key));
+        let mut list: Vec<_> = of_key.unwrap_or_default().to_vec();
+        list.extend(matching.map(|(_, listener)| Arc::clone(listener)));
+        list.sort_by_key(|listener| listener.order);
+        (!list.is_empty()).then(|| list.into())
+    }
+
     /// Forgets a key about which nothing is left to know, so that names made up at run time do not pile up.
     fn tidy(&mut self, key: &str) {
         if let Some(entry) = self.entries.get(key)
@@ -236,7 +326,7 @@ mod tests {
             location: Location::caller(),
             sink: Sink::Inline(Inline::new::<Args>(|_| ())),
         };
-        table.insert(key, registration, 0).0.id
+        table.insert(Topic::Key(key.into()), registration, 0).0.id
     }
 
     fn ids(table: &Table, key: &str) -> Vec<ListenerId> {
@@ -308,6 +398,54 @@ mod tests {
         assert!(table.names().is_empty());
     }
 
+    fn add_pattern(table: &Table, pattern: &str, place: Place) -> ListenerId {
+        let registration = Registration {
+            place,
+            once: false,
+            location: Location::caller(),
+            sink: Sink::Inline(Inline::new::<Args>(|_| ())),
+        };
+        let topic = Topic::Pattern(pattern.parse().unwrap());
+        table.insert(topic, registration, 0).0.id
+    }
+
+    #[test]
+    fn one_list_a_key_whoever_listens() {
+        let table = Table::default();
+        let a = add(&table, "order.placed", Place::Last);
+        let by_pattern = add_pattern(&table, "order.*", Place::Last);
+        let b = add(&table, "order.placed", Place::Last);
+        let every = add_pattern(&table, "**", Place::Last);
+        let first = add_pattern(&table, "*.placed", Place::First);
+        let placed = [first, a, by_pattern, b, every];
+        for _ in 0..2 {
+            assert_eq!(ids(&table, "order.placed"), placed);
+            assert_eq!(ids(&table, "order.shipped"), [by_pattern, every]);
+            assert_eq!(ids(&table, "other"), [every]);
+        }
+        assert_eq!(table.count("order.placed"), 2);
+        assert_eq!(table.names(), ["order.placed"]);
+
+        table.remove(by_pattern);
+        assert_eq!(ids(&table, "order.placed"), [first, a, b, every]);
+        assert_eq!(table.remove_key("order.placed").len(), 2);
+        assert_eq!(ids(&table, "order.placed"), [first, every]);
+        assert_eq!(table.remove_all().len(), 2);
+        assert_eq!(ids(&table, "order.placed"), []);
+    }
+
+    #[test]
+    fn names_from_the_network_do_not_pile_up() {
+        let table = Table::default();
+        let every = add_pattern(&table, "**", Place::Last);
+        for i in 0..3 * REMEMBERED {
+            assert_eq!(ids(&table, &format!("name {i}")), [every]);
+        }
+        let inner = table.read();
+        let remembered = inner.remembered.lock().unwrap();
+        assert!(!remembered.is_empty() && remembered.len() <= REMEMBERED);
+    }
+
     #[test]
     fn a_crowd_is_told_once() {
         let table = Table::default();
@@ -318,7 +456,7 @@ mod tests {
                 location: Location::caller(),
                 sink: Sink::Inline(Inline::new::<Args>(|_| ())),
             };
-            table.insert("x", registration, max).1
+            table.insert(Topic::Key("x".into()), registration, max).1
         };
         assert_eq!(crowd(2), None);
         assert_eq!(crowd(2), None);

@@ -6,21 +6,20 @@
 //!
 //! Contract: the bytes have passed [`check_document`](super::check_document). Others give errors
 //! or nonsense, never a panic. Recursion is bounded by the depth of the bytes, and by
-//! [`MAX_STEPS`](super::MAX_STEPS) for types that nest without end.
+//! [`MAX_STEPS`] for types that nest without end.
 
+mod access;
 mod args;
 mod numbers;
 mod special;
 
 use serde::de::value::UnitDeserializer;
-use serde::de::{
-    self, DeserializeOwned, DeserializeSeed, EnumAccess, IntoDeserializer, MapAccess, SeqAccess,
-    Unexpected, VariantAccess, Visitor,
-};
+use serde::de::{self, DeserializeOwned, IntoDeserializer, Unexpected, Visitor};
 use serde::forward_to_deserialize_any;
 
+use self::access::{Entries, Items, Variant, key_of};
 use self::args::{ArgsDeserializer, Missing};
-use super::raw::{RawArgs, RawElement, RawElements, RawValue};
+use super::raw::{RawArgs, RawElements, RawValue};
 use super::{DecodeError, DecodeErrorKind, MAX_STEPS, element, newtype};
 use crate::event::ShapeKind;
 
@@ -124,25 +123,15 @@ impl<'de> Deserializer<'de> {
 
     #[inline]
     fn visit_document<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
-        visitor.visit_map(Entries {
-            outer: self.step()?,
-            elements: RawElements::of_document(self.value.bytes),
-            entry: None,
-        })
+        visitor.visit_map(Entries::new(self.step()?, self.value.bytes))
     }
 
     #[inline]
     fn visit_array<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
-        let mut items = Items {
-            outer: self.step()?,
-            elements: RawElements::of_document(self.value.bytes),
-            count: 0,
-        };
+        let mut items = Items::new(self.step()?, self.value.bytes);
         let value = visitor.visit_seq(&mut items)?;
-        match items.elements.count() {
-            0 => Ok(value),
-            more => Err(surplus(items.count, more)),
-        }
+        items.finish()?;
+        Ok(value)
     }
 
     /// The bytes of a binary, one number each, for a `Vec<u8>`.
@@ -247,14 +236,6 @@ impl<'de> Deserializer<'de> {
 pub(super) fn unchecked() -> DecodeError {
     let message = "the bytes are not the BSON that they say they are".to_owned();
     DecodeError::new(DecodeErrorKind::Custom(message))
-}
-
-#[cold]
-fn surplus(taken: usize, more: usize) -> DecodeError {
-    DecodeError::mismatch(
-        &format_args!("an array of {taken}"),
-        &format_args!("an array of {}", taken + more),
-    )
 }
 
 impl<'de> de::Deserializer<'de> for Deserializer<'de> {
@@ -498,187 +479,4 @@ impl<'de> de::Deserializer<'de> for Deserializer<'de> {
     }
 
     forward_to_deserialize_any! { identifier }
-}
-
-#[inline]
-fn key_of<'de>(element: &RawElement<'de>) -> Result<&'de str, DecodeError> {
-    str::from_utf8(element.key_bytes()).map_err(|_| unchecked())
-}
-
-/// The entries of a document.
-struct Entries<'de> {
-    outer: Deserializer<'de>,
-    elements: RawElements<'de>,
-    /// The entry whose value is to come.
-    entry: Option<(&'de str, RawValue<'de>)>,
-}
-
-impl<'de> MapAccess<'de> for Entries<'de> {
-    type Error = DecodeError;
-
-    #[inline]
-    fn next_key_seed<K: DeserializeSeed<'de>>(
-        &mut self,
-        seed: K,
-    ) -> Result<Option<K::Value>, DecodeError> {
-        let Some(element) = self.elements.next() else {
-            return Ok(None);
-        };
-        let key = key_of(&element)?;
-        self.entry = Some((key, element.value));
-        match seed.deserialize(Key(key)) {
-            Ok(key) => Ok(Some(key)),
-            Err(error) => Err(error.of_key(key)),
-        }
-    }
-
-    #[inline]
-    fn next_value_seed<V: DeserializeSeed<'de>>(
-        &mut self,
-        seed: V,
-    ) -> Result<V::Value, DecodeError> {
-        let Some((key, value)) = self.entry.take() else {
-            return Err(de::Error::custom("a value was asked for before its key"));
-        };
-        seed.deserialize(self.outer.inside(value))
-            .map_err(|error| error.in_key(key))
-    }
-}
-
-/// The items of an array.
-struct Items<'de> {
-    outer: Deserializer<'de>,
-    elements: RawElements<'de>,
-    count: usize,
-}
-
-impl<'de> SeqAccess<'de> for Items<'de> {
-    type Error = DecodeError;
-
-    #[inline]
-    fn next_element_seed<T: DeserializeSeed<'de>>(
-        &mut self,
-        seed: T,
-    ) -> Result<Option<T::Value>, DecodeError> {
-        let Some(element) = self.elements.next() else {
-            return Ok(None);
-        };
-        let index = self.count;
-        self.count += 1;
-        match seed.deserialize(self.outer.inside(element.value)) {
-            Ok(value) => Ok(Some(value)),
-            Err(error) => Err(error.in_index(index)),
-        }
-    }
-
-    /// Known without counting where all items have the length of the first.
-    #[inline]
-    fn size_hint(&self) -> Option<usize> {
-        let rest = self.elements.rest();
-        let first = self.elements.clone().next()?;
-        let fixed = matches!(
-            first.value.element_type,
-            element::DOUBLE | element::INT32 | element::INT64 | element::BOOLEAN
-        );
-        // A type, a zero, and on average three digits of the name.
-        fixed.then(|| rest.len() / (first.value.bytes.len() + 5))
-    }
-}
-
-/// A key, which is a string, or what can be read from one.
-#[derive(Clone, Copy)]
-struct Key<'de>(&'de str);
-
-impl<'de> de::Deserializer<'de> for Key<'de> {
-    type Error = DecodeError;
-
-    #[inline]
-    fn is_human_readable(&self) -> bool {
-        false
-    }
-
-    #[inline]
-    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
-        visitor.visit_borrowed_str(self.0)
-    }
-
-    fn deserialize_newtype_struct<V: Visitor<'de>>(
-        self,
-        _: &'static str,
-        visitor: V,
-    ) -> Result<V::Value, DecodeError> {
-        visitor.visit_newtype_struct(self)
-    }
-
-    fn deserialize_enum<V: Visitor<'de>>(
-        self,
-        _: &'static str,
-        _: &'static [&'static str],
-        visitor: V,
-    ) -> Result<V::Value, DecodeError> {
-        visitor.visit_enum(self.0.into_deserializer())
-    }
-
-    forward_to_deserialize_any! {
-        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf option
-        unit unit_struct seq tuple tuple_struct map struct identifier ignored_any
-    }
-}
-
-/// A variant written as `{ "Name": value }`.
-struct Variant<'de> {
-    name: &'de str,
-    value: Deserializer<'de>,
-}
-
-impl<'de> EnumAccess<'de> for Variant<'de> {
-    type Error = DecodeError;
-    type Variant = Self;
-
-    fn variant_seed<V: DeserializeSeed<'de>>(
-        self,
-        seed: V,
-    ) -> Result<(V::Value, Self), DecodeError> {
-        Ok((seed.deserialize(Key(self.name))?, self))
-    }
-}
-
-impl<'de> VariantAccess<'de> for Variant<'de> {
-    type Error = DecodeError;
-
-    fn unit_variant(self) -> Result<(), DecodeError> {
-        if self.value.kind() == element::NULL {
-            return Ok(());
-        }
-        let refused = self
-            .value
-            .refuse(&"nothing, or null: the variant holds no data");
-        refused.map_err(|error| error.in_key(self.name))
-    }
-
-    fn newtype_variant_seed<T: DeserializeSeed<'de>>(
-        self,
-        seed: T,
-    ) -> Result<T::Value, DecodeError> {
-        seed.deserialize(self.value)
-            .map_err(|error| error.in_key(self.name))
-    }
-
-    fn tuple_variant<V: Visitor<'de>>(
-        self,
-        length: usize,
-        visitor: V,
-    ) -> Result<V::Value, DecodeError> {
-        de::Deserializer::deserialize_tuple(self.value, length, visitor)
-            .map_err(|error| error.in_key(self.name))
-    }
-
-    fn struct_variant<V: Visitor<'de>>(
-        self,
-        fields: &'static [&'static str],
-        visitor: V,
-    ) -> Result<V::Value, DecodeError> {
-        de::Deserializer::deserialize_struct(self.value, "", fields, visitor)
-            .map_err(|error| error.in_key(self.name))
-    }
 }

@@ -38,7 +38,7 @@ pub enum EncodeErrorKind {
     /// Two fields or entries of one struct or map have the same key.
     #[error("the key {0:?} stands twice in one struct or map")]
     DuplicateKey(String),
-    /// The value nests deeper than [`MAX_DEPTH`], or without end.
+    /// The value nests deeper than 64 documents and arrays, or without end.
     #[error("nested deeper than {MAX_DEPTH} levels")]
     TooDeep,
     /// A tuple struct does not serialize as a sequence of as many elements as it has fields.

@@ -8,42 +8,7 @@
 //! Contract: [`check_document`] comes first. Everything else that reads bytes here may be handed
 //! anything without panicking, but gives sensible answers only for bytes that passed the check.
 //!
-//! # How values travel
-//!
-//! | Rust | BSON | back from |
-//! | --- | --- | --- |
-//! | integers up to 64 bits | int32 where the value fits, else int64 | int32, int64, or a double that is a whole number; in range |
-//! | `i128`, `u128`, a `u64` above `i64::MAX` | refused | `i128`, `u128`: as the other integers |
-//! | `f64`, `f32` | double | double, or an integer that it holds exactly; an `f32` takes the nearest to a double |
-//! | `bool`; `String`, `char` | boolean; string | the same |
-//! | `Option`, `()`, a unit struct | null for none | null; an `Option` field also from no field at all |
-//! | sequences, tuples, `Vec<u8>` | array | array of that length; a sequence of numbers also from binary |
-//! | bytes (`serde_bytes`) | binary, subtype 0 | binary of any subtype, array |
-//! | structs, maps | document; the keys of a map: strings, chars, unit variants and newtypes of these | document |
-//! | enums | externally tagged: `"Stop"`, `{ "Go": 5 }` | the same |
-//! | a newtype struct | what is inside | the same |
-//! | the types of the `bson` crate | their own type | the same |
-//!
-//! A plain `Vec<u8>` is an array of numbers, each with a name: about ten bytes on the wire for
-//! each of its own. Write `#[serde(with = "serde_bytes")]` above such a field; it can still read
-//! what peers send either way.
-//!
-//! serde is not told that the format is readable by people: an `IpAddr` travels in its compact
-//! form. The bson crate's `HumanReadable` wrapper asks for the other.
-//!
-//! # What is not kept
-//!
-//! - `Some(None)` in an `Option<Option<T>>` comes back as `None`, and so does `Some(())` in an
-//!   `Option<()>`: both are null.
-//! - The width of an integer, and that is so by intent. A [`Bson`](bson::Bson) keeps it: as a
-//!   field, an element, an argument, in a `Document`, behind a reference, `Box`, `Rc`, `Arc`,
-//!   `Cow` or `Option`. Behind `#[serde(transparent)]`, `untagged`, `with` and what else hides its
-//!   type from the serializer, a `Bson::Int64` that fits is narrowed.
-//! - A document in a typed `Bson` or `Document` with one of extended JSON's keys (`$oid`, `$date`
-//!   and so on) is read by the bson crate as the type that the key means. [`Args`] keeps it.
-//! - Inside `#[serde(flatten)]`, `untagged` and internally tagged types serde itself holds the
-//!   values in between, and does not turn a double into an integer.
-//! - The options of a regular expression are put into alphabetical order.
+//! How values travel, and what is not kept, is told to users at [`NetEvent`](crate::NetEvent).
 
 mod args;
 mod check;

@@ -117,7 +117,7 @@ impl<'a> RawValue<'a> {
     pub(super) fn db_pointer(&self) -> Option<(&'a str, Self)> {
         let namespace_length = self.bytes.len().checked_sub(12)?;
         let (namespace, id) = self.bytes.split_at(namespace_length);
-        let id = RawValue {
+        let id = Self {
             element_type: element::OBJECT_ID,
             bytes: id,
         };
@@ -181,25 +181,6 @@ impl<'a> RawElements<'a> {
     pub(super) fn rest(&self) -> &'a [u8] {
         self.rest
     }
-
-    #[inline]
-    fn step(&self) -> Option<(RawElement<'a>, &'a [u8])> {
-        let (&element_type, rest) = self.rest.split_first()?;
-        let key_length = zero_at(rest)?;
-        let (key, rest) = rest.split_at(key_length);
-        let rest = &rest[1..];
-        let (bytes, rest) = rest.split_at_checked(value_length(element_type, rest)?)?;
-        Some((
-            RawElement {
-                key,
-                value: RawValue {
-                    element_type,
-                    bytes,
-                },
-            },
-            rest,
-        ))
-    }
 }
 
 impl<'a> Iterator for RawElements<'a> {
@@ -207,33 +188,95 @@ impl<'a> Iterator for RawElements<'a> {
 
     #[inline]
     fn next(&mut self) -> Option<RawElement<'a>> {
-        let step = self.step();
-        self.rest = step.map_or(&[], |(_, rest)| rest);
-        step.map(|(element, _)| element)
+        // Ends here, unless a whole element is found.
+        let rest = std::mem::take(&mut self.rest);
+        let (&element_type, rest) = rest.split_first()?;
+        let (key, rest) = rest.split_at_checked(zero_at(rest)?)?;
+        let (_, rest) = rest.split_first()?;
+        let (bytes, rest) = rest.split_at_checked(value_length(element_type, rest)?)?;
+        self.rest = rest;
+        Some(RawElement {
+            key,
+            value: RawValue {
+                element_type,
+                bytes,
+            },
+        })
     }
 }
 
 impl FusedIterator for RawElements<'_> {}
 
+/// The lowest and the highest bit of each byte of a word.
+const LOWS: u64 = 0x0101_0101_0101_0101;
+pub(super) const HIGHS: u64 = 0x8080_8080_8080_8080;
+
+/// Eight bytes, if there are so many.
+#[inline(always)]
+pub(super) fn read_word(bytes: &[u8], at: usize) -> Option<u64> {
+    let eight = bytes.get(at..)?.first_chunk()?;
+    Some(u64::from_le_bytes(*eight))
+}
+
+/// How many of a word's eight bytes stand before its first zero, and these alone.
+#[inline(always)]
+pub(super) fn before_zero(word: u64) -> Option<(usize, u64)> {
+    let zeros = word.wrapping_sub(LOWS) & !word & HIGHS;
+    if zeros == 0 {
+        return None;
+    }
+    // The lowest mark is exact; those above it may be echoes of a borrow.
+    let bits = zeros.trailing_zeros() & !7;
+    Some((bits as usize / 8, word & ((1 << bits) - 1)))
+}
+
 /// Where the first zero is.
-#[inline]
+#[inline(always)]
 fn zero_at(bytes: &[u8]) -> Option<usize> {
+    match read_word(bytes, 0).and_then(before_zero) {
+        Some((length, _)) => Some(length),
+        None => far_zero_at(bytes),
+    }
+}
+
+#[inline(never)]
+fn far_zero_at(bytes: &[u8]) -> Option<usize> {
     bytes.iter().position(|&byte| byte == 0)
 }
+
+/// The length of each type's values where it is always the same.
+pub(super) static FIXED_LENGTHS: [u8; 256] = {
+    let mut lengths = [NOT_FIXED; 256];
+    lengths[element::NULL as usize] = 0;
+    lengths[element::UNDEFINED as usize] = 0;
+    lengths[element::MIN_KEY as usize] = 0;
+    lengths[element::MAX_KEY as usize] = 0;
+    lengths[element::INT32 as usize] = 4;
+    lengths[element::DOUBLE as usize] = 8;
+    lengths[element::INT64 as usize] = 8;
+    lengths[element::DATE_TIME as usize] = 8;
+    lengths[element::TIMESTAMP as usize] = 8;
+    lengths[element::OBJECT_ID as usize] = 12;
+    lengths[element::DECIMAL128 as usize] = 16;
+    lengths
+};
+
+/// Stands for a length that is not always the same, or a type that there is not. A boolean is
+/// among them because its byte has to be looked at.
+pub(super) const NOT_FIXED: u8 = u8::MAX;
 
 /// How many bytes the value takes that begins `rest`.
 #[inline]
 pub(super) fn value_length(element_type: u8, rest: &[u8]) -> Option<usize> {
+    let fixed = FIXED_LENGTHS[element_type as usize];
+    if fixed != NOT_FIXED {
+        return Some(fixed.into());
+    }
     let declared = || usize::try_from(read_i32(rest, 0)?).ok();
     match element_type {
-        element::INT32 => Some(4),
-        element::DOUBLE | element::INT64 | element::DATE_TIME | element::TIMESTAMP => Some(8),
         element::STRING | element::CODE | element::SYMBOL => declared()?.checked_add(4),
         element::DOCUMENT | element::ARRAY | element::CODE_WITH_SCOPE => declared(),
         element::BOOLEAN => Some(1),
-        element::NULL | element::UNDEFINED | element::MIN_KEY | element::MAX_KEY => Some(0),
-        element::OBJECT_ID => Some(12),
-        element::DECIMAL128 => Some(16),
         element::BINARY => declared()?.checked_add(5),
         element::DB_POINTER => declared()?.checked_add(4 + 12),
         element::REGEX => {
@@ -246,8 +289,8 @@ pub(super) fn value_length(element_type: u8, rest: &[u8]) -> Option<usize> {
 
 #[inline]
 pub(super) fn read_i32(bytes: &[u8], at: usize) -> Option<i32> {
-    let four = bytes.get(at..at.checked_add(4)?)?;
-    Some(i32::from_le_bytes(four.try_into().ok()?))
+    let four = bytes.get(at..)?.first_chunk()?;
+    Some(i32::from_le_bytes(*four))
 }
 
 #[cfg(test)]

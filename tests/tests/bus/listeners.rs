@@ -1,7 +1,7 @@
 //! Listeners that call the bus, change the list they stand in, or panic.
 
 use std::sync::{
-    Arc, Mutex, PoisonError,
+    Arc, Barrier, Mutex, PoisonError,
     atomic::{AtomicUsize, Ordering},
 };
 
@@ -34,6 +34,10 @@ pub(crate) fn cases() -> Vec<Case> {
         Case::new(
             "listeners::ee02_a_once_under_many_threads",
             once_under_many_threads,
+        ),
+        Case::new(
+            "listeners::ee02_a_once_under_threads_that_meet",
+            once_under_threads_that_meet,
         ),
         Case::new(
             "listeners::ee03_a_panic_costs_one_call",
@@ -283,6 +287,30 @@ fn once_under_many_threads() {
     });
     all.wait_for(8_000);
     assert_eq!((all.get(), once.get()), (8_000, 1));
+}
+
+/// All threads have taken the list with the once-listener before any of them comes to it.
+fn once_under_threads_that_meet() {
+    const THREADS: usize = 8;
+    let bus = bus(Group::unused());
+    let meet = Arc::new(Barrier::new(THREADS));
+    bus.on_named("x", move |_: &Received<Args>| {
+        meet.wait();
+    });
+    for _ in 0..50 {
+        let once = Count::default();
+        let counted = once.clone();
+        bus.once_named("x", move |_: &Received<Args>| counted.add());
+        std::thread::scope(|scope| {
+            for _ in 0..THREADS {
+                scope.spawn(|| {
+                    bus.emit_named("x", ())
+                        .expect("there is room for so small ones")
+                });
+            }
+        });
+        assert_eq!(once.get(), 1);
+    }
 }
 
 /// The text of every panic that was told.

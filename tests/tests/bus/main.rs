@@ -1,5 +1,6 @@
 //! Buses on real sockets, on the loopback interface: what is promised to users, seen from outside.
 
+mod cards;
 mod chunks;
 mod common;
 mod delivery;
@@ -9,6 +10,7 @@ mod harness;
 mod hostile;
 mod life;
 mod listeners;
+mod many;
 mod slow;
 mod sockets;
 mod values;
@@ -25,10 +27,12 @@ fn main() -> ExitCode {
     cases.extend(hostile::cases());
     cases.extend(foreign::cases());
     cases.extend(listeners::cases());
+    cases.extend(many::cases());
     cases.extend(life::cases());
     cases.extend(emit::cases());
     cases.extend(delivery::cases());
     cases.extend(sockets::cases());
+    cases.extend(cards::cases());
     cases.extend(values::cases());
     eventcast_tests::runner::run(cases)
 }

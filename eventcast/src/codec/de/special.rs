@@ -10,7 +10,8 @@ use serde::forward_to_deserialize_any;
 
 use super::super::raw::RawValue;
 use super::super::{DecodeError, element, newtype};
-use super::{Deserializer, Key, unchecked};
+use super::access::Key;
+use super::{Deserializer, unchecked};
 
 /// Shows a value of one of BSON's own types to `visitor`.
 pub(super) fn visit<'de, V: Visitor<'de>>(

@@ -4,7 +4,7 @@ use serde::ser::{self, Impossible, Serialize};
 
 use super::super::check::Keys;
 use super::super::{EncodeError, EncodeErrorKind};
-use super::Serializer;
+use super::writer::Serializer;
 
 /// Writes one key: a string, a char, a unit variant, or a newtype of one of these.
 pub(super) struct KeySerializer<'k, 'a> {

@@ -12,7 +12,7 @@ use serde::ser::{self, Impossible, Serialize};
 
 use super::super::raw::value_length;
 use super::super::{EncodeError, EncodeErrorKind, element};
-use super::Serializer;
+use super::writer::Serializer;
 
 /// Which of BSON's own types.
 #[derive(Clone, Copy, PartialEq)]
@@ -81,7 +81,7 @@ impl SpecialKind {
 }
 
 /// A value of one of BSON's own types, being written.
-pub(in super::super) struct Special<'s, 'a> {
+pub(in crate::codec) struct Special<'s, 'a> {
     inner: &'s mut Serializer<'a>,
     kind: SpecialKind,
     /// Where its bytes begin, and where its type stands.
@@ -130,7 +130,7 @@ impl<'s, 'a> Special<'s, 'a> {
             return Err(self.kind.refused());
         }
         let length = i32::try_from(self.inner.out.len() - self.start);
-        let length = length.map_err(|_| super::too_long())?;
+        let length = length.map_err(|_| super::writer::too_long())?;
         self.inner.out[self.start..self.start + 4].copy_from_slice(&length.to_le_bytes());
         Ok(())
     }
@@ -227,8 +227,8 @@ impl Part<'_, '_> {
         };
         self.inner.out[bytes_at - 1] = subtype;
         if subtype == super::super::SUBTYPE_BINARY_OLD {
-            let inner = i32::try_from(length).map_err(|_| super::too_long())?;
-            let outer = inner.checked_add(4).ok_or_else(super::too_long)?;
+            let inner = i32::try_from(length).map_err(|_| super::writer::too_long())?;
+            let outer = inner.checked_add(4).ok_or_else(super::writer::too_long)?;
             let inner = inner.to_le_bytes();
             self.inner.out.splice(bytes_at..bytes_at, inner);
             self.inner.out[self.start..self.start + 4].copy_from_slice(&outer.to_le_bytes());
@@ -240,7 +240,7 @@ impl Part<'_, '_> {
 impl Serializer<'_> {
     /// A binary whose type is set and whose subtype follows.
     fn put_unplaced_binary(&mut self, bytes: &[u8]) -> Result<(), EncodeError> {
-        let length = i32::try_from(bytes.len()).map_err(|_| super::too_long())?;
+        let length = i32::try_from(bytes.len()).map_err(|_| super::writer::too_long())?;
         self.out.extend_from_slice(&length.to_le_bytes());
         self.out.push(0);
         self.out.extend_from_slice(bytes);
@@ -249,7 +249,7 @@ impl Serializer<'_> {
 }
 
 /// Appends a text that ends with its first zero.
-pub(in super::super) fn append_text(out: &mut Vec<u8>, text: &str) -> Result<(), EncodeError> {
+pub(in crate::codec) fn append_text(out: &mut Vec<u8>, text: &str) -> Result<(), EncodeError> {
     if text.as_bytes().contains(&0) {
         return Err(EncodeError::new(EncodeErrorKind::ZeroInKey));
     }
@@ -259,7 +259,7 @@ pub(in super::super) fn append_text(out: &mut Vec<u8>, text: &str) -> Result<(),
 }
 
 /// Appends the options of a regular expression in alphabetical order.
-pub(in super::super) fn append_options(
+pub(in crate::codec) fn append_options(
     out: &mut Vec<u8>,
     options: &str,
 ) -> Result<(), EncodeError> {

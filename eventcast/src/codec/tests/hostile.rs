@@ -32,15 +32,15 @@ fn nested(levels: usize, kind: u8) -> Vec<u8> {
 }
 
 #[derive(Serialize, Deserialize, Debug)]
-struct Tree(#[serde(default)] Vec<Tree>);
+struct Tree(#[serde(default)] Vec<Self>);
 
 #[derive(Deserialize, Debug)]
 #[serde(untagged)]
 #[expect(dead_code, reason = "only decoded")]
 enum Any {
     Number(f64),
-    List(Vec<Any>),
-    Map(BTreeMap<String, Any>),
+    List(Vec<Self>),
+    Map(BTreeMap<String, Self>),
 }
 
 #[test]
@@ -85,11 +85,11 @@ fn depth_that_was_not_checked_is_an_error() {
 fn a_type_that_takes_one_value_for_ever_is_refused() {
     #[derive(Deserialize, Debug)]
     #[expect(dead_code, reason = "only decoded")]
-    struct List(Option<Box<List>>);
+    struct List(Option<Box<Self>>);
     #[derive(Deserialize, Debug)]
     #[serde(transparent)]
     #[expect(dead_code, reason = "only decoded")]
-    struct Silent(Option<Box<Silent>>);
+    struct Silent(Option<Box<Self>>);
     let small = std::thread::Builder::new().stack_size(2 << 20);
     let done = small.spawn(|| {
         let error = from_arg::<List>(5).unwrap_err();

@@ -3,6 +3,7 @@
 mod bson_types;
 mod hostile;
 mod mapping;
+mod numbers;
 mod properties;
 mod refusals;
 mod untyped;

@@ -164,7 +164,7 @@ fn a_tuple_struct_must_be_a_sequence_of_its_fields() {
 #[test]
 fn depth_is_limited() {
     #[derive(Serialize, Deserialize, Debug, PartialEq)]
-    struct Tree(Vec<Tree>);
+    struct Tree(Vec<Self>);
     let tree = |depth: usize| (1..depth).fold(Tree(vec![]), |inner, _| Tree(vec![inner]));
     // The payload document and the array of arguments are levels as well.
     let deepest = tree(MAX_DEPTH - 2);
@@ -190,7 +190,7 @@ fn depth_is_limited() {
 #[test]
 fn nesting_without_documents_is_limited_as_well() {
     #[derive(Serialize, Deserialize, Debug)]
-    struct List(Option<Box<List>>);
+    struct List(Option<Box<Self>>);
     let mut list = List(None);
     for _ in 0..100_000 {
         list = List(Some(Box::new(list)));
@@ -207,7 +207,7 @@ fn nesting_without_documents_is_limited_as_well() {
     struct Again;
     impl Serialize for Again {
         fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-            serializer.serialize_some(&Again)
+            serializer.serialize_some(&Self)
         }
     }
     assert_eq!(

@@ -55,7 +55,8 @@ fn what_can_be_emitted() {
     );
     assert_eq!(sent("hi"), args!["hi"]);
     assert_eq!(sent("hi".to_owned()), args!["hi"]);
-    assert_eq!(sent(&"hi".to_owned()), args!["hi"]);
+    let owned = "hi".to_owned();
+    assert_eq!(sent(&owned), args![&owned]);
     assert_eq!(sent(true), args![true]);
     assert_eq!(sent(5_u64), args![5]);
     assert_eq!(sent(5_usize), args![5]);

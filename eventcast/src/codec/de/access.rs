@@ -1,0 +1,235 @@
+//! The insides of documents and arrays, and the keys and variants in them.
+
+use serde::de::{
+    self, DeserializeSeed, EnumAccess, IntoDeserializer, MapAccess, SeqAccess, VariantAccess,
+    Visitor,
+};
+use serde::forward_to_deserialize_any;
+
+use super::super::raw::{RawElement, RawElements, RawValue};
+use super::super::{DecodeError, element};
+use super::{Deserializer, unchecked};
+
+#[inline]
+pub(super) fn key_of<'de>(element: &RawElement<'de>) -> Result<&'de str, DecodeError> {
+    str::from_utf8(element.key_bytes()).map_err(|_| unchecked())
+}
+
+/// The entries of a document.
+pub(super) struct Entries<'de> {
+    outer: Deserializer<'de>,
+    elements: RawElements<'de>,
+    /// The entry whose value is to come.
+    entry: Option<(&'de str, RawValue<'de>)>,
+}
+
+impl<'de> Entries<'de> {
+    /// Of the document that `outer` is inside of.
+    #[inline]
+    pub(super) fn new(outer: Deserializer<'de>, document: &'de [u8]) -> Self {
+        Self {
+            outer,
+            elements: RawElements::of_document(document),
+            entry: None,
+        }
+    }
+}
+
+impl<'de> MapAccess<'de> for Entries<'de> {
+    type Error = DecodeError;
+
+    #[inline]
+    fn next_key_seed<K: DeserializeSeed<'de>>(
+        &mut self,
+        seed: K,
+    ) -> Result<Option<K::Value>, DecodeError> {
+        let Some(element) = self.elements.next() else {
+            return Ok(None);
+        };
+        let key = key_of(&element)?;
+        self.entry = Some((key, element.value));
+        match seed.deserialize(Key(key)) {
+            Ok(key) => Ok(Some(key)),
+            Err(error) => Err(error.of_key(key)),
+        }
+    }
+
+    #[inline]
+    fn next_value_seed<V: DeserializeSeed<'de>>(
+        &mut self,
+        seed: V,
+    ) -> Result<V::Value, DecodeError> {
+        let Some((key, value)) = self.entry.take() else {
+            return Err(de::Error::custom("a value was asked for before its key"));
+        };
+        seed.deserialize(self.outer.inside(value))
+            .map_err(|error| error.in_key(key))
+    }
+}
+
+/// The items of an array.
+pub(super) struct Items<'de> {
+    outer: Deserializer<'de>,
+    elements: RawElements<'de>,
+    count: usize,
+}
+
+impl<'de> Items<'de> {
+    /// Of the array that `outer` is inside of.
+    #[inline]
+    pub(super) fn new(outer: Deserializer<'de>, array: &'de [u8]) -> Self {
+        Self {
+            outer,
+            elements: RawElements::of_document(array),
+            count: 0,
+        }
+    }
+
+    /// Refuses an array of which something is left.
+    #[inline]
+    pub(super) fn finish(self) -> Result<(), DecodeError> {
+        match self.elements.count() {
+            0 => Ok(()),
+            more => Err(surplus(self.count, more)),
+        }
+    }
+}
+
+#[cold]
+fn surplus(taken: usize, more: usize) -> DecodeError {
+    DecodeError::mismatch(
+        &format_args!("an array of {taken}"),
+        &format_args!("an array of {}", taken + more),
+    )
+}
+
+impl<'de> SeqAccess<'de> for Items<'de> {
+    type Error = DecodeError;
+
+    #[inline]
+    fn next_element_seed<T: DeserializeSeed<'de>>(
+        &mut self,
+        seed: T,
+    ) -> Result<Option<T::Value>, DecodeError> {
+        let Some(element) = self.elements.next() else {
+            return Ok(None);
+        };
+        let index = self.count;
+        self.count += 1;
+        match seed.deserialize(self.outer.inside(element.value)) {
+            Ok(value) => Ok(Some(value)),
+            Err(error) => Err(error.in_index(index)),
+        }
+    }
+
+    /// Known without counting where all items have the length of the first.
+    #[inline]
+    fn size_hint(&self) -> Option<usize> {
+        let rest = self.elements.rest();
+        let first = self.elements.clone().next()?;
+        let fixed = matches!(
+            first.value.element_type,
+            element::DOUBLE | element::INT32 | element::INT64 | element::BOOLEAN
+        );
+        // A type, a zero, and on average three digits of the name.
+        fixed.then(|| rest.len() / (first.value.bytes.len() + 5))
+    }
+}
+
+/// A key, which is a string, or what can be read from one.
+#[derive(Clone, Copy)]
+pub(super) struct Key<'de>(pub(super) &'de str);
+
+impl<'de> de::Deserializer<'de> for Key<'de> {
+    type Error = DecodeError;
+
+    #[inline]
+    fn is_human_readable(&self) -> bool {
+        false
+    }
+
+    #[inline]
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
+        visitor.visit_borrowed_str(self.0)
+    }
+
+    fn deserialize_newtype_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, DecodeError> {
+        visitor.visit_newtype_struct(self)
+    }
+
+    fn deserialize_enum<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        _: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, DecodeError> {
+        visitor.visit_enum(self.0.into_deserializer())
+    }
+
+    forward_to_deserialize_any! {
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf option
+        unit unit_struct seq tuple tuple_struct map struct identifier ignored_any
+    }
+}
+
+/// A variant written as `{ "Name": value }`.
+pub(super) struct Variant<'de> {
+    pub(super) name: &'de str,
+    pub(super) value: Deserializer<'de>,
+}
+
+impl<'de> EnumAccess<'de> for Variant<'de> {
+    type Error = DecodeError;
+    type Variant = Self;
+
+    fn variant_seed<V: DeserializeSeed<'de>>(
+        self,
+        seed: V,
+    ) -> Result<(V::Value, Self), DecodeError> {
+        Ok((seed.deserialize(Key(self.name))?, self))
+    }
+}
+
+impl<'de> VariantAccess<'de> for Variant<'de> {
+    type Error = DecodeError;
+
+    fn unit_variant(self) -> Result<(), DecodeError> {
+        if self.value.kind() == element::NULL {
+            return Ok(());
+        }
+        let refused = self
+            .value
+            .refuse(&"nothing, or null: the variant holds no data");
+        refused.map_err(|error| error.in_key(self.name))
+    }
+
+    fn newtype_variant_seed<T: DeserializeSeed<'de>>(
+        self,
+        seed: T,
+    ) -> Result<T::Value, DecodeError> {
+        seed.deserialize(self.value)
+            .map_err(|error| error.in_key(self.name))
+    }
+
+    fn tuple_variant<V: Visitor<'de>>(
+        self,
+        length: usize,
+        visitor: V,
+    ) -> Result<V::Value, DecodeError> {
+        de::Deserializer::deserialize_tuple(self.value, length, visitor)
+            .map_err(|error| error.in_key(self.name))
+    }
+
+    fn struct_variant<V: Visitor<'de>>(
+        self,
+        fields: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, DecodeError> {
+        de::Deserializer::deserialize_struct(self.value, "", fields, visitor)
+            .map_err(|error| error.in_key(self.name))
+    }
+}
