@@ -189,7 +189,8 @@ mod tests {
     fn a_backslash_takes_the_next_literally() {
         assert!(matches(r"a\*b", "a*b"));
         assert!(!matches(r"a\*b", "axb"));
-        assert!(matches(r"a\b", r"a"));
+        assert!(matches(r"a\\b", r"a\b"));
+        assert!(matches(r"\a", "a"));
         assert!(matches(r"\?\.", "?."));
     }
 

@@ -30,7 +30,7 @@ pub(crate) fn cases() -> Vec<Case> {
 }
 
 #[derive(NetEvent, Serialize, Deserialize)]
-#[net_event(name = "order.placed")]
+#[net_event(name = "trade.placed")]
 struct Placed {
     number: u32,
 }
@@ -48,21 +48,21 @@ fn note(seen: &Seen<(String, Args)>) -> impl Fn(&Received<Args>) + Send + Sync +
 fn patterns() {
     let (a, b) = pair();
     let (short, long, local) = (Seen::new(), Seen::new(), Seen::new());
-    b.on_pattern("order.*", note(&short));
-    b.on_pattern("order.**", note(&long));
-    a.on_pattern("order.p*", note(&local));
+    b.on_pattern("trade.*", note(&short));
+    b.on_pattern("trade.**", note(&long));
+    a.on_pattern("trade.p*", note(&local));
     let end = count(&b, "end");
 
     a.emit(Placed { number: 7 }).unwrap();
-    a.emit_named("order.item.added", ("a", 1)).unwrap();
-    a.emit_named("Order.placed", ()).unwrap();
-    a.emit_named("reorder.placed", ()).unwrap();
+    a.emit_named("trade.item.added", ("a", 1)).unwrap();
+    a.emit_named("Trade.placed", ()).unwrap();
+    a.emit_named("retrade.placed", ()).unwrap();
     a.emit_named("end", ()).unwrap();
     end.wait_for(1);
 
-    assert_eq!(names(&short), ["order.placed"]);
-    assert_eq!(names(&long), ["order.placed", "order.item.added"]);
-    assert_eq!(names(&local), ["order.placed"]);
+    assert_eq!(names(&short), ["trade.placed"]);
+    assert_eq!(names(&long), ["trade.placed", "trade.item.added"]);
+    assert_eq!(names(&local), ["trade.placed"]);
     let placed: Placed = short.all()[0].1.decode().unwrap();
     assert_eq!(placed.number, 7);
     let (text, number): (String, u8) = long.all()[1].1.decode().unwrap();
@@ -84,12 +84,12 @@ fn one_list() {
         say("first"),
     );
     b.on::<Placed>(move |_| typed());
-    let taken_off = b.on_pattern("order.*", move |_| pattern());
-    b.on_named("order.placed", move |_| named());
+    let taken_off = b.on_pattern("trade.*", move |_| pattern());
+    b.on_named("trade.placed", move |_| named());
     b.on_every(move |_| every());
     b.prepend::<Placed>(move |_| first());
     assert_eq!(b.listener_count::<Placed>(), 3);
-    assert_eq!(b.event_names(), ["order.placed"]);
+    assert_eq!(b.event_names(), ["trade.placed"]);
 
     for bus in [&a, &b] {
         bus.emit(Placed { number: 1 }).unwrap();
@@ -175,6 +175,7 @@ fn policies() {
 }
 
 #[derive(NetEvent, Serialize, Deserialize)]
+#[net_event(name = "many.job")]
 struct Job(usize);
 
 fn side_by_side() {
