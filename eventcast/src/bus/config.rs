@@ -127,7 +127,8 @@ options! {
     /// Whether buses on this machine hear what this bus sends.
     ///
     /// Default: true, so that processes on one machine meet. This bus's own listeners are called
-    /// either way.
+    /// either way. On the loopback interface it changes nothing: Linux brings back whatever is
+    /// sent there.
     multicast_loopback | "multicastLoopback" in "EVENTCAST_MULTICAST_LOOPBACK" {
         given: bool,
         value: bool,

@@ -143,6 +143,8 @@ impl Outbox {
                     break;
                 }
                 next = sending.pump(core, session);
+                // A socket that is always full takes something all the same.
+                core.tell_room();
             }
             sending.held_up = matches!(next, Next::Full | Next::Pause(_));
             drop(sending);
