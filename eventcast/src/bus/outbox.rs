@@ -153,7 +153,8 @@ impl Outbox {
             if self.closing() {
                 let end = *deadline.get_or_insert_with(|| Instant::now() + LAST_WORDS);
                 let late = Instant::now() >= end;
-                if let Some(left) = session.close_engine(|left| left == 0 || late) {
+                let sent = matches!(next, Next::Idle);
+                if let Some(left) = session.close_engine(|left| late || sent && left == 0) {
                     core.counters.bytes_unsent.add(left as u64);
                     break;
                 }
@@ -167,7 +168,12 @@ impl Outbox {
                 Next::At(time) => self.sleep(Some(time.saturating_sub(core.now().elapsed))),
             }
         }
-        self.lock_sending().transmitter = None;
+        let mut sending = self.lock_sending();
+        sending.transmitter = None;
+        if let Some(unsent) = sending.unsent.take() {
+            let left = sending.buffer.len() - unsent.from;
+            core.counters.bytes_unsent.add(left as u64);
+        }
     }
 
     /// Tells the sender thread that the session closes.
@@ -185,10 +191,10 @@ impl Outbox {
         self.rung.notify_all();
     }
 
-    /// Until it is rung for, the session closes, or the time is over.
+    /// Until it is rung for, the time is over, or, where there is no time to wait for, the session closes.
     fn sleep(&self, time: Option<Duration>) {
         let mut alarm = self.lock_alarm();
-        if !alarm.rung && !alarm.closing {
+        if !alarm.rung && (!alarm.closing || time.is_some()) {
             alarm = match time {
                 None => self
                     .rung
