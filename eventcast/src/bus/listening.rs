@@ -27,7 +27,7 @@ impl Bus {
     /// It runs on the thread that read the datagram, or that called `emit`, and should come back soon. One that
     /// took longer than `listener_budget` (1 ms) is moved for good to a queue and a thread of its own, so that it
     /// holds up nobody else. A listener gets the events of one sender in their order, whether moved or not. A panic
-    /// in it is caught and told as a [`Notice`].
+    /// in it is caught and told as a [`Notice`](crate::Notice).
     ///
     /// # Panics
     ///
@@ -98,7 +98,7 @@ impl Bus {
     /// Calls an async `listener` for every event of type `E`, on a tokio runtime.
     ///
     /// Its calls run one after the other, in order, from a queue of its own (`listener_queue`). The runtime is the
-    /// one in which `start` is called, or the one given with [`Builder::runtime`]. What the listener captures is
+    /// one in which `start` is called, or the one given with [`Builder::runtime`](crate::Builder::runtime). What the listener captures is
     /// cloned for each call:
     ///
     /// ```no_run
