@@ -7,12 +7,12 @@ use std::{
 };
 
 use bson::Bson;
-use eventcast::{Args, Bus, Notice, Received};
+use eventcast::{Args, Bus, ListenerId, Notice, Received};
 use eventcast_tests::{
     group::Group,
     process::memory_in_use,
     runner::Case,
-    wait::{Seen, eventually_async, soon},
+    wait::{Seen, eventually, eventually_async, soon},
 };
 
 use crate::common::{self, Count, Runtime, bus, count, paced, pair};
@@ -147,7 +147,7 @@ fn order_around_the_move() {
     let (a, b) = pair();
     let seen = Seen::new();
     let list = seen.clone();
-    b.on_named("x", move |e: &Received<Args>| {
+    let id = b.on_named("x", move |e: &Received<Args>| {
         let number: i32 = e.decode().expect("one small number");
         // Quick, then slow once, then quick, then slow now and then.
         if number == 100 || number > 200 && number % 10 == 0 {
@@ -155,6 +155,7 @@ fn order_around_the_move() {
         }
         list.push(number);
     });
+    let moved = moved_listeners(&b);
     let passed = count(&b, "x");
     paced(
         400,
@@ -165,6 +166,20 @@ fn order_around_the_move() {
     );
     let expected: Vec<_> = (0..400).collect();
     assert_eq!(seen.wait_for(400), expected);
+    // Without the move there would have been no order to keep.
+    eventually("the listener was moved", || moved.all().contains(&id));
+}
+
+/// The listeners that were found to be slow, as the bus tells of them.
+fn moved_listeners(bus: &Bus) -> Seen<ListenerId> {
+    let moved = Seen::new();
+    let told = moved.clone();
+    bus.on_notice(move |notice| {
+        if let Notice::ListenerSlow { listener, .. } = notice {
+            told.push(*listener);
+        }
+    });
+    moved
 }
 
 fn a_full_queue_is_told() {
@@ -225,13 +240,14 @@ fn a_full_queue_is_told() {
 fn all_slow_at_once() {
     let (a, b) = pair();
     let slow = Count::default();
-    for name in ["a", "b", "c", "d", "e", "f"] {
+    let moved = moved_listeners(&b);
+    let ids = ["a", "b", "c", "d", "e", "f"].map(|name| {
         let slow = slow.clone();
         b.on_named(name, move |_: &Received<Args>| {
             thread::sleep(Duration::from_millis(300));
             slow.add();
-        });
-    }
+        })
+    });
     let fast = count(&b, "fast");
     for name in ["a", "b", "c", "d", "e", "f"] {
         a.emit_named(name, ()).expect("the bus runs");
@@ -240,4 +256,8 @@ fn all_slow_at_once() {
     fast.wait_for(6);
     slow.wait_for(6);
     assert_eq!((fast.get(), slow.get()), (6, 6));
+    eventually("all six were moved", || {
+        let moved = moved.all();
+        ids.iter().all(|id| moved.contains(id))
+    });
 }
