@@ -14,7 +14,7 @@
 //! | which interface | `interface.rs` |
 //! | opening, joining, buffers | `open.rs`, with `echo.rs` for the bus's own datagrams |
 //! | what can go wrong there | `error.rs` |
-//! | waiting and receiving | `receiver.rs`, with `source.rs` for the system calls |
+//! | waiting and receiving | `receiver.rs`, with `source.rs` for the system calls and `haste.rs` for staying awake |
 //! | sending | `transmitter.rs`, with `sink.rs` for the system calls |
 //! | pauses after a refusal | `retry.rs`, with `errno.rs` to tell one from another |
 //!
@@ -26,6 +26,7 @@
 mod echo;
 mod errno;
 mod error;
+mod haste;
 mod interface;
 mod open;
 mod receiver;

@@ -16,6 +16,7 @@ use mio::{Events, Interest, Poll, Token, net::UdpSocket};
 use super::{
     echo::Echoes,
     errno,
+    haste::{Haste, SHORT},
     retry::Pauses,
     source::{Buffers, Source, UdpSource},
 };
@@ -40,6 +41,9 @@ pub(crate) struct Receiver {
     turns: Turns<UdpSource>,
     /// Batches read since the system was last asked which socket is ready.
     batches: u32,
+    /// The last look found the waker's call.
+    woken: bool,
+    haste: Haste,
     /// What the kernel counts among its drops of the group's socket although it is none.
     echoes: Option<Echoes>,
     kernel_drops: u64,
@@ -69,6 +73,8 @@ impl Receiver {
             origin: Instant::now(),
             turns: Turns::new(sources),
             batches: 0,
+            woken: false,
+            haste: Haste::default(),
             echoes,
             kernel_drops: 0,
         };
@@ -93,7 +99,20 @@ impl Receiver {
             (Some(timeout), Some(rest)) => Some(timeout.min(rest)),
             (timeout, rest) => timeout.or(rest),
         };
-        self.look(timeout)
+        if self.haste.pays() && timeout.is_none_or(|timeout| timeout >= SHORT) {
+            while self.origin.elapsed() - now < SHORT {
+                self.look(Some(Duration::ZERO))?;
+                if self.woken || self.turns.is_ready(now) {
+                    self.haste.waited(Duration::ZERO);
+                    return Ok(());
+                }
+                // Whoever has the next datagram to send may be waiting for this very core.
+                std::thread::yield_now();
+            }
+        }
+        self.look(timeout)?;
+        self.haste.waited(self.origin.elapsed() - now);
+        Ok(())
     }
 
     /// Reads one batch from one of the sockets that are ready, in turn, and hands each datagram
@@ -132,6 +151,7 @@ impl Receiver {
     /// Asks the system which sockets are ready.
     fn look(&mut self, timeout: Option<Duration>) -> io::Result<()> {
         self.batches = 0;
+        self.woken = false;
         match self.poll.poll(&mut self.events, timeout) {
             Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
             Err(_) => return Ok(()),
@@ -141,7 +161,7 @@ impl Receiver {
             match event.token() {
                 GROUP => self.turns.slots[0].ready = true,
                 UNICAST => self.turns.slots[1].ready = true,
-                _ => {}
+                _ => self.woken = true,
             }
         }
         Ok(())
