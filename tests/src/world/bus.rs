@@ -59,6 +59,15 @@ pub(super) enum Told {
         /// Its id.
         id: [u8; 20],
     },
+    /// Numbers are lost.
+    Lost {
+        /// Whose.
+        of: Who,
+        /// From.
+        first: u64,
+        /// To.
+        last: u64,
+    },
 }
 
 /// A peer by id and incarnation.
@@ -89,6 +98,7 @@ impl Bus {
         config.max_payload_size = options.max_payload_size;
         config.max_message_size = options.max_message_size;
         config.max_held_bytes = options.max_held_bytes;
+        config.history_bytes = options.history_bytes;
         config.message_ttl = options.message_ttl;
         let monotonic = random.below(3600) * 1000 * MILLI;
         let wall_ms = WORLD_BEGAN_MS.saturating_add_signed(ahead_ms);
@@ -111,15 +121,27 @@ impl Bus {
         at: Nanos,
         name: &str,
         payload: &[u8],
-        _best_effort: bool,
+        best_effort: bool,
     ) -> Result<Accepted, Refusal> {
         let now = self.now(at);
         let event = Outgoing {
             name,
             payload,
             schema: None,
+            best_effort,
         };
         self.engine.emit(now, event)
+    }
+
+    /// Says goodbye.
+    pub(super) fn leave(&mut self, at: Nanos) {
+        let now = self.now(at);
+        self.engine.leave(now);
+    }
+
+    /// Whether nobody needs it any more.
+    pub(super) fn has_left(&self) -> bool {
+        self.engine.has_left()
     }
 
     /// Takes a datagram.
@@ -199,6 +221,11 @@ fn told(event: &Event<'_>) -> Option<Told> {
         Event::Expired(expired) => Some(Told::Expired {
             number: expired.number,
             id: expired.message_id.0,
+        }),
+        Event::Lost(lost) => Some(Told::Lost {
+            of: who(lost.peer),
+            first: lost.first,
+            last: lost.last,
         }),
         _ => None,
     }

@@ -41,8 +41,6 @@ pub struct History {
     pub end: Nanos,
     /// The pause between two hellos of a bus.
     pub heartbeat: Nanos,
-    /// The buses number their events and say hello.
-    pub numbered: bool,
     /// The faults were such that everything numbered can be delivered in time: nothing may be told as lost.
     pub mild: bool,
 }
@@ -100,6 +98,8 @@ pub enum What {
         of: Life,
         /// The highest that is now known to have been sent.
         number: u64,
+        /// It stands in a hello or a goodbye, and not on a message.
+        claimed: bool,
         /// The network had altered the datagram, and it may have been refused.
         altered: bool,
     },

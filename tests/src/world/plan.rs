@@ -16,6 +16,12 @@ const LEAST_FAULTS: u64 = 2;
 /// After the faults are over, so long until nothing may be left to do, beside what follows from `message_ttl`.
 const SETTLING: Nanos = 7_000 * MILLI;
 
+/// More than all members send in a world.
+const ROOMY: usize = 4 << 20;
+
+/// In so much time a number is asked for ten times.
+const PATIENT: Duration = Duration::from_secs(3);
+
 /// How long it is looked whether anything is still done.
 const QUIET: Nanos = 3_000 * MILLI;
 
@@ -228,7 +234,13 @@ impl Plan {
             Fault::Leave,
         ];
         let weather = choose_weather(&mut random, &faults, members.len());
-        let mild = !mild.into_iter().any(has) && weather.loss + weather.shared_loss <= 0.06;
+        // All that is sent fits, and there is time to ask for it often enough.
+        let options = members[0].options;
+        let mild = options.history_bytes >= ROOMY
+            && options.max_held_bytes >= ROOMY
+            && options.message_ttl >= PATIENT
+            && !mild.into_iter().any(has)
+            && weather.loss + weather.shared_loss <= 0.06;
         let mut acts = choose_fates(&mut random, &faults, &members, calm_from);
         acts.extend(choose_words(&mut random, &members, calm_from));
         acts.sort_by_key(|(at, _)| *at);

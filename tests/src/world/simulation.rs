@@ -27,6 +27,12 @@ const MOST_TURNS: u32 = 10_000;
 /// When a send queue is full, the application tries again so much later.
 const EMIT_RETRY: Nanos = 20 * MILLI;
 
+/// What metadata take at most here.
+const MOST_METADATA: usize = 500;
+
+/// What an old peer sends at most at a time: it is asked for what is missing twice a second.
+const MOST_OLD: usize = 10_000;
+
 /// How often it is looked at what a bus holds: each so many turns.
 const LOOK_EACH: u32 = 16;
 
@@ -57,7 +63,6 @@ struct Simulation<'p> {
     had: HashSet<(MessageKey, u32)>,
     payload: Vec<u8>,
     figures: Figures,
-    numbered: bool,
 }
 
 /// A member, whoever sits there at the time.
@@ -70,13 +75,16 @@ struct Seat {
     clock_ms: i64,
     wake_at: Option<Nanos>,
     turns: u32,
-    /// The highest number known of each life.
-    known: HashMap<Life, u64>,
+    /// The highest numbers known of each life: by hellos and goodbyes, and by messages.
+    known: HashMap<Life, [Option<u64>; 2]>,
     met: HashSet<SocketAddr>,
     /// Of what messages a repair came.
     repaired: HashSet<MessageKey>,
     held: usize,
     queued: usize,
+    kept: usize,
+    /// How much was sent in chunks.
+    large: usize,
 }
 
 enum Actor {
@@ -130,7 +138,6 @@ impl<'p> Simulation<'p> {
             had: HashSet::new(),
             payload: Vec::new(),
             figures: Figures::default(),
-            numbered: false,
         };
         for (at, act) in &plan.acts {
             simulation.plan_for(*at, Future::Act(act.clone()));
@@ -162,6 +169,16 @@ impl<'p> Simulation<'p> {
         self.now = self.plan.end;
         for member in 0..self.seats.len() {
             self.note_peaks(member);
+            // Long after the last message nothing is kept of any.
+            let seat = &self.seats[member];
+            if let Actor::Bus(bus) = &seat.actor {
+                self.note(What::Peak {
+                    of: seat.life,
+                    what: "bytes of history in the end",
+                    bytes: bus.stats().history_bytes,
+                    limit: 0,
+                });
+            }
         }
         let history = History {
             lives: self.lives,
@@ -169,7 +186,6 @@ impl<'p> Simulation<'p> {
             quiet_from: self.plan.quiet_from,
             end: self.plan.end,
             heartbeat: 1000 * MILLI,
-            numbered: self.numbered,
             mild: self.plan.mild,
         };
         self.figures.worlds = 1;
@@ -287,8 +303,10 @@ impl<'p> Simulation<'p> {
             return;
         }
         seat.left = true;
+        if let Actor::Bus(bus) = &mut seat.actor {
+            bus.leave(self.now);
+        }
         self.pump(member);
-        self.end(member, End::Left);
     }
 
     fn end(&mut self, member: usize, how: End) {
@@ -305,13 +323,16 @@ impl<'p> Simulation<'p> {
         if !matches!(seat.actor, Actor::Bus(_)) {
             return;
         }
-        let (of, held, queued) = (seat.life, seat.held, seat.queued);
+        let (of, held, queued, kept) = (seat.life, seat.held, seat.queued, seat.kept);
         let options = &self.plan.members[member].options;
         // A message alone always has room in the queue.
         let queue = (4 << 20) + options.max_message_size * 2;
+        // What is in chunks stays until they have gone out and some time more.
+        let history = options.history_bytes + seat.large;
         for (what, bytes, limit) in [
             ("held bytes", held, options.max_held_bytes),
             ("queued bytes", queued, queue),
+            ("bytes of history", kept, history),
         ] {
             self.note(What::Peak {
                 of,
@@ -328,6 +349,7 @@ impl<'p> Simulation<'p> {
             let stats = bus.stats();
             seat.held = seat.held.max(stats.held_bytes);
             seat.queued = seat.queued.max(stats.queued_bytes);
+            seat.kept = seat.kept.max(stats.history_bytes);
         }
     }
 
@@ -346,6 +368,10 @@ impl<'p> Simulation<'p> {
             sender: life,
             place: self.places[life as usize],
         };
+        let len = match &seat.actor {
+            Actor::Old(_) => len.min(MOST_OLD),
+            Actor::Bus(_) | Actor::Absent => len,
+        };
         let mut payload = std::mem::take(&mut self.payload);
         let digest = payload::write(message, len, &mut payload);
         let name = payload::name_of(message);
@@ -362,7 +388,9 @@ impl<'p> Simulation<'p> {
             }
             Actor::Absent => None,
         };
+        let payload_len = payload.len();
         self.payload = payload;
+        let ordered = !best_effort && matches!(seat.actor, Actor::Bus(_));
         let Some((id, number)) = taken else {
             let again = Act::Emit {
                 member: wanted,
@@ -373,13 +401,15 @@ impl<'p> Simulation<'p> {
             self.plan_for(self.now + EMIT_RETRY, Future::Act(again));
             return;
         };
+        if payload_len + MOST_METADATA > self.plan.members[member].options.max_payload_size {
+            self.seats[member].large += payload_len + MOST_METADATA;
+        }
         self.figures.messages += 1;
         self.places[life as usize] += 1;
         self.messages.insert(id, message);
-        self.numbered |= number.is_some();
         self.note(What::Sent {
             message,
-            ordered: number.is_some(),
+            ordered,
             number,
             digest,
         });
@@ -447,17 +477,25 @@ impl<'p> Simulation<'p> {
                 Said::Hello { last, .. } | Said::Bye { last } => Some(*last),
                 Said::Nack { .. } | Said::Retx { .. } | Said::Gone => None,
             };
-            let known = seat.known.get(&cast.by).copied();
+            let claimed = matches!(reading.said, Said::Hello { .. } | Said::Bye { .. });
+            let known = seat.known.get(&cast.by).copied().unwrap_or_default();
+            let [by_claim, by_message] = known;
+            let before = if claimed { by_claim } else { by_message };
+            // What others have asked for says nothing about where to begin.
+            let begins = !matches!(reading.said, Said::Again(_));
             if let Some(number) = number
-                && known.is_none_or(|known| known < number)
+                && before.map_or(begins || by_claim.is_some(), |before| before < number)
             {
                 if !altered {
-                    seat.known.insert(cast.by, number);
+                    let mut known = known;
+                    known[usize::from(!claimed)] = Some(number);
+                    seat.known.insert(cast.by, known);
                 }
                 news.push(What::Heard {
                     by: life,
                     of: cast.by,
                     number,
+                    claimed,
                     altered,
                 });
             }
@@ -535,6 +573,7 @@ impl<'p> Simulation<'p> {
             }
             turns += 1;
         }
+        let has_left = bus.has_left();
         let spins = bus.next().is_some_and(|next| next <= self.now);
         let seat = &mut self.seats[member];
         seat.actor = Actor::Bus(bus);
@@ -545,6 +584,9 @@ impl<'p> Simulation<'p> {
         }
         if spins {
             self.note(What::Spun { by });
+        }
+        if has_left {
+            self.end(member, End::Left);
         }
         self.schedule(member);
     }
@@ -605,6 +647,15 @@ impl<'p> Simulation<'p> {
                     to,
                     message: self.messages.get(&id).copied(),
                     number,
+                }
+            }
+            Told::Lost { of, first, last } => {
+                self.figures.told_lost += (last + 1).saturating_sub(first);
+                What::Lost {
+                    to,
+                    of: self.life_by(&of),
+                    first,
+                    last,
                 }
             }
         };
@@ -743,6 +794,8 @@ impl Default for Seat {
             repaired: HashSet::new(),
             held: 0,
             queued: 0,
+            kept: 0,
+            large: 0,
         }
     }
 }

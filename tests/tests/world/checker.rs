@@ -164,6 +164,18 @@ fn what_is_owed() {
 fn true_reports() {
     let two = || Story::new().sends(2).hears(RECEIVER, 2);
     keeps(two().loses(RECEIVER, 1, 2));
+    // What was only claimed when it was told may come after all, in its turn.
+    let claimed = || {
+        let story = Story::new().sends(2).hears(RECEIVER, 1);
+        story.then(What::Heard {
+            by: RECEIVER,
+            of: SENDER,
+            number: 2,
+            claimed: true,
+            altered: false,
+        })
+    };
+    keeps(claimed().loses(RECEIVER, 1, 2).gets(RECEIVER, 1));
     for broken in [
         // Never sent.
         two().loses(RECEIVER, 1, 3),
@@ -177,13 +189,21 @@ fn true_reports() {
             .loses(RECEIVER, 1, 1)
             .gets(RECEIVER, 0)
             .gets(RECEIVER, 1),
+        // The same where only the second was claimed.
+        claimed()
+            .loses(RECEIVER, 1, 2)
+            .gets(RECEIVER, 0)
+            .gets(RECEIVER, 1),
+        claimed().loses(RECEIVER, 1, 2).loses(RECEIVER, 2, 2),
         // Of nobody.
         two().loses_of_nobody().loses(RECEIVER, 1, 2),
-        // In a network in which nothing has to be lost.
+        // In a network in which nothing has to be lost, but what is asked for a few times only.
         two().mild().loses(RECEIVER, 1, 2),
     ] {
         breaks(Promise::TrueReports, broken);
     }
+    let mild = two().mild();
+    keeps(mild.gives_up(RECEIVER, 0).gives_up(RECEIVER, 1));
     let unknown = What::Expired {
         to: RECEIVER,
         message: None,
@@ -312,7 +332,7 @@ fn no_storm() {
     };
     keeps(asks(&[0, 20 * MILLI, 40 * MILLI, 80 * MILLI]));
     breaks(Promise::NoStorm, asks(&[0, 5 * MILLI]));
-    breaks(Promise::NoStorm, asks(&[20 * MILLI; 11]));
+    breaks(Promise::NoStorm, asks(&[20 * MILLI; 21]));
     let asks_chunk = |pause| {
         let missing = vec![1];
         let message = Some(message(0));
@@ -325,6 +345,17 @@ fn no_storm() {
     };
     keeps(asks_chunk(50 * MILLI));
     breaks(Promise::NoStorm, asks_chunk(10 * MILLI));
+    // What came and was useless is asked for as if it were new.
+    let again = |to| {
+        let (of, message) = (Some(SENDER), message(0));
+        let missing = vec![(1, 1)];
+        asks(&[0])
+            .after(5 * MILLI)
+            .then(What::Altered { to, message })
+            .casts(RECEIVER, None, Kind::Nack { of, missing })
+    };
+    keeps(again(RECEIVER));
+    breaks(Promise::NoStorm, again(LATECOMER));
     let repeats = |pause| {
         let kind = Kind::Data {
             message: Some(message(0)),
@@ -424,7 +455,6 @@ impl Story {
                 quiet_from: QUIET_FROM,
                 end: QUIET_FROM + HEARTBEAT,
                 heartbeat: HEARTBEAT,
-                numbered: true,
                 mild: false,
             },
             now: 1_000 * MILLI,
@@ -504,6 +534,7 @@ impl Story {
             by,
             of: SENDER,
             number,
+            claimed: false,
             altered: true,
         })
     }
@@ -623,6 +654,7 @@ fn heard(by: Life, of: Life, number: u64) -> What {
         by,
         of,
         number,
+        claimed: false,
         altered: false,
     }
 }

@@ -10,6 +10,8 @@ use std::{
 use eventcast_tests::{
     runner::Case,
     world::{
+        self,
+        history::Record,
         many::{self, Outcome, Report},
         plan::Plan,
     },
@@ -51,7 +53,13 @@ pub(crate) fn by_arguments(arguments: &[String]) -> Option<ExitCode> {
         )
     };
     let report = if let Some(seed) = number("--seed") {
-        println!("{:#?}", Summary(&Plan::new(seed)));
+        let plan = Plan::new(seed);
+        println!("{:#?}", Summary(&plan));
+        if arguments.iter().any(|argument| argument == "--history") {
+            for Record { at, what } in world::play(&plan).0.records {
+                println!("{at:>14} {what:?}");
+            }
+        }
         many::run(seed, 1, |_| {})
     } else {
         let count = number("--seeds")?;

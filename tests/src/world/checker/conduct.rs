@@ -14,14 +14,15 @@ const NACK_PAUSE: Nanos = 15 * MILLI;
 /// A chunk is asked for again after 50 ms at the earliest.
 const RETX_PAUSE: Nanos = 40 * MILLI;
 
-/// With pauses that double up to 500 ms, and begin anew when something comes, no number is asked for more often in a
-/// second.
-const MOST_ASKED: usize = 10;
+/// With pauses that begin at these and double up to 500 ms, nothing is asked for more often in a second; but the pauses
+/// of chunks begin anew whenever one comes.
+const MOST_ASKED: usize = 20;
 
 const SECOND: Nanos = 1000 * MILLI;
 
-/// The same datagram goes to the same address, or to the group, again after 50 ms at the earliest.
-const ANSWER_PAUSE: Nanos = 40 * MILLI;
+/// The same datagram goes to the same address, or to the group, again after 50 ms at the earliest; what waits for a
+/// turn to be sent may come closer.
+const ANSWER_PAUSE: Nanos = 25 * MILLI;
 
 pub(super) fn check(history: &History, violations: &mut Violations) {
     let mut conduct = Conduct {
@@ -31,6 +32,8 @@ pub(super) fn check(history: &History, violations: &mut Violations) {
         bare: HashSet::new(),
         answers: HashMap::new(),
         asked: HashMap::new(),
+        numbers: HashMap::new(),
+        altered: HashSet::new(),
         hellos: HashMap::new(),
     };
     for record in &history.records {
@@ -49,6 +52,9 @@ struct Conduct<'h, 'v> {
     answers: HashMap<(MessageKey, u32, Option<SocketAddr>), Nanos>,
     /// When something was last asked for.
     asked: HashMap<(Life, Asked), VecDeque<Nanos>>,
+    numbers: HashMap<MessageKey, u64>,
+    /// What came altered: when it is useless in the end, it is asked for as if it had never been.
+    altered: HashSet<(Life, Asked)>,
     /// How many came in the quiet time.
     hellos: HashMap<Life, u64>,
 }
@@ -65,6 +71,20 @@ impl Conduct<'_, '_> {
         match what {
             What::Met { by, address } => {
                 self.met.insert((*by, *address));
+            }
+            What::Sent {
+                message,
+                number: Some(number),
+                ..
+            } => {
+                self.numbers.insert(*message, *number);
+            }
+            What::Altered { to, message } => {
+                if let Some(&number) = self.numbers.get(message) {
+                    let number = Asked::Number(message.sender, number);
+                    self.altered.insert((*to, number));
+                }
+                self.altered.insert((*to, Asked::Chunk(*message, 0)));
             }
             What::Cast { by, to, kind } => self.cast(at, *by, *to, kind),
             What::Peak {
@@ -191,8 +211,13 @@ impl Conduct<'_, '_> {
 
     fn ask(&mut self, at: Nanos, by: Life, what: Asked, least: Nanos) {
         let name = Named(self.history, by);
+        let whole = match what {
+            Asked::Chunk(message, _) => Asked::Chunk(message, 0),
+            Asked::Number(..) => what,
+        };
+        let altered = self.altered.contains(&(by, whole));
         let times = self.asked.entry((by, what)).or_default();
-        if times.back().is_some_and(|&last| at < last + least) {
+        if !altered && times.back().is_some_and(|&last| at < last + least) {
             self.violations.add(at, Promise::NoStorm, || {
                 let pause = times.back().map_or(0, |&last| (at - last) / MILLI);
                 format!("{name} asks for {what:?} again after {pause} ms")
@@ -212,12 +237,7 @@ impl Conduct<'_, '_> {
     fn count_hellos(&mut self) {
         let history = self.history;
         let beats = (history.end - history.quiet_from) / history.heartbeat;
-        let least = if history.numbered {
-            beats.saturating_sub(1)
-        } else {
-            0
-        };
-        let most = beats + 1;
+        let (least, most) = (beats.saturating_sub(1), beats + 1);
         for (life, facts) in (0..).zip(&history.lives) {
             if facts.ended.is_some() || facts.old {
                 continue;
