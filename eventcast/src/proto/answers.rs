@@ -53,6 +53,8 @@ struct Asked {
 
 struct Sent {
     last: Duration,
+    /// It stands among what is ready, and is to go there first.
+    waiting: Option<Destination>,
     /// To single addresses, and when.
     to: Vec<(SocketAddr, Duration)>,
     to_group: Option<Duration>,
@@ -73,10 +75,10 @@ impl Answers {
     pub(super) fn ask(&mut self, now: Duration, item: Item, by: SocketAddr) -> bool {
         let mut due = now + GATHER;
         if let Some(sent) = self.sent.get(&item) {
-            if sent.was_sent_to(by, now) {
+            if sent.will_be_sent_to(by) || sent.was_sent_to(by, now) {
                 return false;
             }
-            due = due.max(sent.last + AGAIN_TO_ANYBODY);
+            due = due.max(sent.free_at(now));
         }
         if let Some(asked) = self.gathering.get_mut(&item) {
             asked.several |= asked.by != by;
@@ -106,6 +108,12 @@ impl Answers {
         let mut refused = 0;
         while let Some(&(_, item)) = self.by_due.first().filter(|(due, _)| *due <= now) {
             self.by_due.pop_first();
+            let free_at = self.sent.get(&item).map_or(now, |sent| sent.free_at(now));
+            if free_at > now {
+                // It has taken longer to go out than was thought.
+                self.by_due.insert((free_at, item));
+                continue;
+            }
             let Some(asked) = self.gathering.remove(&item) else {
                 continue;
             };
@@ -118,14 +126,21 @@ impl Answers {
                 refused += 1;
                 continue;
             }
-            self.remember(now, item, to);
+            let sent = self.sent.entry(item).or_insert_with(|| Sent {
+                last: now,
+                waiting: None,
+                to: Vec::new(),
+                to_group: None,
+            });
+            sent.waiting = Some(to);
             self.ready.push_back((item, to));
         }
         while let Some(&(at, item)) = self.sent_order.front()
             && at + AGAIN_TO_THE_SAME <= now
         {
             self.sent_order.pop_front();
-            if self.sent.get(&item).is_some_and(|sent| sent.last <= at) {
+            let over = |sent: &Sent| sent.last <= at && sent.waiting.is_none();
+            if self.sent.get(&item).is_some_and(over) {
                 self.sent.remove(&item);
             }
         }
@@ -137,18 +152,15 @@ impl Answers {
         self.ready.front().copied()
     }
 
-    /// It has been sent, or can be no more.
-    pub(super) fn done(&mut self) {
-        self.ready.pop_front();
-    }
-
-    fn remember(&mut self, now: Duration, item: Item, to: Destination) {
-        let sent = self.sent.entry(item).or_insert_with(|| Sent {
-            last: now,
-            to: Vec::new(),
-            to_group: None,
-        });
-        sent.last = now;
+    /// What was next has been sent, or can be no more.
+    pub(super) fn done(&mut self, now: Duration) {
+        let Some((item, to)) = self.ready.pop_front() else {
+            return;
+        };
+        let Some(sent) = self.sent.get_mut(&item) else {
+            return;
+        };
+        (sent.last, sent.waiting) = (now, None);
         match to {
             Destination::Group => sent.to_group = Some(now),
             Destination::Peer(address) => {
@@ -161,6 +173,21 @@ impl Answers {
 }
 
 impl Sent {
+    /// When it may go out again to anybody: not before that, if it has yet to go out.
+    fn free_at(&self, now: Duration) -> Duration {
+        let last = if self.waiting.is_some() {
+            now
+        } else {
+            self.last
+        };
+        last + AGAIN_TO_ANYBODY
+    }
+
+    fn will_be_sent_to(&self, address: SocketAddr) -> bool {
+        matches!(self.waiting, Some(Destination::Group))
+            || self.waiting == Some(Destination::Peer(address))
+    }
+
     fn was_sent_to(&self, address: SocketAddr, now: Duration) -> bool {
         let lately = |at: Duration| at + AGAIN_TO_THE_SAME > now;
         self.to_group.is_some_and(lately)
@@ -258,7 +285,7 @@ mod tests {
         let mut all = Vec::new();
         while let Some(next) = answers.next() {
             all.push(next);
-            answers.done();
+            answers.done(now);
         }
         all
     }
@@ -309,6 +336,26 @@ mod tests {
         ready(&mut answers, ms(200));
         ready(&mut answers, ms(300));
         assert!(answers.sent.is_empty() && answers.sent_order.is_empty());
+    }
+
+    #[test]
+    fn what_still_waits_to_go_out_is_not_taken_twice() {
+        let mut answers = answers();
+        answers.ask(ms(0), ITEM, address(1));
+        answers.handle_timeout(ms(5), |_| true);
+        assert!(!answers.ask(ms(100), ITEM, address(1)));
+        // Another one gets it 20 ms after the first, whenever that is.
+        assert!(answers.ask(ms(100), ITEM, address(2)));
+        answers.handle_timeout(ms(150), |_| true);
+        assert_eq!(answers.next(), Some((ITEM, Destination::Peer(address(1)))));
+        answers.done(ms(160));
+        assert_eq!(answers.next(), None);
+        assert!(!answers.ask(ms(165), ITEM, address(1)));
+        assert!(ready(&mut answers, ms(179)).is_empty());
+        assert_eq!(
+            ready(&mut answers, ms(190)),
+            [(ITEM, Destination::Peer(address(2)))]
+        );
     }
 
     #[test]

@@ -227,14 +227,14 @@ impl Engine {
         {
             let Some(len) = len_of(&self.history, item) else {
                 // It has had to make room meanwhile.
-                self.answers.done();
+                self.answers.done(now.elapsed);
                 continue;
             };
             if !self.queue.pacer.ready(now.elapsed, len) || !run.takes(len) {
                 break;
             }
             self.queue.pacer.take(len);
-            self.answers.done();
+            self.answers.done(now.elapsed);
             common = Some(to);
             self.stats.answers_sent += 1;
             self.stats.answers_bytes += len as u64;
