@@ -21,6 +21,7 @@ use std::{
 
 use super::{
     events::ExpiredReason,
+    gaps::Span,
     hash::HashKey,
     peers::Peer,
     slices::Slices,
@@ -457,6 +458,25 @@ impl Assembler {
             self.give_up(victim, ExpiredReason::Crowded);
         }
         victim.is_some()
+    }
+
+    /// Lets go of what a stream does not wait for any more: messages with these numbers, from its address.
+    pub(super) fn forget(&mut self, from: SocketAddr, stream: StreamRef, (first, last): Span) {
+        let Some(&(holder, _)) = self.holders.get(&from) else {
+            return;
+        };
+        let over = |index: &usize| {
+            let about = &self.partial(*index).about;
+            about.stream == Some(stream)
+                && about
+                    .number
+                    .is_some_and(|number| (first..=last).contains(&number))
+        };
+        let held = self.by_age.range((holder, 0)..=(holder, u64::MAX));
+        let over: Vec<usize> = held.map(|(_, index)| *index).filter(over).collect();
+        for index in over {
+            self.remove(index);
+        }
     }
 
     /// The message whose deadline is next, which is then what [`Partial::due`] says.

@@ -309,22 +309,32 @@ impl Order {
     }
 
     /// The first gap, which holds up everything that waits: taken out, to make room. With it goes whatever is being
-    /// put together there.
-    pub(super) fn give_up_first(&mut self) -> Option<Span> {
+    /// put together there. What of it had been passed before is left out of `lost`.
+    pub(super) fn give_up_first(&mut self, lost: &mut Vec<Span>) -> Option<Span> {
         let (&waits, _) = self
             .waiting
             .iter()
             .find(|(_, slot)| matches!(slot, Slot::Message(_)))?;
-        let lost = (self.next, waits.checked_sub(1)?);
-        if lost.0 > lost.1 {
+        let passed = (self.next, waits.checked_sub(1)?);
+        if passed.0 > passed.1 {
             return None;
         }
-        while self.gaps.take_up_to(lost.1).is_some() {}
-        self.partial.retain(|number, _| *number > lost.1);
-        // Some of it may have been passed before.
-        self.waiting.retain(|number, _| *number > lost.1);
-        self.pass(lost);
-        Some(lost)
+        while self.gaps.take_up_to(passed.1).is_some() {}
+        self.partial.retain(|number, _| *number > passed.1);
+        let rest = self.waiting.split_off(&waits);
+        let mut from = passed.0;
+        for (first, slot) in std::mem::replace(&mut self.waiting, rest) {
+            let Slot::Lost(last) = slot else { continue };
+            if from < first {
+                lost.push((from, first - 1));
+            }
+            from = from.max(last + 1);
+        }
+        if from <= passed.1 {
+            lost.push((from, passed.1));
+        }
+        self.pass(passed);
+        Some(passed)
     }
 }
 
@@ -436,9 +446,11 @@ mod tests {
         assert_eq!(order.place(1), Place::Next);
         order.pass((1, 1));
         assert_eq!(released(&mut order), [4]);
-        assert_eq!(order.give_up_first(), Some((5, 7)));
+        let mut lost = Vec::new();
+        assert_eq!(order.give_up_first(&mut lost), Some((5, 7)));
+        assert_eq!(lost, [(5, 7)]);
         assert_eq!(released(&mut order), [8]);
-        assert_eq!(order.give_up_first(), None);
+        assert_eq!(order.give_up_first(&mut lost), None);
         assert!(order.gaps().is_empty());
     }
 

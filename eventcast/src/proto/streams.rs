@@ -38,6 +38,8 @@ pub(super) struct Stream {
     /// Numbers beyond belief that a message or a hello had.
     pub(super) far_message: Option<u64>,
     pub(super) far_hello: Option<u64>,
+    /// When the last hello came, and how long the sender had been running by then.
+    pub(super) last_hello: Option<(Duration, Duration)>,
     pub(super) presence: Presence,
     pub(super) about: About,
     pub(super) figures: Figures,
@@ -194,6 +196,7 @@ impl Streams {
             last_heard: now,
             far_message: None,
             far_hello: None,
+            last_hello: None,
             presence: Presence::Unknown,
             about: About::default(),
             figures: Figures::default(),

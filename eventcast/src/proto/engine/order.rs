@@ -291,11 +291,16 @@ impl Engine {
                 let Some(stream) = self.streams.get(at) else {
                     break;
                 };
-                let Some(gap) = stream.order.give_up_first() else {
+                let mut lost = Vec::new();
+                let address = stream.address;
+                let Some(passed) = stream.order.give_up_first(&mut lost) else {
                     break;
                 };
+                self.assembler.forget(address, at, passed);
                 self.stats.drops.count(DropCause::Crowded);
-                self.lose(at, Some(gap), LostReason::Crowded);
+                for gap in lost {
+                    self.lose(at, Some(gap), LostReason::Crowded);
+                }
                 self.release(at);
                 self.streams.settle(at);
             } else if self.assembler.give_up_one() {

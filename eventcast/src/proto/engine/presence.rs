@@ -32,6 +32,10 @@ const BETWEEN_GOODBYES: Duration = Duration::from_millis(50);
 /// Who has said goodbye stays until nothing has been asked for so long.
 const LINGER: Duration = Duration::from_millis(200);
 
+/// A hello that says less of its sender's age than one that came within this time was overtaken by it. Not longer, so
+/// that a forged one, which may say any age, is soon forgotten.
+const OVERTAKEN: Duration = Duration::from_secs(1);
+
 /// When this bus speaks of itself.
 pub(super) struct Voice {
     heartbeat: Duration,
@@ -221,6 +225,14 @@ impl Engine {
         }
         let due = self.ask_due(now.elapsed);
         if let Some(stream) = self.streams.get(stream_at) {
+            if stream
+                .last_hello
+                .is_some_and(|(at, up)| hello.up < up && now.elapsed.saturating_sub(at) < OVERTAKEN)
+            {
+                // What it says is not so any more.
+                return Ok(());
+            }
+            stream.last_hello = Some((now.elapsed, hello.up));
             stream.address = peer.address;
             stream.peer = Arc::clone(peer);
             stream.last_heard = now.elapsed;

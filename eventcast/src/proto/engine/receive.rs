@@ -217,6 +217,12 @@ impl Engine {
             ask_at,
         };
         self.make_room_for_chunk(now.elapsed, incoming.rest.len());
+        // Making room may have cost this very message.
+        if let Some((at, number)) = stream
+            && self.believe(at, number)? == Place::Over
+        {
+            return Err(DropCause::Crowded.into());
+        }
         let taken = self.assembler.take(now.elapsed, &chunk);
         self.settle_given_up(now.elapsed);
         let Taken { opened, joined } = taken?;
@@ -346,6 +352,10 @@ impl Engine {
         }) = self.assembler.poll_given_up()
         {
             let number = self.settle_number(&about);
+            if about.number.is_some() && about.stream.is_some() && number.is_none() {
+                // The number is over, which has been told, or another attempt at it goes on.
+                continue;
+            }
             if about.stream.is_none() {
                 let trace = self.trace(about.from, about.seq_id.as_bytes());
                 self.seen.insert(now, trace);
