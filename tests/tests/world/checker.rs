@@ -331,45 +331,39 @@ fn no_storm() {
         story
     };
     keeps(asks(&[0, 20 * MILLI, 40 * MILLI, 80 * MILLI]));
-    breaks(Promise::NoStorm, asks(&[0, 5 * MILLI]));
+    breaks(Promise::NoStorm, asks(&[0, 5 * MILLI, 5 * MILLI]));
     breaks(Promise::NoStorm, asks(&[20 * MILLI; 21]));
-    let asks_chunk = |pause| {
-        let missing = vec![1];
-        let message = Some(message(0));
-        let kind = Kind::Retx { message, missing };
-        Story::new()
-            .sends_best_effort(0)
-            .casts(RECEIVER, None, kind.clone())
-            .after(pause)
-            .casts(RECEIVER, None, kind)
+    let three = |pause, by, kind: Kind| {
+        let story = Story::new().sends_best_effort(0);
+        (0..3).fold(story, |story, _| {
+            story.after(pause).casts(by, None, kind.clone())
+        })
     };
-    keeps(asks_chunk(50 * MILLI));
-    breaks(Promise::NoStorm, asks_chunk(10 * MILLI));
+    let (missing, message_0) = (vec![1], Some(message(0)));
+    let asks_chunk = Kind::Retx {
+        message: message_0,
+        missing,
+    };
+    keeps(three(50 * MILLI, RECEIVER, asks_chunk.clone()));
+    breaks(Promise::NoStorm, three(10 * MILLI, RECEIVER, asks_chunk));
     // What came and was useless is asked for as if it were new.
     let again = |to| {
         let (of, message) = (Some(SENDER), message(0));
         let missing = vec![(1, 1)];
-        asks(&[0])
+        asks(&[0, 2 * MILLI])
             .after(5 * MILLI)
             .then(What::Altered { to, message })
             .casts(RECEIVER, None, Kind::Nack { of, missing })
     };
     keeps(again(RECEIVER));
     breaks(Promise::NoStorm, again(LATECOMER));
-    let repeats = |pause| {
-        let kind = Kind::Data {
-            message: Some(message(0)),
-            chunk: 0,
-            again: true,
-        };
-        Story::new()
-            .sends_best_effort(0)
-            .casts(SENDER, None, kind.clone())
-            .after(pause)
-            .casts(SENDER, None, kind)
+    let repeats = Kind::Data {
+        message: message_0,
+        chunk: 0,
+        again: true,
     };
-    keeps(repeats(50 * MILLI));
-    breaks(Promise::NoStorm, repeats(10 * MILLI));
+    keeps(three(50 * MILLI, SENDER, repeats.clone()));
+    breaks(Promise::NoStorm, three(10 * MILLI, SENDER, repeats));
 }
 
 fn no_strangers() {

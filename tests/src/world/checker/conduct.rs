@@ -8,21 +8,19 @@ use std::{
 use super::{Named, Promise, Violations};
 use crate::world::history::{History, Kind, Life, MILLI, MessageKey, Nanos, What};
 
-/// A number is asked for again after 20 ms at the earliest; what waits for a turn to be sent may come closer.
-const NACK_PAUSE: Nanos = 15 * MILLI;
-
-/// A chunk is asked for again after 50 ms at the earliest.
-const RETX_PAUSE: Nanos = 40 * MILLI;
+/// A number is asked for again after 20 ms, a chunk after 50, and the same datagram goes to the same address, or to the
+/// group, again after 50 ms. What waits for its turn to be sent may come closer to the next one, and a gap that was
+/// about to be given up when something of it came is asked for at that moment. So three in a row are looked at, which
+/// take twice as long by the rules: they may not take less than this.
+const THREE_NUMBERS: Nanos = 20 * MILLI;
+const THREE_CHUNKS: Nanos = 50 * MILLI;
+const THREE_ANSWERS: Nanos = 50 * MILLI;
 
 /// With pauses that begin at these and double up to 500 ms, nothing is asked for more often in a second; but the pauses
 /// of chunks begin anew whenever one comes.
 const MOST_ASKED: usize = 20;
 
 const SECOND: Nanos = 1000 * MILLI;
-
-/// The same datagram goes to the same address, or to the group, again after 50 ms at the earliest; what waits for a
-/// turn to be sent may come closer.
-const ANSWER_PAUSE: Nanos = 25 * MILLI;
 
 pub(super) fn check(history: &History, violations: &mut Violations) {
     let mut conduct = Conduct {
@@ -48,9 +46,9 @@ struct Conduct<'h, 'v> {
     met: HashSet<(Life, SocketAddr)>,
     /// What went to the group as it is.
     bare: HashSet<(MessageKey, u32)>,
-    /// When a repair went somewhere last.
-    answers: HashMap<(MessageKey, u32, Option<SocketAddr>), Nanos>,
-    /// When something was last asked for.
+    /// When a repair went somewhere, the last two times.
+    answers: HashMap<(MessageKey, u32, Option<SocketAddr>), [Option<Nanos>; 2]>,
+    /// When something was asked for lately.
     asked: HashMap<(Life, Asked), VecDeque<Nanos>>,
     numbers: HashMap<MessageKey, u64>,
     /// What came altered: when it is useless in the end, it is asked for as if it had never been.
@@ -156,7 +154,7 @@ impl Conduct<'_, '_> {
             } => {
                 for &(first, last) in missing {
                     for number in first..=last {
-                        self.ask(at, by, Asked::Number(*of, number), NACK_PAUSE);
+                        self.ask(at, by, Asked::Number(*of, number), THREE_NUMBERS);
                     }
                 }
             }
@@ -165,7 +163,7 @@ impl Conduct<'_, '_> {
                 missing,
             } => {
                 for &chunk in missing {
-                    self.ask(at, by, Asked::Chunk(*message, chunk), RETX_PAUSE);
+                    self.ask(at, by, Asked::Chunk(*message, chunk), THREE_CHUNKS);
                 }
             }
             Kind::Nack { of: None, .. } | Kind::Retx { message: None, .. } => {
@@ -200,11 +198,15 @@ impl Conduct<'_, '_> {
             }
             return;
         }
-        let last = self.answers.insert((message, chunk, to), at);
-        if last.is_some_and(|last| at < last + ANSWER_PAUSE) {
+        let times = self.answers.entry((message, chunk, to)).or_default();
+        let [before, last] = *times;
+        *times = [last, Some(at)];
+        if before.is_some_and(|before| at < before + THREE_ANSWERS) {
             self.violations.add(at, Promise::NoStorm, || {
-                let pause = (at - last.unwrap_or(at)) / MILLI;
-                format!("{name} repeats {message}, chunk {chunk}, to {to:?} after {pause} ms")
+                let pause = (at - before.unwrap_or(at)) / MILLI;
+                format!(
+                    "{name} sends {message}, chunk {chunk}, to {to:?} three times in {pause} ms"
+                )
             });
         }
     }
@@ -217,10 +219,11 @@ impl Conduct<'_, '_> {
         };
         let altered = self.altered.contains(&(by, whole));
         let times = self.asked.entry((by, what)).or_default();
-        if !altered && times.back().is_some_and(|&last| at < last + least) {
+        let before = times.len().checked_sub(2).map(|index| times[index]);
+        if !altered && before.is_some_and(|before| at < before + least) {
             self.violations.add(at, Promise::NoStorm, || {
-                let pause = times.back().map_or(0, |&last| (at - last) / MILLI);
-                format!("{name} asks for {what:?} again after {pause} ms")
+                let pause = (at - before.unwrap_or(at)) / MILLI;
+                format!("{name} asks for {what:?} three times in {pause} ms")
             });
         }
         times.push_back(at);
