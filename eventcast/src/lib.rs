@@ -32,6 +32,15 @@
 //! - [`Notice`] and [`Stats`]: what the bus tells about itself. It logs with `tracing`, target `eventcast`.
 //! - [`Error`], [`EmitError`]: what can go wrong, and what to do.
 //!
+//! # Features
+//!
+//! None is enabled by default, and none changes what another part does.
+//!
+//! | feature | what it adds |
+//! | --- | --- |
+//! | `log` | `eventcast::log`: a `tracing` subscriber for programs that have none, and its levels at run time |
+//! | `proto` | `eventcast::proto` and `eventcast::codec`: the protocol by itself. It may change with any version |
+//!
 //! # How it is built
 //!
 //! | layer | what it is |
@@ -59,6 +68,9 @@ pub mod codec;
 mod codec;
 mod error;
 mod event;
+#[cfg(feature = "log")]
+pub mod log;
+mod names;
 mod net;
 #[cfg(feature = "proto")]
 pub mod proto;

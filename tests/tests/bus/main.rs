@@ -10,6 +10,7 @@ mod harness;
 mod hostile;
 mod life;
 mod listeners;
+mod log;
 mod many;
 mod slow;
 mod sockets;
@@ -34,6 +35,7 @@ fn main() -> ExitCode {
     cases.extend(sockets::cases());
     cases.extend(cards::cases());
     cases.extend(values::cases());
+    cases.extend(log::cases());
     eventcast_tests::runner::run(cases)
 }
 
