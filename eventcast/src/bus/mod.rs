@@ -10,7 +10,7 @@
 //! | `emit` | from `emit` to the network and to local listeners |
 //! | `table`, `pattern`, `listener`, `async_listener`, `subscription` | who hears what |
 //! | `backlog` | bounded queues |
-//! | `notice`, `stats`, `received` | what the bus tells |
+//! | `notice`, `stats`, `metrics`, `received` | what the bus tells |
 //!
 //! No lock is ever held while a listener runs.
 
@@ -24,6 +24,8 @@ mod emit;
 mod life;
 mod listener;
 mod listening;
+#[cfg(feature = "metrics")]
+mod metrics;
 mod notice;
 mod options;
 mod outbox;

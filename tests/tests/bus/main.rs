@@ -5,6 +5,7 @@ mod chunks;
 mod common;
 mod delivery;
 mod emit;
+mod figures;
 mod foreign;
 mod harness;
 mod hostile;
@@ -35,6 +36,7 @@ fn main() -> ExitCode {
     cases.extend(sockets::cases());
     cases.extend(cards::cases());
     cases.extend(values::cases());
+    cases.extend(figures::cases());
     cases.extend(log::cases());
     eventcast_tests::runner::run(cases)
 }
