@@ -16,7 +16,6 @@
 mod environment;
 mod error;
 mod file;
-mod names;
 mod table;
 #[cfg(test)]
 mod tests;

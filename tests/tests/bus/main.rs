@@ -5,12 +5,15 @@ mod chunks;
 mod common;
 mod delivery;
 mod emit;
+mod figures;
 mod foreign;
 mod harness;
 mod hostile;
 mod life;
 mod listeners;
+mod log;
 mod many;
+mod repair;
 mod slow;
 mod sockets;
 mod values;
@@ -23,6 +26,7 @@ fn main() -> ExitCode {
     cases.extend(harness::cases());
     // The longest first, so that none is left alone at the end.
     cases.extend(slow::cases());
+    cases.extend(repair::cases());
     cases.extend(chunks::cases());
     cases.extend(hostile::cases());
     cases.extend(foreign::cases());
@@ -34,6 +38,8 @@ fn main() -> ExitCode {
     cases.extend(sockets::cases());
     cases.extend(cards::cases());
     cases.extend(values::cases());
+    cases.extend(figures::cases());
+    cases.extend(log::cases());
     eventcast_tests::runner::run(cases)
 }
 
