@@ -21,6 +21,7 @@ mod builder;
 mod config;
 mod core;
 mod emit;
+mod interfaces;
 mod life;
 mod listener;
 mod listening;
@@ -151,7 +152,7 @@ impl Bus {
 
     /// The address to which others send what is meant for this bus alone. `None` while it is not running.
     pub fn unicast_address(&self) -> Option<SocketAddr> {
-        self.core.session().map(|session| session.me.address)
+        self.core.session().map(|_| self.core.identity().address)
     }
 
     /// The figures of this moment.

@@ -20,6 +20,7 @@ use std::{
 
 use super::{
     core::Core,
+    interfaces,
     listener::{Delivery, Listener, Offered},
     notice::Notice,
     received::Origin,
@@ -316,6 +317,9 @@ impl Lane {
             let due = session.lock_engine().poll_timeout();
             let timeout = due.map(|due| due.saturating_sub(core.now().elapsed));
             self.receiver.wait(timeout)?;
+        }
+        if let Some(change) = self.receiver.look_around() {
+            interfaces::follow(core, session, change);
         }
         let now = core.now();
         // Locked only once something is there: those who emit do not wait for the system call.

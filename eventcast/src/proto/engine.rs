@@ -8,9 +8,10 @@ use std::{net::SocketAddr, time::Duration};
 use rand::{SeedableRng, rngs::StdRng};
 
 use super::{
-    Accepted, Config, EngineStats, Events, Now, Outgoing, Refusal, Transmit,
+    Accepted, Config, EngineStats, Events, Host, Now, Outgoing, Refusal, Transmit,
     assembler::Assembler,
     chunker::Chunker,
+    fan_out::{self, FanOut},
     hash::HashKey,
     peers::Peers,
     queue::SendQueue,
@@ -29,6 +30,7 @@ pub struct Engine {
     template: Template,
     chunker: Chunker,
     queue: SendQueue,
+    fan_out: FanOut,
 
     keys: HashKey,
     peers: Peers,
@@ -78,6 +80,7 @@ impl Engine {
                 config.host,
             ),
             queue: SendQueue::new(config.send_queue),
+            fan_out: FanOut::default(),
             keys,
             peers: Peers::new(config.id, config.incarnation, keys),
             times: TimeReader::new(),
@@ -121,7 +124,12 @@ impl Engine {
     #[inline]
     pub fn poll_transmit(&mut self, now: Now, buf: &mut Vec<u8>) -> Option<Transmit> {
         buf.clear();
-        let (transmit, datagrams) = self.queue.poll(now.elapsed, buf)?;
+        let (transmit, datagrams) = if self.fan_out.is_pending() {
+            self.fan_out.next(buf)?
+        } else {
+            let (transmit, datagrams) = self.queue.poll(now.elapsed, buf)?;
+            self.fan_out.begin(transmit, datagrams, buf)
+        };
         self.stats.sent_datagrams += datagrams as u64;
         self.stats.sent_bytes += buf.len() as u64;
         Some(transmit)
@@ -133,13 +141,27 @@ impl Engine {
     /// The answer may change after [`emit`](Self::emit) and [`poll_transmit`](Self::poll_transmit).
     #[must_use]
     pub fn next_transmit(&self) -> Option<Duration> {
+        if self.fan_out.is_pending() {
+            return Some(Duration::ZERO);
+        }
         self.queue.next()
     }
 
     /// Bytes that wait to be sent. Changes with [`emit`](Self::emit) and [`poll_transmit`](Self::poll_transmit).
     #[must_use]
     pub fn queued_bytes(&self) -> usize {
-        self.queue.queued()
+        self.queue.queued() + self.fan_out.queued()
+    }
+
+    /// From now on these are the interfaces by which datagrams to the group leave, and their addresses. With several,
+    /// each datagram goes by each of them. Without any, it stays with those before.
+    ///
+    /// An engine begins with one interface, of which [`Config::host`] is the address.
+    pub fn set_hosts(&mut self, hosts: &[Host]) {
+        if let Some(longest) = fan_out::longest(hosts) {
+            self.template.set_host(longest);
+            self.fan_out.set_hosts(hosts);
+        }
     }
 
     /// Takes a datagram from the network, whatever it holds.

@@ -58,6 +58,8 @@
 //! (`queue`), to be put together by each receiver (`assembler`, `slices`). Nobody answers: a message of which
 //! a slice is lost expires, and that is told.
 //!
+//! A bus on several interfaces sends each datagram by each of them (`fan_out`).
+//!
 //! A message is delivered once, though its datagrams may come more often, from this address or another
 //! (`seen`). A bus knows what it sent itself by id and incarnation, and drops it (`peers`).
 
@@ -66,6 +68,7 @@ mod chunker;
 mod config;
 mod engine;
 mod events;
+mod fan_out;
 mod hash;
 mod outgoing;
 mod peers;
@@ -79,7 +82,7 @@ mod wire;
 #[cfg(test)]
 mod tests;
 
-pub use config::{Config, Now};
+pub use config::{Config, Host, Now};
 pub use engine::Engine;
 pub use events::{Event, Events, Expired, ExpiredReason, Message, Refused};
 pub use outgoing::{Accepted, Destination, Outgoing, Refusal, Transmit};

@@ -106,6 +106,7 @@ impl SendQueue {
         Some((
             Transmit {
                 to: Destination::Group,
+                interface: None,
                 segment_size: (datagrams > 1).then_some(first),
             },
             datagrams,

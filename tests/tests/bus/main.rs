@@ -8,9 +8,12 @@ mod emit;
 mod foreign;
 mod harness;
 mod hostile;
+mod ipv6;
 mod life;
 mod listeners;
+mod machines;
 mod many;
+mod networks;
 mod slow;
 mod sockets;
 mod values;
@@ -32,6 +35,8 @@ fn main() -> ExitCode {
     cases.extend(emit::cases());
     cases.extend(delivery::cases());
     cases.extend(sockets::cases());
+    cases.extend(networks::cases());
+    cases.extend(ipv6::cases());
     cases.extend(cards::cases());
     cases.extend(values::cases());
     eventcast_tests::runner::run(cases)
