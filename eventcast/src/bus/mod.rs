@@ -21,6 +21,7 @@ mod builder;
 mod config;
 mod core;
 mod emit;
+mod interfaces;
 mod life;
 mod listener;
 mod listening;
@@ -153,7 +154,7 @@ impl Bus {
 
     /// The address to which others send what is meant for this bus alone. `None` while it is not running.
     pub fn unicast_address(&self) -> Option<SocketAddr> {
-        self.core.session().map(|session| session.me.address)
+        self.core.session().map(|_| self.core.identity().address)
     }
 
     /// Who else is there now: all peers with eventcast's extensions that have said hello, and neither goodbye since
