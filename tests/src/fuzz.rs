@@ -156,6 +156,9 @@ const MESSAGE_TTL: Duration = Duration::from_millis(500);
 const MAX_HELD: usize = 256 << 10;
 const MAX_MESSAGE: usize = 64 << 10;
 
+/// Longer datagrams are cut: so short that small messages are, because long ones take time.
+const MAX_PAYLOAD: usize = 300;
+
 /// Everything that was waited for is over after so long: a message that makes progress lives for 20 `message_ttl`.
 const ALL_OVER: Duration = Duration::from_secs(15);
 
@@ -181,6 +184,7 @@ fn new_engine(id: &str, port: u16) -> Engine {
     config.message_ttl = MESSAGE_TTL;
     config.max_held_bytes = MAX_HELD;
     config.max_message_size = MAX_MESSAGE;
+    config.max_payload_size = MAX_PAYLOAD;
     config.hostname = "fuzzed".to_owned();
     Engine::new(config, [port as u8; 32], at(Duration::ZERO))
 }

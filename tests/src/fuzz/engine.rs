@@ -111,10 +111,10 @@ impl World {
 
     fn step(&mut self, step: u8, script: &mut Script<'_>) {
         match step % 14 {
-            0 => self.emit(true, script.number() * 4),
-            1 => self.emit(false, script.number() * 4),
-            2 => self.emit(true, script.number() * 64),
-            3 => self.emit(false, script.number() * 64),
+            0 => self.emit(true, script.number() / 4),
+            1 => self.emit(false, script.number() / 4),
+            2 => self.emit(true, script.number() * 8),
+            3 => self.emit(false, script.number() * 8),
             4 => self.arrive(0),
             5 => self.arrive(script.number()),
             6 => self.lose(script.number()),
