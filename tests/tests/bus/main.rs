@@ -1,6 +1,7 @@
 //! Buses on real sockets, on the loopback interface: what is promised to users, seen from outside.
 
 mod cards;
+mod causes;
 mod chunks;
 mod common;
 mod delivery;
@@ -25,6 +26,7 @@ fn main() -> ExitCode {
     cases.extend(slow::cases());
     cases.extend(chunks::cases());
     cases.extend(hostile::cases());
+    cases.extend(causes::cases());
     cases.extend(foreign::cases());
     cases.extend(listeners::cases());
     cases.extend(many::cases());
