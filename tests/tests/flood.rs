@@ -107,7 +107,7 @@ fn kinds(group: Group) -> Vec<Kind> {
             "chunks that contradict each other",
             Some(Inconsistent),
             Box::new(move |i| {
-                let chunk = chunk(0).set("seqLen", 50 + i as i32 % 2);
+                let chunk = chunk(i / 1_000).set("seqLen", 50 + i as i32 % 2);
                 (one_address(), chunk.set("seq", i as i32 % 7).bytes())
             }),
         ),

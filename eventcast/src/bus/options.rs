@@ -108,7 +108,7 @@ impl Layers {
 
 /// What arguments may take in memory as values, in times of `max_message_size`: an array of int32 of the largest size
 /// takes this much, and more than that is seldom meant.
-const ARGS_MEMORY_FACTOR: usize = 8;
+const ARGS_MEMORY_FACTOR: usize = 10;
 
 /// What they may take in any case: nothing to worry about, and much more than a small message can honestly hold.
 const MIN_ARGS_MEMORY: usize = 16 << 20;

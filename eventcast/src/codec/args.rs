@@ -23,7 +23,7 @@ use super::{DecodeError, EncodeError, MAX_DEPTH, value};
 /// keeps its type.
 ///
 /// As values small things are large: a number of five bytes on the wire takes about a hundred. So a bus gives no
-/// listener arguments that would take more than eight times `max_message_size` (and no less than 16 MiB) that way;
+/// listener arguments that would take more than ten times `max_message_size` (and no less than 16 MiB) that way;
 /// that is a decode failure. A typed listener takes what its type takes.
 #[derive(Clone, PartialEq, Default)]
 pub struct Args(Vec<Bson>);

@@ -53,9 +53,7 @@ pub fn datagram(bytes: &[u8]) {
         assert!(held > 0, "what is neither delivered nor dropped is held");
     }
 
-    if let Some(metadata) = metadata
-        && !is_reserved
-    {
+    if let Some(metadata) = metadata {
         let mut known = new_engine("feedfacefeedface", 9001);
         hand_in(&mut known, &mut events, now, &greeting_of(metadata));
         let other = hand_in(&mut known, &mut events, now, bytes);

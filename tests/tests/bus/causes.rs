@@ -330,7 +330,7 @@ fn small_things_that_become_large() {
     let payload = craft::as_payload(list, 4);
     let before = memory_in_use();
     let message = Message::with_payload(group, "crumbs", payload);
-    send_paced(&tap, &bus, message.chunks(40_000));
+    send_paced(&tap, &bus, message.chunks(1_400));
     tap.send(&Message::event(group, "last", vec![]).bytes());
     last.wait_for(1);
     assert_eq!(typed.wait_for(1), [COUNT]);

@@ -105,7 +105,14 @@ impl Engine {
         relation: Relation,
     ) -> Result<(), Dropped> {
         if incoming.name.starts_with(RESERVED) {
-            return Err(DropCause::Reserved.into());
+            // The quick way of reading leads here with any name.
+            let is_sealed = incoming.name == SEALED;
+            let cause = if is_sealed {
+                DropCause::Sealed
+            } else {
+                DropCause::Reserved
+            };
+            return Err(cause.into());
         }
         if relation == Relation::Namesake {
             self.tell_id_clash(now, &peer);
