@@ -105,6 +105,7 @@ impl Sender {
             name: Sample::KEY,
             payload: &self.payload,
             schema: None,
+            best_effort: false,
         };
         self.engine.emit(self.now, event).expect("there is room");
         loop {

@@ -50,6 +50,11 @@ const MIN_SEND_QUEUE: usize = 64 * 1024;
 /// beyond ten minutes that is hours.
 const MESSAGE_TTL: (Duration, Duration) = (Duration::from_millis(1), Duration::from_secs(600));
 
+/// Ten hellos a second from each bus are already a noise on the network; a minute is a long time for a peer to be
+/// gone unnoticed.
+const HEARTBEAT: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(60));
+const PEER_TIMEOUT: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(600));
+
 /// Below ten microseconds the clock would be watched for longer than the listener runs; above a
 /// minute nobody reads the socket while a listener hangs.
 const LISTENER_BUDGET: (Duration, Duration) = (Duration::from_micros(10), Duration::from_secs(60));
@@ -211,8 +216,8 @@ options! {
         check: |&size| within(MIN_MESSAGE_SIZE, size, MAX_MESSAGE_SIZE),
     }
 
-    /// How much this bus holds of messages that are not complete yet, from all senders together,
-    /// in bytes: at least twice `max_message_size`, so that one sender's largest message never
+    /// How much this bus holds of messages that are not complete yet, or wait for an earlier one, from all senders
+    /// together, in bytes: at least twice `max_message_size`, so that one sender's largest message never
     /// drives out another's.
     ///
     /// Default: 100,663,296 (96 MiB), three of the largest messages.
@@ -222,6 +227,18 @@ options! {
         option: usize = 96 * 1024 * 1024,
         allowed: "at least 512 bytes, and twice `max_message_size`",
         check: |&size| within(2 * MIN_MESSAGE_SIZE, size, usize::MAX),
+    }
+
+    /// How much of what this bus has sent is kept, so that it can be sent again to those who missed it, in bytes: at
+    /// least `max_message_size`.
+    ///
+    /// Default: 67,108,864 (64 MiB). The oldest goes first, and all of it after three times `message_ttl`.
+    history_bytes | "historyBytes" in "EVENTCAST_HISTORY_BYTES" {
+        given: usize,
+        value: usize,
+        option: usize = 64 * 1024 * 1024,
+        allowed: "at least 256 bytes, and `max_message_size`",
+        check: |&size| within(MIN_MESSAGE_SIZE, size, usize::MAX),
     }
 
     /// How long a message of which nothing more comes is waited for: 1 ms to 10 min.
@@ -236,8 +253,55 @@ options! {
         check: |&ttl| within(MESSAGE_TTL.0, ttl, MESSAGE_TTL.1),
     }
 
+    /// How often the missing chunks of a message are asked for without any coming: 0 to 100.
+    ///
+    /// Default: 3. The pauses between them double.
+    message_retransmit_attempts | "messageRetransmitAttempts" in "EVENTCAST_MESSAGE_RETRANSMIT_ATTEMPTS" {
+        given: u32,
+        value: u32,
+        option: u32 = 3,
+        allowed: "0 to 100",
+        check: |&attempts| within(0, attempts, 100),
+    }
+
+    /// The time from one hello to the next, by which peers know that this bus is there and what it has sent: 10 ms to
+    /// 1 min, and less than `peer_timeout`.
+    ///
+    /// Default: 1 s.
+    heartbeat in "EVENTCAST_HEARTBEAT" {
+        given: Duration,
+        value: Duration,
+        option: Duration = Duration::from_secs(1),
+        allowed: "10 ms to 1 min",
+        check: |&heartbeat| within(HEARTBEAT.0, heartbeat, HEARTBEAT.1),
+    }
+
+    /// How long a peer may be silent before it counts as gone: 20 ms to 10 min, and more than `heartbeat`.
+    ///
+    /// Default: 5 s, so that a few lost hellos mean nothing.
+    peer_timeout | "peerTimeout" in "EVENTCAST_PEER_TIMEOUT" {
+        given: Duration,
+        value: Duration,
+        option: Duration = Duration::from_secs(5),
+        allowed: "20 ms to 10 min",
+        check: |&timeout| within(PEER_TIMEOUT.0, timeout, PEER_TIMEOUT.1),
+    }
+
+    /// Whether everything that this bus emits is best effort: delivered at once and never twice, but neither waited
+    /// for nor asked for again when it is lost, and so in no certain order.
+    ///
+    /// Default: false. A single event type chooses it with `#[net_event(best_effort)]`.
+    best_effort | "bestEffort" in "EVENTCAST_BEST_EFFORT" {
+        given: bool,
+        value: bool,
+        option: bool = false,
+        allowed: "true or false",
+        check: |&best_effort| Some(best_effort),
+    }
+
     /// How many bytes may wait for the socket before `emit` refuses with `QueueFull`: at least
-    /// 65,536, one datagram of the largest size.
+    /// 65,536, one datagram of the largest size. Messages in chunks may wait for as much again, so that they take no
+    /// room from small ones.
     ///
     /// Default: 4,194,304 (4 MiB).
     send_queue | "sendQueue" in "EVENTCAST_SEND_QUEUE" {

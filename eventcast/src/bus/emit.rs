@@ -35,8 +35,8 @@ pub struct Emitted {
     pub listeners: usize,
     /// The id of the message, as it stands on the wire (`seqId`).
     pub message_id: MessageId,
-    /// The number of the event among those that this incarnation of the bus has sent. `None` for an event that
-    /// travels without one.
+    /// The number of the event among those that this incarnation of the bus has sent to be delivered in order.
+    /// `None` for a best-effort event.
     pub number: Option<u64>,
 }
 
@@ -67,7 +67,7 @@ pub(crate) fn emit_typed<E: NetEvent>(
         Err(kind) => return Err(EmitError::new(event, E::KEY, kind)),
     };
     let now = core.now();
-    let sent = match send(core, now, E::KEY, &payload) {
+    let sent = match send(core, now, E::KEY, &payload, E::BEST_EFFORT) {
         Ok(sent) => sent,
         Err(kind) => return Err(EmitError::new(event, E::KEY, kind)),
     };
@@ -103,7 +103,7 @@ pub(crate) fn emit_named<A: IntoArgs>(
     };
     let sent = prepare().and_then(|payload| {
         let now = core.now();
-        let sent = send(core, now, name, &payload)?;
+        let sent = send(core, now, name, &payload, false)?;
         let Some(list) = core.table.list(name) else {
             return finish(sent, 0);
         };
@@ -173,11 +173,13 @@ fn send(
     now: Now,
     name: &str,
     payload: &[u8],
+    best_effort: bool,
 ) -> Result<Option<Sent>, EmitErrorKind> {
     let outgoing = Outgoing {
         name,
         payload,
         schema: None,
+        best_effort: best_effort || core.options.best_effort,
     };
     let Some((session, accepted)) = core.session().and_then(|session| {
         let accepted = session.emit(core, now, outgoing)?;

@@ -21,7 +21,7 @@ use super::{
 use crate::{
     codec::DecodeError,
     net::SendError,
-    proto::{DropCause, Event, ExpiredReason, MessageId, WIRE_VERSION},
+    proto::{DropCause, Event, ExpiredReason, LeftReason, MessageId, Peer, WIRE_VERSION},
 };
 
 /// How many notices wait for a listener or a stream; then the newest give way. All of them are logged as well.
@@ -108,12 +108,41 @@ pub enum Notice {
         message_id: MessageId,
         /// Where its chunks came from.
         from: SocketAddr,
+        /// Its number among the sender's events, which is lost thereby. `None`: it had none, or may still come.
+        number: Option<u64>,
         /// How many of its chunks were there.
         received: u32,
         /// How many it has.
         chunks: u32,
         /// Why it was given up.
         reason: &'static str,
+    },
+    /// Events of a peer were lost on the way, and will not come any more. Events that came after them have been
+    /// waiting, and follow now.
+    #[non_exhaustive]
+    Lost {
+        /// Whose events they were.
+        peer: Arc<Peer>,
+        /// The number of the first, among the events that this incarnation of the peer has sent.
+        first: u64,
+        /// The number of the last.
+        last: u64,
+        /// Why they were given up.
+        reason: &'static str,
+    },
+    /// A peer is there: it was heard for the first time, or again.
+    #[non_exhaustive]
+    PeerJoined {
+        /// Who it is.
+        peer: Arc<Peer>,
+    },
+    /// A peer is gone.
+    #[non_exhaustive]
+    PeerLeft {
+        /// Who it was.
+        peer: Arc<Peer>,
+        /// How that is known: it said goodbye, has been silent for `peer_timeout`, or was started again.
+        reason: LeftReason,
     },
     /// A call of a listener lasted longer than `listener_budget` on the thread that reads the network. From now on
     /// the listener has a queue of its own.
@@ -216,10 +245,31 @@ impl fmt::Display for Notice {
                 received,
                 chunks,
                 reason,
+                ..
             } => write!(
                 f,
                 "message {message_id} (`{event}`) from {from} was given up with {received} of {chunks} chunks: {reason}"
             ),
+            Self::Lost {
+                peer,
+                first,
+                last,
+                reason,
+            } => {
+                match last - first {
+                    0 => write!(f, "event {first} of {peer} is lost")?,
+                    more => write!(
+                        f,
+                        "{} events of {peer} are lost, {first} to {last}",
+                        more + 1
+                    )?,
+                }
+                write!(f, ": {reason}")
+            }
+            Self::PeerJoined { peer } => write!(f, "{peer} is there"),
+            Self::PeerLeft { peer, reason } => {
+                write!(f, "{peer} is gone: {}", reason.describe())
+            }
             Self::ListenerSlow {
                 event,
                 registered_at,
@@ -282,6 +332,7 @@ impl Notice {
                 event: expired.name.to_owned(),
                 message_id: expired.message_id,
                 from: expired.peer.address,
+                number: expired.number,
                 received: expired.received,
                 chunks: expired.total,
                 reason: match expired.reason {
@@ -290,12 +341,28 @@ impl Notice {
                     ExpiredReason::Crowded => "there was no room for it (`max_held_bytes`)",
                 },
             },
+            Event::Lost(lost) => Self::Lost {
+                peer: Arc::clone(lost.peer),
+                first: lost.first,
+                last: lost.last,
+                reason: lost.reason.describe(),
+            },
+            Event::PeerJoined { peer } => Self::PeerJoined {
+                peer: Arc::clone(peer),
+            },
+            Event::PeerLeft { peer, reason } => Self::PeerLeft {
+                peer: Arc::clone(peer),
+                reason,
+            },
         })
     }
 
     fn log(&self) {
         match self {
-            Self::Started { .. } | Self::Stopped => {
+            Self::Started { .. }
+            | Self::Stopped
+            | Self::PeerJoined { .. }
+            | Self::PeerLeft { .. } => {
                 tracing::info!(target: "eventcast", "{self}");
             }
             Self::ListenerPanicked { .. } | Self::SendFailed { .. } => {

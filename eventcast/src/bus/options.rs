@@ -35,6 +35,8 @@ impl Layers {
         let all = all.or(self.environment.clone()).or(self.file.clone());
         let mut options = Options::fill(&all, ConfigLayer::Builder)?;
         self.check_held_bytes(&options)?;
+        self.check_history_bytes(&options)?;
+        self.check_heartbeat(&options)?;
         self.check_ports(&options)?;
         if options.port == 0 {
             options.port = random_port(random(), options.unicast_port);
@@ -83,6 +85,51 @@ impl Layers {
                 );
                 let layer = layer.unwrap_or(ConfigLayer::Builder);
                 ConfigError::new("max_held_bytes", layer, held.to_string(), allowed)
+            }
+        })
+    }
+
+    /// What was sent last can be sent again, however large it is.
+    fn check_history_bytes(&self, options: &Options) -> Result<(), ConfigError> {
+        let (history, message) = (options.history_bytes, options.max_message_size);
+        if history >= message {
+            return Ok(());
+        }
+        let history_layer = self.layer(|config| config.history_bytes.is_some());
+        let message_layer = self.layer(|config| config.max_message_size.is_some());
+        Err(match (history_layer, message_layer) {
+            (None, Some(layer)) => {
+                let allowed = format!(
+                    "at most {history} bytes, which is `history_bytes` by default: give both"
+                );
+                ConfigError::new("max_message_size", layer, message.to_string(), allowed)
+            }
+            (layer, _) => {
+                let allowed = format!("at least {message} bytes, which is `max_message_size`");
+                let layer = layer.unwrap_or(ConfigLayer::Builder);
+                ConfigError::new("history_bytes", layer, history.to_string(), allowed)
+            }
+        })
+    }
+
+    /// A peer that says hello in time never counts as gone.
+    fn check_heartbeat(&self, options: &Options) -> Result<(), ConfigError> {
+        let (heartbeat, timeout) = (options.heartbeat, options.peer_timeout);
+        if heartbeat < timeout {
+            return Ok(());
+        }
+        let heartbeat_layer = self.layer(|config| config.heartbeat.is_some());
+        let timeout_layer = self.layer(|config| config.peer_timeout.is_some());
+        Err(match (timeout_layer, heartbeat_layer) {
+            (None, Some(layer)) => {
+                let allowed =
+                    format!("less than `peer_timeout`, which is {timeout:?} by default: give both");
+                ConfigError::new("heartbeat", layer, format!("{heartbeat:?}"), allowed)
+            }
+            (layer, _) => {
+                let allowed = format!("more than `heartbeat`, which is {heartbeat:?}");
+                let layer = layer.unwrap_or(ConfigLayer::Builder);
+                ConfigError::new("peer_timeout", layer, format!("{timeout:?}"), allowed)
             }
         })
     }

@@ -22,6 +22,9 @@ use crate::{
 /// How long `stop` goes on sending what is queued.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
+/// How often the sender thread looks whether it may close, while others may still ask for something.
+const LOOK_AROUND: Duration = Duration::from_millis(10);
+
 /// How often an emitting thread takes along what others have put there meanwhile, before it leaves the rest to the
 /// sender thread and returns to its own work.
 const ROUNDS: usize = 8;
@@ -124,10 +127,11 @@ impl Outbox {
         self.ring();
     }
 
-    /// The sender thread: sends what the emitting threads could not, until the session closes, and then what is
-    /// left for up to a second more.
+    /// The sender thread: sends what the emitting threads could not, until the session closes; then what is left for
+    /// up to a second more; and then what others still ask for.
     pub(crate) fn run(&self, core: &Arc<Core>, session: &Session) {
         let mut deadline = None;
+        let mut leaving = false;
         loop {
             let mut sending = self.lock_sending();
             self.unclaimed.store(false, Ordering::SeqCst);
@@ -150,16 +154,26 @@ impl Outbox {
             drop(sending);
             core.tell_room();
 
-            if self.closing() {
+            if self.closing() && !leaving {
                 let end = *deadline.get_or_insert_with(|| Instant::now() + LAST_WORDS);
                 let late = Instant::now() >= end;
                 let sent = matches!(next, Next::Idle);
                 if let Some(left) = session.close_engine(|left| late || sent && left == 0) {
                     core.counters.bytes_unsent.add(left as u64);
+                    leaving = true;
+                }
+            }
+            if leaving {
+                if session.leave(core.now()) {
                     break;
+                }
+                if session.lock_engine().next_transmit().is_none() {
+                    self.sleep(Some(LOOK_AROUND));
+                    continue;
                 }
             }
             match next {
+                Next::Full if leaving => std::thread::sleep(LOOK_AROUND),
                 Next::Full => {}
                 // Whatever has come meanwhile waits too: the system asked for it.
                 Next::Pause(pause) => std::thread::sleep(pause),

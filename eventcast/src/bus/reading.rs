@@ -55,6 +55,9 @@ pub(crate) struct Reading {
     calls: AtomicU64,
     kernel_drops: AtomicU64,
     socket_errors: AtomicU64,
+    /// Until when the leader sleeps if nothing comes, in microseconds; 0 while it does not sleep. Set under the lock of
+    /// the engine.
+    asleep_until: AtomicU64,
     closed: Arc<Closed>,
 }
 
@@ -113,6 +116,7 @@ impl Reading {
             calls: AtomicU64::new(0),
             kernel_drops: AtomicU64::new(0),
             socket_errors: AtomicU64::new(0),
+            asleep_until: AtomicU64::new(0),
             closed: Arc::clone(&closed),
         };
         let lane = Box::new(Lane {
@@ -137,6 +141,18 @@ impl Reading {
 
     pub(crate) fn socket_errors(&self) -> u64 {
         self.socket_errors.load(Ordering::Relaxed)
+    }
+
+    /// Wakes the leader if it would sleep past this moment. To be called under the lock of the engine.
+    #[inline]
+    pub(crate) fn wake_for(&self, due: Option<Duration>) {
+        let until = self.asleep_until.load(Ordering::Relaxed);
+        if due.is_some_and(|due| due.as_micros() < until.into()) {
+            self.asleep_until.store(0, Ordering::Relaxed);
+            if let Err(error) = self.waker.wake() {
+                tracing::error!(target: "eventcast", %error, "cannot wake the reading thread");
+            }
+        }
     }
 
     /// Ends the threads, closes the sockets, and returns when they are closed. Does not wait for a listener that
@@ -260,6 +276,11 @@ fn deliver(core: &Arc<Core>, session: &Arc<Session>, mut lane: Box<Lane>) -> Opt
     let batch = Arc::clone(&lane.batch);
     while let Some(event) = batch.get(lane.event) {
         let message = match event {
+            // Who has stopped the bus hears no more events.
+            Event::Message(_) if session.is_closed() => {
+                lane.event += 1;
+                continue;
+            }
             Event::Message(message) => message,
             other => {
                 if let Some(notice) = Notice::of_protocol(&other) {
@@ -313,9 +334,15 @@ impl Lane {
     /// Waits for datagrams, and gives one batch of them to the engine.
     fn read(&mut self, core: &Arc<Core>, session: &Session) -> std::io::Result<()> {
         if !self.more {
-            let due = session.lock_engine().poll_timeout();
+            let asleep_until = &session.reading.asleep_until;
+            let engine = session.lock_engine();
+            let due = engine.poll_timeout();
+            let micros = due.map_or(u128::from(u64::MAX), |due| due.as_micros());
+            asleep_until.store(micros as u64, Ordering::Relaxed);
+            drop(engine);
             let timeout = due.map(|due| due.saturating_sub(core.now().elapsed));
             self.receiver.wait(timeout)?;
+            asleep_until.store(0, Ordering::Relaxed);
         }
         let now = core.now();
         // Locked only once something is there: those who emit do not wait for the system call.
@@ -336,7 +363,11 @@ impl Lane {
                 &mut self.spare,
             );
         }
+        let has_to_send = engine.next_transmit().is_some();
         drop(engine);
+        if has_to_send {
+            session.outbox.flush(core, session);
+        }
         let reading = &session.reading;
         let (drops, errors) = (self.receiver.kernel_drops(), self.receiver.passing_errors());
         reading.kernel_drops.store(drops, Ordering::Relaxed);

@@ -56,7 +56,11 @@ impl Session {
         config.max_message_size = options.max_message_size;
         config.max_held_bytes = options.max_held_bytes;
         config.send_queue = options.send_queue;
+        config.history_bytes = options.history_bytes;
         config.message_ttl = options.message_ttl;
+        config.message_retransmit_attempts = options.message_retransmit_attempts;
+        config.heartbeat = options.heartbeat;
+        config.peer_timeout = options.peer_timeout;
         let me = Arc::new(Peer {
             id,
             incarnation: Some(incarnation),
@@ -118,11 +122,22 @@ impl Session {
             return None;
         }
         let accepted = engine.emit(now, event);
+        self.reading.wake_for(engine.poll_timeout());
         drop(engine);
         if accepted.is_ok() {
             self.outbox.flush(core, self);
         }
         Some(accepted)
+    }
+
+    /// Says goodbye, once nothing more can be emitted. Gives whether others have been served, so that the sockets can
+    /// be closed; to be asked again until then.
+    pub(crate) fn leave(&self, now: Now) -> bool {
+        let mut engine = self.lock_engine();
+        engine.leave(now);
+        // The reading thread does this as well, unless a listener holds it up.
+        engine.handle_timeout(now);
+        engine.has_left()
     }
 
     /// Lets nothing more into the engine, if `now` says so of the bytes that are left in it.
@@ -133,6 +148,11 @@ impl Session {
             self.closed.store(true, Ordering::Relaxed);
             left
         })
+    }
+
+    /// Whether nothing more can be emitted.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Relaxed)
     }
 
     pub(crate) fn lock_engine(&self) -> MutexGuard<'_, Engine> {

@@ -123,6 +123,10 @@ pub trait NetEvent: Serialize + DeserializeOwned + Send + Sync + 'static {
 
     /// How the declaration maps to arguments, and what the derive wrote down of it.
     const SHAPE: Shape;
+
+    /// Whether the event is sent as best effort: at once, never twice, and neither waited for nor asked for again
+    /// when it is lost. `#[net_event(best_effort)]` sets it, for events of which only the newest matters.
+    const BEST_EFFORT: bool = false;
 }
 
 /// What the derive wrote down of an event's declaration.

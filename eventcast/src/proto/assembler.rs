@@ -7,6 +7,10 @@
 //! A message is known by the address from which it comes and its `seqId`, so that nobody can add to another's. A
 //! claimed number of chunks sets nothing aside. What is given up on the way, to make room or because nothing came
 //! any more, waits in [`Assembler::poll_given_up`], to be taken after every call that takes `&mut self`.
+//!
+//! Chunks that are missing are asked for (WIRE.md section 6): those before one that has come after a short delay, in
+//! which what was only overtaken arrives by itself; all others once nothing has come for a while. The next request
+//! goes out when what was asked for has come, or a pause is over that doubles each time.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -21,7 +25,8 @@ use super::{
     peers::Peer,
     slices::Slices,
     stats::DropCause,
-    wire::{MAX_CHUNKS, MessageId, SeqId},
+    streams::StreamRef,
+    wire::{MAX_CHUNKS, MessageId, SeqId, control::MAX_ASKED},
 };
 
 /// Most incomplete messages of one address.
@@ -40,6 +45,23 @@ const OVERDUE_TTLS: u32 = 20;
 /// follow at the next call, which is due at once.
 const MAX_EXPIRED_AT_ONCE: usize = 256;
 
+/// How long nothing must have come of a message until its missing end is asked for, and the first pause after a
+/// request. It doubles each time.
+const QUIET: Duration = Duration::from_millis(50);
+
+/// The first pause towards a peer without extensions.
+const SLOW_PAUSE: Duration = Duration::from_millis(500);
+
+/// Whether missing chunks are asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Repair {
+    /// Not at all: the message is best effort.
+    Never,
+    /// From a peer without extensions: with long pauses.
+    Slow,
+    Quick,
+}
+
 /// A chunk whose metadata is good.
 pub(super) struct Chunk<'a> {
     pub(super) from: SocketAddr,
@@ -51,6 +73,25 @@ pub(super) struct Chunk<'a> {
     pub(super) peer: &'a Arc<Peer>,
     pub(super) number: Option<u64>,
     pub(super) slice: &'a [u8],
+    pub(super) repair: Repair,
+    /// The stream that waits for the message.
+    pub(super) stream: Option<StreamRef>,
+    /// When what is seen to be missing by this chunk is to be asked for.
+    pub(super) ask_at: Duration,
+}
+
+/// What became of a chunk that was taken.
+pub(super) struct Taken {
+    /// It is the first one of its message.
+    pub(super) opened: bool,
+    /// The message, if it was the last one missing.
+    pub(super) joined: Option<Joined>,
+}
+
+/// A request that is to be sent.
+pub(super) struct Ask {
+    pub(super) to: SocketAddr,
+    pub(super) seq_id: SeqId,
 }
 
 /// What all chunks of a message say.
@@ -62,6 +103,8 @@ pub(super) struct About {
     pub(super) peer: Arc<Peer>,
     pub(super) number: Option<u64>,
     pub(super) seq_len: u32,
+    /// The stream that waits for it.
+    pub(super) stream: Option<StreamRef>,
 }
 
 /// A message that is complete.
@@ -81,12 +124,18 @@ pub(super) struct Assembler {
     max_message_size: usize,
     max_held_bytes: usize,
     message_ttl: Duration,
+    /// Most requests without any chunk between them.
+    attempts: u32,
     held: usize,
+    /// What others hold within the same bound.
+    elsewhere: usize,
     by_key: HashMap<Key, usize, HashKey>,
     partials: Vec<Option<Partial>>,
     free: Vec<usize>,
     /// All messages by the moment at which each is to be looked at: never later than its deadline.
     due: BTreeSet<(Duration, usize)>,
+    /// Messages of which something is to be asked for, by a moment that is not later than the right one.
+    asks: BTreeSet<(Duration, usize)>,
     /// All messages by holder and age.
     by_age: BTreeMap<(Holder, u64), usize>,
     holders: HashMap<SocketAddr, (Holder, u32), HashKey>,
@@ -111,6 +160,26 @@ struct Partial {
     last: Duration,
     /// Its place in [`Assembler::due`].
     due: Duration,
+    repair: Repair,
+    requests: Requests,
+    /// Its place in [`Assembler::asks`].
+    ask_due: Option<Duration>,
+}
+
+/// What has been asked for of a message.
+struct Requests {
+    /// One more than the highest index that has come.
+    end: u32,
+    /// What was asked for last and has not come, in order.
+    open: Vec<u32>,
+    /// When something is asked for that is known to be missing.
+    hole_at: Option<Duration>,
+    /// Nothing more came by itself: all that is missing is asked for.
+    whole: bool,
+    last: Option<Duration>,
+    /// How many without any chunk between them.
+    count: u32,
+    pause: Duration,
 }
 
 impl Assembler {
@@ -118,17 +187,21 @@ impl Assembler {
         max_message_size: usize,
         max_held_bytes: usize,
         message_ttl: Duration,
+        attempts: u32,
         key: HashKey,
     ) -> Self {
         Self {
             max_message_size,
             max_held_bytes,
             message_ttl,
+            attempts,
             held: 0,
+            elsewhere: 0,
             by_key: HashMap::with_hasher(key),
             partials: Vec::new(),
             free: Vec::new(),
             due: BTreeSet::new(),
+            asks: BTreeSet::new(),
             by_age: BTreeMap::new(),
             holders: HashMap::with_hasher(key),
             by_count: BTreeSet::new(),
@@ -143,20 +216,21 @@ impl Assembler {
         self.held
     }
 
+    /// Sets how much others hold within the same bound.
+    pub(super) fn set_elsewhere(&mut self, bytes: usize) {
+        self.elsewhere = bytes;
+    }
+
     /// How many messages are incomplete.
     pub(super) fn incomplete(&self) -> usize {
         self.by_key.len()
     }
 
-    /// Takes a chunk; gives the message if it was the last one missing. On `Err` it was not taken; others may have
-    /// been given up to make room all the same.
-    pub(super) fn take(
-        &mut self,
-        now: Duration,
-        chunk: &Chunk<'_>,
-    ) -> Result<Option<Joined>, DropCause> {
+    /// Takes a chunk. On `Err` it was not taken; others may have been given up to make room all the same.
+    pub(super) fn take(&mut self, now: Duration, chunk: &Chunk<'_>) -> Result<Taken, DropCause> {
         self.check_limits(chunk)?;
         let key = (chunk.from, SeqId::new(chunk.seq_id));
+        let mut opened = false;
         let index = match self.by_key.get(&key) {
             Some(&index) => {
                 let partial = self.partial(index);
@@ -174,17 +248,43 @@ impl Assembler {
                 }
                 index
             }
-            None => self.open(now, key, chunk)?,
+            None => {
+                opened = true;
+                self.open(now, key, chunk)?
+            }
         };
         self.add(now, index, chunk);
         if !self.partial(index).slices.is_complete() {
-            return Ok(None);
+            self.schedule(index);
+            return Ok(Taken {
+                opened,
+                joined: None,
+            });
         }
         let Partial { about, slices, .. } = self.remove(index);
-        Ok(Some(Joined {
-            about,
-            bytes: slices.join(),
-        }))
+        let bytes = slices.join();
+        Ok(Taken {
+            opened,
+            joined: Some(Joined { about, bytes }),
+        })
+    }
+
+    /// The next request that is to be sent now, and the indexes that it names, lowest first.
+    pub(super) fn poll_ask(&mut self, now: Duration, missing: &mut Vec<u32>) -> Option<Ask> {
+        loop {
+            let &(due, index) = self.asks.first().filter(|(due, _)| *due <= now)?;
+            self.asks.remove(&(due, index));
+            let attempts = self.attempts;
+            let partial = self.partials[index].as_mut().expect(KEPT);
+            partial.ask_due = None;
+            if partial.ask_at(attempts).is_some_and(|at| at <= now) {
+                partial.ask(now, missing);
+                let (to, seq_id) = (partial.about.from, partial.about.seq_id);
+                self.schedule(index);
+                return Some(Ask { to, seq_id });
+            }
+            self.schedule(index);
+        }
     }
 
     /// Gives up what has waited too long, up to a number of messages at once.
@@ -197,7 +297,7 @@ impl Assembler {
             if partial.due > now {
                 return;
             }
-            let overdue = partial.due < partial.last.saturating_add(self.message_ttl);
+            let overdue = partial.due < partial.silent_at(self.message_ttl, self.attempts);
             self.give_up(
                 index,
                 if overdue {
@@ -209,9 +309,12 @@ impl Assembler {
         }
     }
 
-    /// When [`handle_timeout`](Self::handle_timeout) may have something to do. It may turn out to be nothing.
+    /// When [`handle_timeout`](Self::handle_timeout) or [`poll_ask`](Self::poll_ask) may have something to do. It may
+    /// turn out to be nothing.
     pub(super) fn poll_timeout(&self) -> Option<Duration> {
-        self.due.first().map(|(due, _)| *due)
+        let due = self.due.first().map(|(due, _)| *due);
+        let ask = self.asks.first().map(|(due, _)| *due);
+        due.into_iter().chain(ask).min()
     }
 
     /// The next message that was given up.
@@ -239,6 +342,7 @@ impl Assembler {
             peer: Arc::clone(chunk.peer),
             number: chunk.number,
             seq_len: chunk.seq_len,
+            stream: chunk.stream,
         };
         let cost = about.cost();
         if let Some(&(holder, count)) = self.holders.get(&chunk.from)
@@ -267,6 +371,17 @@ impl Assembler {
             first: now,
             last: now,
             due,
+            repair: chunk.repair,
+            requests: Requests {
+                end: 0,
+                open: Vec::new(),
+                hole_at: None,
+                whole: false,
+                last: None,
+                count: 0,
+                pause: QUIET,
+            },
+            ask_due: None,
         };
         let index = self.free.pop().unwrap_or_else(|| {
             self.partials.push(None);
@@ -285,15 +400,33 @@ impl Assembler {
         let before = partial.slices.allocated();
         partial.slices.add(chunk.seq, chunk.slice);
         partial.last = now;
+        partial.note(now, chunk.seq, chunk.ask_at);
         self.held += PIECE_COST + partial.slices.allocated() - before;
+    }
+
+    /// Sees to it that the message is looked at when something of it is to be asked for.
+    fn schedule(&mut self, index: usize) {
+        let attempts = self.attempts;
+        let partial = self.partials[index].as_mut().expect(KEPT);
+        let Some(at) = partial.ask_at(attempts) else {
+            return;
+        };
+        // One that is looked at too early is put back then.
+        if partial.ask_due.is_none_or(|due| at < due) {
+            if let Some(due) = partial.ask_due.replace(at) {
+                self.asks.remove(&(due, index));
+            }
+            self.asks.insert((at, index));
+        }
     }
 
     /// Gives up messages until there is room for so many bytes more.
     fn make_room(&mut self, more: usize) -> Result<(), DropCause> {
-        if more > self.max_held_bytes {
+        let most = self.max_held_bytes.saturating_sub(self.elsewhere);
+        if more > most {
             return Err(DropCause::Crowded);
         }
-        while self.held + more > self.max_held_bytes {
+        while self.held + more > most {
             let Some(victim) = self.victim() else {
                 return Err(DropCause::Crowded);
             };
@@ -317,11 +450,22 @@ impl Assembler {
         *first.expect("a holder has a message").1
     }
 
+    /// Gives up one message to make room for what others hold. `false`: there is none.
+    pub(super) fn give_up_one(&mut self) -> bool {
+        let victim = self.victim();
+        if let Some(victim) = victim {
+            self.give_up(victim, ExpiredReason::Crowded);
+        }
+        victim.is_some()
+    }
+
     /// The message whose deadline is next, which is then what [`Partial::due`] says.
     fn most_silent(&mut self) -> Option<usize> {
         loop {
             let &(due, index) = self.due.first()?;
-            let deadline = self.partial(index).deadline(self.message_ttl);
+            let deadline = self
+                .partial(index)
+                .deadline(self.message_ttl, self.attempts);
             if deadline <= due {
                 return Some(index);
             }
@@ -347,6 +491,9 @@ impl Assembler {
         let about = &partial.about;
         self.by_key.remove(&(about.from, about.seq_id));
         self.due.remove(&(partial.due, index));
+        if let Some(due) = partial.ask_due {
+            self.asks.remove(&(due, index));
+        }
         self.by_age.remove(&(partial.holder, partial.birth));
         let (_, count) = self.holders[&about.from];
         self.recount(about.from, partial.holder, count, count - 1);
@@ -375,12 +522,76 @@ impl Assembler {
 const KEPT: &str = "the tables name only messages that are kept";
 
 impl Partial {
-    fn deadline(&self, message_ttl: Duration) -> Duration {
-        let silent = self.last.saturating_add(message_ttl);
+    fn deadline(&self, message_ttl: Duration, attempts: u32) -> Duration {
         let overdue = self
             .first
             .saturating_add(message_ttl.saturating_mul(OVERDUE_TTLS));
-        silent.min(overdue)
+        self.silent_at(message_ttl, attempts).min(overdue)
+    }
+
+    /// When it has been silent for too long: since the last chunk or the last request, and not before that has gone
+    /// out.
+    fn silent_at(&self, message_ttl: Duration, attempts: u32) -> Duration {
+        let spoken = self.ask_at(attempts).or(self.requests.last);
+        self.last
+            .max(spoken.unwrap_or_default())
+            .saturating_add(message_ttl)
+    }
+
+    /// When something is to be asked for.
+    fn ask_at(&self, attempts: u32) -> Option<Duration> {
+        let requests = &self.requests;
+        if self.repair == Repair::Never || requests.count >= attempts {
+            return None;
+        }
+        Some(match requests.last {
+            Some(last) if !requests.open.is_empty() => last + requests.pause,
+            _ => {
+                let quiet = self.last + QUIET;
+                requests.hole_at.map_or(quiet, |hole| hole.min(quiet))
+            }
+        })
+    }
+
+    /// Notes that a chunk has come.
+    fn note(&mut self, now: Duration, seq: u32, ask_at: Duration) {
+        let requests = &mut self.requests;
+        requests.count = 0;
+        if let Ok(at) = requests.open.binary_search(&seq) {
+            requests.open.remove(at);
+            if requests.open.is_empty() {
+                // The answer has come: what else is missing is asked for at once.
+                requests.hole_at = Some(now);
+            }
+        }
+        if seq > requests.end && requests.hole_at.is_none() {
+            requests.hole_at = Some(ask_at);
+        }
+        requests.end = requests.end.max(seq + 1);
+        if !requests.whole && self.slices.received() == requests.end {
+            requests.hole_at = None;
+        }
+    }
+
+    fn ask(&mut self, now: Duration, missing: &mut Vec<u32>) {
+        let total = self.about.seq_len;
+        let requests = &mut self.requests;
+        requests.whole |= now >= self.last + QUIET;
+        let end = if requests.whole { total } else { requests.end };
+        self.slices.missing(end, MAX_ASKED, missing);
+        if missing.is_empty() {
+            // The holes have been filled meanwhile.
+            self.slices.missing(total, MAX_ASKED, missing);
+        }
+        requests.open.clone_from(missing);
+        requests.hole_at = None;
+        let first = match self.repair {
+            Repair::Slow => SLOW_PAUSE,
+            _ => QUIET,
+        };
+        requests.pause = first.saturating_mul(1 << requests.count.min(16));
+        requests.count += 1;
+        requests.last = Some(now);
     }
 
     fn cost(&self) -> usize {

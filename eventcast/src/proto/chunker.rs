@@ -113,22 +113,38 @@ impl Outbound {
         }
     }
 
+    /// Bytes of the message.
+    pub(super) fn message_len(&self) -> usize {
+        self.inner.len()
+    }
+
+    /// How many chunks have been written by [`write_next`](Self::write_next).
+    pub(super) fn written(&self) -> u32 {
+        self.next
+    }
+
     /// The length of the next datagram; `None` when all have been written.
     pub(super) fn next_len(&self) -> Option<usize> {
-        (self.next < self.plan.chunks).then(|| self.head.len() + self.slice(self.next).len())
+        (self.next < self.plan.chunks).then(|| self.len_of(self.next))
     }
 
     /// Appends the next datagram.
     pub(super) fn write_next(&mut self, out: &mut Vec<u8>) {
+        self.write(self.next, out);
+        self.next += 1;
+    }
+
+    /// The length of a chunk's datagram.
+    pub(super) fn len_of(&self, seq: u32) -> usize {
+        self.head.len() + self.slice(seq).len()
+    }
+
+    /// Appends a chunk's datagram.
+    pub(super) fn write(&self, seq: u32, out: &mut Vec<u8>) {
         let start = out.len();
         out.extend_from_slice(&self.head);
-        set_seq(
-            &mut out[start..],
-            self.next,
-            self.next + 1 == self.plan.chunks,
-        );
-        out.extend_from_slice(self.slice(self.next));
-        self.next += 1;
+        set_seq(&mut out[start..], seq, seq + 1 == self.plan.chunks);
+        out.extend_from_slice(self.slice(seq));
     }
 
     fn slice(&self, seq: u32) -> &[u8] {

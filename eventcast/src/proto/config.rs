@@ -34,8 +34,17 @@ pub struct Config {
     pub max_held_bytes: usize,
     /// How much may wait to be sent, in bytes. 4 MiB by default.
     pub send_queue: usize,
-    /// How long a message may make no progress before it is given up. 3 s by default.
+    /// How much of what was sent is kept, so that it can be sent again, in bytes. 64 MiB by default.
+    pub history_bytes: usize,
+    /// How long a message may make no progress before it is given up. What was sent is kept for three times as long.
+    /// 3 s by default.
     pub message_ttl: Duration,
+    /// How often missing chunks are asked for without any coming. 3 by default.
+    pub message_retransmit_attempts: u32,
+    /// The time from one hello to the next. 1 s by default.
+    pub heartbeat: Duration,
+    /// How long a peer may be silent before it counts as gone. 5 s by default.
+    pub peer_timeout: Duration,
 }
 
 impl Config {
@@ -52,7 +61,11 @@ impl Config {
             max_message_size: 32 << 20,
             max_held_bytes: 96 << 20,
             send_queue: 4 << 20,
+            history_bytes: 64 << 20,
             message_ttl: Duration::from_secs(3),
+            message_retransmit_attempts: 3,
+            heartbeat: Duration::from_secs(1),
+            peer_timeout: Duration::from_secs(5),
         }
     }
 }

@@ -1,40 +1,71 @@
 //! The engine: everything that the protocol does, driven from outside.
 
+mod control;
+mod order;
+mod presence;
 mod receive;
+mod repair;
 mod send;
 
 use std::{net::SocketAddr, time::Duration};
 
 use rand::{SeedableRng, rngs::StdRng};
 
+use self::presence::Voice;
 use super::{
-    Accepted, Config, EngineStats, Events, Now, Outgoing, Refusal, Transmit,
+    Accepted, Config, EngineStats, Events, Now, Outgoing, PeerStatus, Refusal, Transmit,
+    answers::{Allowance, Answers, Meter},
     assembler::Assembler,
     chunker::Chunker,
+    gaps::Span,
     hash::HashKey,
+    history::History,
     peers::Peers,
     queue::SendQueue,
     report::Reporter,
     seen::Seen,
+    streams::Streams,
     wire::{MAX_HOST, MAX_ID, Template, TimeReader, TimeWriter},
 };
 
-/// How long a finished message is remembered, in times of `message_ttl`.
+/// How long a finished message is remembered, and one that was sent is kept, in times of `message_ttl`.
 const REMEMBERED_TTLS: u32 = 3;
 
 /// One bus, as far as the protocol goes. See the [module](super) for how to drive it.
 pub struct Engine {
+    id: String,
+    incarnation: u64,
+    /// As requests name it.
+    host: String,
+    port: u16,
+    max_payload_size: usize,
+    max_held_bytes: usize,
+    message_ttl: Duration,
+
     rng: StdRng,
     clock: TimeWriter,
     template: Template,
     chunker: Chunker,
     queue: SendQueue,
+    history: History,
+    answers: Answers,
+    /// What is sent to the group in answer to requests.
+    group_allowance: Allowance,
+    /// What is sent anew.
+    sent_anew: Meter,
+    voice: Voice,
 
     keys: HashKey,
     peers: Peers,
     times: TimeReader,
     seen: Seen,
     assembler: Assembler,
+    streams: Streams,
+    /// When what is seen to be missing now is asked for the first time.
+    ask_slot: Duration,
+    /// Buffers that are used again.
+    spans: Vec<Span>,
+    indexes: Vec<u32>,
 
     reporter: Reporter,
     next_id_clash: Duration,
@@ -63,7 +94,15 @@ impl Engine {
         let mut rng = StdRng::from_seed(seed);
         let keys = HashKey::random(&mut rng);
         let hostname = shortened(&config.hostname, MAX_HOST);
+        let remembered = config.message_ttl.saturating_mul(REMEMBERED_TTLS);
         Self {
+            id: config.id.clone(),
+            incarnation: config.incarnation,
+            host: config.host.to_string(),
+            port: config.port,
+            max_payload_size: config.max_payload_size,
+            max_held_bytes: config.max_held_bytes,
+            message_ttl: config.message_ttl,
             clock: TimeWriter::new(),
             template: Template::new(
                 config.host,
@@ -78,16 +117,26 @@ impl Engine {
                 config.host,
             ),
             queue: SendQueue::new(config.send_queue),
+            history: History::new(config.history_bytes, remembered, keys),
+            answers: Answers::new(keys),
+            group_allowance: Allowance::default(),
+            sent_anew: Meter::default(),
+            voice: Voice::new(now.elapsed, config.heartbeat, config.peer_timeout),
             keys,
             peers: Peers::new(config.id, config.incarnation, keys),
             times: TimeReader::new(),
-            seen: Seen::new(config.message_ttl.saturating_mul(REMEMBERED_TTLS)),
+            seen: Seen::new(remembered),
             assembler: Assembler::new(
                 config.max_message_size,
                 config.max_held_bytes,
                 config.message_ttl,
+                config.message_retransmit_attempts,
                 keys,
             ),
+            streams: Streams::new(keys),
+            ask_slot: Duration::ZERO,
+            spans: Vec::new(),
+            indexes: Vec::new(),
             reporter: Reporter::new(keys),
             next_id_clash: now.elapsed,
             events: Events::new(),
@@ -116,12 +165,15 @@ impl Engine {
     /// Replaces what is in `buf` by the next datagrams to be sent: one, or up to 64 of one length (the last may be
     /// shorter), at most 65,507 bytes in all. They count as sent.
     ///
-    /// The answer may change after [`emit`](Self::emit), and when the time of
+    /// The answer may change after every call that takes `&mut self`, and when the time of
     /// [`next_transmit`](Self::next_transmit) has come. Call it until it gives `None`.
     #[inline]
     pub fn poll_transmit(&mut self, now: Now, buf: &mut Vec<u8>) -> Option<Transmit> {
         buf.clear();
-        let (transmit, datagrams) = self.queue.poll(now.elapsed, buf)?;
+        let (transmit, datagrams) = match self.poll_answers(now, buf) {
+            Some(answers) => answers,
+            None => self.poll_queue(now.elapsed, buf)?,
+        };
         self.stats.sent_datagrams += datagrams as u64;
         self.stats.sent_bytes += buf.len() as u64;
         Some(transmit)
@@ -130,13 +182,19 @@ impl Engine {
     /// The [`Now::elapsed`] at which [`poll_transmit`](Self::poll_transmit) gives more; one that is past means now.
     /// `None`: nothing waits.
     ///
-    /// The answer may change after [`emit`](Self::emit) and [`poll_transmit`](Self::poll_transmit).
+    /// The answer may change after every call that takes `&mut self`.
     #[must_use]
+    #[inline]
     pub fn next_transmit(&self) -> Option<Duration> {
-        self.queue.next()
+        let queue = self.queue.next(&self.history.larges);
+        match self.next_answer() {
+            None => queue,
+            Some(answer) => Some(queue.map_or(answer, |queue| queue.min(answer))),
+        }
     }
 
-    /// Bytes that wait to be sent. Changes with [`emit`](Self::emit) and [`poll_transmit`](Self::poll_transmit).
+    /// Bytes of messages that wait to be sent. Changes with [`emit`](Self::emit) and
+    /// [`poll_transmit`](Self::poll_transmit).
     #[must_use]
     pub fn queued_bytes(&self) -> usize {
         self.queue.queued()
@@ -150,29 +208,62 @@ impl Engine {
     pub fn handle_datagram(&mut self, now: Now, from: SocketAddr, bytes: &[u8]) {
         self.stats.received_datagrams += 1;
         self.stats.received_bytes += bytes.len() as u64;
-        if let Err(dropped) = self.receive(now.elapsed, from, bytes) {
+        if let Err(dropped) = self.receive(now, from, bytes) {
             self.report(now.elapsed, from, dropped);
         }
     }
 
-    /// Does what time brings: gives up messages of which nothing comes any more.
+    /// Does what time brings: asks for what is missing, answers who has asked, says hello, and gives up what does not
+    /// come any more.
     ///
     /// To be called when the time of [`poll_timeout`](Self::poll_timeout) has come; at other times it does no harm.
-    /// After it, [`take_events`](Self::take_events) may have something to tell, and the next timeout may be due at
-    /// once.
+    /// After it, [`take_events`](Self::take_events) may have something to tell and
+    /// [`poll_transmit`](Self::poll_transmit) something to send, and the next timeout may be due at once.
     pub fn handle_timeout(&mut self, now: Now) {
+        self.ask_for_chunks(now);
         self.assembler.handle_timeout(now.elapsed);
         self.settle_given_up(now.elapsed);
+        self.ask_for_messages(now);
+        self.gather_answers(now.elapsed);
+        self.speak(now);
+        self.find_silent(now.elapsed);
     }
 
     /// The [`Now::elapsed`] at which [`handle_timeout`](Self::handle_timeout) is to be called; one that is past
     /// means now. `None`: nothing to wait for.
     ///
-    /// The answer may change after [`handle_datagram`](Self::handle_datagram) and
-    /// [`handle_timeout`](Self::handle_timeout).
+    /// The answer may change after every call that takes `&mut self`.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Duration> {
-        self.assembler.poll_timeout()
+        let dues = [
+            self.assembler.poll_timeout(),
+            self.streams.due(),
+            self.answers.due(),
+            self.streams.next_silence(),
+            self.voice.due(),
+        ];
+        dues.into_iter().flatten().min()
+    }
+
+    /// Says goodbye to the group. The engine is to be driven on until [`has_left`](Self::has_left): others may still
+    /// ask for what they have missed.
+    ///
+    /// Nothing more is to be emitted. Called again it changes nothing.
+    pub fn leave(&mut self, now: Now) {
+        self.voice.leave(now.elapsed);
+    }
+
+    /// Whether goodbye has been said and nobody asks for anything any more: at the latest `message_ttl` after
+    /// [`leave`](Self::leave). The answer may change after [`handle_timeout`](Self::handle_timeout).
+    #[must_use]
+    pub fn has_left(&self) -> bool {
+        self.voice.has_left()
+    }
+
+    /// Who is there: all who have said hello, and neither goodbye since nor nothing for `peer_timeout`.
+    #[must_use]
+    pub fn peers(&self, now: Now) -> Vec<PeerStatus> {
+        self.streams.peers(now.elapsed)
     }
 
     /// Swaps what there is to tell with `into`, which is emptied first; gives whether there is anything. Handing
@@ -192,7 +283,9 @@ impl Engine {
         EngineStats {
             queued_bytes: self.queue.queued(),
             incomplete_messages: self.assembler.incomplete(),
-            held_bytes: self.assembler.held(),
+            held_bytes: self.assembler.held() + self.streams.held(),
+            history_bytes: self.history.bytes(),
+            peers: self.streams.present(),
             ..self.stats
         }
     }

@@ -32,6 +32,85 @@ pub enum Event<'a> {
     },
     /// A chunked message was given up.
     Expired(Expired<'a>),
+    /// Messages of a peer are lost.
+    Lost(Lost<'a>),
+    /// A peer is there: it was heard for the first time, or again.
+    PeerJoined {
+        /// The peer.
+        peer: &'a Arc<Peer>,
+    },
+    /// A peer is gone.
+    PeerLeft {
+        /// The peer.
+        peer: &'a Arc<Peer>,
+        /// How that is known.
+        reason: LeftReason,
+    },
+}
+
+/// Messages that were owed to this bus and will not come.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct Lost<'a> {
+    /// Whose they are.
+    pub peer: &'a Arc<Peer>,
+    /// The number of the first.
+    pub first: u64,
+    /// The number of the last.
+    pub last: u64,
+    /// Why they were given up.
+    pub reason: LostReason,
+}
+
+/// Why messages were given up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum LostReason {
+    /// They were asked for, and nothing came for `message_ttl`.
+    Unanswered,
+    /// Their sender does not have them any more.
+    Gone,
+    /// Too much waited for them.
+    Crowded,
+    /// So many are missing that nobody was asked for them.
+    TooMany,
+}
+
+impl LostReason {
+    /// In words, for a log.
+    #[must_use]
+    pub const fn describe(self) -> &'static str {
+        match self {
+            Self::Unanswered => "they were asked for, and did not come in time",
+            Self::Gone => "their sender does not have them any more",
+            Self::Crowded => "too much waited for them",
+            Self::TooMany => "there are too many to ask for",
+        }
+    }
+}
+
+/// How it is known that a peer is gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum LeftReason {
+    /// It said goodbye.
+    Goodbye,
+    /// It has been silent for `peer_timeout`. Its last messages may be missing.
+    Silent,
+    /// Another incarnation of it has been heard.
+    Restarted,
+}
+
+impl LeftReason {
+    /// In words, for a log.
+    #[must_use]
+    pub const fn describe(self) -> &'static str {
+        match self {
+            Self::Goodbye => "it said goodbye",
+            Self::Silent => "it has been silent; its last events may be missing",
+            Self::Restarted => "it has been started again",
+        }
+    }
 }
 
 /// A message for the application.
@@ -139,6 +218,9 @@ enum Item {
         count: u64,
     },
     IdClash(Arc<Peer>),
+    Lost(Arc<Peer>, (u64, u64), LostReason),
+    PeerJoined(Arc<Peer>),
+    PeerLeft(Arc<Peer>, LeftReason),
 }
 
 struct MessageItem {
@@ -220,6 +302,17 @@ impl Events {
                 count,
             },
             Item::IdClash(peer) => Event::IdClash { peer },
+            Item::Lost(peer, (first, last), reason) => Event::Lost(Lost {
+                peer,
+                first: *first,
+                last: *last,
+                reason: *reason,
+            }),
+            Item::PeerJoined(peer) => Event::PeerJoined { peer },
+            Item::PeerLeft(peer, reason) => Event::PeerLeft {
+                peer,
+                reason: *reason,
+            },
         })
     }
 
@@ -310,6 +403,18 @@ impl Events {
 
     pub(super) fn push_id_clash(&mut self, peer: Arc<Peer>) {
         self.items.push(Item::IdClash(peer));
+    }
+
+    pub(super) fn push_lost(&mut self, peer: Arc<Peer>, span: (u64, u64), reason: LostReason) {
+        self.items.push(Item::Lost(peer, span, reason));
+    }
+
+    pub(super) fn push_joined(&mut self, peer: Arc<Peer>) {
+        self.items.push(Item::PeerJoined(peer));
+    }
+
+    pub(super) fn push_left(&mut self, peer: Arc<Peer>, reason: LeftReason) {
+        self.items.push(Item::PeerLeft(peer, reason));
     }
 
     fn keep_name(&mut self, name: &str) -> Range<usize> {

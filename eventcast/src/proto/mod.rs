@@ -28,7 +28,7 @@
 //! let mut bob = Engine::new(Config::new("b0b0000000000000", 1, host, 9002), [2; 32], now);
 //!
 //! let payload = b"\x13\0\0\0\x04payload\0\x05\0\0\0\0\0"; // {payload: []}
-//! alice.emit(now, Outgoing { name: "greeting", payload, schema: None }).unwrap();
+//! alice.emit(now, Outgoing { name: "greeting", payload, schema: None, best_effort: false }).unwrap();
 //!
 //! let mut datagram = Vec::new();
 //! let mut events = Events::new();
@@ -55,18 +55,27 @@
 //!
 //! A message is one datagram: its metadata, then a BSON document with the event's arguments. One that is too long
 //! for that is cut (`chunker`), and its slices travel in datagrams of their own, at a pace that a network can take
-//! (`queue`), to be put together by each receiver (`assembler`, `slices`). Nobody answers: a message of which
-//! a slice is lost expires, and that is told.
+//! (`queue`), to be put together by each receiver (`assembler`, `slices`).
 //!
-//! A message is delivered once, though its datagrams may come more often, from this address or another
-//! (`seen`). A bus knows what it sent itself by id and incarnation, and drops it (`peers`).
+//! Each message to the group has a number, unless it is best effort. What one incarnation of a sender has sent so is a
+//! stream (`streams`), delivered in the order of its numbers (`order`). What is missing is asked for (`gaps`; chunks
+//! by the `assembler`), and the sender sends it again (`answers`) from what it keeps (`history`). A hello a second
+//! says that a bus is there and what its last number is; what can no longer be had is told as lost.
+//!
+//! A message is delivered once, though its datagrams may come more often, from this address or another: by its
+//! number, or where it has none by its id (`seen`). A bus knows what it sent itself by id and incarnation, and drops it
+//! (`peers`).
 
+mod answers;
 mod assembler;
 mod chunker;
 mod config;
 mod engine;
 mod events;
+mod gaps;
 mod hash;
+mod history;
+mod order;
 mod outgoing;
 mod peers;
 mod queue;
@@ -74,6 +83,7 @@ mod report;
 mod seen;
 mod slices;
 mod stats;
+mod streams;
 mod wire;
 
 #[cfg(test)]
@@ -81,8 +91,11 @@ mod tests;
 
 pub use config::{Config, Now};
 pub use engine::Engine;
-pub use events::{Event, Events, Expired, ExpiredReason, Message, Refused};
+pub use events::{
+    Event, Events, Expired, ExpiredReason, LeftReason, Lost, LostReason, Message, Refused,
+};
 pub use outgoing::{Accepted, Destination, Outgoing, Refusal, Transmit};
 pub use peers::Peer;
 pub use stats::{DropCause, Drops, EngineStats};
+pub use streams::{Figures, PeerStatus};
 pub use wire::{MessageId, VERSION as WIRE_VERSION};

@@ -13,6 +13,8 @@ pub struct Outgoing<'a> {
     pub payload: &'a [u8],
     /// The fingerprint of its schema, if it has one.
     pub schema: Option<i64>,
+    /// It gets no number: receivers neither wait for it nor ask for it again.
+    pub best_effort: bool,
 }
 
 /// An event was taken, and will be sent.

@@ -1,8 +1,19 @@
 //! Who is speaking: one [`Peer`] for each address, shared by all that it sends.
 
-use std::{collections::HashMap, net::SocketAddr, sync::Arc};
+use std::{
+    collections::HashMap,
+    fmt,
+    net::SocketAddr,
+    ops::{Index, IndexMut},
+    sync::Arc,
+};
 
-use super::{hash::HashKey, wire::Identity};
+use super::{
+    answers::Allowance,
+    hash::HashKey,
+    streams::{Rate, StreamRef},
+    wire::Identity,
+};
 
 /// How many addresses are remembered. Beyond that the ones not heard for longest go, which costs them a new
 /// [`Peer`] when they speak again, and nothing else.
@@ -24,6 +35,13 @@ pub struct Peer {
     pub port: u16,
     /// The address from which it was heard.
     pub address: SocketAddr,
+}
+
+/// Its id, host name and address, for a log.
+impl fmt::Display for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({} at {})", self.id, self.hostname, self.address)
+    }
 }
 
 impl Peer {
@@ -58,8 +76,34 @@ pub(super) struct Known {
     pub(super) relation: Relation,
     /// [`Identity::raw`] of the last datagram that had it; empty if none had.
     pub(super) raw: Vec<u8>,
+    /// The stream of the peer, once looked up.
+    pub(super) stream: Option<StreamRef>,
+    /// How often new streams began here.
+    pub(super) streams_opened: Rate,
+    /// A hello has come from here.
+    pub(super) said_hello: bool,
+    /// What may be sent here in answer to requests.
+    pub(super) allowance: Allowance,
     /// Heard again since the hand last came by.
     heard: bool,
+}
+
+/// The place of a [`Known`], for as long as no other address is looked up.
+#[derive(Clone, Copy)]
+pub(super) struct KnownAt(usize);
+
+impl Index<KnownAt> for Peers {
+    type Output = Known;
+
+    fn index(&self, at: KnownAt) -> &Known {
+        &self.known[at.0]
+    }
+}
+
+impl IndexMut<KnownAt> for Peers {
+    fn index_mut(&mut self, at: KnownAt) -> &mut Known {
+        &mut self.known[at.0]
+    }
 }
 
 /// The peers by address.
@@ -86,9 +130,9 @@ impl Peers {
         }
     }
 
-    /// What was last heard from an address.
+    /// What was last heard from an address, and its place.
     #[inline]
-    pub(super) fn get(&mut self, from: SocketAddr) -> Option<&Known> {
+    pub(super) fn get(&mut self, from: SocketAddr) -> Option<(KnownAt, &Known)> {
         let index = match self.last {
             Some((last, index)) if last == from => index,
             _ => *self.by_address.get(&from)?,
@@ -96,11 +140,15 @@ impl Peers {
         self.last = Some((from, index));
         let known = &mut self.known[index];
         known.heard = true;
-        Some(known)
+        Some((KnownAt(index), known))
     }
 
-    /// The peer that describes itself so, remembered for its address.
-    pub(super) fn resolve(&mut self, from: SocketAddr, identity: &Identity<'_>) -> &Known {
+    /// The peer that describes itself so, remembered for its address, and its place.
+    pub(super) fn resolve(
+        &mut self,
+        from: SocketAddr,
+        identity: &Identity<'_>,
+    ) -> (KnownAt, &Known) {
         let index = match self.by_address.get(&from) {
             Some(&index) => {
                 self.known[index].heard = true;
@@ -113,6 +161,7 @@ impl Peers {
         if !known.peer.is(identity) {
             known.peer = Arc::new(new_peer(from, identity));
             known.relation = relation;
+            known.stream = None;
         }
         let raw = identity.raw.unwrap_or_default();
         if known.raw != raw {
@@ -120,7 +169,7 @@ impl Peers {
             known.raw.extend_from_slice(raw);
         }
         self.last = Some((from, index));
-        known
+        (KnownAt(index), known)
     }
 
     fn relation(&self, identity: &Identity<'_>) -> Relation {
@@ -138,6 +187,10 @@ impl Peers {
             peer: Arc::new(new_peer(from, identity)),
             relation: self.relation(identity),
             raw: Vec::new(),
+            stream: None,
+            streams_opened: Rate::default(),
+            said_hello: false,
+            allowance: Allowance::default(),
             // Who speaks but once is the first to go.
             heard: false,
         };
@@ -205,26 +258,30 @@ mod tests {
         let first = Arc::clone(
             &peers
                 .resolve(address(1), &identity("a", Some(1), b"x"))
+                .1
                 .peer,
         );
         assert!(Arc::ptr_eq(
             &first,
             &peers
                 .resolve(address(1), &identity("a", Some(1), b"x"))
+                .1
                 .peer
         ));
-        assert!(Arc::ptr_eq(&first, &peers.get(address(1)).unwrap().peer));
+        assert!(Arc::ptr_eq(&first, &peers.get(address(1)).unwrap().1.peer));
         let restarted = Arc::clone(
             &peers
                 .resolve(address(1), &identity("a", Some(2), b"y"))
+                .1
                 .peer,
         );
         assert_eq!(restarted.incarnation, Some(2));
-        assert_eq!(peers.get(address(1)).unwrap().raw, b"y");
+        assert_eq!(peers.get(address(1)).unwrap().1.raw, b"y");
         assert!(!Arc::ptr_eq(
             &restarted,
             &peers
                 .resolve(address(2), &identity("a", Some(2), b"y"))
+                .1
                 .peer
         ));
     }
@@ -242,6 +299,7 @@ mod tests {
             assert_eq!(
                 peers
                     .resolve(address(1), &identity(id, incarnation, b""))
+                    .1
                     .relation,
                 relation
             );
@@ -251,12 +309,12 @@ mod tests {
     #[test]
     fn strangers_do_not_fill_memory_nor_push_out_who_speaks() {
         let mut peers = peers();
-        let speaker = Arc::clone(&peers.resolve(address(0), &identity("a", None, b"")).peer);
+        let speaker = Arc::clone(&peers.resolve(address(0), &identity("a", None, b"")).1.peer);
         for i in 1..3 * MAX_PEERS {
             peers.resolve(address(i), &identity("s", None, b""));
             if i % 1000 == 0 {
                 assert!(
-                    Arc::ptr_eq(&speaker, &peers.get(address(0)).unwrap().peer),
+                    Arc::ptr_eq(&speaker, &peers.get(address(0)).unwrap().1.peer),
                     "{i}"
                 );
             }
@@ -265,7 +323,7 @@ mod tests {
         assert_eq!(peers.by_address.len(), MAX_PEERS);
         assert!(peers.get(address(1)).is_none());
         for i in 2 * MAX_PEERS..3 * MAX_PEERS {
-            if let Some(known) = peers.get(address(i)) {
+            if let Some((_, known)) = peers.get(address(i)) {
                 assert_eq!(known.peer.address, address(i));
             }
         }

@@ -1,12 +1,14 @@
 //! What waits to be sent.
 //!
-//! Messages of one datagram wait as finished datagrams and go as fast as the socket takes them. Chunked ones wait as
-//! wholes and are cut when their turn comes; they are paced, and small messages overtake them.
+//! What the protocol itself has to say goes first, and messages of one datagram go as fast as the socket takes them.
+//! Chunks are paced, those of messages that are being sent and those that are sent again: a burst that is longer than a
+//! receiver's buffer would be lost there. The pace listens: it slows down while receivers report missing chunks, down
+//! to a floor, so that one slow or hostile receiver cannot hold up the group, and recovers when they do not.
 
 use std::{collections::VecDeque, time::Duration};
 
 use super::{
-    chunker::Outbound,
+    history::{LargeAt, Larges},
     outgoing::{Destination, Transmit},
 };
 
@@ -19,47 +21,89 @@ const MAX_HANDED_OUT: usize = 65_507;
 /// Longer datagrams are handed out one by one, since the kernel does not segment into what it has to fragment.
 const MAX_SEGMENT: usize = 1472;
 
-/// The pace of chunked messages: bursts of this many datagrams and bytes, each [`PAUSE`]. A slice that is lost takes
-/// the whole message with it, so the pace is one at which a receiver keeps up although its thread is put aside for a
-/// while: Linux's usual socket buffer (212,992 bytes) holds some 90 datagrams of a kilobyte, which is what comes in
-/// 3 ms.
+/// The pace of chunks where nobody complains: bursts of this many datagrams and bytes, each [`PAUSE`]. At it a
+/// receiver keeps up although its thread is put aside for a while: Linux's usual socket buffer (212,992 bytes) holds
+/// some 90 datagrams of a kilobyte, which is what comes in 3 ms.
 const BURST_DATAGRAMS: usize = 16;
 const BURST_BYTES: usize = 32 << 10;
 const PAUSE: Duration = Duration::from_micros(500);
+
+/// How much slower it may become: some 4 MB/s in datagrams of a kilobyte.
+const SLOWEST: u32 = 8;
+
+/// A complaint slows the pace down no sooner than this after the one before, since all receivers complain of one loss
+/// at about the same time.
+const DEAF_FOR: Duration = Duration::from_millis(20);
+
+/// How long there must have been no complaint for the pace to recover by a step.
+const RECOVERY: Duration = Duration::from_millis(50);
+
+/// The pace's steps are this part of the full pace.
+const STEPS: u32 = 8;
+
+/// A chunked message of which nothing has been sent for so long sends a little out of turn, so that receivers do not
+/// take it for lost.
+const LONGEST_SILENCE: Duration = Duration::from_millis(400);
+
+/// Most datagrams of the protocol's own that wait. They are answers, and can be asked for again.
+const MAX_URGENT: usize = 1024;
 
 /// Bytes at the front of the small messages' buffer that are no longer needed are dropped from this many on.
 const COMPACT_FROM: usize = 64 << 10;
 
 pub(super) struct SendQueue {
     limit: usize,
-    queued: usize,
+    /// What the protocol itself has to say.
+    urgent: VecDeque<(Destination, Vec<u8>)>,
     /// Small messages, one after the other, from `sent` on.
     small: Vec<u8>,
     sent: usize,
-    lens: VecDeque<usize>,
-    large: VecDeque<Outbound>,
-    pacer: Pacer,
+    /// The length of each, and its number or 0.
+    lens: VecDeque<(usize, u64)>,
+    queued_small: usize,
+    large: VecDeque<LargeAt>,
+    queued_large: usize,
+    pub(super) pacer: Pacer,
     /// Chunks go next although small messages wait: they went the last time.
     large_turn: bool,
+}
+
+/// What was handed out.
+pub(super) struct Polled {
+    pub(super) transmit: Transmit,
+    pub(super) datagrams: usize,
+    /// The highest number among the messages that were begun; 0 for none.
+    pub(super) number: u64,
 }
 
 impl SendQueue {
     pub(super) fn new(limit: usize) -> Self {
         Self {
             limit,
-            queued: 0,
+            urgent: VecDeque::new(),
             small: Vec::new(),
             sent: 0,
             lens: VecDeque::new(),
+            queued_small: 0,
             large: VecDeque::new(),
+            queued_large: 0,
             pacer: Pacer::default(),
             large_turn: false,
         }
     }
 
-    /// Bytes that wait.
+    /// Bytes of messages that wait.
     pub(super) fn queued(&self) -> usize {
-        self.queued
+        self.queued_small + self.queued_large
+    }
+
+    /// Bytes of small messages that wait, and likewise of chunked ones: each may be [`limit`](Self::limit).
+    pub(super) fn queued_as(&self, chunked: bool) -> usize {
+        if chunked {
+            self.queued_large
+        } else {
+            self.queued_small
+        }
     }
 
     /// Bytes that may wait.
@@ -67,14 +111,26 @@ impl SendQueue {
         self.limit
     }
 
-    /// Whether there is room for so many bytes. A message alone always has room.
-    pub(super) fn has_room(&self, bytes: usize) -> bool {
-        self.queued == 0 || self.queued.saturating_add(bytes) <= self.limit
+    /// Whether there is room for a message of so many bytes. One alone always has room, and chunked messages take none
+    /// from small ones, which overtake them.
+    #[inline]
+    pub(super) fn has_room(&self, bytes: usize, chunked: bool) -> bool {
+        let queued = self.queued_as(chunked);
+        queued == 0 || queued.saturating_add(bytes) <= self.limit
     }
 
-    /// Adds one datagram, which `write` appends.
+    /// Adds a datagram of the protocol's own. `false`: there are too many.
+    pub(super) fn push_urgent(&mut self, to: Destination, datagram: Vec<u8>) -> bool {
+        let room = self.urgent.len() < MAX_URGENT;
+        if room {
+            self.urgent.push_back((to, datagram));
+        }
+        room
+    }
+
+    /// Adds one datagram, which `write` appends, with its number or 0; gives it back.
     #[inline]
-    pub(super) fn push_small(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
+    pub(super) fn push_small(&mut self, number: u64, write: impl FnOnce(&mut Vec<u8>)) -> &[u8] {
         if self.sent >= COMPACT_FROM && self.sent * 2 >= self.small.len() {
             self.small.drain(..self.sent);
             self.sent = 0;
@@ -82,94 +138,142 @@ impl SendQueue {
         let start = self.small.len();
         write(&mut self.small);
         let len = self.small.len() - start;
-        self.lens.push_back(len);
-        self.queued += len;
+        self.lens.push_back((len, number));
+        self.queued_small += len;
+        &self.small[start..]
     }
 
     /// Adds a message that goes in chunks, `wire_len` bytes in all.
-    pub(super) fn push_large(&mut self, outbound: Outbound, wire_len: usize) {
-        self.large.push_back(outbound);
-        self.queued += wire_len;
+    pub(super) fn push_large(&mut self, large: LargeAt, wire_len: usize) {
+        self.large.push_back(large);
+        self.queued_large += wire_len;
     }
 
-    /// Appends what may go now to `buf`: datagrams of one length, of which the last may be shorter. Gives their
-    /// number too.
+    /// Appends what may go now to `buf`: datagrams of one length, of which the last may be shorter.
     #[inline]
-    pub(super) fn poll(&mut self, now: Duration, buf: &mut Vec<u8>) -> Option<(Transmit, usize)> {
-        let before = buf.len();
-        let (first, datagrams) = if std::mem::take(&mut self.large_turn) {
-            self.poll_large(now, buf).or_else(|| self.poll_small(buf))?
+    pub(super) fn poll(
+        &mut self,
+        now: Duration,
+        larges: &mut Larges,
+        buf: &mut Vec<u8>,
+    ) -> Option<Polled> {
+        if let Some((to, datagram)) = self.urgent.pop_front() {
+            buf.extend_from_slice(&datagram);
+            return Some(Polled {
+                transmit: Transmit {
+                    to,
+                    segment_size: None,
+                },
+                datagrams: 1,
+                number: 0,
+            });
+        }
+        let (run, number) = if std::mem::take(&mut self.large_turn) {
+            let large = self.poll_large(now, larges, buf);
+            large.or_else(|| self.poll_small(buf))?
         } else {
-            self.poll_small(buf).or_else(|| self.poll_large(now, buf))?
+            let small = self.poll_small(buf);
+            small.or_else(|| self.poll_large(now, larges, buf))?
         };
-        self.queued -= buf.len() - before;
-        Some((
-            Transmit {
-                to: Destination::Group,
-                segment_size: (datagrams > 1).then_some(first),
-            },
-            datagrams,
-        ))
+        Some(Polled {
+            transmit: run.transmit(Destination::Group),
+            datagrams: run.datagrams,
+            number,
+        })
     }
 
     /// When something may go: zero for at once.
-    pub(super) fn next(&self) -> Option<Duration> {
-        if !self.lens.is_empty() {
+    pub(super) fn next(&self, larges: &Larges) -> Option<Duration> {
+        if !self.urgent.is_empty() || !self.lens.is_empty() {
             return Some(Duration::ZERO);
         }
-        Some(self.pacer.next(self.large.front()?.next_len()?))
+        let large = *self.large.front()?;
+        Some(self.pacer.next(larges[large].outbound.next_len()?))
     }
 
-    fn poll_small(&mut self, buf: &mut Vec<u8>) -> Option<(usize, usize)> {
-        let mut group = Group::default();
-        while let Some(&len) = self.lens.front()
-            && group.takes(len)
+    fn poll_small(&mut self, buf: &mut Vec<u8>) -> Option<(Run, u64)> {
+        let mut run = Run::default();
+        let mut highest = 0;
+        while let Some(&(len, number)) = self.lens.front()
+            && run.takes(len)
         {
             self.lens.pop_front();
+            highest = highest.max(number);
         }
-        let first = group.first?;
-        let end = self.sent + group.bytes;
+        run.first?;
+        let end = self.sent + run.bytes;
         buf.extend_from_slice(&self.small[self.sent..end]);
         self.sent = end;
         if self.lens.is_empty() {
             self.small.clear();
             self.sent = 0;
         }
+        self.queued_small -= run.bytes;
         self.large_turn = !self.large.is_empty();
-        Some((first, group.datagrams))
+        Some((run, highest))
     }
 
-    fn poll_large(&mut self, now: Duration, buf: &mut Vec<u8>) -> Option<(usize, usize)> {
-        let outbound = self.large.front_mut()?;
-        let mut group = Group::default();
-        while let Some(len) = outbound.next_len()
+    fn poll_large(
+        &mut self,
+        now: Duration,
+        larges: &mut Larges,
+        buf: &mut Vec<u8>,
+    ) -> Option<(Run, u64)> {
+        let place = self.whose_turn(now, larges)?;
+        let large = &mut larges[self.large[place]];
+        let mut run = Run::default();
+        while let Some(len) = large.outbound.next_len()
             && self.pacer.ready(now, len)
-            && group.takes(len)
+            && run.takes(len)
         {
             self.pacer.take(len);
-            outbound.write_next(buf);
+            large.outbound.write_next(buf);
         }
-        if outbound.next_len().is_none() {
-            self.large.pop_front();
+        run.first?;
+        large.last_sent = now;
+        self.queued_large -= run.bytes;
+        let number = large.number.unwrap_or(0);
+        if large.outbound.next_len().is_none() {
+            self.large.remove(place);
         }
-        Some((group.first?, group.datagrams))
+        Some((run, number))
+    }
+
+    /// The first one, unless another has been silent for too long.
+    fn whose_turn(&self, now: Duration, larges: &Larges) -> Option<usize> {
+        if self.large.len() < 2 {
+            return (!self.large.is_empty()).then_some(0);
+        }
+        let others = self.large.iter().enumerate().skip(1);
+        let silent = others
+            .map(|(place, large)| (larges[*large].last_sent, place))
+            .min()
+            .filter(|(last_sent, _)| *last_sent + LONGEST_SILENCE <= now);
+        Some(silent.map_or(0, |(_, place)| place))
     }
 }
 
 /// Datagrams that can be handed out together.
 #[derive(Default)]
-struct Group {
+pub(super) struct Run {
     first: Option<usize>,
     /// A shorter one was taken: it is the last.
     ended: bool,
-    datagrams: usize,
+    pub(super) datagrams: usize,
     bytes: usize,
 }
 
-impl Group {
+impl Run {
+    pub(super) fn transmit(&self, to: Destination) -> Transmit {
+        Transmit {
+            to,
+            segment_size: self.first.filter(|_| self.datagrams > 1),
+        }
+    }
+
     /// Takes a datagram of that length, if it may follow those before.
     #[inline]
-    fn takes(&mut self, len: usize) -> bool {
+    pub(super) fn takes(&mut self, len: usize) -> bool {
         let fits = match self.first {
             None => true,
             Some(first) => {
@@ -191,24 +295,52 @@ impl Group {
 
 /// Lets bursts go one after the other. One that is late is made up for by going right after the one before, but
 /// never more than one: so it is two at the start, and no burst is ever larger than two.
-#[derive(Default)]
-struct Pacer {
+pub(super) struct Pacer {
     /// When the next burst may begin.
     next: Duration,
     /// What is left of the present one.
     datagrams: usize,
     bytes: usize,
+    /// How slow it is, in parts of the full pace's pause: [`STEPS`] is full pace.
+    slowness: u32,
+    /// When it was last changed.
+    changed: Duration,
+}
+
+impl Default for Pacer {
+    fn default() -> Self {
+        Self {
+            next: Duration::ZERO,
+            datagrams: 0,
+            bytes: 0,
+            slowness: STEPS,
+            changed: Duration::ZERO,
+        }
+    }
 }
 
 impl Pacer {
-    fn ready(&mut self, now: Duration, len: usize) -> bool {
+    /// A receiver says that it lacks something.
+    pub(super) fn complain(&mut self, now: Duration) {
+        if now >= self.changed + DEAF_FOR {
+            self.slowness = (self.slowness + self.slowness / 2).min(SLOWEST * STEPS);
+            self.changed = now;
+        }
+    }
+
+    pub(super) fn ready(&mut self, now: Duration, len: usize) -> bool {
         if self.has_room(len) {
             return true;
         }
         if now < self.next {
             return false;
         }
-        self.next = self.next.max(now.saturating_sub(PAUSE)) + PAUSE;
+        if self.slowness > STEPS && now >= self.changed + RECOVERY {
+            self.slowness = (self.slowness - self.slowness.div_ceil(STEPS)).max(STEPS);
+            self.changed = now;
+        }
+        let pause = PAUSE * self.slowness / STEPS;
+        self.next = self.next.max(now.saturating_sub(pause)) + pause;
         (self.datagrams, self.bytes) = (BURST_DATAGRAMS, BURST_BYTES);
         true
     }
@@ -217,16 +349,49 @@ impl Pacer {
         self.datagrams > 0 && len <= self.bytes
     }
 
-    fn take(&mut self, len: usize) {
+    pub(super) fn take(&mut self, len: usize) {
         self.datagrams -= 1;
         self.bytes = self.bytes.saturating_sub(len);
     }
 
-    fn next(&self, len: usize) -> Duration {
+    pub(super) fn next(&self, len: usize) -> Duration {
         if self.has_room(len) {
             Duration::ZERO
         } else {
             self.next
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Datagrams of a kilobyte in a second, when complaints come every so often.
+    fn pace(complaints_each: Option<u64>) -> usize {
+        let mut pacer = Pacer::default();
+        let mut sent = 0;
+        for micros in 0..1_000_000 {
+            let now = Duration::from_secs(9) + Duration::from_micros(micros);
+            if complaints_each.is_some_and(|each| micros % (each * 1000) == 0) {
+                pacer.complain(now);
+            }
+            while pacer.ready(now, 1024) {
+                pacer.take(1024);
+                sent += 1;
+            }
+        }
+        sent
+    }
+
+    #[test]
+    fn the_pace_listens_and_has_a_floor() {
+        let full = pace(None);
+        assert!((31_000..34_000).contains(&full), "{full}");
+        // Rare complaints cost little, and endless ones no more than the floor.
+        let rare = pace(Some(500));
+        assert!((full / 2..full).contains(&rare), "{rare}");
+        let endless = pace(Some(1));
+        assert!((full / 9..full / 5).contains(&endless), "{endless}");
     }
 }

@@ -48,6 +48,28 @@ impl Slices {
         self.received == self.total
     }
 
+    /// The lowest indexes below `end` of slices that have not come, up to so many.
+    pub(super) fn missing(&self, end: u32, most: usize, missing: &mut Vec<u32>) {
+        missing.clear();
+        let end = end.min(self.total);
+        let last = self.total - 1;
+        let mut from = 0;
+        // What is behind the last run is missing up to the end, but for the very last slice.
+        let runs = self.runs.iter().map(|(first, run)| (*first, run.len));
+        for (first, len) in runs.chain([(last, u32::from(self.tail.is_some()))]) {
+            for seq in from..first.min(end) {
+                if missing.len() == most {
+                    return;
+                }
+                missing.push(seq);
+            }
+            from = first + len;
+        }
+        if from < end && missing.len() < most {
+            missing.push(last);
+        }
+    }
+
     /// Bytes set aside for slices.
     pub(super) fn allocated(&self) -> usize {
         self.body.capacity() + self.tail.as_ref().map_or(0, Vec::capacity)
@@ -236,6 +258,26 @@ mod tests {
             }
             assert!(slices.is_complete());
             assert_eq!(slices.join(), message);
+        }
+    }
+
+    #[test]
+    fn what_is_missing() {
+        let mut rng = StdRng::from_seed([2; 32]);
+        for _ in 0..500 {
+            let total = rng.random_range(2..40);
+            let mut slices = Slices::new(total);
+            let mut absent: Vec<u32> = (0..total).collect();
+            absent.shuffle(&mut rng);
+            for seq in absent.split_off(rng.random_range(1..=total as usize)) {
+                slices.add(seq, &[0; 10]);
+            }
+            absent.sort_unstable();
+            let (end, most) = (rng.random_range(0..=total), rng.random_range(1..50));
+            let mut missing = Vec::new();
+            slices.missing(end, most, &mut missing);
+            let expected = absent.iter().copied().filter(|seq| *seq < end).take(most);
+            assert_eq!(missing, expected.collect::<Vec<_>>());
         }
     }
 

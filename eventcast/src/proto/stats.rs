@@ -24,13 +24,17 @@ pub enum DropCause {
     Classic,
     /// It is sealed, and this bus is not.
     Sealed,
-    /// It had to make room, or found none, among the messages that are not complete.
+    /// It had to make room, or found none, among the messages that are not complete or wait for others.
     Crowded,
+    /// It asks or tells this bus of something that does not concern it.
+    Unsolicited,
+    /// It comes from a sender of which too many have come, and is delivered without its number.
+    Unfollowed,
 }
 
 impl DropCause {
     /// All of them.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 12] = [
         Self::Malformed,
         Self::Version,
         Self::OverLimit,
@@ -41,6 +45,8 @@ impl DropCause {
         Self::Classic,
         Self::Sealed,
         Self::Crowded,
+        Self::Unsolicited,
+        Self::Unfollowed,
     ];
 
     pub(super) const COUNT: usize = Self::ALL.len();
@@ -59,6 +65,8 @@ impl DropCause {
             Self::Classic => "classic",
             Self::Sealed => "sealed",
             Self::Crowded => "crowded",
+            Self::Unsolicited => "unsolicited",
+            Self::Unfollowed => "unfollowed",
         }
     }
 
@@ -128,10 +136,28 @@ pub struct EngineStats {
     pub drops: Drops,
     /// Chunked messages given up because nothing of them came any more.
     pub expired_messages: u64,
+    /// Numbers that were told as lost.
+    pub lost_messages: u64,
+    /// Messages that came after they had been asked for.
+    pub repaired_messages: u64,
+    /// Requests sent, for messages or chunks.
+    pub requests_sent: u64,
+    /// Requests received that concern this bus.
+    pub requests_received: u64,
+    /// Datagrams sent again in answer to requests.
+    pub answers_sent: u64,
+    /// Bytes of these.
+    pub answers_bytes: u64,
+    /// Datagrams that were asked for and not sent again, because they had been just now, or would have been too much.
+    pub answers_refused: u64,
     /// Chunked messages that are not complete.
     pub incomplete_messages: usize,
-    /// Bytes held for them, as `max_held_bytes` counts them.
+    /// Bytes held for them and for messages that wait for earlier ones, as `max_held_bytes` counts them.
     pub held_bytes: usize,
+    /// Bytes of sent messages that are kept, as `history_bytes` counts them.
+    pub history_bytes: usize,
+    /// Peers that are there.
+    pub peers: usize,
 }
 
 #[cfg(test)]

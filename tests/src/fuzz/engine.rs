@@ -148,6 +148,7 @@ impl World {
             name: "numbered",
             payload: &payload,
             schema: None,
+            best_effort: self.emitted % 8 == 7,
         };
         match engine.emit(self.now, outgoing) {
             Ok(_) if by_peer => {
@@ -313,6 +314,7 @@ impl World {
             name: "last",
             payload: &craft::bytes_of(&doc! { "payload": [] }),
             schema: None,
+            best_effort: false,
         };
         let now = at(end);
         friend.emit(now, outgoing).expect("there is room");

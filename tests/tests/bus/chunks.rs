@@ -12,9 +12,7 @@ use eventcast_tests::{
     wait::Seen,
 };
 
-use crate::common::{
-    builder, bus, collect, emit_until_whole, fence, gives_up_soon, send_paced, started,
-};
+use crate::common::{builder, bus, collect, emit_whole, fence, gives_up_soon, send_paced, started};
 
 pub(crate) fn cases() -> Vec<Case> {
     vec![
@@ -70,8 +68,7 @@ fn io04_datagram_sizes() {
             heard.iter().map(|one| one.bytes.len()).collect::<Vec<_>>()
         });
         let text = long_text(1_000_000, 1);
-        emit_until_whole(
-            &b,
+        emit_whole(
             || seen.len(),
             || {
                 a.emit_named(&name, text.as_str()).expect("the bus runs");
@@ -272,8 +269,7 @@ fn arrive(a: &Bus, b: &Bus, lengths: impl IntoIterator<Item = usize>) {
     let seen = collect(b, "t");
     for (index, length) in lengths.into_iter().enumerate() {
         let sent = long_text(length, index);
-        emit_until_whole(
-            b,
+        emit_whole(
             || seen.len(),
             || {
                 a.emit_named("t", sent.as_str()).expect("the bus runs");

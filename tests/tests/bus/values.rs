@@ -16,7 +16,7 @@ use eventcast_tests::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::common::{builder, bus, collect, count, emit_until_whole, gives_up_soon, pair, started};
+use crate::common::{builder, bus, collect, count, emit_whole, gives_up_soon, pair, started};
 
 pub(crate) fn cases() -> Vec<Case> {
     vec![
@@ -372,8 +372,7 @@ fn bs08_bytes() {
 
     let a = bus(group);
     let mut emitted = 0;
-    emit_until_whole(
-        &b,
+    emit_whole(
         || compact.len(),
         || {
             a.emit(Compact(bytes.clone())).expect("it fits");
@@ -387,8 +386,7 @@ fn bs08_bytes() {
 
     // Ten times as much; in large datagrams, so that they are not so many.
     let wide = started(builder(group).max_payload_size(16_000));
-    emit_until_whole(
-        &b,
+    emit_whole(
         || plain.len(),
         || {
             wide.emit(Plain(bytes.clone())).expect("it fits");

@@ -116,7 +116,7 @@ macro_rules! whole_numbers {
     )*};
 }
 
-whole_numbers!(u8 u16 usize);
+whole_numbers!(u8 u16 u32 usize);
 
 impl Value for Duration {
     const IN_FILES: &'static str = ": a number of milliseconds, or a text with a unit as in \"3s\"";

@@ -40,7 +40,12 @@ fn defaults() {
         max_payload_size: 1024,
         max_message_size: 33_554_432,
         max_held_bytes: 100_663_296,
+        history_bytes: 67_108_864,
         message_ttl: Duration::from_secs(3),
+        message_retransmit_attempts: 3,
+        heartbeat: Duration::from_secs(1),
+        peer_timeout: Duration::from_secs(5),
+        best_effort: false,
         send_queue: 4_194_304,
         listener_budget: Duration::from_millis(1),
         listener_queue: ListenerQueue {
@@ -69,7 +74,12 @@ fn every_setter() {
         .max_payload_size(60_000)
         .max_message_size(1000)
         .max_held_bytes(2000)
+        .history_bytes(1000)
         .message_ttl(Duration::from_secs(1))
+        .message_retransmit_attempts(100)
+        .heartbeat(Duration::from_millis(10))
+        .peer_timeout(Duration::from_millis(20))
+        .best_effort(true)
         .send_queue(65_536)
         .listener_budget(Duration::from_millis(2))
         .listener_queue(ListenerQueue {
@@ -92,7 +102,12 @@ fn every_setter() {
         max_payload_size: 60_000,
         max_message_size: 1000,
         max_held_bytes: 2000,
+        history_bytes: 1000,
         message_ttl: Duration::from_secs(1),
+        message_retransmit_attempts: 100,
+        heartbeat: Duration::from_millis(10),
+        peer_timeout: Duration::from_millis(20),
+        best_effort: true,
         send_queue: 65_536,
         listener_budget: Duration::from_millis(2),
         listener_queue: ListenerQueue {
@@ -246,6 +261,7 @@ fn held_bytes_take_two_messages() {
     options(b().max_held_bytes(67_108_864)).unwrap();
     options(
         b().max_message_size(2_147_483_647)
+            .history_bytes(2_147_483_647)
             .max_held_bytes(4_294_967_294),
     )
     .unwrap();
@@ -260,6 +276,34 @@ fn held_bytes_take_two_messages() {
     assert_eq!(
         with_variables(b().max_message_size(1000), &[("EVENTCAST_MAX_HELD_BYTES", "1999")]),
         Err("option `max_held_bytes` (from the variable EVENTCAST_MAX_HELD_BYTES) is 1999, but must be at least 2000 bytes, twice `max_message_size`, which is 1000".to_owned())
+    );
+}
+
+#[test]
+fn the_history_takes_a_message() {
+    let b = Builder::new;
+    options(b().history_bytes(33_554_432)).unwrap();
+    assert_eq!(
+        options(b().history_bytes(33_554_431)),
+        Err("option `history_bytes` (set on the builder) is 33554431, but must be at least 33554432 bytes, which is `max_message_size`".to_owned())
+    );
+    assert_eq!(
+        options(b().max_message_size(67_108_865).max_held_bytes(1 << 30)),
+        Err("option `max_message_size` (set on the builder) is 67108865, but must be at most 67108864 bytes, which is `history_bytes` by default: give both".to_owned())
+    );
+}
+
+#[test]
+fn a_peer_may_miss_a_heartbeat() {
+    let b = || Builder::new().heartbeat(Duration::from_secs(5));
+    options(b().peer_timeout(Duration::from_millis(5_001))).unwrap();
+    assert_eq!(
+        options(b()),
+        Err("option `heartbeat` (set on the builder) is 5s, but must be less than `peer_timeout`, which is 5s by default: give both".to_owned())
+    );
+    assert_eq!(
+        options(b().peer_timeout(Duration::from_secs(5))),
+        Err("option `peer_timeout` (set on the builder) is 5s, but must be more than `heartbeat`, which is 5s".to_owned())
     );
 }
 

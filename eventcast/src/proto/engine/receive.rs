@@ -2,16 +2,18 @@
 
 use std::{hash::BuildHasher, net::SocketAddr, ops::Range, sync::Arc, time::Duration};
 
-use super::Engine;
+use super::{Engine, order::Body};
 use crate::{
     codec::{self, RawArgs},
     proto::{
-        DropCause, MessageId, Peer,
-        assembler::{About, Chunk, GivenUp, Joined},
+        DropCause, MessageId, Now, Peer,
+        assembler::{About, Chunk, GivenUp, Joined, Repair, Taken},
         events::{ExpiredFacts, ExpiredReason, MessageFacts, Refused},
-        peers::Relation,
+        order::Place,
+        peers::{KnownAt, Relation},
         report,
         seen::Trace,
+        streams::StreamRef,
         wire::{Canonical, Datagram, Described, Fault, Metadata, RESERVED, SEALED},
     },
 };
@@ -23,27 +25,57 @@ pub(super) enum Dropped {
 }
 
 /// A message or chunk whose metadata is good, whichever way it was read.
-struct Incoming<'a> {
+pub(super) struct Incoming<'a> {
     seq: u32,
-    seq_len: u32,
+    pub(super) seq_len: u32,
     seq_id: &'a [u8],
     message_id: MessageId,
-    name: &'a str,
-    time: &'a [u8],
-    number: Option<u64>,
+    pub(super) name: &'a str,
+    pub(super) time: &'a [u8],
+    pub(super) number: Option<u64>,
     schema: Option<i64>,
     rest: &'a [u8],
+}
+
+/// Who a datagram is from.
+pub(super) struct Sender {
+    pub(super) from: SocketAddr,
+    pub(super) at: KnownAt,
+    pub(super) peer: Arc<Peer>,
+    /// It was repeated for several.
+    pub(super) repeated: bool,
 }
 
 impl Engine {
     #[inline]
     pub(super) fn receive(
         &mut self,
-        now: Duration,
+        now: Now,
         from: SocketAddr,
         bytes: &[u8],
     ) -> Result<(), Dropped> {
-        if let Some(known) = self.peers.get(from)
+        self.receive_as(now, from, bytes, false)
+    }
+
+    /// Takes a datagram that was repeated for several, as if it had come by itself.
+    pub(super) fn receive_again(
+        &mut self,
+        now: Now,
+        from: SocketAddr,
+        bytes: &[u8],
+    ) -> Result<(), Dropped> {
+        self.receive_as(now, from, bytes, true)
+    }
+
+    #[inline]
+    fn receive_as(
+        &mut self,
+        now: Now,
+        from: SocketAddr,
+        bytes: &[u8],
+        repeated: bool,
+    ) -> Result<(), Dropped> {
+        if let Some((at, known)) = self.peers.get(from)
             && let Some(read) = Canonical::read(bytes, &known.raw)
             && read.incarnation == known.peer.incarnation
         {
@@ -62,18 +94,24 @@ impl Engine {
             if relation == Relation::Echo {
                 return Err(DropCause::Echo.into());
             }
-            let peer = Arc::clone(&known.peer);
-            return self.accept(now, from, &incoming, peer, relation);
+            let sender = Sender {
+                from,
+                at,
+                peer: Arc::clone(&known.peer),
+                repeated,
+            };
+            return self.accept(now, &incoming, sender, relation);
         }
-        self.receive_unusual(now, from, bytes)
+        self.receive_unusual(now, from, bytes, repeated)
     }
 
     /// The way for datagrams that are not like the last one from their address.
     fn receive_unusual(
         &mut self,
-        now: Duration,
+        now: Now,
         from: SocketAddr,
         bytes: &[u8],
+        repeated: bool,
     ) -> Result<(), Dropped> {
         let Datagram { metadata, rest } = Datagram::parse(bytes)?;
         let described = metadata.described.ok_or(DropCause::Classic)?;
@@ -81,56 +119,52 @@ impl Engine {
         if described.name == SEALED {
             return Err(DropCause::Sealed.into());
         }
-        let known = self.peers.resolve(from, &described.identity);
+        let (at, known) = self.peers.resolve(from, &described.identity);
         let (peer, relation) = (Arc::clone(&known.peer), known.relation);
         if relation == Relation::Echo {
             return Err(DropCause::Echo.into());
         }
-        self.accept(
-            now,
+        let sender = Sender {
             from,
-            &Incoming::new(&metadata, &described, rest),
+            at,
             peer,
-            relation,
-        )
+            repeated,
+        };
+        let incoming = Incoming::new(&metadata, &described, rest);
+        self.accept(now, &incoming, sender, relation)
     }
 
     #[inline]
     fn accept(
         &mut self,
-        now: Duration,
-        from: SocketAddr,
+        now: Now,
         incoming: &Incoming<'_>,
-        peer: Arc<Peer>,
+        sender: Sender,
         relation: Relation,
     ) -> Result<(), Dropped> {
-        if incoming.name.starts_with(RESERVED) {
-            // The quick way of reading leads here with any name.
-            let is_sealed = incoming.name == SEALED;
-            let cause = if is_sealed {
-                DropCause::Sealed
-            } else {
-                DropCause::Reserved
-            };
-            return Err(cause.into());
-        }
         if relation == Relation::Namesake {
-            self.tell_id_clash(now, &peer);
+            self.tell_id_clash(now.elapsed, &sender.peer);
         }
-        let mut trace = self.trace(from, incoming.seq_id);
+        if incoming.name.starts_with(RESERVED) {
+            return self.take_control(now, incoming, &sender);
+        }
+        let stream = self.stream_of(now, incoming, &sender)?;
         if incoming.seq_len > 1 {
-            if self.seen.contains(now, trace) {
-                return Err(DropCause::Double.into());
-            }
-            return self.take_chunk(now, from, incoming, &peer);
+            return self.take_chunk(now, incoming, sender, stream);
         }
-        let args = read_payload(incoming.rest)?;
-        trace.content = Some(self.content(incoming, &peer));
-        if self.seen.contains(now, trace) {
+        let args = incoming.read_payload()?;
+        if let Some((at, number)) = stream {
+            let facts = self.facts(incoming, incoming.message_id, sender.peer);
+            let body = Body::Small(args);
+            return self.take_numbered(now, at, number, incoming.name, body, facts);
+        }
+        let mut trace = self.trace(sender.from, incoming.seq_id);
+        trace.content = Some(self.content(incoming, &sender.peer));
+        if self.seen.contains(now.elapsed, trace) {
             return Err(DropCause::Double.into());
         }
-        self.seen.insert(now, trace);
-        let facts = self.facts(incoming, incoming.message_id, peer);
+        self.seen.insert(now.elapsed, trace);
+        let facts = self.facts(incoming, incoming.message_id, sender.peer);
         self.events.push_message(incoming.name, args, facts);
         self.stats.delivered_messages += 1;
         Ok(())
@@ -138,11 +172,32 @@ impl Engine {
 
     fn take_chunk(
         &mut self,
-        now: Duration,
-        from: SocketAddr,
+        now: Now,
         incoming: &Incoming<'_>,
-        peer: &Arc<Peer>,
+        sender: Sender,
+        stream: Option<(StreamRef, u64)>,
     ) -> Result<(), Dropped> {
+        let from = sender.from;
+        // The stream waits for what comes from where its sender is, and asks for the number until then.
+        let mut waits = None;
+        if let Some((at, number)) = stream {
+            let place = self.believe(at, number)?;
+            if let Some(stream) = self.streams.get(at) {
+                stream.last_heard = now.elapsed;
+                if place == Place::Over {
+                    stream.figures.doubles += 1;
+                    return Err(DropCause::Double.into());
+                }
+                waits = (stream.address == from).then_some(at);
+            }
+        }
+        if waits.is_none() {
+            let trace = self.trace(from, incoming.seq_id);
+            if self.seen.contains(now.elapsed, trace) {
+                return Err(DropCause::Double.into());
+            }
+        }
+        let ask_at = self.ask_due(now.elapsed);
         let chunk = Chunk {
             from,
             seq_id: incoming.seq_id,
@@ -150,45 +205,116 @@ impl Engine {
             seq: incoming.seq,
             seq_len: incoming.seq_len,
             name: incoming.name,
-            peer,
+            peer: &sender.peer,
             number: incoming.number,
             slice: incoming.rest,
+            repair: match (sender.peer.incarnation, incoming.number) {
+                (None, _) => Repair::Slow,
+                (Some(_), Some(_)) => Repair::Quick,
+                (Some(_), None) => Repair::Never,
+            },
+            stream: waits,
+            ask_at,
         };
-        let taken = self.assembler.take(now, &chunk);
-        self.settle_given_up(now);
-        match taken? {
+        self.make_room_for_chunk(now.elapsed, incoming.rest.len());
+        let taken = self.assembler.take(now.elapsed, &chunk);
+        self.settle_given_up(now.elapsed);
+        let Taken { opened, joined } = taken?;
+        if opened
+            && let Some((at, number)) = stream
+            && waits.is_some()
+            && let Some(stream) = self.streams.get(at)
+        {
+            stream.order.open_partial(now.elapsed, number, ask_at);
+            self.streams.settle(at);
+        }
+        match joined {
             Some(joined) => self.accept_joined(now, joined),
             None => Ok(()),
         }
     }
 
     /// Takes a message whose chunks are all there.
-    fn accept_joined(&mut self, now: Duration, joined: Joined) -> Result<(), Dropped> {
+    fn accept_joined(&mut self, now: Now, joined: Joined) -> Result<(), Dropped> {
         let Joined { about, bytes } = joined;
+        let result = match about.number {
+            Some(number) => self.accept_numbered(now, number, &about, bytes),
+            None => self.accept_unnumbered(now.elapsed, &about, bytes),
+        };
+        if result.is_ok() {
+            self.stats.joined_messages += 1;
+        }
+        result
+    }
+
+    fn accept_numbered(
+        &mut self,
+        now: Now,
+        number: u64,
+        about: &About,
+        bytes: Vec<u8>,
+    ) -> Result<(), Dropped> {
+        let peer = &about.peer;
+        let stream = about.stream;
+        let Some(at) = stream.or_else(|| self.streams.find(&peer.id, peer.incarnation)) else {
+            // Nobody follows its sender.
+            return self.accept_unnumbered(now.elapsed, about, bytes);
+        };
+        match self.check_joined(&bytes, about) {
+            Ok(checked) => {
+                let body = Body::Large {
+                    buffer: bytes,
+                    element_type: checked.element_type,
+                    value: checked.value,
+                };
+                self.take_numbered(now, at, number, &about.name, body, checked.facts)
+            }
+            Err(dropped) => {
+                let due = self.ask_due(now.elapsed);
+                if stream.is_some()
+                    && let Some(stream) = self.streams.get(at)
+                    && stream.order.close_partial(number)
+                {
+                    // Whatever this was, the number has not come.
+                    stream.order.miss_again(now.elapsed, number, due);
+                    self.streams.settle(at);
+                }
+                Err(dropped)
+            }
+        }
+    }
+
+    fn accept_unnumbered(
+        &mut self,
+        now: Duration,
+        about: &About,
+        bytes: Vec<u8>,
+    ) -> Result<(), Dropped> {
         let mut trace = self.trace(about.from, about.seq_id.as_bytes());
-        let checked = self.check_joined(now, &bytes, &about, &mut trace);
+        let checked = self.check_joined(&bytes, about);
+        if let Ok(checked) = &checked {
+            trace.content = Some(checked.content);
+        }
+        let double = self.seen.contains(now, trace);
         // However it ends, it is over.
         self.seen.insert(now, trace);
-        let CheckedJoined {
-            element_type,
-            value,
-            facts,
-        } = checked?;
-        self.events
-            .push_large(&about.name, bytes, element_type, value, facts);
+        let checked = checked?;
+        if double {
+            return Err(DropCause::Double.into());
+        }
+        self.events.push_large(
+            &about.name,
+            bytes,
+            checked.element_type,
+            checked.value,
+            checked.facts,
+        );
         self.stats.delivered_messages += 1;
-        self.stats.joined_messages += 1;
         Ok(())
     }
 
-    /// Reads a joined message, which has to be what its chunks said. Completes its trace.
-    fn check_joined(
-        &mut self,
-        now: Duration,
-        bytes: &[u8],
-        about: &About,
-        trace: &mut Trace,
-    ) -> Result<CheckedJoined, Dropped> {
+    /// Reads a joined message, which has to be what its chunks said.
+    fn check_joined(&mut self, bytes: &[u8], about: &About) -> Result<CheckedJoined, Dropped> {
         let Datagram { metadata, rest } = Datagram::parse(bytes)?;
         let described = metadata.described.ok_or(DropCause::Classic)?;
         if metadata.seq_len != 1 {
@@ -202,14 +328,11 @@ impl Engine {
             return Err(DropCause::Inconsistent.into());
         }
         let incoming = Incoming::new(&metadata, &described, rest);
-        let (element_type, value) = read_payload(rest)?.parts();
-        trace.content = Some(self.content(&incoming, &about.peer));
-        if self.seen.contains(now, *trace) {
-            return Err(DropCause::Double.into());
-        }
+        let (element_type, value) = incoming.read_payload()?.parts();
         Ok(CheckedJoined {
             element_type,
             value: range_in(bytes, value),
+            content: self.content(&incoming, &about.peer),
             facts: self.facts(&incoming, about.message_id, Arc::clone(&about.peer)),
         })
     }
@@ -222,14 +345,19 @@ impl Engine {
             reason,
         }) = self.assembler.poll_given_up()
         {
-            let trace = self.trace(about.from, about.seq_id.as_bytes());
-            self.seen.insert(now, trace);
+            let number = self.settle_number(&about);
+            if about.stream.is_none() {
+                let trace = self.trace(about.from, about.seq_id.as_bytes());
+                self.seen.insert(now, trace);
+            }
             let mut untold = 0;
             if reason == ExpiredReason::Crowded {
                 self.stats.drops.count(DropCause::Crowded);
-                // Whoever floods this bus with messages that never end does not choose how much is told of it.
+                // Whoever floods this bus with messages that never end does not choose how much is told of it. A
+                // number that is lost is told in any case.
                 match self.reporter.note(now, DropCause::Crowded, about.from.ip()) {
                     Some(report) => untold = report.count - 1,
+                    None if number.is_some() => {}
                     None => continue,
                 }
             } else {
@@ -240,14 +368,31 @@ impl Engine {
                 ExpiredFacts {
                     peer: about.peer,
                     message_id: about.message_id,
-                    number: about.number,
+                    number,
                     received,
                     total: about.seq_len,
                     reason,
                     untold,
                 },
             );
+            if let Some(at) = about.stream {
+                self.release(at);
+                self.streams.settle(at);
+            }
         }
+    }
+
+    /// Passes the number of a message that was given up; gives it if it is lost thereby.
+    fn settle_number(&mut self, about: &About) -> Option<u64> {
+        let number = about.number?;
+        let stream = self.streams.get(about.stream?)?;
+        if !stream.order.close_partial(number) {
+            return None;
+        }
+        stream.order.pass((number, number));
+        stream.figures.lost += 1;
+        self.stats.lost_messages += 1;
+        Some(number)
     }
 
     #[inline]
@@ -328,10 +473,11 @@ impl Engine {
     }
 }
 
-/// A joined message that is to be delivered, as places in its bytes.
+/// A joined message that is good, as places in its bytes.
 struct CheckedJoined {
     element_type: u8,
     value: Range<usize>,
+    content: u32,
     facts: MessageFacts,
 }
 
@@ -349,12 +495,13 @@ impl<'a> Incoming<'a> {
             rest,
         }
     }
-}
 
-#[inline]
-fn read_payload(document: &[u8]) -> Result<RawArgs<'_>, Fault> {
-    codec::check_document(document)?;
-    Ok(RawArgs::from_payload(document)?)
+    /// The arguments, after the check of every byte.
+    #[inline]
+    pub(super) fn read_payload(&self) -> Result<RawArgs<'a>, Fault> {
+        codec::check_document(self.rest)?;
+        Ok(RawArgs::from_payload(self.rest)?)
+    }
 }
 
 /// Where `inner`, a part of `outer`, stands in it.

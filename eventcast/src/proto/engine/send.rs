@@ -1,9 +1,12 @@
-//! From an event to datagrams in the queue.
+//! From an event to datagrams in the queue, and from there out.
+
+use std::time::Duration;
 
 use super::Engine;
 use crate::proto::{
-    Accepted, MessageId, Now, Outgoing, Refusal,
+    Accepted, Destination, MessageId, Now, Outgoing, Refusal, Transmit,
     chunker::Outbound,
+    history::Large,
     wire::{Head, MAX_NAME, RESERVED},
 };
 
@@ -20,12 +23,15 @@ impl Engine {
         if event.name.starts_with(RESERVED) {
             return Err(Refusal::ReservedName);
         }
-        let number = None;
-        let size = self.template.len(name_len, false, event.schema.is_some()) + event.payload.len();
+        let number = (!event.best_effort).then(|| self.history.last() + 1);
+        let head_len = self
+            .template
+            .len(name_len, number.is_some(), event.schema.is_some());
+        let size = head_len + event.payload.len();
         if !self.chunker.fits_whole(size) {
             return self.emit_in_chunks(now, event, number, size);
         }
-        self.check_room(size)?;
+        self.check_room(size, false)?;
 
         let message_id = MessageId::random(&mut self.rng);
         let head = Head {
@@ -37,10 +43,14 @@ impl Engine {
             number,
             schema: event.schema,
         };
-        self.queue.push_small(|out| {
+        let datagram = self.queue.push_small(number.unwrap_or(0), |out| {
             self.template.write(&head, out);
             out.extend_from_slice(event.payload);
         });
+        if number.is_some() {
+            self.history.keep_small(now.elapsed, datagram);
+            self.voice.has_emitted(now.elapsed);
+        }
         Ok(Accepted { message_id, number })
     }
 
@@ -53,7 +63,7 @@ impl Engine {
     ) -> Result<Accepted, Refusal> {
         let chunk_head_len = self.template.len(event.name.len(), number.is_some(), false);
         let plan = self.chunker.plan(size, chunk_head_len, event.name.len())?;
-        self.check_room(plan.wire_len)?;
+        self.check_room(plan.wire_len, true)?;
 
         let message_id = MessageId::random(&mut self.rng);
         let time = self.clock.write(now.unix_ms);
@@ -79,19 +89,46 @@ impl Engine {
         };
         let mut chunk_head = Vec::with_capacity(chunk_head_len);
         self.template.write(&head, &mut chunk_head);
-        self.queue
-            .push_large(Outbound::new(inner, chunk_head, plan), plan.wire_len);
+        let large = Large {
+            outbound: Outbound::new(inner, chunk_head, plan),
+            message_id,
+            number,
+            emitted: now.elapsed,
+            last_sent: now.elapsed,
+        };
+        let at = self
+            .history
+            .keep_large(now.elapsed, large, number.is_some());
+        self.queue.push_large(at, plan.wire_len);
+        if number.is_some() {
+            self.voice.has_emitted(now.elapsed);
+        }
         Ok(Accepted { message_id, number })
     }
 
     #[inline]
-    fn check_room(&self, bytes: usize) -> Result<(), Refusal> {
-        if self.queue.has_room(bytes) {
+    fn check_room(&self, bytes: usize, chunked: bool) -> Result<(), Refusal> {
+        if self.queue.has_room(bytes, chunked) {
             return Ok(());
         }
         Err(Refusal::QueueFull {
-            queued: self.queue.queued(),
+            queued: self.queue.queued_as(chunked),
             limit: self.queue.limit(),
         })
+    }
+
+    /// What waits in the queue.
+    #[inline]
+    pub(super) fn poll_queue(
+        &mut self,
+        now: Duration,
+        buf: &mut Vec<u8>,
+    ) -> Option<(Transmit, usize)> {
+        let polled = self.queue.poll(now, &mut self.history.larges, buf)?;
+        self.voice.has_sent(polled.number);
+        if polled.transmit.to == Destination::Group {
+            self.sent_anew.add(now, buf.len());
+        }
+        Some((polled.transmit, polled.datagrams))
     }
 }

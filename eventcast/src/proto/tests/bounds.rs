@@ -32,7 +32,8 @@ fn beginning(i: usize) -> Vec<u8> {
 }
 
 fn time_passes(engine: &mut Engine, mut now: Now) -> Now {
-    while let Some(timeout) = engine.poll_timeout() {
+    while engine.stats().incomplete_messages > 0 {
+        let timeout = engine.poll_timeout().expect("something is incomplete");
         now.elapsed = now.elapsed.max(timeout);
         engine.handle_timeout(now);
         drain(engine);
@@ -259,10 +260,7 @@ fn a_call_gives_up_a_bounded_number() {
         bob.handle_datagram(at(0), stranger(1), &beginning(i));
     }
     let mut calls = 0;
-    while bob
-        .poll_timeout()
-        .is_some_and(|timeout| timeout <= at(600).elapsed)
-    {
+    while bob.stats().incomplete_messages > 0 {
         bob.handle_timeout(at(600));
         let (_, others) = drain(&mut bob);
         assert!(others.len() <= 256);

@@ -165,11 +165,11 @@ fn metadata_that_is_refused() {
         Some(DropCause::Sealed),
     );
     check(
-        &with(doc! { "name": "__ec_hello" }),
+        &with(doc! { "name": "__ec_other" }),
         Some(DropCause::Reserved),
     );
     check(
-        &with(doc! { "name": "__ec_hello", "seqLen": 2, "seqEnd": false }),
+        &with(doc! { "name": "__ec_other", "seqLen": 2, "seqEnd": false }),
         Some(DropCause::Reserved),
     );
     check(&with(doc! { "name": "__ec_" }), Some(DropCause::Reserved));

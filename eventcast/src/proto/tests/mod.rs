@@ -7,6 +7,7 @@ mod hostile;
 mod pace;
 mod purity;
 mod reassembly;
+mod repair;
 mod round_trip;
 mod vectors;
 
@@ -35,10 +36,11 @@ fn address(port: u16) -> SocketAddr {
     (HOST, port).into()
 }
 
-/// A configuration for tests, where a message lives half a second.
+/// A configuration for tests, where a message lives half a second, and missing chunks are not asked for.
 fn config(id: &str) -> Config {
     Config {
         message_ttl: Duration::from_millis(500),
+        message_retransmit_attempts: 0,
         ..Config::new(id, 1_795_585_000_000, HOST, 9001)
     }
 }
@@ -64,11 +66,13 @@ fn large_payload(len: usize, salt: u8) -> Vec<u8> {
     payload(vec![text.into()])
 }
 
+/// A best-effort event: what others do with it does not depend on what they have heard before.
 fn outgoing<'a>(name: &'a str, payload: &'a [u8]) -> Outgoing<'a> {
     Outgoing {
         name,
         payload,
         schema: None,
+        best_effort: true,
     }
 }
 
@@ -122,20 +126,27 @@ fn drain(engine: &mut Engine) -> (Vec<Got>, Vec<String>) {
                 time: message.time,
                 message_id: message.message_id,
             }),
-            Event::Refused(refused) => {
-                others.push(format!("refused {} x{}", refused.cause, refused.count));
-            }
-            Event::VersionMismatch { theirs, count, .. } => {
-                others.push(format!("version {theirs} x{count}"));
-            }
-            Event::IdClash { peer } => others.push(format!("clash {}", peer.id)),
-            Event::Expired(expired) => others.push(format!(
-                "expired {:?} {}/{} +{}",
-                expired.reason, expired.received, expired.total, expired.untold
-            )),
+            other => others.push(in_words(&other)),
         }
     }
     (messages, others)
+}
+
+/// What is told beside messages, in words.
+fn in_words(event: &Event<'_>) -> String {
+    match event {
+        Event::Message(message) => format!("message {}", message.name),
+        Event::Refused(refused) => format!("refused {} x{}", refused.cause, refused.count),
+        Event::VersionMismatch { theirs, count, .. } => format!("version {theirs} x{count}"),
+        Event::IdClash { peer } => format!("clash {}", peer.id),
+        Event::Expired(expired) => format!(
+            "expired {:?} {}/{} +{}",
+            expired.reason, expired.received, expired.total, expired.untold
+        ),
+        Event::Lost(lost) => format!("lost {:?} {}-{}", lost.reason, lost.first, lost.last),
+        Event::PeerJoined { peer } => format!("joined {}", peer.id),
+        Event::PeerLeft { peer, reason } => format!("left {} {reason:?}", peer.id),
+    }
 }
 
 /// Hands in datagrams from one address and takes the messages.

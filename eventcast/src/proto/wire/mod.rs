@@ -11,8 +11,10 @@
 //! | `canonical` | reading metadata that has that layout, of a sender that is known |
 //! | `seq_id` | message ids |
 //! | `time` | ISO 8601 |
+//! | `control` | the arguments of the reserved events |
 
 mod canonical;
+pub(super) mod control;
 mod datagram;
 mod metadata;
 mod seq_id;

@@ -1,0 +1,348 @@
+//! Numbered messages: delivering them in order, and passing what will not come.
+
+use std::{sync::Arc, time::Duration};
+
+use rand::RngExt;
+
+use super::{
+    Engine,
+    receive::{Dropped, Incoming, Sender},
+};
+use crate::{
+    codec::RawArgs,
+    proto::{
+        DropCause, Events, LostReason, Now, Peer,
+        assembler::{MESSAGE_COST, PIECE_COST},
+        events::MessageFacts,
+        gaps::Span,
+        order::{FARTHEST, Held, Order, Place},
+        peers::KnownAt,
+        streams::StreamRef,
+    },
+};
+
+/// What was missed is asked for after so many milliseconds, chosen at random: what was only overtaken has come by then,
+/// and not all who miss it ask at once.
+const FIRST_ASK: std::ops::Range<u64> = 2..10;
+
+/// A message, and where its bytes are.
+pub(super) enum Body<'a> {
+    Small(RawArgs<'a>),
+    Large {
+        buffer: Vec<u8>,
+        element_type: u8,
+        value: std::ops::Range<usize>,
+    },
+}
+
+impl Body<'_> {
+    fn push(self, events: &mut Events, name: &str, facts: MessageFacts) {
+        match self {
+            Self::Small(args) => events.push_message(name, args, facts),
+            Self::Large {
+                buffer,
+                element_type,
+                value,
+            } => events.push_large(name, buffer, element_type, value, facts),
+        }
+    }
+
+    fn hold(self, name: &str, facts: MessageFacts) -> Held {
+        match self {
+            Self::Small(args) => {
+                let (element_type, value) = args.parts();
+                Held::Small {
+                    text: [name.as_bytes(), value].concat().into(),
+                    name_len: name.len(),
+                    element_type,
+                    facts,
+                }
+            }
+            Self::Large {
+                buffer,
+                element_type,
+                value,
+            } => Held::Large {
+                name: name.into(),
+                buffer,
+                element_type,
+                value,
+                facts,
+            },
+        }
+    }
+}
+
+/// Where a receiver begins that was not there when the sender started.
+pub(super) struct First {
+    /// The first number that is owed.
+    pub(super) number: u64,
+    /// A hello says so, and not a message that has the number.
+    pub(super) said: bool,
+    /// How long the sender has been running, if that is known.
+    pub(super) sender_up: Option<Duration>,
+}
+
+impl Engine {
+    /// The stream of a peer. One that is new is followed from the first number that is owed, if there is room.
+    #[inline]
+    pub(super) fn stream(
+        &mut self,
+        now: Now,
+        at: KnownAt,
+        peer: &Arc<Peer>,
+        first: First,
+    ) -> Option<StreamRef> {
+        if let Some(known) = self.peers[at].stream
+            && self.streams.get(known).is_some()
+        {
+            return Some(known);
+        }
+        let found = self.streams.find(&peer.id, peer.incarnation).or_else(|| {
+            let there = self.was_there(now, peer, first.sender_up);
+            let order = Order::new(if there { 1 } else { first.number }, first.said && !there);
+            let opened = &mut self.peers[at].streams_opened;
+            let peer = Arc::clone(peer);
+            self.streams.open(now.elapsed, peer, order, opened)
+        });
+        self.peers[at].stream = found;
+        found
+    }
+
+    /// When what is missed now is asked for the first time. What is missed at about the same time is asked for
+    /// together.
+    #[inline]
+    pub(super) fn ask_due(&mut self, now: Duration) -> Duration {
+        if self.ask_slot < now + Duration::from_millis(FIRST_ASK.start) {
+            self.ask_slot = now + Duration::from_millis(self.rng.random_range(FIRST_ASK));
+        }
+        self.ask_slot
+    }
+
+    /// Whether this bus was there when the sender started, which has been running for so long, if that is known.
+    fn was_there(&self, now: Now, peer: &Peer, sender_up: Option<Duration>) -> bool {
+        let up = now.elapsed.saturating_sub(self.voice.started);
+        sender_up.is_some_and(|sender_up| up.as_millis() > sender_up.as_millis())
+            || self.streams.knows_another(&peer.id, peer.incarnation)
+    }
+
+    /// Takes a whole numbered message: it is delivered, kept until its turn comes, or dropped.
+    #[inline]
+    pub(super) fn take_numbered(
+        &mut self,
+        now: Now,
+        at: StreamRef,
+        number: u64,
+        name: &str,
+        body: Body<'_>,
+        facts: MessageFacts,
+    ) -> Result<(), Dropped> {
+        let due = self.ask_due(now.elapsed);
+        let Some(stream) = self.streams.get(at) else {
+            return Err(DropCause::Unfollowed.into());
+        };
+        stream.last_heard = now.elapsed;
+        let place = self.believe(at, number)?;
+        let Some(stream) = self.streams.get(at) else {
+            return Err(DropCause::Unfollowed.into());
+        };
+        match place {
+            Place::Over | Place::Far => {
+                stream.figures.doubles += 1;
+                return Err(DropCause::Double.into());
+            }
+            Place::Next => {
+                if stream.order.note(now.elapsed, number, due) {
+                    stream.figures.repaired += 1;
+                    self.stats.repaired_messages += 1;
+                }
+                stream.order.forget_partial(number);
+                stream.order.advance();
+                stream.figures.received += 1;
+                self.stats.delivered_messages += 1;
+                body.push(&mut self.events, name, facts);
+                if stream.order.has_waiting() {
+                    self.release(at);
+                }
+            }
+            Place::Ahead => {
+                if stream.order.note(now.elapsed, number, due) {
+                    stream.figures.repaired += 1;
+                    self.stats.repaired_messages += 1;
+                }
+                stream.order.forget_partial(number);
+                stream.order.hold(number, body.hold(name, facts));
+                self.streams.settle(at);
+                self.make_room(now.elapsed, 0);
+                self.release(at);
+            }
+        }
+        self.streams.settle(at);
+        Ok(())
+    }
+
+    /// What is to become of a number, once it has been made sure that it can be believed.
+    pub(super) fn believe(&mut self, at: StreamRef, number: u64) -> Result<Place, Dropped> {
+        let Some(stream) = self.streams.get(at) else {
+            return Err(DropCause::Unfollowed.into());
+        };
+        let place = stream.order.place(number);
+        if place != Place::Far {
+            return Ok(place);
+        }
+        let agreed = stream
+            .far_hello
+            .is_some_and(|hello| hello.abs_diff(number) <= FARTHEST);
+        if !agreed {
+            stream.far_message = Some(number);
+            return Err(DropCause::Inconsistent.into());
+        }
+        (stream.far_message, stream.far_hello) = (None, None);
+        let lost = stream.order.jump(number);
+        self.lose(at, lost, LostReason::TooMany);
+        self.release(at);
+        self.streams.settle(at);
+        let stream = self.streams.get(at);
+        Ok(stream.map_or(Place::Over, |stream| stream.order.place(number)))
+    }
+
+    /// Delivers what waited and waits no more.
+    pub(super) fn release(&mut self, at: StreamRef) {
+        let Some(stream) = self.streams.get(at) else {
+            return;
+        };
+        while let Some(held) = stream.order.release() {
+            stream.figures.received += 1;
+            self.stats.delivered_messages += 1;
+            match held {
+                Held::Small {
+                    text,
+                    name_len,
+                    element_type,
+                    facts,
+                } => {
+                    let (name, value) = text.split_at(name_len);
+                    let name = std::str::from_utf8(name).expect("it was a name");
+                    let args = RawArgs::from_parts(element_type, value);
+                    self.events.push_message(name, args, facts);
+                }
+                Held::Large {
+                    name,
+                    buffer,
+                    element_type,
+                    value,
+                    facts,
+                } => self
+                    .events
+                    .push_large(&name, buffer, element_type, value, facts),
+            }
+        }
+    }
+
+    /// Tells numbers as lost that have been passed.
+    pub(super) fn lose(&mut self, at: StreamRef, lost: Option<Span>, reason: LostReason) {
+        let Some(((first, last), stream)) = lost.zip(self.streams.get(at)) else {
+            return;
+        };
+        let count = last - first + 1;
+        stream.figures.lost += count;
+        self.stats.lost_messages += count;
+        let peer = Arc::clone(&stream.peer);
+        self.events.push_lost(peer, (first, last), reason);
+    }
+
+    /// Gives up a gap, and lets what waits for it through if it is one that was seen.
+    pub(super) fn give_up_gap(&mut self, at: StreamRef, gap: Span, reason: LostReason) {
+        if let Some(stream) = self.streams.get(at)
+            && !stream.order.is_mere_claim(gap)
+        {
+            stream.order.pass(gap);
+        }
+        self.lose(at, Some(gap), reason);
+        self.release(at);
+    }
+
+    /// What a sender no longer has is lost at once, as far as it is missing.
+    pub(super) fn forgo(&mut self, at: StreamRef, first: u64) {
+        while let Some(stream) = self.streams.get(at)
+            && let Some(gap) = stream.order.take_missing_below(first)
+        {
+            self.give_up_gap(at, gap, LostReason::Gone);
+        }
+    }
+
+    /// Makes room for a slice, as far as that is not the assembler's own business.
+    #[inline]
+    pub(super) fn make_room_for_chunk(&mut self, now: Duration, len: usize) {
+        if self.streams.held() > 0 {
+            // A buffer that grows takes half as much again, and the message may be a new one.
+            let more = self.assembler.held() / 2 + len + PIECE_COST + MESSAGE_COST;
+            self.make_room(now, more.min(self.max_held_bytes / 4));
+        }
+        self.assembler.set_elsewhere(self.streams.held());
+    }
+
+    /// Gives up what must go so that so many bytes more may be held.
+    pub(super) fn make_room(&mut self, now: Duration, more: usize) {
+        while self.assembler.held() + self.streams.held() + more > self.max_held_bytes {
+            // The larger part gives way: messages that wait, or messages that are put together.
+            let waiting_is_more = self.streams.held() >= self.assembler.held();
+            if waiting_is_more && let Some(at) = self.streams.fullest() {
+                let Some(stream) = self.streams.get(at) else {
+                    break;
+                };
+                let Some(gap) = stream.order.give_up_first() else {
+                    break;
+                };
+                self.stats.drops.count(DropCause::Crowded);
+                self.lose(at, Some(gap), LostReason::Crowded);
+                self.release(at);
+                self.streams.settle(at);
+            } else if self.assembler.give_up_one() {
+                self.settle_given_up(now);
+            } else {
+                break;
+            }
+        }
+        self.assembler.set_elsewhere(self.streams.held());
+    }
+
+    /// The stream that a message belongs to, if it has a number and its sender is followed.
+    #[inline]
+    pub(super) fn stream_of(
+        &mut self,
+        now: Now,
+        incoming: &Incoming<'_>,
+        sender: &Sender,
+    ) -> Result<Option<(StreamRef, u64)>, Dropped> {
+        let Some(number) = incoming.number else {
+            return Ok(None);
+        };
+        let (at, peer) = (sender.at, &sender.peer);
+        if sender.repeated && self.streams.find(&peer.id, peer.incarnation).is_none() {
+            // What others asked for says nothing about where to begin.
+            return Err(DropCause::Unsolicited.into());
+        }
+        // The sender's clock alone is read, at two moments: it need not agree with any other.
+        let mut sender_up = || {
+            let sent = self.times.read(incoming.time)?;
+            let up = sent.checked_sub(peer.incarnation?)?;
+            Some(Duration::from_millis(up))
+        };
+        let first = First {
+            number,
+            said: false,
+            sender_up: match self.peers[at].stream {
+                Some(_) => None,
+                None => sender_up(),
+            },
+        };
+        match self.stream(now, at, peer, first) {
+            Some(stream) => Ok(Some((stream, number))),
+            None => {
+                self.stats.drops.count(DropCause::Unfollowed);
+                Ok(None)
+            }
+        }
+    }
+}

@@ -1,0 +1,332 @@
+//! Saying hello and goodbye, and hearing it of others.
+
+use std::{sync::Arc, time::Duration};
+
+use rand::RngExt;
+
+use super::{Engine, order::First};
+use crate::proto::{
+    Destination, DropCause, LeftReason, LostReason, Now, Peer,
+    order::FARTHEST,
+    peers::KnownAt,
+    streams::{About, Presence, StreamRef},
+    wire::control::{self, BYE, HELLO, Hello},
+};
+
+/// Who this bus says that it is.
+const VERSION: &str = concat!("eventcast ", env!("CARGO_PKG_VERSION"));
+
+/// What it says that it can do.
+const CAPABILITIES: [&str; 1] = ["repair"];
+
+/// How long nothing more must be emitted for a burst to be over.
+const BURST_END: Duration = Duration::from_millis(20);
+
+/// The latest that a hello is answered, in milliseconds.
+const ANSWER_WITHIN: u64 = 50;
+
+/// A goodbye is said so often, with such pauses.
+const GOODBYES: u32 = 3;
+const BETWEEN_GOODBYES: Duration = Duration::from_millis(50);
+
+/// Who has said goodbye stays until nothing has been asked for so long.
+const LINGER: Duration = Duration::from_millis(200);
+
+/// When this bus speaks of itself.
+pub(super) struct Voice {
+    heartbeat: Duration,
+    pub(super) peer_timeout: Duration,
+    pub(super) started: Duration,
+    next_hello: Duration,
+    /// The end of a burst, as far as it is known.
+    burst_end: Option<Duration>,
+    last_emitted: Duration,
+    /// The highest number of which something was handed out.
+    last_sent: u64,
+    leaving: Option<Leaving>,
+}
+
+struct Leaving {
+    since: Duration,
+    said: u32,
+    next: Option<Duration>,
+    last_asked: Duration,
+    left: bool,
+    /// When to look again whether it is over.
+    look: Duration,
+}
+
+impl Voice {
+    pub(super) fn new(now: Duration, heartbeat: Duration, peer_timeout: Duration) -> Self {
+        Self {
+            heartbeat,
+            peer_timeout,
+            started: now,
+            next_hello: now,
+            burst_end: None,
+            last_emitted: now,
+            last_sent: 0,
+            leaving: None,
+        }
+    }
+
+    /// Something with a number was emitted: when that has been the last for a moment, others shall hear of it.
+    #[inline]
+    pub(super) fn has_emitted(&mut self, now: Duration) {
+        self.last_emitted = now;
+        if self.burst_end.is_none() {
+            self.burst_end = Some(now + BURST_END);
+        }
+    }
+
+    #[inline]
+    pub(super) fn has_sent(&mut self, number: u64) {
+        self.last_sent = self.last_sent.max(number);
+    }
+
+    pub(super) fn last_sent(&self) -> u64 {
+        self.last_sent
+    }
+
+    /// Somebody asks for something.
+    pub(super) fn was_asked(&mut self, now: Duration) {
+        if let Some(leaving) = &mut self.leaving {
+            leaving.last_asked = now;
+        }
+    }
+
+    pub(super) fn leave(&mut self, now: Duration) {
+        self.leaving.get_or_insert(Leaving {
+            since: now,
+            said: 0,
+            next: Some(now),
+            last_asked: now,
+            left: false,
+            look: now + LINGER,
+        });
+    }
+
+    pub(super) fn has_left(&self) -> bool {
+        self.leaving.as_ref().is_some_and(|leaving| leaving.left)
+    }
+
+    pub(super) fn due(&self) -> Option<Duration> {
+        match &self.leaving {
+            None => Some(
+                self.burst_end
+                    .map_or(self.next_hello, |end| end.min(self.next_hello)),
+            ),
+            Some(leaving) if leaving.left => None,
+            Some(leaving) => Some(
+                leaving
+                    .next
+                    .map_or(leaving.look, |next| next.min(leaving.look)),
+            ),
+        }
+    }
+}
+
+impl Engine {
+    /// Says what is due to be said.
+    pub(super) fn speak(&mut self, now: Now) {
+        if self.voice.leaving.is_some() {
+            self.say_goodbye(now);
+            return;
+        }
+        let at = now.elapsed;
+        let mut due = self.voice.next_hello <= at;
+        if let Some(end) = self.voice.burst_end
+            && end <= at
+        {
+            let end = self.voice.last_emitted + BURST_END;
+            self.voice.burst_end = if end > at {
+                Some(end)
+            } else if self.queue.queued_as(false) > 0 {
+                // What has not gone out yet would be asked for.
+                Some(at + BURST_END)
+            } else {
+                due = true;
+                None
+            };
+        }
+        if due {
+            self.say_hello(now);
+        }
+    }
+
+    fn say_hello(&mut self, now: Now) {
+        self.voice.next_hello = now.elapsed + self.voice.heartbeat;
+        self.history.trim(now.elapsed);
+        let last = self.voice.last_sent();
+        let hello = Hello {
+            incarnation: self.incarnation,
+            last,
+            first: self.history.first().min(last + 1),
+            up: now.elapsed.saturating_sub(self.voice.started),
+            version: VERSION,
+            capabilities: CAPABILITIES.to_vec(),
+        };
+        self.send_control(now, Destination::Group, HELLO, |out, _| {
+            control::write_hello(out, &hello);
+        });
+    }
+
+    fn say_goodbye(&mut self, now: Now) {
+        let at = now.elapsed;
+        let ttl = self.message_ttl;
+        let (incarnation, last) = (self.incarnation, self.voice.last_sent());
+        let Some(leaving) = &mut self.voice.leaving else {
+            return;
+        };
+        if leaving.left {
+            return;
+        }
+        let due = leaving.next.is_some_and(|next| next <= at);
+        if due {
+            leaving.said += 1;
+            leaving.next = (leaving.said < GOODBYES).then_some(at + BETWEEN_GOODBYES);
+        }
+        let quiet = (leaving.last_asked + LINGER).min(leaving.since + ttl);
+        leaving.look = quiet;
+        leaving.left = leaving.next.is_none() && quiet <= at;
+        if due {
+            self.send_control(now, Destination::Group, BYE, |out, _| {
+                control::write_bye(out, incarnation, last);
+            });
+        }
+    }
+
+    pub(super) fn hear_hello(
+        &mut self,
+        now: Now,
+        (at, peer): (KnownAt, &Arc<Peer>),
+        hello: &Hello<'_>,
+    ) -> Result<(), DropCause> {
+        if peer.incarnation != Some(hello.incarnation) {
+            return Err(DropCause::Malformed);
+        }
+        self.peers[at].said_hello = true;
+        let is_new = self.streams.find(&peer.id, peer.incarnation).is_none();
+        let first = First {
+            number: hello.last + 1,
+            said: true,
+            sender_up: Some(hello.up),
+        };
+        let Some(stream_at) = self.stream(now, at, peer, first) else {
+            return Err(DropCause::Unfollowed);
+        };
+        if is_new {
+            let soon = Duration::from_millis(self.rng.random_range(0..ANSWER_WITHIN));
+            self.voice.next_hello = self.voice.next_hello.min(now.elapsed + soon);
+        }
+        let due = self.ask_due(now.elapsed);
+        if let Some(stream) = self.streams.get(stream_at) {
+            stream.address = peer.address;
+            stream.peer = Arc::clone(peer);
+            stream.last_heard = now.elapsed;
+        }
+        self.claim(now, stream_at, hello.last, due);
+        self.forgo(stream_at, hello.first);
+        self.greet(stream_at, hello);
+        self.release(stream_at);
+        self.streams.settle(stream_at);
+        Ok(())
+    }
+
+    pub(super) fn hear_goodbye(
+        &mut self,
+        now: Now,
+        peer: &Arc<Peer>,
+        (incarnation, last): (u64, u64),
+    ) -> Result<(), DropCause> {
+        if peer.incarnation != Some(incarnation) {
+            return Err(DropCause::Malformed);
+        }
+        // Who was not known leaves nothing behind.
+        let Some(at) = self.streams.find(&peer.id, peer.incarnation) else {
+            return Ok(());
+        };
+        let due = self.ask_due(now.elapsed);
+        self.claim(now, at, last, due);
+        self.part(at, LeftReason::Goodbye);
+        self.streams.settle(at);
+        Ok(())
+    }
+
+    /// Takes a claim that numbers up to `last` exist, if it can be believed.
+    fn claim(&mut self, now: Now, at: StreamRef, last: u64, due: Duration) {
+        let Some(stream) = self.streams.get(at) else {
+            return;
+        };
+        let known = stream.order.known();
+        if last <= known || last - known <= FARTHEST {
+            stream.far_hello = None;
+            stream.order.claim(now.elapsed, last, due);
+            return;
+        }
+        let agreed = stream
+            .far_message
+            .is_some_and(|message| message.abs_diff(last) <= FARTHEST);
+        if !agreed {
+            stream.far_hello = Some(last);
+            return;
+        }
+        (stream.far_message, stream.far_hello) = (None, None);
+        let lost = stream.order.jump(last + 1);
+        self.lose(at, lost, LostReason::TooMany);
+    }
+
+    /// The peer is there.
+    fn greet(&mut self, at: StreamRef, hello: &Hello<'_>) {
+        let timeout = self.voice.peer_timeout;
+        let Some(stream) = self.streams.get(at) else {
+            return;
+        };
+        let same = *stream.about.version == *hello.version
+            && stream
+                .about
+                .capabilities
+                .iter()
+                .map(|c| &**c)
+                .eq(hello.capabilities.iter().copied());
+        if !same {
+            stream.about = About {
+                version: hello.version.into(),
+                capabilities: hello.capabilities.iter().map(|c| (*c).into()).collect(),
+            };
+        }
+        if stream.presence == Presence::Present {
+            return;
+        }
+        let peer = Arc::clone(&stream.peer);
+        // The one heard last is the sender's present incarnation.
+        for other in self.streams.others_present(at) {
+            self.part(other, LeftReason::Restarted);
+        }
+        self.streams.set_presence(at, Presence::Present, timeout);
+        self.events.push_joined(peer);
+    }
+
+    /// The peer is gone.
+    fn part(&mut self, at: StreamRef, reason: LeftReason) {
+        let timeout = self.voice.peer_timeout;
+        let Some(stream) = self.streams.get(at) else {
+            return;
+        };
+        if stream.presence == Presence::Present {
+            let peer = Arc::clone(&stream.peer);
+            self.streams.set_presence(at, Presence::Left, timeout);
+            self.events.push_left(peer, reason);
+        }
+    }
+
+    /// Tells who has been silent for too long.
+    pub(super) fn find_silent(&mut self, now: Duration) {
+        if self.streams.next_silence().is_none_or(|next| next > now) {
+            return;
+        }
+        for at in self.streams.silent(now, self.voice.peer_timeout) {
+            self.part(at, LeftReason::Silent);
+        }
+    }
+}

@@ -1,0 +1,364 @@
+//! Asking for what is missing, and answering those who ask.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use super::Engine;
+use crate::proto::{
+    Destination, DropCause, LostReason, Now, Peer, Transmit,
+    answers::Item,
+    gaps::Span,
+    history::{Found, History},
+    peers::KnownAt,
+    queue::Run,
+    wire::{
+        Head, MessageId,
+        control::{self, AGAIN, GONE, MAX_ASKED, NACK, RETX},
+    },
+};
+
+/// What may be sent to one address in answer to requests, in bytes a second: once a hello has come from there, or a
+/// quarter of what is sent anew if that is more.
+const FOR_PEER: u64 = 4 << 20;
+
+/// And before.
+const FOR_STRANGER: u64 = 256 << 10;
+
+/// What may be sent to the group in answer to requests, in bytes a second, or as much as is sent anew if that is more.
+const FOR_GROUP: u64 = 1 << 20;
+
+/// Most requests that one stream sends at once. What else is missing is asked for when these are answered, or their
+/// pause is over.
+const REQUESTS_AT_ONCE: usize = 8;
+
+/// Where so much is missing at once, somebody's buffer was full, and the pace is too quick. What a bad link loses here
+/// and there is no reason to be slow.
+const LOOKS_LIKE_OVERFLOW: usize = 8;
+
+/// How many chunks answer the request for a message of which nothing has come.
+const FIRST_CHUNKS: u32 = 64;
+
+impl Engine {
+    /// Asks for chunks that are missing.
+    pub(super) fn ask_for_chunks(&mut self, now: Now) {
+        let mut missing = std::mem::take(&mut self.indexes);
+        while let Some(ask) = self.assembler.poll_ask(now.elapsed, &mut missing) {
+            let (id, host, port) = (self.id.clone(), self.host.clone(), self.port);
+            let to = Destination::Peer(ask.to);
+            self.send_control(now, to, RETX, |out, room| {
+                control::write_retx(
+                    out,
+                    (&id, &host, port),
+                    ask.seq_id.as_bytes(),
+                    &missing,
+                    room,
+                );
+            });
+            self.stats.requests_sent += 1;
+        }
+        self.indexes = missing;
+    }
+
+    /// Asks for numbers that are missing, and gives up those that have been asked for in vain.
+    pub(super) fn ask_for_messages(&mut self, now: Now) {
+        let ttl = self.message_ttl;
+        let mut spans = std::mem::take(&mut self.spans);
+        while let Some(at) = self.streams.next_due(now.elapsed) {
+            while let Some(stream) = self.streams.get(at)
+                && let Some(gap) = stream.order.gaps().give_up(now.elapsed, ttl)
+            {
+                self.give_up_gap(at, gap, LostReason::Unanswered);
+            }
+            let Some(stream) = self.streams.get(at) else {
+                break;
+            };
+            let (peer, to) = (Arc::clone(&stream.peer), stream.address);
+            stream
+                .order
+                .gaps()
+                .ask(now.elapsed, ttl, REQUESTS_AT_ONCE * MAX_ASKED, &mut spans);
+            self.streams.settle(at);
+            let mut rest = &spans[..];
+            for _ in 0..REQUESTS_AT_ONCE {
+                if rest.is_empty() {
+                    break;
+                }
+                let asked = (peer.id.as_str(), peer.incarnation.unwrap_or_default());
+                let mut written = 0;
+                self.send_control(now, Destination::Peer(to), NACK, |out, room| {
+                    written = control::write_nack(out, asked, rest, room);
+                });
+                rest = &rest[written..];
+                self.stats.requests_sent += 1;
+            }
+        }
+        self.spans = spans;
+    }
+
+    /// Takes a request for numbers.
+    pub(super) fn answer_nack(
+        &mut self,
+        now: Now,
+        at: KnownAt,
+        from: SocketAddr,
+        (id, incarnation): (&str, u64),
+        missing: &[Span],
+    ) -> Result<(), DropCause> {
+        if id != self.id || incarnation != self.incarnation {
+            return Err(DropCause::Unsolicited);
+        }
+        self.has_been_asked(now.elapsed, missing.len());
+        let last = self.voice.last_sent();
+        let mut gone = Vec::new();
+        'asked: for &(first, until) in missing {
+            // What was never sent is nothing to answer.
+            let until = until.min(last);
+            let mut number = first;
+            while number <= until {
+                let kept = self.history.next_kept(number);
+                if kept > number {
+                    gone.push((number, until.min(kept - 1)));
+                    number = kept;
+                    continue;
+                }
+                if !self.take_wish_for(now.elapsed, at, from, number) {
+                    break 'asked;
+                }
+                number += 1;
+            }
+        }
+        if !gone.is_empty() {
+            self.tell_gone(now, at, from, &gone);
+        }
+        Ok(())
+    }
+
+    /// Takes a request for chunks.
+    pub(super) fn answer_retx(
+        &mut self,
+        now: Now,
+        at: KnownAt,
+        from: SocketAddr,
+        seq_id: &str,
+        missing: &[u32],
+    ) -> Result<(), DropCause> {
+        let digits = seq_id.as_bytes().try_into().ok();
+        let message = digits.and_then(MessageId::from_digits);
+        let large = message.and_then(|message| self.history.larges.find(message));
+        let (Some(message), Some(large)) = (message, large) else {
+            return Err(DropCause::Unsolicited);
+        };
+        self.has_been_asked(now.elapsed, missing.len());
+        for &seq in missing {
+            let outbound = &self.history.larges[large].outbound;
+            if seq >= outbound.written() {
+                continue;
+            }
+            let len = outbound.len_of(seq);
+            if !self.take_wish(now.elapsed, at, from, Item::Chunk(message, seq), len) {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes a sender's word that numbers cannot be had any more.
+    pub(super) fn hear_gone(
+        &mut self,
+        from: SocketAddr,
+        peer: &Arc<Peer>,
+        incarnation: u64,
+        missing: &[Span],
+    ) -> Result<(), DropCause> {
+        if peer.incarnation != Some(incarnation) {
+            return Err(DropCause::Malformed);
+        }
+        let at = self.streams.find(&peer.id, peer.incarnation);
+        let Some((at, stream)) = at.and_then(|at| Some((at, self.streams.get(at)?))) else {
+            return Err(DropCause::Unsolicited);
+        };
+        if stream.address != from {
+            return Err(DropCause::Unsolicited);
+        }
+        let mut asked = false;
+        for span in missing {
+            while let Some(stream) = self.streams.get(at)
+                && let Some(gap) = stream.order.gaps().take_asked(*span)
+            {
+                asked = true;
+                self.give_up_gap(at, gap, LostReason::Gone);
+            }
+        }
+        self.streams.settle(at);
+        if asked {
+            Ok(())
+        } else {
+            Err(DropCause::Unsolicited)
+        }
+    }
+
+    /// Makes ready what has been asked for.
+    pub(super) fn gather_answers(&mut self, now: Duration) {
+        let for_group = FOR_GROUP.max(self.sent_anew.per_second(now));
+        let (history, allowance) = (&self.history, &mut self.group_allowance);
+        let refused = self.answers.handle_timeout(now, |item| {
+            let len = len_of(history, item);
+            len.is_none_or(|len| allowance.take(now, len, for_group))
+        });
+        self.stats.answers_refused += refused;
+    }
+
+    /// When an answer may go out.
+    pub(super) fn next_answer(&self) -> Option<Duration> {
+        let (item, _) = self.answers.next()?;
+        let len = len_of(&self.history, item);
+        Some(len.map_or(Duration::ZERO, |len| self.queue.pacer.next(len)))
+    }
+
+    /// What has been asked for and may go now: datagrams of one length to one address, or one to the group.
+    pub(super) fn poll_answers(
+        &mut self,
+        now: Now,
+        buf: &mut Vec<u8>,
+    ) -> Option<(Transmit, usize)> {
+        let mut run = Run::default();
+        let mut common = None;
+        while let Some((item, to)) = self.answers.next()
+            && common.is_none_or(|common| common == to)
+        {
+            let Some(len) = len_of(&self.history, item) else {
+                // It has had to make room meanwhile.
+                self.answers.done();
+                continue;
+            };
+            if !self.queue.pacer.ready(now.elapsed, len) || !run.takes(len) {
+                break;
+            }
+            self.queue.pacer.take(len);
+            self.answers.done();
+            common = Some(to);
+            self.stats.answers_sent += 1;
+            self.stats.answers_bytes += len as u64;
+            match to {
+                Destination::Peer(_) => write(&self.history, item, buf),
+                Destination::Group => {
+                    self.write_again(now, item, buf);
+                    break;
+                }
+            }
+        }
+        Some((run.transmit(common?), run.datagrams))
+    }
+
+    /// Repeats a datagram for several. Peers that know no numbers would take it for a new one, so it travels inside
+    /// a reserved event.
+    fn write_again(&mut self, now: Now, item: Item, buf: &mut Vec<u8>) {
+        let head = Head {
+            seq: 0,
+            seq_len: 1,
+            seq_id: &MessageId::random(&mut self.rng).text(),
+            name: AGAIN,
+            time: &self.clock.write(now.unix_ms),
+            number: None,
+            schema: None,
+        };
+        self.template.write(&head, buf);
+        control::write_again(buf, |out| write(&self.history, item, out));
+    }
+
+    fn has_been_asked(&mut self, now: Duration, missing: usize) {
+        self.stats.requests_received += 1;
+        self.voice.was_asked(now);
+        if missing >= LOOKS_LIKE_OVERFLOW {
+            self.queue.pacer.complain(now);
+        }
+    }
+
+    /// Takes the wish for a number that is kept. `false`: enough is enough.
+    fn take_wish_for(&mut self, now: Duration, at: KnownAt, from: SocketAddr, number: u64) -> bool {
+        match self.history.find(number) {
+            None => true,
+            Some(Found::Small(bytes)) => {
+                let len = bytes.len();
+                self.take_wish(now, at, from, Item::Small(number), len)
+            }
+            Some(Found::Large(large)) => {
+                let large = &self.history.larges[large];
+                let message = large.message_id;
+                let lens = (0..large.outbound.written().min(FIRST_CHUNKS))
+                    .map(|seq| (seq, large.outbound.len_of(seq)))
+                    .collect::<Vec<_>>();
+                lens.into_iter()
+                    .all(|(seq, len)| self.take_wish(now, at, from, Item::Chunk(message, seq), len))
+            }
+        }
+    }
+
+    fn take_wish(
+        &mut self,
+        now: Duration,
+        at: KnownAt,
+        from: SocketAddr,
+        item: Item,
+        len: usize,
+    ) -> bool {
+        let per_second = if self.peers[at].said_hello {
+            FOR_PEER.max(self.sent_anew.per_second(now) / 4)
+        } else {
+            FOR_STRANGER
+        };
+        let allowance = &mut self.peers[at].allowance;
+        if !allowance.has(now, len, per_second) {
+            self.stats.answers_refused += 1;
+            return false;
+        }
+        if self.answers.ask(now, item, from) {
+            allowance.take(now, len, per_second);
+        } else {
+            self.stats.answers_refused += 1;
+        }
+        true
+    }
+
+    fn tell_gone(&mut self, now: Now, at: KnownAt, to: SocketAddr, gone: &[Span]) {
+        let len = self.max_payload_size;
+        let allowance = &mut self.peers[at].allowance;
+        if !allowance.take(now.elapsed, len, FOR_STRANGER) {
+            self.stats.answers_refused += 1;
+            return;
+        }
+        let incarnation = self.incarnation;
+        self.send_control(now, Destination::Peer(to), GONE, |out, room| {
+            control::write_gone(out, incarnation, gone, room);
+        });
+    }
+}
+
+/// The length of the datagram, if it can still be had.
+fn len_of(history: &History, item: Item) -> Option<usize> {
+    match item {
+        Item::Small(number) => match history.find(number)? {
+            Found::Small(bytes) => Some(bytes.len()),
+            Found::Large(_) => None,
+        },
+        Item::Chunk(message, seq) => {
+            let large = history.larges.find(message)?;
+            Some(history.larges[large].outbound.len_of(seq))
+        }
+    }
+}
+
+/// Appends the datagram.
+fn write(history: &History, item: Item, out: &mut Vec<u8>) {
+    match item {
+        Item::Small(number) => {
+            if let Some(Found::Small(bytes)) = history.find(number) {
+                out.extend_from_slice(bytes);
+            }
+        }
+        Item::Chunk(message, seq) => {
+            if let Some(large) = history.larges.find(message) {
+                history.larges[large].outbound.write(seq, out);
+            }
+        }
+    }
+}

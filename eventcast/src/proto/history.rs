@@ -1,0 +1,484 @@
+//! What this bus has sent to the group, kept so that it can be sent again.
+//!
+//! Small messages are kept as the datagrams that they were, one behind the other in blocks of memory that are used
+//! again; chunked ones as the whole message, of which any chunk can be written anew. What is kept is bounded by bytes
+//! and by age, and the oldest goes first. A chunked message that is still being sent stays, and half a second longer,
+//! since nobody can have asked for the last of it before.
+//!
+//! Everything is kept as it was before it was sealed.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    ops::{Index, IndexMut},
+    time::Duration,
+};
+
+use super::{chunker::Outbound, hash::HashKey, wire::MessageId};
+
+/// How long a chunked message is kept after its last chunk in any case.
+const AFTER_LAST_CHUNK: Duration = Duration::from_millis(500);
+
+/// The size of a block of small messages. One that is longer has a block of its own.
+const BLOCK: usize = 64 * 1024;
+
+/// Blocks that wait to be used again. More than a few are handed back to the system.
+const SPARE_BLOCKS: usize = 16;
+
+/// Where a chunked message stands in [`Larges`].
+pub(super) type LargeAt = usize;
+
+pub(super) struct History {
+    limit: usize,
+    max_age: Duration,
+    /// The messages' own bytes.
+    bytes: usize,
+    /// The number of the first of `numbered`.
+    first: u64,
+    numbered: VecDeque<Kept>,
+    /// Chunked messages that must stay although they are the oldest, by number; 0 for one that has none.
+    staying: Vec<(u64, LargeAt)>,
+    /// Chunked messages without a number, and when they were emitted.
+    unnumbered: VecDeque<(Duration, LargeAt)>,
+    blocks: Blocks,
+    pub(super) larges: Larges,
+}
+
+#[derive(Clone, Copy)]
+struct Kept {
+    at: Duration,
+    what: What,
+}
+
+#[derive(Clone, Copy)]
+enum What {
+    Small(Piece),
+    Large(LargeAt),
+}
+
+/// A numbered message that can still be had.
+pub(super) enum Found<'a> {
+    Small(&'a [u8]),
+    Large(LargeAt),
+}
+
+impl History {
+    pub(super) fn new(limit: usize, max_age: Duration, key: HashKey) -> Self {
+        Self {
+            limit,
+            max_age,
+            bytes: 0,
+            first: 1,
+            numbered: VecDeque::new(),
+            staying: Vec::new(),
+            unnumbered: VecDeque::new(),
+            blocks: Blocks::default(),
+            larges: Larges::new(key),
+        }
+    }
+
+    /// Bytes of the messages that are kept.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// The lowest number that can still be had; one more than the last when none can.
+    pub(super) fn first(&self) -> u64 {
+        let staying = self.staying.iter().map(|(number, _)| *number);
+        staying
+            .filter(|number| *number > 0)
+            .min()
+            .unwrap_or(self.first)
+    }
+
+    /// The last number that was given out; 0 if none was.
+    pub(super) fn last(&self) -> u64 {
+        self.first + self.numbered.len() as u64 - 1
+    }
+
+    /// Keeps the next numbered message, which is one datagram.
+    #[inline]
+    pub(super) fn keep_small(&mut self, now: Duration, datagram: &[u8]) {
+        let piece = self.blocks.push(datagram);
+        self.bytes += datagram.len();
+        self.numbered.push_back(Kept {
+            at: now,
+            what: What::Small(piece),
+        });
+        self.trim(now);
+    }
+
+    /// Keeps a chunked message, `numbered` if it takes the next number.
+    pub(super) fn keep_large(&mut self, now: Duration, large: Large, numbered: bool) -> LargeAt {
+        self.bytes += large.outbound.message_len();
+        let at = self.larges.insert(large);
+        if numbered {
+            self.numbered.push_back(Kept {
+                at: now,
+                what: What::Large(at),
+            });
+        } else {
+            self.unnumbered.push_back((now, at));
+        }
+        self.trim(now);
+        at
+    }
+
+    /// The lowest number from this one on that can still be had, or the next one that will be given out.
+    pub(super) fn next_kept(&self, number: u64) -> u64 {
+        let staying = self.staying.iter().map(|(n, _)| *n);
+        let staying = staying.filter(|n| *n >= number && *n > 0).min();
+        let numbered = number.max(self.first);
+        staying.map_or(numbered, |staying| staying.min(numbered))
+    }
+
+    /// A message by its number.
+    pub(super) fn find(&self, number: u64) -> Option<Found<'_>> {
+        if number < self.first {
+            let staying = self.staying.iter().find(|(n, _)| *n == number)?;
+            return Some(Found::Large(staying.1));
+        }
+        let index = usize::try_from(number - self.first).ok()?;
+        Some(match self.numbered.get(index)?.what {
+            What::Small(piece) => Found::Small(self.blocks.get(piece)),
+            What::Large(at) => Found::Large(at),
+        })
+    }
+
+    /// Lets go what is too old, or too much.
+    pub(super) fn trim(&mut self, now: Duration) {
+        while let Some(oldest) = self.oldest()
+            && (self.bytes > self.limit || oldest + self.max_age < now)
+        {
+            self.drop_oldest(now);
+        }
+        let larges = &mut self.larges;
+        let bytes = &mut self.bytes;
+        let (limit, max_age) = (self.limit, self.max_age);
+        self.staying.retain(|&(_, at)| {
+            let over = *bytes > limit || larges[at].emitted + max_age < now;
+            let goes = over && larges[at].may_go(now);
+            if goes {
+                *bytes -= larges.remove(at);
+            }
+            !goes
+        });
+    }
+
+    fn oldest(&self) -> Option<Duration> {
+        let numbered = self.numbered.front().map(|kept| kept.at);
+        let unnumbered = self.unnumbered.front().map(|(at, _)| *at);
+        match (numbered, unnumbered) {
+            (Some(a), Some(b)) => Some(a.min(b)),
+            (a, b) => a.or(b),
+        }
+    }
+
+    fn drop_oldest(&mut self, now: Duration) {
+        let numbered = self.numbered.front().map_or(Duration::MAX, |kept| kept.at);
+        if let Some(&(at, large)) = self.unnumbered.front()
+            && at <= numbered
+        {
+            self.unnumbered.pop_front();
+            self.drop_large(now, 0, large);
+        } else if let Some(kept) = self.numbered.pop_front() {
+            let number = self.first;
+            self.first += 1;
+            match kept.what {
+                What::Small(piece) => {
+                    self.bytes -= piece.len();
+                    self.blocks.pop(piece);
+                }
+                What::Large(large) => self.drop_large(now, number, large),
+            }
+        }
+    }
+
+    fn drop_large(&mut self, now: Duration, number: u64, at: LargeAt) {
+        if self.larges[at].may_go(now) {
+            self.bytes -= self.larges.remove(at);
+        } else {
+            self.staying.push((number, at));
+        }
+    }
+}
+
+/// A chunked message, being sent or sent.
+pub(super) struct Large {
+    pub(super) outbound: Outbound,
+    pub(super) message_id: MessageId,
+    pub(super) number: Option<u64>,
+    pub(super) emitted: Duration,
+    /// When the last chunk so far was handed out.
+    pub(super) last_sent: Duration,
+}
+
+impl Large {
+    fn may_go(&self, now: Duration) -> bool {
+        self.outbound.next_len().is_none() && self.last_sent + AFTER_LAST_CHUNK <= now
+    }
+}
+
+/// Chunked messages, found by place or by id.
+pub(super) struct Larges {
+    slots: Vec<Option<Large>>,
+    free: Vec<LargeAt>,
+    by_message: HashMap<MessageId, LargeAt, HashKey>,
+}
+
+impl Larges {
+    pub(super) fn new(key: HashKey) -> Self {
+        Self {
+            slots: Vec::new(),
+            free: Vec::new(),
+            by_message: HashMap::with_hasher(key),
+        }
+    }
+
+    pub(super) fn find(&self, message: MessageId) -> Option<LargeAt> {
+        self.by_message.get(&message).copied()
+    }
+
+    pub(super) fn insert(&mut self, large: Large) -> LargeAt {
+        let at = self.free.pop().unwrap_or_else(|| {
+            self.slots.push(None);
+            self.slots.len() - 1
+        });
+        self.by_message.insert(large.message_id, at);
+        self.slots[at] = Some(large);
+        at
+    }
+
+    /// Gives the length of the message.
+    fn remove(&mut self, at: LargeAt) -> usize {
+        let large = self.slots[at].take().expect(KEPT);
+        self.free.push(at);
+        self.by_message.remove(&large.message_id);
+        large.outbound.message_len()
+    }
+}
+
+const KEPT: &str = "a place is handed out for a message that is kept, and forgotten with it";
+
+impl Index<LargeAt> for Larges {
+    type Output = Large;
+
+    fn index(&self, at: LargeAt) -> &Large {
+        self.slots[at].as_ref().expect(KEPT)
+    }
+}
+
+impl IndexMut<LargeAt> for Larges {
+    fn index_mut(&mut self, at: LargeAt) -> &mut Large {
+        self.slots[at].as_mut().expect(KEPT)
+    }
+}
+
+/// Datagrams one behind the other, which go in the order in which they came.
+#[derive(Default)]
+struct Blocks {
+    blocks: VecDeque<Block>,
+    /// How many blocks have gone.
+    gone: u64,
+    spare: Vec<Vec<u8>>,
+}
+
+struct Block {
+    bytes: Vec<u8>,
+    pieces: usize,
+}
+
+/// Where a datagram stands.
+#[derive(Clone, Copy)]
+struct Piece {
+    block: u64,
+    start: u32,
+    len: u32,
+}
+
+impl Piece {
+    fn len(self) -> usize {
+        self.len as usize
+    }
+}
+
+impl Blocks {
+    #[inline]
+    fn push(&mut self, datagram: &[u8]) -> Piece {
+        let fits = self
+            .blocks
+            .back()
+            .is_some_and(|block| block.bytes.capacity() - block.bytes.len() >= datagram.len());
+        if !fits {
+            let mut bytes = self.spare.pop().unwrap_or_default();
+            bytes.reserve_exact(BLOCK.max(datagram.len()));
+            self.blocks.push_back(Block { bytes, pieces: 0 });
+        }
+        let index = self.blocks.len() - 1;
+        let block = &mut self.blocks[index];
+        let start = block.bytes.len();
+        block.bytes.extend_from_slice(datagram);
+        block.pieces += 1;
+        // A datagram has less than 64 KiB, and a block no more than one of these beyond its size.
+        Piece {
+            block: self.gone + index as u64,
+            start: start as u32,
+            len: datagram.len() as u32,
+        }
+    }
+
+    fn get(&self, piece: Piece) -> &[u8] {
+        let block = &self.blocks[(piece.block - self.gone) as usize];
+        &block.bytes[piece.start as usize..][..piece.len()]
+    }
+
+    /// Lets go the oldest.
+    fn pop(&mut self, piece: Piece) {
+        debug_assert_eq!(piece.block, self.gone);
+        let alone = self.blocks.len() == 1;
+        let block = &mut self.blocks[0];
+        block.pieces -= 1;
+        if block.pieces > 0 {
+            return;
+        }
+        if alone {
+            // The one that is being filled.
+            block.bytes.clear();
+            return;
+        }
+        let Some(Block { mut bytes, .. }) = self.blocks.pop_front() else {
+            return;
+        };
+        self.gone += 1;
+        if self.spare.len() < SPARE_BLOCKS {
+            bytes.clear();
+            self.spare.push(bytes);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use rand::{SeedableRng, rngs::StdRng};
+
+    use super::*;
+    use crate::proto::chunker::Chunker;
+
+    fn history(limit: usize) -> History {
+        let key = HashKey::random(&mut StdRng::from_seed([1; 32]));
+        History::new(limit, Duration::from_secs(9), key)
+    }
+
+    fn small(history: &History, number: u64) -> Option<Vec<u8>> {
+        match history.find(number)? {
+            Found::Small(bytes) => Some(bytes.to_vec()),
+            Found::Large(_) => panic!("{number} is small"),
+        }
+    }
+
+    fn large(len: usize, id: u8, number: Option<u64>) -> Large {
+        let plan = Chunker::new(1000, 1 << 20, Ipv4Addr::LOCALHOST.into())
+            .plan(len, 200, 8)
+            .unwrap();
+        Large {
+            outbound: Outbound::new(vec![id; len], vec![0; 200], plan),
+            message_id: MessageId([id; 20]),
+            number,
+            emitted: Duration::ZERO,
+            last_sent: Duration::ZERO,
+        }
+    }
+
+    fn at(secs: u64) -> Duration {
+        Duration::from_secs(secs)
+    }
+
+    #[test]
+    fn bounded_by_bytes() {
+        let mut history = history(1_000_000);
+        assert_eq!((history.first(), history.last()), (1, 0));
+        for number in 1..=20_000u64 {
+            let len = 50 + (number % 400) as usize;
+            history.keep_small(at(1), &vec![number as u8; len]);
+            assert!(history.bytes() <= 1_000_000);
+        }
+        assert_eq!(history.last(), 20_000);
+        let first = history.first();
+        assert!((15_000..17_000).contains(&first), "{first}");
+        assert!(history.find(first - 1).is_none() && history.find(20_001).is_none());
+        for number in first..=20_000 {
+            let len = 50 + (number % 400) as usize;
+            assert_eq!(small(&history, number), Some(vec![number as u8; len]));
+        }
+        let memory: usize = history
+            .blocks
+            .blocks
+            .iter()
+            .map(|b| b.bytes.capacity())
+            .sum();
+        assert!(memory < 1_200_000, "{memory}");
+        assert!(history.blocks.spare.len() <= SPARE_BLOCKS);
+    }
+
+    #[test]
+    fn bounded_by_age() {
+        let mut history = history(1_000_000);
+        history.keep_small(at(1), b"one");
+        history.keep_small(at(5), b"two");
+        history.trim(at(10));
+        assert_eq!(history.first(), 1);
+        history.trim(at(11));
+        assert_eq!((history.first(), history.last()), (2, 2));
+        history.trim(at(100));
+        assert_eq!(
+            (history.first(), history.last(), history.bytes()),
+            (3, 2, 0)
+        );
+        history.keep_small(at(100), b"three");
+        assert_eq!(small(&history, 3), Some(b"three".to_vec()));
+    }
+
+    #[test]
+    fn a_datagram_longer_than_a_block() {
+        let mut history = history(1_000_000);
+        history.keep_small(at(1), b"one");
+        history.keep_small(at(1), &[7; 65_500]);
+        history.keep_small(at(1), b"three");
+        assert_eq!(small(&history, 2), Some(vec![7; 65_500]));
+        assert_eq!(small(&history, 3), Some(b"three".to_vec()));
+    }
+
+    #[test]
+    fn what_is_being_sent_stays() {
+        let mut history = history(100_000);
+        let mut out = Vec::new();
+        let first = history.keep_large(at(1), large(60_000, 1, Some(1)), true);
+        history.keep_large(at(1), large(60_000, 2, None), false);
+        for number in 3..=1000u64 {
+            history.keep_small(at(1), &[number as u8; 500]);
+        }
+        // Neither of the two has been sent: they fill the history, and nothing else stays.
+        assert_eq!((history.first(), history.bytes()), (1, 120_000));
+        assert!(matches!(history.find(1), Some(Found::Large(at)) if at == first));
+        assert!(history.find(999).is_none());
+        assert_eq!(history.larges.find(MessageId([2; 20])), Some(1));
+
+        let sent = &mut history.larges[first];
+        while sent.outbound.next_len().is_some() {
+            sent.outbound.write_next(&mut out);
+        }
+        sent.last_sent = at(2);
+        history.trim(at(2));
+        assert_eq!(history.first(), 1, "half a second more");
+        history.trim(at(3));
+        assert!(history.find(1).is_none());
+        assert_eq!(history.larges.find(MessageId([1; 20])), None);
+        assert_eq!(
+            (history.first(), history.bytes()),
+            (history.last() + 1, 60_000)
+        );
+        history.keep_small(at(3), b"kept");
+        assert_eq!(small(&history, history.last()), Some(b"kept".to_vec()));
+    }
+}

@@ -1,0 +1,513 @@
+//! One stream's numbers: which message is to be delivered next, what waits for an earlier one, and what is missing.
+//!
+//! A stream is what one incarnation of one sender has sent with numbers (WIRE.md section 7). Its messages are
+//! delivered once, in the order of their numbers, at once while nothing is missing. What is missing stands in
+//! [`Gaps`], or is a chunked message that is being put together; what is over is passed, and the messages behind it
+//! follow.
+//!
+//! Numbers that only a hello or a bye has claimed are asked for as well, but believed no further: when nothing comes
+//! of them they are told as lost and not passed, so that a forged claim costs nothing but a false alarm.
+//!
+//! Not responsible for who may say what, for sending requests, or for bounds on memory over all streams.
+
+use std::{collections::BTreeMap, ops::Range, time::Duration};
+
+use super::{
+    events::MessageFacts,
+    gaps::{Gaps, Span},
+};
+
+/// How far a number may be beyond the last known one (WIRE.md section 7).
+pub(super) const FARTHEST: u64 = 65_536;
+
+/// What is reckoned for each message that waits beside its bytes.
+pub(super) const WAITING_COST: usize = 128;
+
+/// What is to become of a number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    /// It was had, passed, or is not owed.
+    Over,
+    /// It is the next one.
+    Next,
+    /// Others come first.
+    Ahead,
+    /// It is farther away than can be believed.
+    Far,
+}
+
+/// A message that waits for an earlier one.
+pub(super) enum Held {
+    /// The name, and behind it the arguments.
+    Small {
+        text: Box<[u8]>,
+        name_len: usize,
+        element_type: u8,
+        facts: MessageFacts,
+    },
+    /// A message that was put together, with its buffer.
+    Large {
+        name: Box<str>,
+        buffer: Vec<u8>,
+        element_type: u8,
+        value: Range<usize>,
+        facts: MessageFacts,
+    },
+}
+
+impl Held {
+    fn cost(&self) -> usize {
+        WAITING_COST
+            + match self {
+                Self::Small { text, .. } => text.len(),
+                Self::Large { name, buffer, .. } => name.len() + buffer.capacity(),
+            }
+    }
+}
+
+enum Slot {
+    Message(Held),
+    /// From this number to that one everything is lost.
+    Lost(u64),
+}
+
+pub(super) struct Order {
+    /// The next number to be delivered; everything before it is over.
+    next: u64,
+    /// A hello alone has said where to begin: a message may still correct it.
+    tentative: bool,
+    /// The highest number that a message has had, or that precedes the first one owed.
+    highest: u64,
+    /// The highest number that a hello or a bye has claimed.
+    claimed: u64,
+    /// Of the claimed numbers, those that were told as lost: from a first one to a last one.
+    told: BTreeMap<u64, u64>,
+    waiting: BTreeMap<u64, Slot>,
+    gaps: Gaps,
+    /// Numbers of chunked messages that are being put together, and how many attempts at each.
+    partial: BTreeMap<u64, u32>,
+    held: usize,
+}
+
+impl Order {
+    /// Begins with the first number that is owed, `tentative` if only a hello says so. What is before is not owed.
+    pub(super) fn new(first: u64, tentative: bool) -> Self {
+        debug_assert!(first > 0, "numbers count from 1");
+        Self {
+            next: first,
+            tentative,
+            highest: first - 1,
+            claimed: 0,
+            told: BTreeMap::new(),
+            waiting: BTreeMap::new(),
+            gaps: Gaps::default(),
+            partial: BTreeMap::new(),
+            held: 0,
+        }
+    }
+
+    /// Bytes of the messages that wait.
+    pub(super) fn held(&self) -> usize {
+        self.held
+    }
+
+    pub(super) fn gaps(&mut self) -> &mut Gaps {
+        &mut self.gaps
+    }
+
+    pub(super) fn due(&self) -> Option<Duration> {
+        self.gaps.due()
+    }
+
+    /// The last number known.
+    pub(super) fn known(&self) -> u64 {
+        self.highest.max(self.claimed)
+    }
+
+    /// What is to become of a message with this number.
+    #[inline]
+    pub(super) fn place(&self, number: u64) -> Place {
+        if number == self.next {
+            return Place::Next;
+        }
+        if number < self.next {
+            return if self.tentative {
+                Place::Ahead
+            } else {
+                Place::Over
+            };
+        }
+        if number > self.known() && number - self.known() > FARTHEST {
+            return Place::Far;
+        }
+        match self.waiting.range(..=number).next_back() {
+            Some((&at, Slot::Message(_))) if at == number => Place::Over,
+            Some((_, Slot::Lost(last))) if *last >= number => Place::Over,
+            _ => Place::Ahead,
+        }
+    }
+
+    /// Notes that a message with this number exists: those before it that are not there are missing from now on, and
+    /// it is not. Gives whether it had been asked for.
+    #[inline]
+    pub(super) fn note(&mut self, now: Duration, number: u64, due: Duration) -> bool {
+        if std::mem::take(&mut self.tentative) && number < self.next {
+            // The hello was of another time, or a lie: what it claimed is forgotten.
+            self.gaps.forget_above(0);
+            (self.next, self.highest) = (number, number);
+            self.claimed = 0;
+            self.told.clear();
+            return false;
+        }
+        if number == self.highest + 1 && self.claimed <= self.highest {
+            // Nothing missing, nothing claimed: the usual case.
+            self.highest = number;
+            return false;
+        }
+        self.note_out_of_order(now, number, due)
+    }
+
+    fn note_out_of_order(&mut self, now: Duration, number: u64, due: Duration) -> bool {
+        while let Some(entry) = self.told.first_entry()
+            && *entry.key() <= number
+        {
+            // What was told as lost is passed for good by a message behind it.
+            let (first, last) = entry.remove_entry();
+            if first < number {
+                self.waiting.insert(first, Slot::Lost(last.min(number - 1)));
+            }
+            if number < last {
+                self.told.insert(number + 1, last);
+            }
+        }
+        let known = self.known();
+        if number > known {
+            if number > known + 1 {
+                self.gaps.add(now, (known + 1, number - 1), due);
+            }
+            self.highest = number;
+            return false;
+        }
+        self.highest = self.highest.max(number);
+        self.gaps.fill(now, number).unwrap_or(false)
+    }
+
+    /// Takes a claim that numbers up to `last` exist. A lower claim takes back a higher one.
+    pub(super) fn claim(&mut self, now: Duration, last: u64, due: Duration) {
+        let known = self.known();
+        if last > known {
+            self.gaps.add(now, (known + 1, last), due);
+        } else if last < known && self.claimed > self.highest {
+            self.gaps.forget_above(last.max(self.highest));
+            self.told.split_off(&(last + 1));
+            if let Some(mut entry) = self.told.last_entry() {
+                let until = last.min(*entry.get());
+                entry.insert(until);
+            }
+        }
+        self.claimed = last;
+    }
+
+    /// Takes out a piece of what is missing before a number.
+    pub(super) fn take_missing_below(&mut self, number: u64) -> Option<Span> {
+        self.gaps.take_up_to(number.checked_sub(1)?)
+    }
+
+    /// Keeps a message until its turn comes.
+    pub(super) fn hold(&mut self, number: u64, held: Held) {
+        self.held += held.cost();
+        self.waiting.insert(number, Slot::Message(held));
+    }
+
+    /// The next number is delivered by the caller.
+    #[inline]
+    pub(super) fn advance(&mut self) {
+        self.next += 1;
+    }
+
+    /// Whether anything waits, so that [`release`](Self::release) may give something.
+    #[inline]
+    pub(super) fn has_waiting(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
+    /// The next message whose turn has come.
+    pub(super) fn release(&mut self) -> Option<Held> {
+        loop {
+            let entry = self.waiting.first_entry()?;
+            if *entry.key() > self.next {
+                return None;
+            }
+            match entry.remove() {
+                Slot::Lost(last) => self.next = self.next.max(last + 1),
+                Slot::Message(held) => {
+                    self.held -= held.cost();
+                    self.next += 1;
+                    return Some(held);
+                }
+            }
+        }
+    }
+
+    /// Chunks of this number are being put together: it needs no asking for.
+    pub(super) fn open_partial(&mut self, now: Duration, number: u64, due: Duration) {
+        *self.partial.entry(number).or_default() += 1;
+        self.note(now, number, due);
+    }
+
+    /// One attempt at putting this number together has ended without a message. Gives whether it was the last one,
+    /// so that the number is lost.
+    pub(super) fn close_partial(&mut self, number: u64) -> bool {
+        let Some(attempts) = self.partial.get_mut(&number) else {
+            return false;
+        };
+        *attempts -= 1;
+        if *attempts > 0 {
+            return false;
+        }
+        self.partial.remove(&number);
+        !matches!(self.place(number), Place::Over)
+    }
+
+    /// An attempt at this number came to nothing, and it is missing again.
+    pub(super) fn miss_again(&mut self, now: Duration, number: u64, due: Duration) {
+        self.gaps.add(now, (number, number), due);
+    }
+
+    /// The number has come whole: attempts at it are of no interest any more.
+    pub(super) fn forget_partial(&mut self, number: u64) {
+        self.partial.remove(&number);
+    }
+
+    /// Passes numbers that will not come. They must not be missing any more.
+    pub(super) fn pass(&mut self, (first, last): Span) {
+        self.waiting.insert(first, Slot::Lost(last));
+    }
+
+    /// Whether a gap that is over consists of claimed numbers alone; then they are not passed, and what was told of
+    /// them is remembered.
+    pub(super) fn is_mere_claim(&mut self, (first, last): Span) -> bool {
+        if first <= self.highest {
+            return false;
+        }
+        self.told.insert(first, last);
+        true
+    }
+
+    /// Passes everything up to a number that turned out to be far away, which is the next one now; gives what is
+    /// thereby lost beyond what is missing already.
+    pub(super) fn jump(&mut self, number: u64) -> Option<Span> {
+        let known = self.known();
+        let lost = (known + 1, number.checked_sub(1)?);
+        if lost.0 > lost.1 {
+            return None;
+        }
+        self.tentative = false;
+        self.pass(lost);
+        self.highest = lost.1;
+        Some(lost)
+    }
+
+    /// The first gap, which holds up everything that waits: taken out, to make room. With it goes whatever is being
+    /// put together there.
+    pub(super) fn give_up_first(&mut self) -> Option<Span> {
+        let (&waits, _) = self
+            .waiting
+            .iter()
+            .find(|(_, slot)| matches!(slot, Slot::Message(_)))?;
+        let lost = (self.next, waits.checked_sub(1)?);
+        if lost.0 > lost.1 {
+            return None;
+        }
+        while self.gaps.take_up_to(lost.1).is_some() {}
+        self.partial.retain(|number, _| *number > lost.1);
+        // Some of it may have been passed before.
+        self.waiting.retain(|number, _| *number > lost.1);
+        self.pass(lost);
+        Some(lost)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::proto::{MessageId, Peer};
+
+    const DUE: Duration = Duration::from_millis(5);
+    const NOW: Duration = Duration::ZERO;
+    const TTL: Duration = Duration::from_secs(3);
+
+    fn held(number: u64) -> Held {
+        Held::Small {
+            text: Box::new([0; 100]),
+            name_len: 4,
+            element_type: 4,
+            facts: MessageFacts {
+                peer: Arc::new(Peer {
+                    id: "p".into(),
+                    incarnation: Some(1),
+                    hostname: String::new(),
+                    host: String::new(),
+                    port: 1,
+                    address: ([127, 0, 0, 1], 1).into(),
+                }),
+                time: None,
+                number: Some(number),
+                schema: None,
+                message_id: MessageId::default(),
+            },
+        }
+    }
+
+    fn begun(next: u64) -> Order {
+        Order::new(next, false)
+    }
+
+    /// What an engine does with a message; gives the numbers that are delivered thereby.
+    fn receive(order: &mut Order, number: u64) -> Vec<u64> {
+        let mut delivered = Vec::new();
+        match order.place(number) {
+            Place::Over | Place::Far => return delivered,
+            Place::Next => {
+                order.note(NOW, number, DUE);
+                order.advance();
+                delivered.push(number);
+            }
+            Place::Ahead => {
+                order.note(NOW, number, DUE);
+                order.hold(number, held(number));
+            }
+        }
+        delivered.extend(released(order));
+        delivered
+    }
+
+    fn released(order: &mut Order) -> Vec<u64> {
+        std::iter::from_fn(|| order.release())
+            .map(|held| match held {
+                Held::Small { facts, .. } => facts.number.unwrap(),
+                Held::Large { .. } => unreachable!("none is held here"),
+            })
+            .collect()
+    }
+
+    fn missing(order: &mut Order) -> Vec<Span> {
+        let mut spans = Vec::new();
+        order.gaps().ask(DUE, TTL, 64, &mut spans);
+        spans
+    }
+
+    #[test]
+    fn in_order_nothing_waits() {
+        let mut order = begun(1);
+        for number in 1..100 {
+            assert_eq!(receive(&mut order, number), [number]);
+            assert!(!order.has_waiting() && order.due().is_none());
+        }
+        assert!(receive(&mut order, 50).is_empty());
+    }
+
+    #[test]
+    fn what_is_ahead_waits_for_what_is_missing() {
+        let mut order = begun(1);
+        assert!(receive(&mut order, 3).is_empty());
+        assert!(receive(&mut order, 3).is_empty(), "a double");
+        assert!(receive(&mut order, 6).is_empty());
+        assert_eq!(order.held(), 2 * (WAITING_COST + 100));
+        assert_eq!(missing(&mut order), [(1, 2), (4, 5)]);
+        assert_eq!(receive(&mut order, 1), [1]);
+        assert_eq!(receive(&mut order, 2), [2, 3]);
+        assert!(receive(&mut order, 5).is_empty());
+        assert_eq!(receive(&mut order, 4), [4, 5, 6]);
+        assert_eq!((order.held(), order.due()), (0, None));
+    }
+
+    #[test]
+    fn what_is_passed_lets_the_others_through_and_does_not_come_back() {
+        let mut order = begun(1);
+        receive(&mut order, 4);
+        receive(&mut order, 8);
+        assert_eq!(order.gaps().take_up_to(u64::MAX), Some((1, 3)));
+        order.pass((2, 3));
+        assert!(released(&mut order).is_empty());
+        assert_eq!(order.place(2), Place::Over);
+        assert_eq!(order.place(1), Place::Next);
+        order.pass((1, 1));
+        assert_eq!(released(&mut order), [4]);
+        assert_eq!(order.give_up_first(), Some((5, 7)));
+        assert_eq!(released(&mut order), [8]);
+        assert_eq!(order.give_up_first(), None);
+        assert!(order.gaps().is_empty());
+    }
+
+    #[test]
+    fn far_numbers_are_not_believed() {
+        let mut order = begun(1);
+        assert_eq!(order.place(FARTHEST), Place::Ahead);
+        assert_eq!(order.place(FARTHEST + 1), Place::Far);
+        assert_eq!(order.jump(1_000_000), Some((1, 999_999)));
+        assert!(released(&mut order).is_empty());
+        assert_eq!(receive(&mut order, 1_000_000), [1_000_000]);
+    }
+
+    #[test]
+    fn a_claim_is_asked_for_and_can_be_taken_back() {
+        let mut order = begun(1);
+        order.claim(NOW, 5, DUE);
+        assert_eq!(missing(&mut order), [(1, 5)]);
+        assert_eq!(receive(&mut order, 1), [1]);
+        order.claim(NOW, 3, DUE);
+        assert_eq!(order.gaps().take_up_to(9), Some((2, 3)));
+        assert!(order.gaps().is_empty());
+        // The number counts on from what messages have shown.
+        assert_eq!(receive(&mut order, 2), [2]);
+    }
+
+    #[test]
+    fn a_claim_of_which_nothing_comes_costs_nothing() {
+        let mut order = begun(1);
+        assert_eq!(receive(&mut order, 1), [1]);
+        order.claim(NOW, 60_000, DUE);
+        let over = order.gaps().give_up(TTL, TTL).unwrap();
+        assert_eq!(over, (2, 60_000));
+        assert!(order.is_mere_claim(over));
+        order.claim(NOW, 60_000, DUE);
+        assert!(order.gaps().is_empty(), "told once");
+        assert_eq!(receive(&mut order, 2), [2]);
+        assert_eq!(receive(&mut order, 3), [3]);
+        // What was told as lost is passed, and not asked for, when it is behind the present number.
+        assert!(receive(&mut order, 60_002).is_empty());
+        assert_eq!(missing(&mut order), [(60_001, 60_001)]);
+        assert_eq!(receive(&mut order, 60_001), [60_001, 60_002]);
+    }
+
+    #[test]
+    fn a_hello_begins_for_the_time_being() {
+        let mut order = Order::new(1001, true);
+        order.claim(NOW, 1005, DUE);
+        assert_eq!(receive(&mut order, 7), [7]);
+        assert_eq!(receive(&mut order, 8), [8]);
+        assert!(receive(&mut order, 6).is_empty());
+        assert!(receive(&mut order, 10).is_empty());
+        assert_eq!(missing(&mut order), [(9, 9)]);
+        let mut order = Order::new(1001, true);
+        assert_eq!(receive(&mut order, 1001), [1001]);
+        assert!(receive(&mut order, 7).is_empty());
+    }
+
+    #[test]
+    fn a_number_that_is_put_together_is_not_missing() {
+        let mut order = begun(1);
+        order.open_partial(NOW, 2, DUE);
+        order.open_partial(NOW, 2, DUE);
+        assert_eq!(missing(&mut order), [(1, 1)]);
+        assert_eq!(receive(&mut order, 1), [1]);
+        assert!(receive(&mut order, 3).is_empty());
+        assert!(!order.close_partial(2));
+        assert!(order.close_partial(2), "nobody is at it any more");
+        order.pass((2, 2));
+        assert_eq!(released(&mut order), [3]);
+    }
+}

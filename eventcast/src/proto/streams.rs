@@ -1,0 +1,470 @@
+//! The streams that this bus follows, one for each incarnation of a sender, and who of them is there.
+//!
+//! Responsible for finding, admitting and dropping streams, and for what is known of each sender. What numbers mean is
+//! [`Order`]'s; what is told or sent is the engine's.
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    net::SocketAddr,
+    sync::Arc,
+    time::Duration,
+};
+
+use super::{hash::HashKey, order::Order, peers::Peer};
+
+/// Most streams that are followed (WIRE.md section 9).
+pub(super) const MAX_STREAMS: usize = 4096;
+
+/// One that was heard within this time does not go to make room.
+const KEPT_FOR: Duration = Duration::from_secs(60);
+
+/// Most new streams of one address in a second.
+const MAX_NEW_A_SECOND: u32 = 100;
+
+/// Names a stream; one that is not there any more is never taken for another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct StreamRef {
+    index: usize,
+    generation: u64,
+}
+
+pub(super) struct Stream {
+    generation: u64,
+    pub(super) peer: Arc<Peer>,
+    /// Where it was heard, last by a hello if there was one: the address that is asked.
+    pub(super) address: SocketAddr,
+    pub(super) order: Order,
+    pub(super) last_heard: Duration,
+    /// Numbers beyond belief that a message or a hello had.
+    pub(super) far_message: Option<u64>,
+    pub(super) far_hello: Option<u64>,
+    pub(super) presence: Presence,
+    pub(super) about: About,
+    pub(super) figures: Figures,
+    /// Its place in [`Streams::dues`].
+    due: Option<Duration>,
+    /// What it counts for in [`Streams::held`].
+    held: usize,
+}
+
+/// Whether a sender is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Presence {
+    /// It has not said hello.
+    Unknown,
+    Present,
+    Left,
+}
+
+/// What a sender's hello says of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct About {
+    pub(super) version: Box<str>,
+    pub(super) capabilities: Vec<Box<str>>,
+}
+
+/// What came of one sender's messages.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Figures {
+    /// Messages with numbers that were delivered.
+    pub received: u64,
+    /// How many of them came after they had been asked for.
+    pub repaired: u64,
+    /// Numbers that were told as lost.
+    pub lost: u64,
+    /// Messages that came more than once.
+    pub doubles: u64,
+}
+
+/// A peer as it is now, see [`Engine::peers`](super::Engine::peers).
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct PeerStatus {
+    /// Who it is.
+    pub peer: Arc<Peer>,
+    /// Its maker and version, as it says.
+    pub version: String,
+    /// What it can do, as it says.
+    pub capabilities: Vec<String>,
+    /// How long ago it was heard.
+    pub heard_ago: Duration,
+    /// What came of its messages.
+    pub figures: Figures,
+}
+
+pub(super) struct Streams {
+    slots: Vec<Option<Stream>>,
+    free: Vec<usize>,
+    by_id: HashMap<Box<str>, Vec<usize>, HashKey>,
+    /// Streams in which something is missing, by the moment at which something is to be done about it.
+    dues: BTreeSet<(Duration, usize)>,
+    next_generation: u64,
+    /// Bytes of the messages that wait in all streams.
+    held: usize,
+    /// Until then every stream is one that does not go.
+    full_until: Duration,
+    present: usize,
+    /// No peer falls silent before.
+    next_silence: Option<Duration>,
+}
+
+impl Streams {
+    pub(super) fn new(key: HashKey) -> Self {
+        Self {
+            slots: Vec::new(),
+            free: Vec::new(),
+            by_id: HashMap::with_hasher(key),
+            dues: BTreeSet::new(),
+            next_generation: 0,
+            held: 0,
+            full_until: Duration::ZERO,
+            present: 0,
+            next_silence: None,
+        }
+    }
+
+    /// Bytes of the messages that wait.
+    pub(super) fn held(&self) -> usize {
+        self.held
+    }
+
+    /// How many peers are there.
+    pub(super) fn present(&self) -> usize {
+        self.present
+    }
+
+    #[inline]
+    pub(super) fn get(&mut self, at: StreamRef) -> Option<&mut Stream> {
+        let stream = self.slots.get_mut(at.index)?.as_mut()?;
+        (stream.generation == at.generation).then_some(stream)
+    }
+
+    /// The stream of this incarnation.
+    pub(super) fn find(&self, id: &str, incarnation: Option<u64>) -> Option<StreamRef> {
+        let mut ours = self.by_id.get(id)?.iter();
+        ours.find_map(|&index| {
+            let stream = self.slots[index].as_ref()?;
+            (stream.peer.incarnation == incarnation).then_some(StreamRef {
+                index,
+                generation: stream.generation,
+            })
+        })
+    }
+
+    /// Whether another incarnation of this one is known.
+    pub(super) fn knows_another(&self, id: &str, incarnation: Option<u64>) -> bool {
+        self.by_id.get(id).is_some_and(|ours| {
+            ours.iter().any(|&index| {
+                let stream = self.slots[index].as_ref();
+                stream.is_some_and(|stream| stream.peer.incarnation != incarnation)
+            })
+        })
+    }
+
+    /// Begins to follow a sender, if there is room.
+    pub(super) fn open(
+        &mut self,
+        now: Duration,
+        peer: Arc<Peer>,
+        order: Order,
+        opened: &mut Rate,
+    ) -> Option<StreamRef> {
+        if !opened.take(now, MAX_NEW_A_SECOND) {
+            return None;
+        }
+        if self.slots.len() - self.free.len() >= MAX_STREAMS {
+            self.drop_silent(now)?;
+        }
+        let generation = self.next_generation;
+        self.next_generation += 1;
+        let index = self.free.pop().unwrap_or_else(|| {
+            self.slots.push(None);
+            self.slots.len() - 1
+        });
+        self.by_id
+            .entry(peer.id.as_str().into())
+            .or_default()
+            .push(index);
+        self.slots[index] = Some(Stream {
+            generation,
+            address: peer.address,
+            peer,
+            order,
+            last_heard: now,
+            far_message: None,
+            far_hello: None,
+            presence: Presence::Unknown,
+            about: About::default(),
+            figures: Figures::default(),
+            due: None,
+            held: 0,
+        });
+        Some(StreamRef { index, generation })
+    }
+
+    /// Sets the books right after a stream's order has changed.
+    #[inline]
+    pub(super) fn settle(&mut self, at: StreamRef) {
+        let Some(stream) = self.slots[at.index].as_mut() else {
+            return;
+        };
+        let held = stream.order.held();
+        if held != stream.held {
+            self.held = self.held - stream.held + held;
+            stream.held = held;
+        }
+        let due = stream.order.due();
+        if due != stream.due {
+            if let Some(due) = stream.due {
+                self.dues.remove(&(due, at.index));
+            }
+            if let Some(due) = due {
+                self.dues.insert((due, at.index));
+            }
+            stream.due = due;
+        }
+    }
+
+    /// When [`next_due`](Self::next_due) gives something.
+    pub(super) fn due(&self) -> Option<Duration> {
+        self.dues.first().map(|(due, _)| *due)
+    }
+
+    /// A stream in which something is to be asked for or given up.
+    pub(super) fn next_due(&self, now: Duration) -> Option<StreamRef> {
+        let &(due, index) = self.dues.first()?;
+        let generation = self.slots[index].as_ref()?.generation;
+        (due <= now).then_some(StreamRef { index, generation })
+    }
+
+    /// The stream in which most waits.
+    pub(super) fn fullest(&self) -> Option<StreamRef> {
+        let streams = self.slots.iter().enumerate();
+        let held = streams.filter_map(|(index, slot)| {
+            let stream = slot.as_ref()?;
+            let generation = stream.generation;
+            Some((stream.held, StreamRef { index, generation }))
+        });
+        held.filter(|(held, _)| *held > 0)
+            .max_by_key(|(held, _)| *held)
+            .map(|(_, at)| at)
+    }
+
+    /// Changes whether a sender is there.
+    pub(super) fn set_presence(&mut self, at: StreamRef, presence: Presence, timeout: Duration) {
+        let Some(stream) = self.get(at) else {
+            return;
+        };
+        let before = std::mem::replace(&mut stream.presence, presence);
+        let silent = stream.last_heard.saturating_add(timeout);
+        self.present -= usize::from(before == Presence::Present);
+        self.present += usize::from(presence == Presence::Present);
+        if presence == Presence::Present {
+            let next = self.next_silence.map_or(silent, |next| next.min(silent));
+            self.next_silence = Some(next);
+        }
+    }
+
+    /// The other incarnations of a sender that count as present.
+    pub(super) fn others_present(&self, at: StreamRef) -> Vec<StreamRef> {
+        let ours = self.slots[at.index]
+            .as_ref()
+            .and_then(|stream| self.by_id.get(stream.peer.id.as_str()));
+        let others = ours
+            .into_iter()
+            .flatten()
+            .filter(|index| **index != at.index);
+        others
+            .filter_map(|&index| {
+                let stream = self.slots[index].as_ref()?;
+                let generation = stream.generation;
+                (stream.presence == Presence::Present).then_some(StreamRef { index, generation })
+            })
+            .collect()
+    }
+
+    /// When [`silent`](Self::silent) may find somebody.
+    pub(super) fn next_silence(&self) -> Option<Duration> {
+        self.next_silence
+    }
+
+    /// Those who are there and have been silent for so long. Looks at all, and says in
+    /// [`next_silence`](Self::next_silence) when to look again.
+    pub(super) fn silent(&mut self, now: Duration, timeout: Duration) -> Vec<StreamRef> {
+        let mut silent = Vec::new();
+        self.next_silence = None;
+        for (index, slot) in self.slots.iter().enumerate() {
+            let Some(stream) = slot else { continue };
+            if stream.presence != Presence::Present {
+                continue;
+            }
+            let at = stream.last_heard.saturating_add(timeout);
+            if at <= now {
+                let generation = stream.generation;
+                silent.push(StreamRef { index, generation });
+            } else {
+                self.next_silence = Some(self.next_silence.map_or(at, |next| next.min(at)));
+            }
+        }
+        silent
+    }
+
+    /// All who are there.
+    pub(super) fn peers(&self, now: Duration) -> Vec<PeerStatus> {
+        let streams = self.slots.iter().flatten();
+        let present = streams.filter(|stream| stream.presence == Presence::Present);
+        present
+            .map(|stream| PeerStatus {
+                peer: Arc::clone(&stream.peer),
+                version: stream.about.version.to_string(),
+                capabilities: stream
+                    .about
+                    .capabilities
+                    .iter()
+                    .map(|c| c.to_string())
+                    .collect(),
+                heard_ago: now.saturating_sub(stream.last_heard),
+                figures: stream.figures,
+            })
+            .collect()
+    }
+
+    /// Drops the stream that has been silent longest, if it has been so for long enough.
+    fn drop_silent(&mut self, now: Duration) -> Option<()> {
+        if now < self.full_until {
+            return None;
+        }
+        let streams = self.slots.iter().enumerate();
+        let (last_heard, index) = streams
+            .filter_map(|(index, slot)| Some((slot.as_ref()?.last_heard, index)))
+            .min()?;
+        if last_heard + KEPT_FOR > now {
+            self.full_until = last_heard + KEPT_FOR;
+            return None;
+        }
+        let stream = self.slots[index].take()?;
+        self.free.push(index);
+        self.held -= stream.held;
+        self.present -= usize::from(stream.presence == Presence::Present);
+        if let Some(due) = stream.due {
+            self.dues.remove(&(due, index));
+        }
+        if let Some(ours) = self.by_id.get_mut(stream.peer.id.as_str()) {
+            ours.retain(|other| *other != index);
+            if ours.is_empty() {
+                self.by_id.remove(stream.peer.id.as_str());
+            }
+        }
+        Some(())
+    }
+}
+
+/// How often something happened in the present second.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Rate {
+    since: Duration,
+    count: u32,
+}
+
+impl Rate {
+    /// Counts once more, unless that would be too often.
+    fn take(&mut self, now: Duration, most: u32) -> bool {
+        if now >= self.since + Duration::from_secs(1) {
+            (self.since, self.count) = (now, 0);
+        }
+        self.count += u32::from(self.count < most + 1);
+        self.count <= most
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rand::{SeedableRng, rngs::StdRng};
+
+    use super::*;
+
+    fn streams() -> Streams {
+        Streams::new(HashKey::random(&mut StdRng::from_seed([1; 32])))
+    }
+
+    fn peer(id: &str, incarnation: u64) -> Arc<Peer> {
+        Arc::new(Peer {
+            id: id.to_owned(),
+            incarnation: Some(incarnation),
+            hostname: String::new(),
+            host: String::new(),
+            port: 1,
+            address: ([127, 0, 0, 1], 1).into(),
+        })
+    }
+
+    fn open(
+        streams: &mut Streams,
+        now: Duration,
+        peer: Arc<Peer>,
+        opened: &mut Rate,
+    ) -> Option<StreamRef> {
+        streams.open(now, peer, Order::new(1, false), opened)
+    }
+
+    fn secs(secs: u64) -> Duration {
+        Duration::from_secs(secs)
+    }
+
+    #[test]
+    fn each_incarnation_is_a_stream_of_its_own() {
+        let mut streams = streams();
+        let mut rate = Rate::default();
+        let first = open(&mut streams, secs(0), peer("a", 1), &mut rate).unwrap();
+        assert_eq!(streams.find("a", Some(1)), Some(first));
+        assert_eq!(streams.find("a", Some(2)), None);
+        assert!(streams.knows_another("a", Some(2)) && !streams.knows_another("a", Some(1)));
+        let second = open(&mut streams, secs(0), peer("a", 2), &mut rate).unwrap();
+        streams.set_presence(first, Presence::Present, secs(5));
+        assert_eq!(streams.others_present(second), [first]);
+        assert!(streams.others_present(first).is_empty());
+        assert_eq!((streams.present(), streams.peers(secs(1)).len()), (1, 1));
+        assert_eq!(streams.next_silence(), Some(secs(5)));
+        assert!(streams.silent(secs(4), secs(5)).is_empty());
+        assert_eq!(streams.silent(secs(5), secs(5)), [first]);
+    }
+
+    #[test]
+    fn no_more_than_so_many_and_the_silent_ones_go() {
+        let mut streams = streams();
+        let mut refs = Vec::new();
+        for i in 0..MAX_STREAMS {
+            let at = open(
+                &mut streams,
+                secs(i as u64),
+                peer("x", i as u64),
+                &mut Rate::default(),
+            );
+            refs.push(at.unwrap());
+        }
+        // The first ones have been silent for more than a minute.
+        let late = secs(MAX_STREAMS as u64);
+        let more = open(&mut streams, late, peer("y", 1), &mut Rate::default());
+        assert!(more.is_some() && streams.get(refs[0]).is_none());
+        assert_eq!(streams.find("x", Some(0)), None);
+        for at in refs.iter().skip(1) {
+            streams.get(*at).unwrap().last_heard = late;
+        }
+        let soon = late + secs(59);
+        assert!(open(&mut streams, soon, peer("z", 1), &mut Rate::default()).is_none());
+        let later = late + secs(60);
+        assert!(open(&mut streams, later, peer("z", 1), &mut Rate::default()).is_some());
+    }
+
+    #[test]
+    fn new_ones_come_no_faster_than_so() {
+        let mut streams = streams();
+        let mut rate = Rate::default();
+        let opened = (0..1_000)
+            .filter(|i| open(&mut streams, secs(5), peer("x", *i), &mut rate).is_some())
+            .count();
+        assert_eq!(opened, MAX_NEW_A_SECOND as usize);
+        assert!(open(&mut streams, secs(6), peer("y", 1), &mut rate).is_some());
+    }
+}
