@@ -51,6 +51,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .id("shop")
         .multicast_membership(GROUP.to_string())
         .multicast_interface(INTERFACE.to_string())
+        // Refuses to emit what such a peer would not survive.
+        .old_peers(true)
         .start()
         .await?;
 

@@ -77,7 +77,7 @@ pub struct PeerFigures {
     pub doubles: u64,
 }
 
-/// A peer as it is now, see [`Engine::peers`](super::Engine::peers).
+/// A peer as it is now.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct PeerStatus {

@@ -91,7 +91,7 @@ fn numbers() {
     let seen = Seen::new();
     let list = seen.clone();
     b.on_named("n", move |e: &Received<Args>| {
-        list.push(e.origin().number())
+        list.push(e.origin().number());
     });
     let positions = Seen::new();
     let list = positions.clone();
