@@ -17,7 +17,6 @@ mod environment;
 mod error;
 mod file;
 mod group;
-mod names;
 mod table;
 #[cfg(test)]
 mod tests;

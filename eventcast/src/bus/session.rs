@@ -19,6 +19,7 @@ use super::{
     outbox::Outbox,
     random::{random, random_u64},
     reading::{self, Reading},
+    stats::SessionFigures,
 };
 use crate::{
     error::Error,
@@ -154,6 +155,15 @@ impl Session {
     /// Whether nothing more can be emitted.
     pub(crate) fn is_closed(&self) -> bool {
         self.closed.load(Ordering::Relaxed)
+    }
+
+    /// What it has counted so far.
+    pub(crate) fn figures(&self) -> SessionFigures {
+        SessionFigures {
+            engine: self.lock_engine().stats(),
+            kernel_drops: self.reading.kernel_drops(),
+            socket_errors: self.reading.socket_errors(),
+        }
     }
 
     pub(crate) fn lock_engine(&self) -> MutexGuard<'_, Engine> {

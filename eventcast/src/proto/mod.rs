@@ -100,5 +100,5 @@ pub use events::{
 pub use outgoing::{Accepted, Destination, Outgoing, Refusal, Transmit};
 pub use peers::Peer;
 pub use stats::{DropCause, Drops, EngineStats};
-pub use streams::{Figures, PeerStatus};
+pub use streams::{PeerFigures, PeerStatus};
 pub use wire::{MessageId, VERSION as WIRE_VERSION};

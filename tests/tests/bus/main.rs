@@ -5,15 +5,18 @@ mod chunks;
 mod common;
 mod delivery;
 mod emit;
+mod figures;
 mod foreign;
 mod harness;
 mod hostile;
 mod ipv6;
 mod life;
 mod listeners;
+mod log;
 mod machines;
 mod many;
 mod networks;
+mod repair;
 mod slow;
 mod sockets;
 mod values;
@@ -26,6 +29,7 @@ fn main() -> ExitCode {
     cases.extend(harness::cases());
     // The longest first, so that none is left alone at the end.
     cases.extend(slow::cases());
+    cases.extend(repair::cases());
     cases.extend(chunks::cases());
     cases.extend(hostile::cases());
     cases.extend(foreign::cases());
@@ -39,6 +43,8 @@ fn main() -> ExitCode {
     cases.extend(ipv6::cases());
     cases.extend(cards::cases());
     cases.extend(values::cases());
+    cases.extend(figures::cases());
+    cases.extend(log::cases());
     eventcast_tests::runner::run(cases)
 }
 
