@@ -106,6 +106,9 @@ pub enum EmitErrorKind {
     /// The name is the protocol's own.
     #[error("event names that start with `__ec_` are the protocol's own, choose another")]
     Reserved,
+    /// The option `old_peers` is on, and a peer of another make would end with an event of this name.
+    #[error("an event named `error` ends an old peer, and `old_peers` is on; choose another name")]
+    NameEndsOldPeers,
     /// What was emitted before has not gone out yet. `emit_wait` waits until it has.
     #[error(
         "the send queue is full: {queued} of {limit} bytes wait to be sent; use `emit_wait`, or raise \

@@ -363,6 +363,19 @@ options! {
         allowed: "a whole number from 0 (0: no warning)",
         check: |&count| Some(count),
     }
+
+    /// Whether peers of another make, which speak version 3 without eventcast's extensions, are spared what they do
+    /// not survive: with it `emit` refuses a decimal or a DBPointer anywhere in the arguments, and an event named
+    /// `error`. Such a peer has no guard where it receives, and its process would end.
+    ///
+    /// Default: false. Buses of eventcast take all of these.
+    old_peers | "oldPeers" in "EVENTCAST_OLD_PEERS" {
+        given: bool,
+        value: bool,
+        option: bool = false,
+        allowed: "true or false",
+        check: |&on| Some(on),
+    }
 }
 
 /// The environment variable of an option.

@@ -79,7 +79,7 @@ impl Core {
         }));
         let max_listeners = AtomicUsize::new(options.max_listeners);
         #[cfg(feature = "metrics")]
-        let group = SocketAddr::new(options.multicast_membership.address, options.port);
+        let group = SocketAddr::from((options.multicast_membership.address, options.port));
         Self {
             options,
             hostname,

@@ -191,7 +191,20 @@ impl Layers {
     }
 }
 
+/// What arguments may take in memory as values, in times of `max_message_size`: an array of int32 of the largest size
+/// takes this much, and more than that is seldom meant.
+const ARGS_MEMORY_FACTOR: usize = 10;
+
+/// What they may take in any case: nothing to worry about, and much more than a small message can honestly hold.
+const MIN_ARGS_MEMORY: usize = 16 << 20;
+
 impl Options {
+    /// How many bytes of memory the arguments of one event may take as values, for listeners without a type.
+    pub(crate) fn args_memory(&self) -> usize {
+        let most = self.max_message_size.saturating_mul(ARGS_MEMORY_FACTOR);
+        most.max(MIN_ARGS_MEMORY)
+    }
+
     /// The id for one start of the bus: the one that was given, else 16 lower-case hex digits of
     /// `random`, never all zeros. Without one a bus draws anew at each start.
     pub(crate) fn id_for_start(&self, random: impl FnOnce() -> u64) -> String {

@@ -214,8 +214,9 @@ impl<E: FromArgs> Subscription<E> {
 
     fn decoded(&self, waiting: &Waiting) -> Option<Received<E>> {
         let delivery = waiting.delivery();
-        match E::from_args(delivery.args) {
-            Ok(event) => Some(self.listener.claim(&self.core).received(event, &delivery)),
+        let claim = self.listener.claim(&self.core);
+        match claim.decode(&delivery) {
+            Ok(event) => Some(claim.received(event, &delivery)),
             Err(error) => {
                 self.listener
                     .tell_undecodable(&self.core, delivery.origin, error);

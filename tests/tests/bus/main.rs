@@ -1,6 +1,7 @@
 //! Buses on real sockets, on the loopback interface: what is promised to users, seen from outside.
 
 mod cards;
+mod causes;
 mod chunks;
 mod common;
 mod delivery;
@@ -32,6 +33,7 @@ fn main() -> ExitCode {
     cases.extend(repair::cases());
     cases.extend(chunks::cases());
     cases.extend(hostile::cases());
+    cases.extend(causes::cases());
     cases.extend(foreign::cases());
     cases.extend(listeners::cases());
     cases.extend(many::cases());

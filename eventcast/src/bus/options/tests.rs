@@ -60,6 +60,7 @@ fn defaults() {
             bytes: 16_777_216,
         },
         max_listeners: 10,
+        old_peers: false,
     };
     assert_eq!(options, expected);
 }
@@ -92,7 +93,8 @@ fn every_setter() {
             events: 3,
             bytes: 4,
         })
-        .max_listeners(0);
+        .max_listeners(0)
+        .old_peers(true);
     let expected = Options {
         id: Some("me".to_owned()),
         address: Some(Ipv4Addr::LOCALHOST.into()),
@@ -120,6 +122,7 @@ fn every_setter() {
             bytes: 4,
         },
         max_listeners: 0,
+        old_peers: true,
     };
     assert_eq!(options(builder), Ok(expected));
 }

@@ -408,4 +408,17 @@ pub(super) const CASES: &[Case] = &[
             "a whole number from 0 (0: no warning)",
         ),
     },
+    Case {
+        name: "old_peers",
+        other: "oldPeers",
+        variable: "EVENTCAST_OLD_PEERS",
+        files: &[("true", "true"), ("false", "false")],
+        variables: &[("true", "true"), ("0", "false")],
+        wrong_files: &[("\"yes\"", "\"yes\""), ("1", "1")],
+        wrong_variables: &["", "maybe"],
+        must_be: (
+            "true or false",
+            "true or false (or 1 or 0, yes or no, on or off)",
+        ),
+    },
 ];
