@@ -7,7 +7,7 @@
 
 use std::{
     io,
-    net::{IpAddr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     sync::Arc,
 };
 
@@ -86,9 +86,7 @@ fn join(socket: &Socket, options: &SocketOptions, place: &Place) -> io::Result<(
         (IpAddr::V4(group), Outgoing::V4(interface)) => {
             socket.join_multicast_v4(&group, &interface)
         }
-        (IpAddr::V4(group), _) => {
-            socket.join_multicast_v4(&group, &std::net::Ipv4Addr::UNSPECIFIED)
-        }
+        (IpAddr::V4(group), _) => socket.join_multicast_v4(&group, &Ipv4Addr::UNSPECIFIED),
         (IpAddr::V6(group), _) => socket.join_multicast_v6(&group, place.index),
     }
 }
@@ -222,7 +220,9 @@ pub(super) fn set_outgoing(
     options: &SocketOptions,
     outgoing: Outgoing,
 ) -> io::Result<()> {
-    choose(socket, outgoing)?;
+    if outgoing != Outgoing::Route {
+        choose(socket, outgoing)?;
+    }
     match options.family() {
         Family::V4 => {
             socket.set_multicast_ttl_v4(options.ttl)?;
@@ -235,10 +235,11 @@ pub(super) fn set_outgoing(
     }
 }
 
-/// Sets by where a socket sends to groups.
+/// Sets by where a socket sends to groups. Only IPv4 leaves it to the route.
 pub(super) fn choose(socket: &Socket, outgoing: Outgoing) -> io::Result<()> {
     match outgoing {
-        Outgoing::Route => Ok(()),
+        // It may have been set to an interface before.
+        Outgoing::Route => socket.set_multicast_if_v4(&Ipv4Addr::UNSPECIFIED),
         Outgoing::V4(address) => socket.set_multicast_if_v4(&address),
         Outgoing::V6(index) => socket.set_multicast_if_v6(index),
     }

@@ -35,7 +35,7 @@ pub(super) struct Place {
 /// How a socket is told by which interface to send to a group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Outgoing {
-    /// Not at all: the route decides.
+    /// Not at all, which only IPv4 has: the route decides.
     Route,
     /// By an address of it.
     V4(Ipv4Addr),

@@ -405,11 +405,7 @@ fn unicast_address(options: &SocketOptions, first: Option<&Place>, port: u16) ->
     let any = options.family().any();
     let address = match (options.address, first, &options.interface) {
         (Some(address), ..) => address,
-        (None, Some(first), InterfaceChoice::Default | InterfaceChoice::All)
-            if first.host.is_loopback() =>
-        {
-            first.host
-        }
+        // Where they lead today says nothing about tomorrow, and the port has to stay the same.
         (None, _, InterfaceChoice::Default | InterfaceChoice::All) | (None, None, _) => any,
         (None, Some(first), _) => first.host,
     };

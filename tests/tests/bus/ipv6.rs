@@ -5,7 +5,7 @@ use std::net::{Ipv6Addr, SocketAddr};
 use eventcast::{Bus, Notice};
 use eventcast_tests::{
     runner::Case,
-    wait::{Seen, block_on},
+    wait::{Seen, block_on, eventually},
 };
 use socket2::{Domain, Protocol, Socket, Type};
 
@@ -36,12 +36,16 @@ pub(crate) fn cases() -> Vec<Case> {
 
 /// Two machines with one cable; each card has its link-local address, and this one besides.
 fn two(case: &str, group: &str, here: &str, there: &str) -> Machine {
+    two_with_mtu(case, group, here, there, 1_500)
+}
+
+fn two_with_mtu(case: &str, group: &str, here: &str, there: &str, mtu: u32) -> Machine {
     if let Some(words) = role() {
         answer_pings(&words, |builder| builder);
     }
     no_ipv4();
     let machine = Machine::new(case, group, "b0", &[("b0", there)]);
-    machine.plug("a0", "b0");
+    machine.plug_with_mtu("a0", "b0", mtu);
     if here != "none" {
         give("a0", here);
     }
@@ -97,6 +101,11 @@ fn all_by_two_cards() {
     machine.plug("c0", "d0");
     let bus = started(builder("ff12::78", "all"));
     let (pongs, told) = (pongs(&bus), comings_and_goings(&bus));
+    // One may have been ready before the other.
+    eventually("both cards are joined", || {
+        let on = joined("ff12::78".parse().expect("a group"));
+        on.len() == 2 && on.iter().all(|card| ["a0", "c0"].contains(&card.as_str()))
+    });
     exchange(&bus, &pongs, 1);
     ip("link set a0 down");
     wait_for(&told, "-a0");
@@ -123,9 +132,9 @@ fn deleted_and_made_again() {
 
 fn a_small_mtu() {
     let case = "ipv6::a_small_mtu";
-    let _machine = two(case, "ff15::80", "fd00:80::1/64", "fd00:80::2/64");
     // The least that IPv6 has.
-    ip("link set a0 mtu 1280");
+    let here_and_there = ("fd00:80::1/64", "fd00:80::2/64");
+    let _machine = two_with_mtu(case, "ff15::80", here_and_there.0, here_and_there.1, 1_280);
     for (number, size) in [(1, 1_400), (2, 3_000)] {
         let bus = started(builder("ff15::80", "a0").max_payload_size(size));
         exchange_with(&bus, &pongs(&bus), number, &"x".repeat(20_000));
@@ -159,15 +168,19 @@ fn sockets_of_one_machine() {
     assert_eq!(a.stats().kernel_drops, 0);
 
     // The port is shared with those who share it.
-    for (reuse_address, reuse_port) in [(true, false), (false, true), (false, false)] {
+    for (port, reuse_address, reuse_port) in [
+        (9_778, true, false),
+        (9_779, false, true),
+        (9_780, false, false),
+    ] {
         let other = Socket::new(Domain::IPV6, Type::DGRAM, Some(Protocol::UDP)).expect("a socket");
         other.set_only_v6(true).expect("an option");
         other.set_reuse_address(reuse_address).expect("an option");
         other.set_reuse_port(reuse_port).expect("an option");
-        let any = SocketAddr::from((Ipv6Addr::UNSPECIFIED, 9_778));
+        let any = SocketAddr::from((Ipv6Addr::UNSPECIFIED, port));
         other.bind(&any.into()).expect("nobody has the port yet");
         let bus = builder("ff15::3", "a0")
-            .port(9_778)
+            .port(port)
             .build()
             .expect("good options");
         let outcome = block_on(bus.start()).map_err(|error| error.to_string());
@@ -175,7 +188,7 @@ fn sockets_of_one_machine() {
             Ok(()) => assert!(reuse_address || reuse_port),
             Err(text) => {
                 assert!(!reuse_address && !reuse_port, "{text}");
-                assert!(text.contains("9778") && text.contains("in use"), "{text}");
+                assert!(text.contains("9780") && text.contains("in use"), "{text}");
             }
         }
     }

@@ -89,7 +89,7 @@ pub(crate) fn wait_for(seen: &Seen<String>, what: &str) {
     eventually(what, || seen.all().iter().any(|one| one == what));
 }
 
-/// The interfaces on which this machine has joined a group, but for IPv6 also others' groups.
+/// The interfaces on which this machine has joined a group.
 pub(crate) fn joined(group: IpAddr) -> Vec<String> {
     let mut joined = Vec::new();
     match group {
@@ -174,7 +174,14 @@ impl Machine {
 
     /// Lays a cable from here to there.
     pub(crate) fn plug(&self, here: &str, there: &str) {
-        ip(&format!("link add {here} type veth peer name {there}"));
+        self.plug_with_mtu(here, there, 1_500);
+    }
+
+    /// The same, for packets of this length at most.
+    pub(crate) fn plug_with_mtu(&self, here: &str, there: &str, mtu: u32) {
+        ip(&format!(
+            "link add {here} mtu {mtu} type veth peer name {there} mtu {mtu}"
+        ));
         ip(&format!("link set {there} netns {}", self.0.id()));
         ip(&format!("link set {here} up"));
     }

@@ -47,11 +47,15 @@ const THERE: (&str, &str) = ("b0", "10.77.0.2/24");
 
 /// Plugs in this machine's card, and switches the other one on.
 fn two(case: &str) -> Machine {
+    two_with_mtu(case, 1_500)
+}
+
+fn two_with_mtu(case: &str, mtu: u32) -> Machine {
     if let Some(words) = role() {
         answer_pings(&words, |builder| builder);
     }
     let machine = Machine::new(case, GROUP, THERE.0, &[THERE]);
-    machine.plug(HERE.0, THERE.0);
+    machine.plug_with_mtu(HERE.0, THERE.0, mtu);
     give(HERE.0, HERE.1);
     machine
 }
@@ -66,8 +70,7 @@ fn two_machines() {
 }
 
 fn a_small_mtu() {
-    let _machine = two("networks::a_small_mtu");
-    ip("link set a0 mtu 576");
+    let _machine = two_with_mtu("networks::a_small_mtu", 576);
     // Beyond 1,472 the user asks for fragments; below, this network makes them.
     for (number, size) in [(1, 1_024), (2, 3_000)] {
         let bus = started(builder(GROUP, HERE.0).max_payload_size(size));
