@@ -50,6 +50,10 @@ pub enum Error {
          one with `Bus::builder().runtime(handle)`"
     )]
     NoRuntime,
+    /// What is logged could not be read or set. Of the feature `log`.
+    #[cfg(feature = "log")]
+    #[error(transparent)]
+    Log(#[from] crate::log::LogError),
     /// A thread could not be started.
     #[error("the system gave the bus no thread: {0}")]
     Thread(Arc<std::io::Error>),

@@ -3,8 +3,8 @@
 //! [`runner`] runs tests that say what they need; [`process`] gives one a process or a network
 //! namespace of its own; [`group`] hands out multicast groups that nobody else uses; [`tap`]
 //! records and sends datagrams, [`craft`] makes them from the wire document alone, without the
-//! library; [`peer`] is a bus in another language; [`wait`] waits for things to happen; [`fuzz`] has the
-//! functions that take any bytes at all.
+//! library; [`peer`] is a bus in another language; [`wait`] waits for things to happen; [`world`] is a
+//! whole group of buses on virtual time; [`fuzz`] has the functions that take any bytes at all.
 //!
 //! Everything stays on 127.0.0.1, and no test asserts how long anything took, only that it came
 //! within a generous deadline.
@@ -17,3 +17,4 @@ pub mod process;
 pub mod runner;
 pub mod tap;
 pub mod wait;
+pub mod world;

@@ -288,7 +288,12 @@ impl Listener {
                 self.tell_missed(core, missed);
             }
             // A stream counts by itself what it missed, and tells it to whoever reads it.
-            Sink::Stream(sink) => sink.push(keep()),
+            Sink::Stream(sink) => {
+                let missed = sink.push(keep());
+                if missed > 0 {
+                    core.counters.subscription_missed.add(missed);
+                }
+            }
         }
         Offered::Queued
     }

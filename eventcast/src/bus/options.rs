@@ -38,6 +38,8 @@ impl Layers {
         self.check_history_bytes(&options)?;
         self.check_heartbeat(&options)?;
         self.check_ports(&options)?;
+        self.check_family(&options)?;
+        self.check_zone(&options)?;
         if options.port == 0 {
             options.port = random_port(random(), options.unicast_port);
         }
@@ -87,6 +89,42 @@ impl Layers {
                 ConfigError::new("max_held_bytes", layer, held.to_string(), allowed)
             }
         })
+    }
+
+    /// All sockets of a bus have the family of the group.
+    fn check_family(&self, options: &Options) -> Result<(), ConfigError> {
+        let group = &options.multicast_membership;
+        match options.address {
+            Some(address) if address.is_ipv6() != group.address.is_ipv6() => {
+                let layer = self.layer(|config| config.address.is_some());
+                let allowed = format!("of the family of `multicast_membership`, which is {group}");
+                Err(ConfigError::new(
+                    "address",
+                    layer.unwrap_or(ConfigLayer::Builder),
+                    format!("{:?}", address.to_string()),
+                    allowed,
+                ))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The interface is named once.
+    fn check_zone(&self, options: &Options) -> Result<(), ConfigError> {
+        let interface = &options.multicast_interface;
+        match &options.multicast_membership.zone {
+            Some(zone) if interface != "default" && interface != zone => {
+                let layer = self.layer(|config| config.multicast_interface.is_some());
+                let allowed = format!("left out, or `{zone}`, which `multicast_membership` names");
+                Err(ConfigError::new(
+                    "multicast_interface",
+                    layer.unwrap_or(ConfigLayer::Builder),
+                    format!("{interface:?}"),
+                    allowed,
+                ))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// What was sent last can be sent again, however large it is.

@@ -90,18 +90,21 @@ impl StreamSink {
         }
     }
 
-    pub(crate) fn push(&self, event: Waiting) {
+    /// Takes an event, and returns how many are missed for it: itself, or older ones.
+    pub(crate) fn push(&self, event: Waiting) -> u64 {
         let size = event.size();
         let mut state = self.lock();
         if state.closed {
-            return;
+            return 0;
         }
-        state.missed += state.backlog.push(event, size) as u64;
+        let missed = state.backlog.push(event, size) as u64;
+        state.missed += missed;
         let waker = state.waker.take();
         drop(state);
         if let Some(waker) = waker {
             waker.wake();
         }
+        missed
     }
 
     pub(crate) fn close(&self) {

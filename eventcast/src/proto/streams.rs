@@ -40,7 +40,7 @@ pub(super) struct Stream {
     pub(super) far_hello: Option<u64>,
     pub(super) presence: Presence,
     pub(super) about: About,
-    pub(super) figures: Figures,
+    pub(super) figures: PeerFigures,
     /// Its place in [`Streams::dues`].
     due: Option<Duration>,
     /// What it counts for in [`Streams::held`].
@@ -66,7 +66,7 @@ pub(super) struct About {
 /// What came of one sender's messages.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Figures {
+pub struct PeerFigures {
     /// Messages with numbers that were delivered.
     pub received: u64,
     /// How many of them came after they had been asked for.
@@ -90,7 +90,7 @@ pub struct PeerStatus {
     /// How long ago it was heard.
     pub heard_ago: Duration,
     /// What came of its messages.
-    pub figures: Figures,
+    pub figures: PeerFigures,
 }
 
 pub(super) struct Streams {
@@ -196,7 +196,7 @@ impl Streams {
             far_hello: None,
             presence: Presence::Unknown,
             about: About::default(),
-            figures: Figures::default(),
+            figures: PeerFigures::default(),
             due: None,
             held: 0,
         });

@@ -1,0 +1,239 @@
+//! One bus of a world: an engine with its clocks. All that the world knows of the engine's interface stands here.
+
+use std::{net::SocketAddr, time::Duration};
+
+use eventcast::proto::{
+    Accepted, Config, Destination, Engine, EngineStats, Event, Events, Now, Outgoing, Peer, Refusal,
+};
+
+use super::{
+    history::{MILLI, Nanos, nanos},
+    payload::{self, Stamp},
+    plan::Options,
+    random::Random,
+};
+
+/// The wall clock when the world begins.
+pub(super) const WORLD_BEGAN_MS: u64 = 1_795_585_423_172;
+
+/// An engine and the clocks of its machine.
+pub(super) struct Bus {
+    engine: Engine,
+    events: Events,
+    buf: Vec<u8>,
+    /// What its monotonic clock showed when the world began.
+    monotonic: Nanos,
+    /// What its wall clock showed then.
+    wall_ms: u64,
+}
+
+/// Who a bus is, and what it says of itself.
+#[derive(Clone, Debug)]
+pub(super) struct Identity {
+    /// Its id.
+    pub id: String,
+    /// Its incarnation.
+    pub incarnation: u64,
+    /// Where it says it can be reached.
+    pub named: SocketAddr,
+}
+
+/// Something that an engine tells, as far as a world looks at it.
+#[derive(Clone, Debug)]
+pub(super) enum Told {
+    /// A message.
+    Message {
+        /// Who sent it.
+        from: Who,
+        /// Its number.
+        number: Option<u64>,
+        /// Its id.
+        id: [u8; 20],
+        /// What it says of itself, if its content is good.
+        stamp: Option<Stamp>,
+    },
+    /// A message in chunks was given up.
+    Expired {
+        /// Its number.
+        number: Option<u64>,
+        /// Its id.
+        id: [u8; 20],
+    },
+    /// Numbers are lost.
+    Lost {
+        /// Whose.
+        of: Who,
+        /// From.
+        first: u64,
+        /// To.
+        last: u64,
+    },
+}
+
+/// A peer by id and incarnation.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Who {
+    /// Its id.
+    pub id: String,
+    /// Its incarnation.
+    pub incarnation: Option<u64>,
+}
+
+impl Bus {
+    /// Starts one at this time on a machine whose wall clock is so far ahead.
+    pub(super) fn start(
+        at: Nanos,
+        identity: &Identity,
+        options: &Options,
+        ahead_ms: i64,
+        random: &mut Random,
+    ) -> Self {
+        let mut config = Config::new(
+            identity.id.clone(),
+            identity.incarnation,
+            identity.named.ip(),
+            identity.named.port(),
+        );
+        config.hostname = "world".to_owned();
+        config.max_payload_size = options.max_payload_size;
+        config.max_message_size = options.max_message_size;
+        config.max_held_bytes = options.max_held_bytes;
+        config.history_bytes = options.history_bytes;
+        config.message_ttl = options.message_ttl;
+        let monotonic = random.below(3600) * 1000 * MILLI;
+        let wall_ms = WORLD_BEGAN_MS.saturating_add_signed(ahead_ms);
+        Self {
+            engine: Engine::new(config, random.bytes(), moment(at, monotonic, wall_ms)),
+            events: Events::new(),
+            buf: Vec::new(),
+            monotonic,
+            wall_ms,
+        }
+    }
+
+    /// Emits an event.
+    ///
+    /// # Errors
+    ///
+    /// What the engine says.
+    pub(super) fn emit(
+        &mut self,
+        at: Nanos,
+        name: &str,
+        payload: &[u8],
+        best_effort: bool,
+    ) -> Result<Accepted, Refusal> {
+        let now = self.now(at);
+        let event = Outgoing {
+            name,
+            payload,
+            schema: None,
+            best_effort,
+        };
+        self.engine.emit(now, event)
+    }
+
+    /// Says goodbye.
+    pub(super) fn leave(&mut self, at: Nanos) {
+        let now = self.now(at);
+        self.engine.leave(now);
+    }
+
+    /// Whether nobody needs it any more.
+    pub(super) fn has_left(&self) -> bool {
+        self.engine.has_left()
+    }
+
+    /// Takes a datagram.
+    pub(super) fn hear(&mut self, at: Nanos, from: SocketAddr, bytes: &[u8]) {
+        let now = self.now(at);
+        self.engine.handle_datagram(now, from, bytes);
+    }
+
+    /// The next datagrams: where they go (`None`: to the group), and all of them.
+    pub(super) fn transmit(&mut self, at: Nanos) -> Option<(Option<SocketAddr>, Vec<Vec<u8>>)> {
+        let now = self.now(at);
+        let transmit = self.engine.poll_transmit(now, &mut self.buf)?;
+        let size = transmit.segment_size.unwrap_or(self.buf.len()).max(1);
+        let to = match transmit.to {
+            Destination::Group => None,
+            Destination::Peer(address) => Some(address),
+        };
+        Some((to, self.buf.chunks(size).map(<[u8]>::to_vec).collect()))
+    }
+
+    /// What there is to tell.
+    pub(super) fn told(&mut self) -> Vec<Told> {
+        if !self.engine.take_events(&mut self.events) {
+            return Vec::new();
+        }
+        self.events
+            .iter()
+            .filter_map(|event| told(&event))
+            .collect()
+    }
+
+    /// Lets it do what time brings, if it is due; gives whether it was.
+    pub(super) fn time_out(&mut self, at: Nanos) -> bool {
+        let now = self.now(at);
+        let due = self
+            .engine
+            .poll_timeout()
+            .is_some_and(|due| due <= now.elapsed);
+        if due {
+            self.engine.handle_timeout(now);
+        }
+        due
+    }
+
+    /// When it has something to do by itself.
+    pub(super) fn next(&self) -> Option<Nanos> {
+        let next = [self.engine.next_transmit(), self.engine.poll_timeout()];
+        let next: Option<Duration> = next.into_iter().flatten().min();
+        next.map(|next| nanos(next).saturating_sub(self.monotonic))
+    }
+
+    /// What it has done, and holds.
+    pub(super) fn stats(&self) -> EngineStats {
+        self.engine.stats()
+    }
+
+    fn now(&self, at: Nanos) -> Now {
+        moment(at, self.monotonic, self.wall_ms)
+    }
+}
+
+fn moment(at: Nanos, monotonic: Nanos, wall_ms: u64) -> Now {
+    Now {
+        elapsed: Duration::from_nanos(at + monotonic),
+        unix_ms: wall_ms + at / MILLI,
+    }
+}
+
+fn told(event: &Event<'_>) -> Option<Told> {
+    match event {
+        Event::Message(message) => Some(Told::Message {
+            from: who(message.peer),
+            number: message.number,
+            id: message.message_id.0,
+            stamp: payload::read(message.name, message.args),
+        }),
+        Event::Expired(expired) => Some(Told::Expired {
+            number: expired.number,
+            id: expired.message_id.0,
+        }),
+        Event::Lost(lost) => Some(Told::Lost {
+            of: who(lost.peer),
+            first: lost.first,
+            last: lost.last,
+        }),
+        _ => None,
+    }
+}
+
+fn who(peer: &Peer) -> Who {
+    Who {
+        id: peer.id.clone(),
+        incarnation: peer.incarnation,
+    }
+}

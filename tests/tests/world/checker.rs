@@ -1,0 +1,687 @@
+//! The checker on histories written by hand: for each promise those that keep it, and those that break it.
+
+use std::net::SocketAddr;
+
+use eventcast_tests::{
+    runner::Case,
+    world::{
+        checker::{self, Promise},
+        history::{
+            Content, End, History, Kind, Life, LifeFacts, MILLI, MessageKey, Nanos, Record, What,
+        },
+    },
+};
+
+/// Those who live in these histories: a sender that starts last, a receiver that was there, one that comes later, an
+/// old peer, and the sender's next life.
+const SENDER: Life = 0;
+const RECEIVER: Life = 1;
+const LATECOMER: Life = 2;
+const OLD: Life = 3;
+const REBORN: Life = 4;
+
+pub(crate) fn cases() -> Vec<Case> {
+    vec![
+        Case::new("checker::once", once),
+        Case::new("checker::order", order),
+        Case::new("checker::all_or_reported", all_or_reported),
+        Case::new("checker::what_is_owed", what_is_owed),
+        Case::new("checker::true_reports", true_reports),
+        Case::new("checker::nothing_invented", nothing_invented),
+        Case::new("checker::memory", memory),
+        Case::new("checker::quiet", quiet),
+        Case::new("checker::no_storm", no_storm),
+        Case::new("checker::no_strangers", no_strangers),
+        Case::new("checker::old_peers", old_peers),
+        Case::new("checker::no_spin", no_spin),
+    ]
+}
+
+fn once() {
+    let best_effort = || Story::new().sends_best_effort(0);
+    keeps(best_effort().gets(RECEIVER, 0).gets(LATECOMER, 0));
+    keeps(best_effort());
+    breaks(
+        Promise::Once,
+        best_effort().gets(RECEIVER, 0).gets(RECEIVER, 0),
+    );
+    // Given up and then finished after all, or the other way round.
+    breaks(
+        Promise::Once,
+        best_effort().gives_up(RECEIVER, 0).gets(RECEIVER, 0),
+    );
+    breaks(
+        Promise::Once,
+        best_effort().gets(RECEIVER, 0).gives_up(RECEIVER, 0),
+    );
+    breaks(
+        Promise::Once,
+        Story::new()
+            .sends(1)
+            .hears(RECEIVER, 1)
+            .gets(RECEIVER, 0)
+            .gets(RECEIVER, 0),
+    );
+}
+
+fn order() {
+    let three = || Story::new().sends(3).hears(RECEIVER, 3);
+    keeps(
+        three()
+            .gets(RECEIVER, 0)
+            .gets(RECEIVER, 1)
+            .gets(RECEIVER, 2),
+    );
+    breaks(
+        Promise::Order,
+        three()
+            .gets(RECEIVER, 0)
+            .gets(RECEIVER, 2)
+            .gets(RECEIVER, 1),
+    );
+    // What is not waited for may come in any order.
+    let loose = Story::new().sends_best_effort(0).sends_best_effort(1);
+    keeps(loose.gets(RECEIVER, 1).gets(RECEIVER, 0));
+    // Numbers are counted by whoever writes the history too.
+    breaks(Promise::Order, Story::new().sends_numbered(0, Some(2)));
+    breaks(Promise::Order, Story::new().sends_numbered(0, None));
+}
+
+fn all_or_reported() {
+    let three = || Story::new().sends(3).hears(RECEIVER, 3);
+    keeps(three().gets(RECEIVER, 0).loses(RECEIVER, 2, 3));
+    keeps(
+        three()
+            .gets(RECEIVER, 0)
+            .gives_up(RECEIVER, 1)
+            .gets(RECEIVER, 2),
+    );
+    // A hole in the middle, even if it is told in the end.
+    breaks(
+        Promise::AllOrReported,
+        three().gets(RECEIVER, 0).gets(RECEIVER, 2),
+    );
+    breaks(
+        Promise::AllOrReported,
+        three()
+            .gets(RECEIVER, 0)
+            .gets(RECEIVER, 2)
+            .loses(RECEIVER, 2, 2),
+    );
+    // The end, and the beginning.
+    breaks(
+        Promise::AllOrReported,
+        three().gets(RECEIVER, 0).gets(RECEIVER, 1),
+    );
+    breaks(
+        Promise::AllOrReported,
+        three().gets(RECEIVER, 1).gets(RECEIVER, 2),
+    );
+    // A bus of which nothing was ever heard, though it lived on.
+    breaks(Promise::AllOrReported, Story::new().sends(1));
+}
+
+fn what_is_owed() {
+    // Who came later is owed what follows the first number that it heard.
+    let late = || Story::new().sends(3).hears_late(2);
+    keeps(late().gets(LATECOMER, 2));
+    keeps(late().gets(LATECOMER, 1).gets(LATECOMER, 2));
+    breaks(Promise::AllOrReported, late().gets(LATECOMER, 1));
+    // What an altered datagram said may have counted, or not.
+    let doubtful = Story::new().sends(3).hears_altered(LATECOMER, 3);
+    keeps(doubtful.hears_late(1));
+
+    // Who ended is owed for as far as anybody could know.
+    let ended = |how| {
+        Story::new()
+            .sends(3)
+            .hears(RECEIVER, 2)
+            .ends(SENDER, how)
+            .gets(RECEIVER, 0)
+    };
+    keeps(ended(End::Crashed).gets(RECEIVER, 1));
+    keeps(ended(End::Left).loses(RECEIVER, 2, 2));
+    breaks(Promise::AllOrReported, ended(End::Crashed));
+    breaks(Promise::AllOrReported, ended(End::Left));
+    // A receiver that ended is owed nothing.
+    keeps(
+        Story::new()
+            .sends(3)
+            .hears(RECEIVER, 3)
+            .ends(RECEIVER, End::Crashed),
+    );
+
+    // Who knew an earlier life is owed all of the next, though it started before that one.
+    let reborn = |knew: bool| {
+        let story = Story::new().ends(SENDER, End::Crashed);
+        let story = if knew { story.hears_late(0) } else { story };
+        story.reborn_sends_two_and_latecomer_hears_the_second()
+    };
+    keeps(reborn(false));
+    breaks(Promise::AllOrReported, reborn(true));
+}
+
+fn true_reports() {
+    let two = || Story::new().sends(2).hears(RECEIVER, 2);
+    keeps(two().loses(RECEIVER, 1, 2));
+    // What was only claimed when it was told may come after all, in its turn.
+    let claimed = || {
+        let story = Story::new().sends(2).hears(RECEIVER, 1);
+        story.then(What::Heard {
+            by: RECEIVER,
+            of: SENDER,
+            number: 2,
+            claimed: true,
+            altered: false,
+        })
+    };
+    keeps(claimed().loses(RECEIVER, 1, 2).gets(RECEIVER, 1));
+    for broken in [
+        // Never sent.
+        two().loses(RECEIVER, 1, 3),
+        two().loses(RECEIVER, 0, 2),
+        two().loses(RECEIVER, 2, 1).loses(RECEIVER, 1, 2),
+        // Told twice.
+        two().loses(RECEIVER, 1, 2).loses(RECEIVER, 2, 2),
+        // Delivered before, or after.
+        two().gets(RECEIVER, 0).loses(RECEIVER, 1, 2),
+        two()
+            .loses(RECEIVER, 1, 1)
+            .gets(RECEIVER, 0)
+            .gets(RECEIVER, 1),
+        // The same where only the second was claimed.
+        claimed()
+            .loses(RECEIVER, 1, 2)
+            .gets(RECEIVER, 0)
+            .gets(RECEIVER, 1),
+        claimed().loses(RECEIVER, 1, 2).loses(RECEIVER, 2, 2),
+        // Of nobody.
+        two().loses_of_nobody().loses(RECEIVER, 1, 2),
+        // In a network in which nothing has to be lost, but what is asked for a few times only.
+        two().mild().loses(RECEIVER, 1, 2),
+    ] {
+        breaks(Promise::TrueReports, broken);
+    }
+    let mild = two().mild();
+    keeps(mild.gives_up(RECEIVER, 0).gives_up(RECEIVER, 1));
+    let unknown = What::Expired {
+        to: RECEIVER,
+        message: None,
+        number: None,
+    };
+    breaks(Promise::TrueReports, Story::new().then(unknown));
+}
+
+fn nothing_invented() {
+    let one = || Story::new().sends(1).hears(RECEIVER, 1);
+    let delivered = |from, number, content| {
+        one().then(What::Delivered {
+            to: RECEIVER,
+            from,
+            number,
+            content,
+        })
+    };
+    let message = message(0);
+    let digest = digest(0);
+    let whole = Content::Whole { message, digest };
+    keeps(delivered(Some(SENDER), Some(1), whole));
+    let other = Content::Whole { message, digest: 7 };
+    let never = Content::Whole {
+        message: MessageKey {
+            place: 9,
+            ..message
+        },
+        digest,
+    };
+    for broken in [
+        delivered(Some(OLD), Some(1), whole),
+        delivered(None, Some(1), whole),
+        delivered(Some(SENDER), Some(2), whole),
+        delivered(Some(SENDER), None, whole),
+        delivered(Some(SENDER), Some(1), other),
+        delivered(Some(SENDER), Some(1), never),
+        delivered(Some(SENDER), Some(1), Content::Broken(Some(message))),
+        delivered(Some(SENDER), Some(1), Content::Broken(None)),
+        // An application gets its own bus's events by another way.
+        one().gets(SENDER, 0),
+    ] {
+        breaks(Promise::NothingInvented, broken);
+    }
+    // What the network altered where nobody can see it is the network's fault, for this receiver.
+    let altered = |to| {
+        one()
+            .then(What::Altered { to, message })
+            .then(What::Delivered {
+                to: RECEIVER,
+                from: Some(SENDER),
+                number: Some(1),
+                content: Content::Broken(Some(message)),
+            })
+    };
+    keeps(altered(RECEIVER));
+    breaks(Promise::NothingInvented, altered(LATECOMER));
+
+    let asks = |missing| Kind::Nack { of: None, missing };
+    breaks(
+        Promise::NothingInvented,
+        Story::new().casts(RECEIVER, None, asks(vec![(1, 1)])),
+    );
+    let data = |message| Kind::Data {
+        message,
+        chunk: 0,
+        again: false,
+    };
+    keeps(
+        one()
+            .gets(RECEIVER, 0)
+            .casts(SENDER, None, data(Some(message))),
+    );
+    for (by, message) in [(SENDER, None), (RECEIVER, Some(message))] {
+        breaks(
+            Promise::NothingInvented,
+            one().gets(RECEIVER, 0).casts(by, None, data(message)),
+        );
+    }
+}
+
+fn memory() {
+    let peak = |bytes| {
+        Story::new().then(What::Peak {
+            of: RECEIVER,
+            what: "held bytes",
+            bytes,
+            limit: 100,
+        })
+    };
+    keeps(peak(100));
+    breaks(Promise::Memory, peak(101));
+}
+
+fn quiet() {
+    let says = |kind, at| Story::new().at(at).casts(RECEIVER, None, kind);
+    keeps(says(Kind::Gone, QUIET_FROM - 1));
+    breaks(Promise::Quiet, says(Kind::Gone, QUIET_FROM));
+    keeps(says(Kind::Hello, QUIET_FROM));
+    // Too many hellos, too few, or to one alone.
+    breaks(
+        Promise::Quiet,
+        says(Kind::Hello, QUIET_FROM).casts(RECEIVER, None, Kind::Hello),
+    );
+    breaks(Promise::Quiet, Story::new().without_hellos());
+    breaks(
+        Promise::Quiet,
+        Story::new()
+            .meets(RECEIVER, address(1))
+            .at(QUIET_FROM)
+            .casts(RECEIVER, Some(address(1)), Kind::Hello),
+    );
+}
+
+fn no_storm() {
+    let asks = |pauses: &[Nanos]| {
+        let mut story = Story::new().sends(1).hears(RECEIVER, 1).gets(RECEIVER, 0);
+        for pause in pauses {
+            let missing = vec![(1, 1)];
+            let of = Some(SENDER);
+            story = story
+                .after(*pause)
+                .casts(RECEIVER, None, Kind::Nack { of, missing });
+        }
+        story
+    };
+    keeps(asks(&[0, 20 * MILLI, 40 * MILLI, 80 * MILLI]));
+    breaks(Promise::NoStorm, asks(&[0, 5 * MILLI]));
+    breaks(Promise::NoStorm, asks(&[20 * MILLI; 21]));
+    let asks_chunk = |pause| {
+        let missing = vec![1];
+        let message = Some(message(0));
+        let kind = Kind::Retx { message, missing };
+        Story::new()
+            .sends_best_effort(0)
+            .casts(RECEIVER, None, kind.clone())
+            .after(pause)
+            .casts(RECEIVER, None, kind)
+    };
+    keeps(asks_chunk(50 * MILLI));
+    breaks(Promise::NoStorm, asks_chunk(10 * MILLI));
+    // What came and was useless is asked for as if it were new.
+    let again = |to| {
+        let (of, message) = (Some(SENDER), message(0));
+        let missing = vec![(1, 1)];
+        asks(&[0])
+            .after(5 * MILLI)
+            .then(What::Altered { to, message })
+            .casts(RECEIVER, None, Kind::Nack { of, missing })
+    };
+    keeps(again(RECEIVER));
+    breaks(Promise::NoStorm, again(LATECOMER));
+    let repeats = |pause| {
+        let kind = Kind::Data {
+            message: Some(message(0)),
+            chunk: 0,
+            again: true,
+        };
+        Story::new()
+            .sends_best_effort(0)
+            .casts(SENDER, None, kind.clone())
+            .after(pause)
+            .casts(SENDER, None, kind)
+    };
+    keeps(repeats(50 * MILLI));
+    breaks(Promise::NoStorm, repeats(10 * MILLI));
+}
+
+fn no_strangers() {
+    let sends = |story: Story| story.casts(RECEIVER, Some(address(1)), Kind::Gone);
+    keeps(sends(Story::new().meets(RECEIVER, address(1))));
+    breaks(Promise::NoStrangers, sends(Story::new()));
+    breaks(
+        Promise::NoStrangers,
+        sends(Story::new().meets(RECEIVER, address(2))),
+    );
+    breaks(
+        Promise::NoStrangers,
+        sends(Story::new().meets(SENDER, address(1))),
+    );
+}
+
+fn old_peers() {
+    let says = |kinds: &[Kind]| {
+        let story = Story::new().sends_best_effort(0);
+        kinds.iter().fold(story, |story, kind| {
+            story.after(100 * MILLI).casts(SENDER, None, kind.clone())
+        })
+    };
+    let data = |chunk, again| Kind::Data {
+        message: Some(message(0)),
+        chunk,
+        again,
+    };
+    keeps(says(&[data(0, false), data(1, false), data(0, true)]));
+    breaks(Promise::OldPeers, says(&[data(0, false), data(0, false)]));
+    breaks(Promise::OldPeers, says(&[Kind::Unreadable]));
+    // It knows no numbers, so nothing comes to it in order, but once.
+    let two = || {
+        Story::new()
+            .sends(2)
+            .hears(RECEIVER, 2)
+            .loses(RECEIVER, 1, 2)
+    };
+    keeps(two().gets(OLD, 1).gets(OLD, 0));
+    breaks(Promise::Once, two().gets(OLD, 0).gets(OLD, 0));
+}
+
+fn no_spin() {
+    breaks(
+        Promise::NoSpin,
+        Story::new().then(What::Spun { by: RECEIVER }),
+    );
+}
+
+/// When nothing is to be done any more in these histories, which end a heartbeat later.
+const QUIET_FROM: Nanos = 9_000 * MILLI;
+const HEARTBEAT: Nanos = 1_000 * MILLI;
+
+/// A history in the making.
+#[derive(Clone)]
+struct Story {
+    history: History,
+    now: Nanos,
+    hellos: bool,
+}
+
+impl Story {
+    fn new() -> Self {
+        let life = |id: &str, started: Nanos, old| LifeFacts {
+            id: id.to_owned(),
+            started: started * MILLI,
+            ended: None,
+            old,
+        };
+        let mut reborn = life("sender", 300, false);
+        // It plays no part but where it is asked for.
+        reborn.ended = Some((300 * MILLI, End::Crashed));
+        Self {
+            history: History {
+                lives: vec![
+                    life("sender", 100, false),
+                    life("receiver", 0, false),
+                    life("latecomer", 500, false),
+                    life("old", 0, true),
+                    reborn,
+                ],
+                records: Vec::new(),
+                quiet_from: QUIET_FROM,
+                end: QUIET_FROM + HEARTBEAT,
+                heartbeat: HEARTBEAT,
+                mild: false,
+            },
+            now: 1_000 * MILLI,
+            hellos: true,
+        }
+    }
+
+    fn then(mut self, what: What) -> Self {
+        self.history.records.push(Record { at: self.now, what });
+        self
+    }
+
+    fn at(mut self, at: Nanos) -> Self {
+        self.now = at;
+        self
+    }
+
+    fn after(self, pause: Nanos) -> Self {
+        let at = self.now + pause;
+        self.at(at)
+    }
+
+    fn mild(mut self) -> Self {
+        self.history.mild = true;
+        self
+    }
+
+    fn without_hellos(mut self) -> Self {
+        self.hellos = false;
+        // In one heartbeat there may be none.
+        self.history.end = QUIET_FROM + 2 * HEARTBEAT;
+        self
+    }
+
+    fn ends(mut self, life: Life, how: End) -> Self {
+        self.history.lives[life as usize].ended = Some((self.now, how));
+        self
+    }
+
+    /// The sender sends numbers from 1 on.
+    fn sends(self, count: u64) -> Self {
+        (0..count).fold(self, |story, place| {
+            story.sends_numbered(place, Some(place + 1))
+        })
+    }
+
+    fn sends_numbered(self, place: u64, number: Option<u64>) -> Self {
+        self.then(What::Sent {
+            message: message(place),
+            ordered: true,
+            number,
+            digest: digest(place),
+        })
+    }
+
+    fn sends_best_effort(self, place: u64) -> Self {
+        self.then(What::Sent {
+            message: message(place),
+            ordered: false,
+            number: None,
+            digest: digest(place),
+        })
+    }
+
+    fn hears(self, by: Life, number: u64) -> Self {
+        self.then(heard(by, SENDER, number))
+    }
+
+    fn hears_late(self, number: u64) -> Self {
+        // The other one is not what these histories are about.
+        self.ends(RECEIVER, End::Crashed)
+            .then(heard(LATECOMER, SENDER, number))
+    }
+
+    fn hears_altered(self, by: Life, number: u64) -> Self {
+        self.then(What::Heard {
+            by,
+            of: SENDER,
+            number,
+            claimed: false,
+            altered: true,
+        })
+    }
+
+    fn gets(self, to: Life, place: u64) -> Self {
+        let numbered = self
+            .history
+            .records
+            .iter()
+            .find_map(|record| match record.what {
+                What::Sent {
+                    message: sent,
+                    number,
+                    ..
+                } if sent == message(place) => Some(number),
+                _ => None,
+            });
+        self.then(What::Delivered {
+            to,
+            from: Some(SENDER),
+            number: numbered.flatten(),
+            content: Content::Whole {
+                message: message(place),
+                digest: digest(place),
+            },
+        })
+    }
+
+    fn loses(self, to: Life, first: u64, last: u64) -> Self {
+        self.then(What::Lost {
+            to,
+            of: Some(SENDER),
+            first,
+            last,
+        })
+    }
+
+    fn loses_of_nobody(self) -> Self {
+        self.then(What::Lost {
+            to: RECEIVER,
+            of: None,
+            first: 1,
+            last: 1,
+        })
+    }
+
+    fn gives_up(self, to: Life, place: u64) -> Self {
+        let ordered = self.history.records.iter().any(|record| {
+            matches!(record.what, What::Sent { message: sent, ordered: true, .. } if sent == message(place))
+        });
+        self.then(What::Expired {
+            to,
+            message: Some(message(place)),
+            number: ordered.then_some(place + 1),
+        })
+    }
+
+    fn meets(self, by: Life, address: SocketAddr) -> Self {
+        self.then(What::Met { by, address })
+    }
+
+    fn casts(self, by: Life, to: Option<SocketAddr>, kind: Kind) -> Self {
+        self.then(What::Cast { by, to, kind })
+    }
+
+    fn reborn_sends_two_and_latecomer_hears_the_second(mut self) -> Self {
+        self.history.lives[REBORN as usize].ended = None;
+        self = self.ends(RECEIVER, End::Crashed);
+        for place in 0..2 {
+            self = self.then(What::Sent {
+                message: MessageKey {
+                    sender: REBORN,
+                    place,
+                },
+                ordered: true,
+                number: Some(place + 1),
+                digest: digest(place),
+            });
+        }
+        self.then(heard(LATECOMER, REBORN, 2))
+    }
+
+    /// The history, with the hellos that every bus says.
+    fn told(mut self) -> History {
+        self.history.records.sort_by_key(|record| record.at);
+        if self.hellos {
+            for (by, life) in (0..).zip(&self.history.lives) {
+                if life.ended.is_none() && !life.old {
+                    self.history.records.push(Record {
+                        at: QUIET_FROM + 1,
+                        what: What::Cast {
+                            by,
+                            to: None,
+                            kind: Kind::Hello,
+                        },
+                    });
+                }
+            }
+        }
+        self.history
+    }
+}
+
+fn message(place: u64) -> MessageKey {
+    MessageKey {
+        sender: SENDER,
+        place,
+    }
+}
+
+fn digest(place: u64) -> u64 {
+    place + 1000
+}
+
+fn heard(by: Life, of: Life, number: u64) -> What {
+    What::Heard {
+        by,
+        of,
+        number,
+        claimed: false,
+        altered: false,
+    }
+}
+
+fn address(last: u8) -> SocketAddr {
+    ([10, 0, 0, last], 9000).into()
+}
+
+#[track_caller]
+fn keeps(story: Story) {
+    let violations = checker::check(&story.told());
+    assert!(violations.is_empty(), "{violations:#?}");
+}
+
+/// Breaks this promise, and no other, but that something may be missing for it in the end.
+#[track_caller]
+fn breaks(promise: Promise, story: Story) {
+    let violations = checker::check(&story.told());
+    let of = |promise| {
+        violations
+            .iter()
+            .any(|violation| violation.promise == promise)
+    };
+    assert!(of(promise), "{promise:?} is not among {violations:#?}");
+    let others = violations.iter().filter(|violation| {
+        violation.promise != promise && violation.promise != Promise::AllOrReported
+    });
+    let others: Vec<_> = others.collect();
+    assert!(others.is_empty(), "{others:#?}");
+}

@@ -1,0 +1,120 @@
+//! The worlds, and what is printed of them.
+
+use std::{
+    env,
+    io::{Write as _, stderr},
+    process::ExitCode,
+    time::Duration,
+};
+
+use eventcast_tests::{
+    runner::Case,
+    world::{
+        self,
+        history::Record,
+        many::{self, Outcome, Report},
+        plan::Plan,
+    },
+};
+
+/// How many worlds are played unless `EVENTCAST_WORLDS` says otherwise.
+const WORLDS: u64 = 100;
+
+/// How many: for `.ci/run`.
+const WORLDS_VARIABLE: &str = "EVENTCAST_WORLDS";
+
+/// What is listed of one failure.
+const LISTED: usize = 10;
+
+pub(crate) fn cases() -> Vec<Case> {
+    let worlds = Case::new("promises_hold_in_every_world", || {
+        let count = env::var(WORLDS_VARIABLE).map_or(WORLDS, |text| {
+            text.parse()
+                .unwrap_or_else(|_| panic!("{WORLDS_VARIABLE} is a number, not {text:?}"))
+        });
+        let report = many::run(1, count, |_| {});
+        println!("{}", report.figures);
+        assert!(report.failures.is_empty(), "{}", failures(&report));
+    });
+    vec![
+        // A thousand take two minutes at most on two cores, where nothing else runs.
+        worlds.within(Duration::from_secs(1200)),
+    ]
+}
+
+/// What the arguments ask for beside the runner's. `None`: nothing.
+pub(crate) fn by_arguments(arguments: &[String]) -> Option<ExitCode> {
+    let number = |name: &str| {
+        let at = arguments.iter().position(|argument| argument == name)?;
+        let text = arguments.get(at + 1).map_or("nothing", String::as_str);
+        Some(
+            text.parse::<u64>()
+                .unwrap_or_else(|_| panic!("{name} takes a number, not {text}")),
+        )
+    };
+    let report = if let Some(seed) = number("--seed") {
+        let plan = Plan::new(seed);
+        println!("{:#?}", Summary(&plan));
+        if arguments.iter().any(|argument| argument == "--history") {
+            for Record { at, what } in world::play(&plan).0.records {
+                println!("{at:>14} {what:?}");
+            }
+        }
+        many::run(seed, 1, |_| {})
+    } else {
+        let count = number("--seeds")?;
+        many::run(number("--from").unwrap_or(1), count, |done| {
+            if done % 1000 == 0 {
+                // Whether anybody sees it does not matter.
+                let _ = writeln!(stderr(), "{done} of {count}");
+            }
+        })
+    };
+    println!("{}", report.figures);
+    if report.failures.is_empty() {
+        return Some(ExitCode::SUCCESS);
+    }
+    println!("{}", failures(&report));
+    Some(ExitCode::FAILURE)
+}
+
+fn failures(report: &Report) -> String {
+    report.failures.iter().map(failure).collect()
+}
+
+fn failure(outcome: &Outcome) -> String {
+    let Outcome { seed, faults, .. } = outcome;
+    let mut text = format!("\nthe world of seed {seed} breaks what is promised:\n");
+    for fault in faults.iter().take(LISTED) {
+        text += &format!("  {fault}\n");
+    }
+    if faults.len() > LISTED {
+        text += &format!("  and {} more\n", faults.len() - LISTED);
+    }
+    text += &format!("again: cargo test -p eventcast-tests --test world -- --seed {seed}\n");
+    text
+}
+
+/// A plan without what everybody says.
+struct Summary<'p>(&'p Plan);
+
+impl std::fmt::Debug for Summary<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Plan {
+            seed,
+            faults,
+            members,
+            weather,
+            mild,
+            ..
+        } = self.0;
+        f.debug_struct("Plan")
+            .field("seed", seed)
+            .field("faults", faults)
+            .field("members", &members.len())
+            .field("options", &members[0].options)
+            .field("weather", weather)
+            .field("mild", mild)
+            .finish_non_exhaustive()
+    }
+}
