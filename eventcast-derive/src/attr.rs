@@ -15,6 +15,7 @@ pub(crate) struct Options {
     pub(crate) crate_path: Option<Path>,
     /// An option was given that could not be read, so the crate's path may be unknown.
     pub(crate) crate_path_unreadable: bool,
+    pub(crate) best_effort: bool,
 }
 
 /// Where options stand in vain.
@@ -26,16 +27,19 @@ pub(crate) enum Place {
 
 const NAME: &str = "name";
 const CRATE: &str = "crate";
-const KNOWN: [&str; 2] = [NAME, CRATE];
+const BEST_EFFORT: &str = "best_effort";
+const KNOWN: [&str; 3] = [NAME, CRATE, BEST_EFFORT];
 
 /// Words by which other libraries, or common sense, call an option.
-const OTHER_WORDS: [(&str, &str); 6] = [
+const OTHER_WORDS: [(&str, &str); 8] = [
     ("rename", NAME),
     ("key", NAME),
     ("event", NAME),
     ("topic", NAME),
     ("krate", CRATE),
     ("crate_path", CRATE),
+    ("unreliable", BEST_EFFORT),
+    ("lossy", BEST_EFFORT),
 ];
 
 const NAME_FORM: &str = "`name = \"order.placed\"`";
@@ -61,6 +65,7 @@ pub(crate) fn read_options(attrs: &[Attribute], errors: &mut Errors) -> Options 
             }
             match key.as_str() {
                 NAME => options.name = entry.name(errors),
+                BEST_EFFORT => options.best_effort = entry.flag(errors),
                 _ => {
                     options.crate_path = entry.crate_path(errors);
                     options.crate_path_unreadable = options.crate_path.is_none();
@@ -234,6 +239,20 @@ impl Entry {
                 None
             }
         }
+    }
+
+    /// An option that has no value: it is there.
+    fn flag(&self, errors: &mut Errors) -> bool {
+        if !self.rest.is_empty() {
+            errors.at(
+                &self.rest,
+                format_args!(
+                    "`{key}` has no value: write `{key}`, or leave it out",
+                    key = self.key
+                ),
+            );
+        }
+        true
     }
 
     fn crate_path(&self, errors: &mut Errors) -> Option<Path> {

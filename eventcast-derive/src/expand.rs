@@ -31,6 +31,11 @@ pub(crate) fn expand(event: &Event<'_>) -> TokenStream {
     };
     let kind = &event.shape.kind;
     let text = &event.shape.text;
+    let best_effort = item.options.best_effort.then(|| {
+        quote!(
+            const BEST_EFFORT: ::core::primitive::bool = true;
+        )
+    });
 
     let allow = allow(item);
     quote! {
@@ -47,6 +52,7 @@ pub(crate) fn expand(event: &Event<'_>) -> TokenStream {
                 const KEY: &'static ::core::primitive::str = #key;
                 const SHAPE: #krate::Shape =
                     #krate::Shape::new(#krate::ShapeKind::#kind, #text);
+                #best_effort
             }
         };
     }

@@ -72,6 +72,10 @@ use syn::{DeriveInput, parse_macro_input};
 /// assert_eq!(<Sample<f64>>::KEY, "sample/f64");
 /// ```
 ///
+/// `#[net_event(best_effort)]` says that only the newest event matters: each is delivered at once and never twice, and
+/// one that is lost is neither waited for nor asked for again. So a fast sensor does not wait for what nobody needs
+/// any more.
+///
 /// `#[net_event(crate = some::path)]`, or `crate = "some::path"`, says where eventcast is, when it
 /// was renamed in `Cargo.toml` or comes through another crate. `::eventcast` by default.
 ///

@@ -50,6 +50,10 @@ pub enum Error {
          one with `Bus::builder().runtime(handle)`"
     )]
     NoRuntime,
+    /// What is logged could not be read or set. Of the feature `log`.
+    #[cfg(feature = "log")]
+    #[error(transparent)]
+    Log(#[from] crate::log::LogError),
     /// A thread could not be started.
     #[error("the system gave the bus no thread: {0}")]
     Thread(Arc<std::io::Error>),
@@ -102,6 +106,9 @@ pub enum EmitErrorKind {
     /// The name is the protocol's own.
     #[error("event names that start with `__ec_` are the protocol's own, choose another")]
     Reserved,
+    /// The option `old_peers` is on, and a peer of another make would end with an event of this name.
+    #[error("an event named `error` ends an old peer, and `old_peers` is on; choose another name")]
+    NameEndsOldPeers,
     /// What was emitted before has not gone out yet. `emit_wait` waits until it has.
     #[error(
         "the send queue is full: {queued} of {limit} bytes wait to be sent; use `emit_wait`, or raise \

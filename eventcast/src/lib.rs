@@ -32,6 +32,16 @@
 //! - [`Notice`] and [`Stats`]: what the bus tells about itself. It logs with `tracing`, target `eventcast`.
 //! - [`Error`], [`EmitError`]: what can go wrong, and what to do.
 //!
+//! # Features
+//!
+//! None is enabled by default, and none changes what another part does.
+//!
+//! | feature | what it adds |
+//! | --- | --- |
+//! | `log` | `eventcast::log`: a `tracing` subscriber for programs that have none, and its levels at run time |
+//! | `metrics` | `Bus::publish_metrics`: the figures of [`Stats`] for the recorder of the crate `metrics` |
+//! | `proto` | `eventcast::proto` and `eventcast::codec`: the protocol by itself. It may change with any version |
+//!
 //! # How it is built
 //!
 //! | layer | what it is |
@@ -59,6 +69,9 @@ pub mod codec;
 mod codec;
 mod error;
 mod event;
+#[cfg(feature = "log")]
+pub mod log;
+mod names;
 mod net;
 #[cfg(feature = "proto")]
 pub mod proto;
@@ -87,7 +100,7 @@ pub use event::{
     InvalidKey, KeyClaim, KeyConflict, MAX_KEY_LEN, NetEvent, Shape, ShapeKind, TypeName,
 };
 pub use net::{InterfaceError, OpenError, SendError};
-pub use proto::MessageId;
+pub use proto::{LeftReason, MessageId, Peer, PeerFigures, PeerStatus};
 
 /// What the code that the derive writes calls. Not for people: it changes without notice.
 #[doc(hidden)]

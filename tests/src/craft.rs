@@ -200,6 +200,17 @@ pub fn every_type() -> Vec<Bson> {
     ]
 }
 
+/// A DBPointer into this namespace. The `bson` crate makes one out of bytes alone.
+pub fn db_pointer(namespace: &str) -> Bson {
+    let mut value = number(namespace.len() + 1).to_le_bytes().to_vec();
+    value.extend_from_slice(namespace.as_bytes());
+    value.push(0);
+    value.extend_from_slice(&[7; 12]);
+    let document = wrapped(value, 1, 0x0c, b"p\0");
+    let document = Document::from_reader(&document[..]).expect("a document with one pointer");
+    document.get("p").expect("it is there").clone()
+}
+
 /// A new id of 40 hex digits.
 pub fn new_id() -> String {
     static COUNT: AtomicU64 = AtomicU64::new(1);

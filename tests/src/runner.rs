@@ -12,7 +12,7 @@ use std::{
     any::Any,
     env,
     panic::{self, AssertUnwindSafe},
-    process::{Command, ExitCode, Stdio},
+    process::{Command, ExitCode, Output, Stdio},
     sync::{Arc, Mutex, OnceLock, mpsc},
     thread,
     time::Duration,
@@ -199,6 +199,17 @@ pub fn run(cases: Vec<Case>) -> ExitCode {
         );
     }
     conclusion.exit_code()
+}
+
+/// Runs the body of the case `name` of this binary in a process of its own, with these variables set,
+/// and gives what it printed: for a case that judges another.
+///
+/// # Errors
+/// As [`process::run`].
+pub fn run_alone(name: &str, variables: &[(&str, &str)]) -> Result<Output, String> {
+    let mut variables = variables.to_vec();
+    variables.push((INNER, name));
+    process::rerun(&[], &variables, DEADLINE / 2)
 }
 
 /// The inner part of a case that asked for a process of its own.

@@ -63,7 +63,7 @@ impl<E: FromArgs, F: AsyncListener<Received<E>>> AsyncCall for Closure<E, F> {
         delivery: &Delivery<'_>,
         claim: &Claim<'_>,
     ) -> Result<Option<CallFuture>, DecodeError> {
-        let event = E::from_args(delivery.args)?;
+        let event: E = claim.decode(delivery)?;
         if !claim.take() {
             return Ok(None);
         }

@@ -16,17 +16,18 @@
 mod environment;
 mod error;
 mod file;
-mod names;
+mod group;
 mod table;
 #[cfg(test)]
 mod tests;
 mod value;
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::time::Duration;
 
 pub(super) use environment::UnknownVariable;
 pub use error::{ConfigError, ConfigLayer};
+pub(crate) use group::GroupAddress;
 pub use value::ListenerQueue;
 
 use super::builder::Builder;
@@ -77,16 +78,18 @@ options! {
         check: |id| ((1..=64).contains(&id.len()) && id != ZERO_ID && is_plain(id)).then(|| Some(id.clone())),
     }
 
-    /// The local IPv4 address that the group's socket is bound to.
+    /// The address of this machine at which this bus takes what is sent to it alone, of the same
+    /// family as the group.
     ///
-    /// Default: `0.0.0.0`, any. On Linux a socket that is bound to an interface's address hears
-    /// no multicast: to choose the interface, set `multicast_interface` instead.
+    /// Default: none, which is as good as `0.0.0.0`, or `::` for an IPv6 group: the address of the
+    /// interface if `multicast_interface` names one, else any. It does not choose the interface:
+    /// that is `multicast_interface`.
     address in "EVENTCAST_ADDRESS" {
         given: impl Into<String>,
         value: String,
-        option: Ipv4Addr = Ipv4Addr::UNSPECIFIED,
-        allowed: "an IPv4 address, such as 0.0.0.0",
-        check: |address| address.parse::<Ipv4Addr>().ok(),
+        option: Option<IpAddr> = None,
+        allowed: "an address of this machine, such as 0.0.0.0 or ::",
+        check: |address| address.parse::<IpAddr>().ok().map(|address| Some(address).filter(|address| !address.is_unspecified())),
     }
 
     /// The UDP port of the group, 1 to 65,535. Buses that shall meet need the same group and the
@@ -102,22 +105,31 @@ options! {
         check: |&port| Some(port),
     }
 
-    /// The multicast group: an IPv4 multicast address, 224.0.0.0 to 239.255.255.255.
+    /// The multicast group: an IPv4 address of 224.0.0.0 to 239.255.255.255, or an IPv6 address
+    /// that begins with `ff`. One of IPv6 may name its interface as in `ff02::1234%eth0`; then
+    /// `multicast_interface` has nothing to say.
     ///
     /// Default: `224.0.0.1`, all hosts of the local network, which every host has joined already
     /// and no router passes on. Applications of one site that shall not hear each other
-    /// take groups of their own from 239.192.0.0/14 (RFC 2365, section 6.2).
+    /// take groups of their own from 239.192.0.0/14 (RFC 2365, section 6.2), or of IPv6 from
+    /// ff15::/16 (one site) and ff12::/16 (one link) (RFC 4291, section 2.7).
     multicast_membership | "multicastMembership" in "EVENTCAST_MULTICAST_MEMBERSHIP" {
         given: impl Into<String>,
         value: String,
-        option: Ipv4Addr = Ipv4Addr::new(224, 0, 0, 1),
-        allowed: "an IPv4 multicast address (224.0.0.0 to 239.255.255.255)",
-        check: |group| group.parse::<Ipv4Addr>().ok().filter(Ipv4Addr::is_multicast),
+        option: GroupAddress = GroupAddress::DEFAULT,
+        allowed: "a multicast address (224.0.0.0 to 239.255.255.255, or one of IPv6 that begins with ff, such as ff02::1234%eth0)",
+        check: |group| GroupAddress::parse(group),
     }
 
     /// The interface on which the group is joined and through which datagrams leave: `"default"`,
-    /// the IPv4 address of one of this machine's interfaces, or an interface's name such as
+    /// `"all"`, the address of one of this machine's interfaces, or an interface's name such as
     /// `"eth0"`. `"127.0.0.1"` keeps everything on this machine.
+    ///
+    /// With `"all"` the group is joined on every interface that is up and does multicast (the
+    /// loopback interface only where there is no other), and every datagram leaves by each of
+    /// them; each event is delivered once all the same.
+    ///
+    /// An interface that goes and comes back, or whose address changes, is joined again by itself.
     ///
     /// Default: `"default"`, which leaves the choice to the system's routes. Whether the
     /// interface exists is found out at start.
@@ -125,8 +137,8 @@ options! {
         given: impl Into<String>,
         value: String,
         option: String = "default".to_owned(),
-        allowed: "\"default\", an IPv4 address of this machine, or the name of an interface",
-        check: |interface| (!interface.trim().is_empty() && interface != "all" && is_plain(interface)).then(|| interface.clone()),
+        allowed: "\"default\", \"all\", an address of this machine, or the name of an interface",
+        check: |interface| (!interface.trim().is_empty() && is_plain(interface)).then(|| interface.clone()),
     }
 
     /// Whether buses on this machine hear what this bus sends.
@@ -350,6 +362,19 @@ options! {
         option: usize = 10,
         allowed: "a whole number from 0 (0: no warning)",
         check: |&count| Some(count),
+    }
+
+    /// Whether peers of another make, which speak version 3 without eventcast's extensions, are spared what they do
+    /// not survive: with it `emit` refuses a decimal or a DBPointer anywhere in the arguments, and an event named
+    /// `error`. Such a peer has no guard where it receives, and its process would end.
+    ///
+    /// Default: false. Buses of eventcast take all of these.
+    old_peers | "oldPeers" in "EVENTCAST_OLD_PEERS" {
+        given: bool,
+        value: bool,
+        option: bool = false,
+        allowed: "true or false",
+        check: |&on| Some(on),
     }
 }
 

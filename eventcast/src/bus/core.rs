@@ -1,7 +1,7 @@
 //! What all handles of one bus share.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::HashMap,
     net::SocketAddr,
     pin::pin,
     sync::{
@@ -13,6 +13,8 @@ use std::{
 
 use tokio::runtime::Handle;
 
+#[cfg(feature = "metrics")]
+use super::metrics::Published;
 use super::{
     life::Life,
     listener::Sink,
@@ -46,8 +48,10 @@ pub(crate) struct Core {
     runtime: Mutex<Runtime>,
     /// Who this bus is, or was when it last ran.
     identity: Mutex<Arc<Peer>>,
-    /// What the engines of ended sessions had counted.
-    past: Mutex<Past>,
+    /// What ended sessions had counted.
+    past: Mutex<Stats>,
+    #[cfg(feature = "metrics")]
+    pub(crate) published: Published,
     origin_of_time: Instant,
 }
 
@@ -56,35 +60,6 @@ struct Runtime {
     handle: Option<Handle>,
     /// Given by the builder: a `start` within another runtime does not replace it.
     given: bool,
-}
-
-/// Figures that begin anew with each session.
-#[derive(Clone, Default)]
-struct Past {
-    events_emitted: u64,
-    events_received: u64,
-    datagrams_received: u64,
-    bytes_received: u64,
-    messages_expired: u64,
-    kernel_drops: u64,
-    socket_errors: u64,
-    dropped: BTreeMap<&'static str, u64>,
-}
-
-impl Past {
-    fn add(&mut self, session: &Session) {
-        let engine = session.lock_engine().stats();
-        self.events_emitted += engine.emitted_messages;
-        self.events_received += engine.delivered_messages;
-        self.datagrams_received += engine.received_datagrams;
-        self.bytes_received += engine.received_bytes;
-        self.messages_expired += engine.expired_messages;
-        self.kernel_drops += session.reading.kernel_drops();
-        self.socket_errors += session.reading.socket_errors();
-        for (cause, count) in engine.drops.iter() {
-            *self.dropped.entry(cause.name()).or_default() += count;
-        }
-    }
 }
 
 impl Core {
@@ -103,6 +78,8 @@ impl Core {
             address: SocketAddr::from(([0, 0, 0, 0], 0)),
         }));
         let max_listeners = AtomicUsize::new(options.max_listeners);
+        #[cfg(feature = "metrics")]
+        let group = SocketAddr::from((options.multicast_membership.address, options.port));
         Self {
             options,
             hostname,
@@ -122,6 +99,8 @@ impl Core {
             }),
             identity,
             past: Mutex::default(),
+            #[cfg(feature = "metrics")]
+            published: Published::new(group),
             origin_of_time: Instant::now(),
         }
     }
@@ -238,40 +217,23 @@ impl Core {
 
     /// Keeps what an ended session had counted.
     pub(crate) fn absorb(&self, session: &Session) {
-        self.lock_past().add(session);
+        self.lock_past().add_session(&session.figures(), true);
     }
 
     pub(crate) fn stats(&self) -> Stats {
         // While the phase stands still, so that a session that ends now is counted once.
-        let figures = self.life.with_session(|session| {
-            let mut figures = self.lock_past().clone();
+        let mut stats = self.life.with_session(|session| {
+            let mut stats = self.lock_past().clone();
             if let Some(session) = session {
-                figures.add(session);
+                stats.add_session(&session.figures(), false);
             }
-            figures
+            stats
         });
-        let counters = &self.counters;
-        Stats {
-            events_emitted: figures.events_emitted,
-            events_received: figures.events_received,
-            datagrams_sent: counters.datagrams_sent.get(),
-            bytes_sent: counters.bytes_sent.get(),
-            datagrams_received: figures.datagrams_received,
-            bytes_received: figures.bytes_received,
-            kernel_drops: figures.kernel_drops,
-            bytes_unsent: counters.bytes_unsent.get(),
-            queue_full: counters.queue_full.get(),
-            messages_expired: figures.messages_expired,
-            decode_failures: counters.decode_failures.get(),
-            listener_panics: counters.listener_panics.get(),
-            listener_missed: counters.listener_missed.get(),
-            notices_missed: counters.notices_missed.get(),
-            socket_errors: figures.socket_errors + counters.send_errors.get(),
-            dropped: figures.dropped,
-        }
+        stats.add_counters(&self.counters);
+        stats
     }
 
-    fn lock_past(&self) -> MutexGuard<'_, Past> {
+    fn lock_past(&self) -> MutexGuard<'_, Stats> {
         // Nothing that can panic runs under this lock.
         self.past.lock().unwrap_or_else(PoisonError::into_inner)
     }

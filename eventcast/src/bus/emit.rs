@@ -20,7 +20,7 @@ use super::{
 use crate::{
     codec::{self, IntoArgs, RawArgs},
     error::{EmitError, EmitErrorKind},
-    event::{self, InvalidKey, KeyConflict, NetEvent},
+    event::{self, InvalidKey, KeyConflict, NetEvent, ShapeKind},
     proto::{MessageId, Now, Outgoing, Peer, Refusal},
 };
 
@@ -57,6 +57,9 @@ pub(crate) fn emit_typed<E: NetEvent>(
         let list = listeners_of_type::<E>(core, place)?;
         let mut payload = Scratch::take();
         codec::encode_event(&event, E::SHAPE.kind, &mut payload)?;
+        if core.options.old_peers {
+            spare_old_peers(E::KEY, &payload, Some(E::SHAPE.kind))?;
+        }
         Ok((list, payload))
     };
     let (list, payload) = match prepare() {
@@ -93,6 +96,9 @@ pub(crate) fn emit_named<A: IntoArgs>(
         })?;
         let mut payload = Scratch::take();
         args.encode_args(&mut payload)?;
+        if core.options.old_peers {
+            spare_old_peers(name, &payload, None)?;
+        }
         Ok(payload)
     };
     let sent = prepare().and_then(|payload| {
@@ -106,6 +112,18 @@ pub(crate) fn emit_named<A: IntoArgs>(
         finish(sent, listeners)
     });
     sent.map_err(|kind| EmitError::new(args, name, kind))
+}
+
+/// Refuses what an old peer does not survive.
+fn spare_old_peers(
+    name: &str,
+    payload: &[u8],
+    shape: Option<ShapeKind>,
+) -> Result<(), EmitErrorKind> {
+    if name == codec::FATAL_NAME {
+        return Err(EmitErrorKind::NameEndsOldPeers);
+    }
+    Ok(codec::check_for_old_peers(payload, shape)?)
 }
 
 /// Emits as soon as there is room. What `emit` gives back as refused it is given again.

@@ -36,18 +36,18 @@ pub struct ListenerId(pub(crate) u64);
 /// Implemented for every [`NetEvent`] and for [`Args`], and for nothing else.
 pub trait FromArgs: Sized + Send + 'static {
     #[doc(hidden)]
-    fn from_args(args: RawArgs<'_>) -> Result<Self, DecodeError>;
+    fn from_args(args: RawArgs<'_>, memory_limit: usize) -> Result<Self, DecodeError>;
 }
 
 impl<E: NetEvent> FromArgs for E {
-    fn from_args(args: RawArgs<'_>) -> Result<Self, DecodeError> {
+    fn from_args(args: RawArgs<'_>, _: usize) -> Result<Self, DecodeError> {
         codec::decode_event(args, E::SHAPE.kind)
     }
 }
 
 impl FromArgs for Args {
-    fn from_args(args: RawArgs<'_>) -> Result<Self, DecodeError> {
-        Self::from_raw(args)
+    fn from_args(args: RawArgs<'_>, memory_limit: usize) -> Result<Self, DecodeError> {
+        Self::from_raw_within(args, memory_limit)
     }
 }
 
@@ -117,6 +117,11 @@ pub(crate) struct Claim<'a> {
 }
 
 impl Claim<'_> {
+    /// The event as the listener's type has it.
+    pub(crate) fn decode<E: FromArgs>(&self, delivery: &Delivery<'_>) -> Result<E, DecodeError> {
+        E::from_args(delivery.args, self.core.options.args_memory())
+    }
+
     /// The decoded event as the listener is to get it.
     pub(crate) fn received<E>(&self, event: E, delivery: &Delivery<'_>) -> Received<E> {
         let name = self.listener.name_of(delivery.name);
@@ -148,7 +153,7 @@ impl<E: FromArgs, F: Fn(&Received<E>) + Send + Sync + 'static> Call for Closure<
     }
 
     fn decoded(&self, delivery: &Delivery<'_>, claim: &Claim<'_>) -> Result<Called, DecodeError> {
-        let event = E::from_args(delivery.args)?;
+        let event: E = claim.decode(delivery)?;
         if !claim.take() {
             return Ok(Called::UsedUp);
         }
@@ -283,7 +288,12 @@ impl Listener {
                 self.tell_missed(core, missed);
             }
             // A stream counts by itself what it missed, and tells it to whoever reads it.
-            Sink::Stream(sink) => sink.push(keep()),
+            Sink::Stream(sink) => {
+                let missed = sink.push(keep());
+                if missed > 0 {
+                    core.counters.subscription_missed.add(missed);
+                }
+            }
         }
         Offered::Queued
     }

@@ -10,7 +10,7 @@
 //! | `emit` | from `emit` to the network and to local listeners |
 //! | `table`, `pattern`, `listener`, `async_listener`, `subscription` | who hears what |
 //! | `backlog` | bounded queues |
-//! | `notice`, `stats`, `received` | what the bus tells |
+//! | `notice`, `stats`, `metrics`, `received` | what the bus tells |
 //!
 //! No lock is ever held while a listener runs.
 
@@ -21,9 +21,12 @@ mod builder;
 mod config;
 mod core;
 mod emit;
+mod interfaces;
 mod life;
 mod listener;
 mod listening;
+#[cfg(feature = "metrics")]
+mod metrics;
 mod notice;
 mod options;
 mod outbox;
@@ -151,7 +154,24 @@ impl Bus {
 
     /// The address to which others send what is meant for this bus alone. `None` while it is not running.
     pub fn unicast_address(&self) -> Option<SocketAddr> {
-        self.core.session().map(|session| session.me.address)
+        self.core.session().map(|_| self.core.identity().address)
+    }
+
+    /// Who else is there now: all peers with eventcast's extensions that have said hello, and neither goodbye since
+    /// nor nothing for `peer_timeout`. Peers of another make say none, and are not among them. Empty while the bus is
+    /// not running.
+    ///
+    /// ```no_run
+    /// # fn show(bus: &eventcast::Bus) {
+    /// for status in bus.peers() {
+    ///     println!("{}, {}: {} events lost", status.peer, status.version, status.figures.lost);
+    /// }
+    /// # }
+    /// ```
+    pub fn peers(&self) -> Vec<crate::PeerStatus> {
+        let now = self.core.now();
+        let session = self.core.session();
+        session.map_or_else(Vec::new, |session| session.lock_engine().peers(now))
     }
 
     /// The figures of this moment.

@@ -2,7 +2,7 @@
 
 use std::{
     fmt,
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     panic::Location,
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     codec::DecodeError,
-    net::SendError,
+    net::{News, SendError},
     proto::{DropCause, Event, ExpiredReason, LeftReason, MessageId, Peer, WIRE_VERSION},
 };
 
@@ -45,11 +45,27 @@ pub enum Notice {
     },
     /// The bus has been stopped, and its sockets are closed.
     Stopped,
-    /// Something had to be decided when the bus started that whoever runs it should know.
+    /// Something had to be decided, when the bus started or its interfaces changed, that whoever runs it should know.
     #[non_exhaustive]
     Warning {
         /// What happened, and what to do about it.
         text: String,
+    },
+    /// The bus has joined its group on an interface that came, came back, or has another address now.
+    #[non_exhaustive]
+    InterfaceJoined {
+        /// The interface's name.
+        name: String,
+        /// The address of the bus there.
+        address: IpAddr,
+    },
+    /// An interface on which the bus was has gone, or its address has. The bus joins again when it comes back.
+    #[non_exhaustive]
+    InterfaceLeft {
+        /// The interface's name.
+        name: String,
+        /// The address that the bus had there.
+        address: IpAddr,
     },
     /// Somebody on the group speaks another version of the protocol. Told at most once in ten seconds for each
     /// address.
@@ -201,6 +217,12 @@ impl fmt::Display for Notice {
             }
             Self::Stopped => f.write_str("stopped"),
             Self::Warning { text } => f.write_str(text),
+            Self::InterfaceJoined { name, address } => {
+                write!(f, "joined the group on interface {name} ({address})")
+            }
+            Self::InterfaceLeft { name, address } => {
+                write!(f, "interface {name} ({address}) has gone")
+            }
             Self::VersionMismatch {
                 from,
                 theirs,
@@ -305,6 +327,15 @@ impl fmt::Display for Notice {
 }
 
 impl Notice {
+    /// What the sockets have to tell of the interfaces.
+    pub(crate) fn of_interfaces(news: News) -> Self {
+        match news {
+            News::Joined { name, address } => Self::InterfaceJoined { name, address },
+            News::Left { name, address } => Self::InterfaceLeft { name, address },
+            News::Trouble(text) => Self::Warning { text },
+        }
+    }
+
     /// What the protocol has to tell beside messages.
     pub(crate) fn of_protocol(event: &Event<'_>) -> Option<Self> {
         Some(match *event {
@@ -361,6 +392,7 @@ impl Notice {
         match self {
             Self::Started { .. }
             | Self::Stopped
+            | Self::InterfaceJoined { .. }
             | Self::PeerJoined { .. }
             | Self::PeerLeft { .. } => {
                 tracing::info!(target: "eventcast", "{self}");

@@ -38,6 +38,8 @@ impl Layers {
         self.check_history_bytes(&options)?;
         self.check_heartbeat(&options)?;
         self.check_ports(&options)?;
+        self.check_family(&options)?;
+        self.check_zone(&options)?;
         if options.port == 0 {
             options.port = random_port(random(), options.unicast_port);
         }
@@ -87,6 +89,42 @@ impl Layers {
                 ConfigError::new("max_held_bytes", layer, held.to_string(), allowed)
             }
         })
+    }
+
+    /// All sockets of a bus have the family of the group.
+    fn check_family(&self, options: &Options) -> Result<(), ConfigError> {
+        let group = &options.multicast_membership;
+        match options.address {
+            Some(address) if address.is_ipv6() != group.address.is_ipv6() => {
+                let layer = self.layer(|config| config.address.is_some());
+                let allowed = format!("of the family of `multicast_membership`, which is {group}");
+                Err(ConfigError::new(
+                    "address",
+                    layer.unwrap_or(ConfigLayer::Builder),
+                    format!("{:?}", address.to_string()),
+                    allowed,
+                ))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The interface is named once.
+    fn check_zone(&self, options: &Options) -> Result<(), ConfigError> {
+        let interface = &options.multicast_interface;
+        match &options.multicast_membership.zone {
+            Some(zone) if interface != "default" && interface != zone => {
+                let layer = self.layer(|config| config.multicast_interface.is_some());
+                let allowed = format!("left out, or `{zone}`, which `multicast_membership` names");
+                Err(ConfigError::new(
+                    "multicast_interface",
+                    layer.unwrap_or(ConfigLayer::Builder),
+                    format!("{interface:?}"),
+                    allowed,
+                ))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// What was sent last can be sent again, however large it is.
@@ -153,7 +191,20 @@ impl Layers {
     }
 }
 
+/// What arguments may take in memory as values, in times of `max_message_size`: an array of int32 of the largest size
+/// takes this much, and more than that is seldom meant.
+const ARGS_MEMORY_FACTOR: usize = 10;
+
+/// What they may take in any case: nothing to worry about, and much more than a small message can honestly hold.
+const MIN_ARGS_MEMORY: usize = 16 << 20;
+
 impl Options {
+    /// How many bytes of memory the arguments of one event may take as values, for listeners without a type.
+    pub(crate) fn args_memory(&self) -> usize {
+        let most = self.max_message_size.saturating_mul(ARGS_MEMORY_FACTOR);
+        most.max(MIN_ARGS_MEMORY)
+    }
+
     /// The id for one start of the bus: the one that was given, else 16 lower-case hex digits of
     /// `random`, never all zeros. Without one a bus draws anew at each start.
     pub(crate) fn id_for_start(&self, random: impl FnOnce() -> u64) -> String {

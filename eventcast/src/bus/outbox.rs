@@ -15,7 +15,7 @@ use std::{
 
 use super::{core::Core, notice::Notice, session::Session};
 use crate::{
-    net::{RetryBudget, SendError, Sent, Transmitter},
+    net::{Rests, RetryBudget, SendError, Sent, Transmitter, UdpSocket, Way},
     proto::{Destination, Transmit},
 };
 
@@ -53,6 +53,8 @@ struct Sending {
     buffer: Vec<u8>,
     unsent: Option<Unsent>,
     retry: RetryBudget,
+    /// Interfaces that are left out for now, where there are several.
+    rests: Rests,
     /// The sender thread is waiting for the socket: everything goes through it.
     held_up: bool,
 }
@@ -91,6 +93,7 @@ impl Outbox {
                 buffer: Vec::new(),
                 unsent: None,
                 retry: RetryBudget::default(),
+                rests: Rests::default(),
                 held_up: false,
             }),
             unclaimed: AtomicBool::new(false),
@@ -190,6 +193,16 @@ impl Outbox {
         }
     }
 
+    /// From now on these are the interfaces by which to send, and this is the socket, if it is another one.
+    pub(crate) fn change_ways(&self, ways: Vec<Way>, socket: Option<Arc<UdpSocket>>) {
+        if let Some(transmitter) = &mut self.lock_sending().transmitter {
+            if let Some(socket) = socket {
+                transmitter.replace_socket(socket);
+            }
+            transmitter.set_ways(ways);
+        }
+    }
+
     /// Tells the sender thread that the session closes.
     pub(crate) fn close(&self) {
         self.lock_alarm().closing = true;
@@ -259,10 +272,19 @@ impl Sending {
                 Destination::Group => self.group,
                 Destination::Peer(address) => address,
             };
-            let segment = unsent.transmit.segment_size;
+            let Transmit {
+                segment_size: segment,
+                interface,
+                ..
+            } = unsent.transmit;
             let rest = &self.buffer[unsent.from..];
+            if interface.is_some_and(|interface| self.rests.is_resting(now.elapsed, interface)) {
+                core.counters.bytes_unsent.add(rest.len() as u64);
+                self.unsent = None;
+                continue;
+            }
             let errors_before = transmitter.passing_errors();
-            let (taken, obstacle) = match transmitter.try_send(to, rest, segment) {
+            let (taken, obstacle) = match transmitter.try_send(to, interface, rest, segment) {
                 Sent::Done => (rest.len(), None),
                 Sent::Blocked { sent_bytes } => (sent_bytes, Some(Obstacle::Full)),
                 Sent::Pause {
@@ -289,9 +311,14 @@ impl Sending {
                 },
             };
             if let Some(error) = lost {
-                // One datagram is left out; those after it may fare better.
+                // One datagram is left out; those after it may fare better. An interface among several is given a
+                // rest, so that it does not hold up the others.
                 let left = self.buffer.len() - unsent.from;
-                let bytes = segment.map_or(left, |size| size.min(left));
+                let mut bytes = segment.map_or(left, |size| size.min(left));
+                if let (Some(interface), SendError::Refused { .. }) = (interface, &error) {
+                    self.rests.begin(now.elapsed, interface);
+                    bytes = left;
+                }
                 unsent.from += bytes;
                 self.retry.reset();
                 core.give_up(to, error, bytes);

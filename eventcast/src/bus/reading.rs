@@ -20,6 +20,7 @@ use std::{
 
 use super::{
     core::Core,
+    interfaces,
     listener::{Delivery, Listener, Offered},
     notice::Notice,
     received::Origin,
@@ -343,6 +344,9 @@ impl Lane {
             let timeout = due.map(|due| due.saturating_sub(core.now().elapsed));
             self.receiver.wait(timeout)?;
             asleep_until.store(0, Ordering::Relaxed);
+        }
+        if let Some(change) = self.receiver.look_around() {
+            interfaces::follow(core, session, change);
         }
         let now = core.now();
         // Locked only once something is there: those who emit do not wait for the system call.

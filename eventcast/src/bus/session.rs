@@ -4,7 +4,6 @@
 //! (both in [`reading`](super::reading)), one sends what the emitting threads could not ([`Outbox`]).
 
 use std::{
-    net::{IpAddr, SocketAddr},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -20,11 +19,12 @@ use super::{
     outbox::Outbox,
     random::{random, random_u64},
     reading::{self, Reading},
+    stats::SessionFigures,
 };
 use crate::{
     error::Error,
     net::{self, InterfaceChoice, OpenError, SocketOptions},
-    proto::{self, Accepted, Engine, Now, Outgoing, Peer, Refusal},
+    proto::{self, Accepted, Engine, Host, Now, Outgoing, Peer, Refusal},
 };
 
 pub(crate) struct Session {
@@ -42,9 +42,8 @@ impl Session {
     pub(crate) fn open(core: &Arc<Core>) -> Result<(Arc<Self>, Vec<Notice>), Error> {
         let options = &core.options;
         let sockets = net::open(&socket_options(options)?)?;
-        let group = SocketAddr::V4(sockets.group);
-        let host = IpAddr::V4(sockets.host);
-        let unicast = SocketAddr::new(host, sockets.unicast_port);
+        let (group, unicast) = (sockets.group, sockets.unicast);
+        let host = unicast.ip();
         let now = core.now();
         let incarnation = next_incarnation(now.unix_ms);
 
@@ -72,8 +71,11 @@ impl Session {
 
         core.set_identity(Arc::clone(&me));
         let (reading, lane) = Reading::new(sockets.receiver);
+        let mut engine = Engine::new(config, random()?, now);
+        let hosts = sockets.hosts.iter().map(|&(id, host)| Host::new(id, host));
+        engine.set_hosts(&hosts.collect::<Vec<_>>());
         let session = Arc::new(Self {
-            engine: Mutex::new(Engine::new(config, random()?, now)),
+            engine: Mutex::new(engine),
             closed: AtomicBool::new(false),
             outbox: Outbox::new(sockets.transmitter, group),
             reading,
@@ -155,6 +157,15 @@ impl Session {
         self.closed.load(Ordering::Relaxed)
     }
 
+    /// What it has counted so far.
+    pub(crate) fn figures(&self) -> SessionFigures {
+        SessionFigures {
+            engine: self.lock_engine().stats(),
+            kernel_drops: self.reading.kernel_drops(),
+            socket_errors: self.reading.socket_errors(),
+        }
+    }
+
     pub(crate) fn lock_engine(&self) -> MutexGuard<'_, Engine> {
         // The engine panics on its own bugs alone, and is consistent between its calls.
         self.engine.lock().unwrap_or_else(PoisonError::into_inner)
@@ -177,11 +188,16 @@ impl Session {
 }
 
 fn socket_options(options: &Options) -> Result<SocketOptions, OpenError> {
+    let group = &options.multicast_membership;
+    let interface = match &group.zone {
+        Some(zone) => InterfaceChoice::Name(zone.clone()),
+        None => options.multicast_interface.parse()?,
+    };
     Ok(SocketOptions {
         address: options.address,
         port: options.port,
-        group: options.multicast_membership,
-        interface: options.multicast_interface.parse::<InterfaceChoice>()?,
+        group: group.address,
+        interface,
         loopback: options.multicast_loopback,
         ttl: options.multicast_ttl.into(),
         unicast_port: options.unicast_port,

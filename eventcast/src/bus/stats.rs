@@ -1,46 +1,199 @@
 //! What is counted.
+//!
+//! Every figure stands once, in the table below: its description, its name, and where it is counted. The field of
+//! [`Stats`], the sum over all sessions of a bus and the metric of the feature `metrics` come from there, so adding
+//! a figure is adding one entry. What is told apart by cause stands beside the table, in [`Stats::dropped`].
+//!
+//! Counting costs an addition where something happens; everything else is done when somebody asks.
 
 use std::{
     collections::BTreeMap,
     sync::atomic::{AtomicU64, Ordering},
 };
 
-/// Figures of a bus since it was built, over all its starts and stops. Plain numbers; a copy of the moment.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Stats {
+use crate::proto::EngineStats;
+
+/// Makes [`Stats`] and what is done with all of its figures from a table of entries
+///
+/// ```text
+/// /// What it means: the doc of the field, and the description of the metric.
+/// Counter name { session: |s| s.engine.…, bus: |b| b.….get() }
+/// ```
+///
+/// A `Counter` only rises. A `Gauge` is what there is now: what an ended session had does not count any more.
+/// `session` reads a [`SessionFigures`], `bus` the [`Counters`]; who gives both gets the sum.
+macro_rules! figures {
+    ($(
+        $(#[doc = $doc:literal])+
+        $kind:ident $name:ident { $($source:ident: |$from:ident| $get:expr),+ $(,)? }
+    )+) => {
+        /// Figures of a bus since it was built, over all its starts and stops. Plain numbers; a copy of the moment.
+        ///
+        /// What is said to be there now is a gauge: it rises and falls, and is 0 on a stopped bus. All others only
+        /// rise.
+        #[derive(Clone, Debug, Default, PartialEq, Eq)]
+        #[non_exhaustive]
+        pub struct Stats {
+            $(
+                $(#[doc = $doc])+
+                pub $name: u64,
+            )+
+            /// Datagrams, and messages that came in several, that were not delivered, by cause: `malformed`,
+            /// `double`, `echo`, `version`, and so on.
+            pub dropped: BTreeMap<&'static str, u64>,
+        }
+
+        impl Stats {
+            /// Adds what a session has counted; of one that has `ended`, what stays.
+            pub(crate) fn add_session(&mut self, session: &SessionFigures, ended: bool) {
+                $($(
+                    if !(ended && Kind::$kind.is_of_now()) {
+                        self.$name += figures!(@session $source session |$from| $get);
+                    }
+                )+)+
+                for (cause, count) in session.engine.drops.iter() {
+                    *self.dropped.entry(cause.name()).or_default() += count;
+                }
+            }
+
+            /// Adds what is counted over all sessions.
+            pub(crate) fn add_counters(&mut self, counters: &Counters) {
+                $($(
+                    self.$name += figures!(@bus $source counters |$from| $get);
+                )+)+
+            }
+
+            /// All of them but those by cause, each with what is to be said about it.
+            #[cfg(feature = "metrics")]
+            pub(crate) fn figures(&self) -> impl Iterator<Item = (&'static Figure, u64)> {
+                // A field that is not of the table has to be taken care of where this is called.
+                let Self { $($name,)+ dropped: _ } = self;
+                FIGURES.iter().zip([$(*$name),+])
+            }
+
+            /// Every figure another number, from 1 on.
+            #[cfg(all(test, feature = "metrics"))]
+            pub(crate) fn all_different() -> Self {
+                let mut numbers = 1..;
+                let mut next = || numbers.next().expect("there are enough numbers");
+                Self {
+                    $($name: next(),)+
+                    dropped: [("malformed", next()), ("double", next())].into(),
+                }
+            }
+        }
+
+        /// What is to be said about each figure of the table, in its order.
+        #[cfg(feature = "metrics")]
+        const FIGURES: &[Figure] = &[$(
+            Figure {
+                kind: Kind::$kind,
+                metric: figures!(@metric $kind $name),
+                description: concat!($($doc),+),
+            },
+        )+];
+    };
+
+    (@session session $session:ident |$from:ident| $get:expr) => {{
+        let $from: &SessionFigures = $session;
+        $get
+    }};
+    (@session bus $session:ident |$from:ident| $get:expr) => { 0 };
+    (@bus bus $counters:ident |$from:ident| $get:expr) => {{
+        let $from: &Counters = $counters;
+        $get
+    }};
+    (@bus session $counters:ident |$from:ident| $get:expr) => { 0 };
+
+    (@metric Counter $name:ident) => { concat!("eventcast_", stringify!($name), "_total") };
+    (@metric Gauge $name:ident) => { concat!("eventcast_", stringify!($name)) };
+}
+
+figures! {
     /// Events given to the network by `emit` and its kin.
-    pub events_emitted: u64,
+    Counter events_emitted { session: |s| s.engine.emitted_messages }
+
     /// Events that came from the network, whether or not anybody listens.
-    pub events_received: u64,
+    Counter events_received { session: |s| s.engine.delivered_messages }
+
+    /// Events among those that came in several datagrams.
+    Counter events_joined { session: |s| s.engine.joined_messages }
+
     /// Datagrams sent.
-    pub datagrams_sent: u64,
+    Counter datagrams_sent { bus: |b| b.datagrams_sent.get() }
+
     /// Bytes sent in them.
-    pub bytes_sent: u64,
+    Counter bytes_sent { bus: |b| b.bytes_sent.get() }
+
     /// Datagrams received, the bus's own echoes included.
-    pub datagrams_received: u64,
+    Counter datagrams_received { session: |s| s.engine.received_datagrams }
+
     /// Bytes received in them.
-    pub bytes_received: u64,
+    Counter bytes_received { session: |s| s.engine.received_bytes }
+
     /// Datagrams that the kernel dropped because the receive buffer was full. Linux only; 0 elsewhere.
-    pub kernel_drops: u64,
+    Counter kernel_drops { session: |s| s.kernel_drops }
+
     /// Bytes given up because the system would not send them.
-    pub bytes_unsent: u64,
+    Counter bytes_unsent { bus: |b| b.bytes_unsent.get() }
+
+    /// Bytes that wait in the send queue now.
+    Gauge queued_bytes { session: |s| s.engine.queued_bytes as u64 }
+
     /// Emits refused because the send queue was full.
-    pub queue_full: u64,
+    Counter queue_full { bus: |b| b.queue_full.get() }
+
+    /// Chunked messages of which some chunks are there now, and others not yet.
+    Gauge messages_incomplete { session: |s| s.engine.incomplete_messages as u64 }
+
+    /// Bytes held now for these and for events that wait for an earlier one, as `max_held_bytes` counts them.
+    Gauge held_bytes { session: |s| s.engine.held_bytes as u64 }
+
     /// Chunked messages given up before they were whole.
-    pub messages_expired: u64,
+    Counter messages_expired { session: |s| s.engine.expired_messages }
+
+    /// Events that were told as lost: their numbers came neither by themselves nor when they were asked for.
+    Counter events_lost { session: |s| s.engine.lost_messages }
+
+    /// Events that came after they had been asked for.
+    Counter events_repaired { session: |s| s.engine.repaired_messages }
+
+    /// Requests sent for what was missing.
+    Counter requests_sent { session: |s| s.engine.requests_sent }
+
+    /// Requests received from others for what they have missed.
+    Counter requests_received { session: |s| s.engine.requests_received }
+
+    /// Datagrams sent again in answer to these.
+    Counter answers_sent { session: |s| s.engine.answers_sent }
+
+    /// Datagrams that were asked for and not sent again, because they had been just now, or would have been too much.
+    Counter answers_refused { session: |s| s.engine.answers_refused }
+
+    /// Bytes of what was sent that are kept now, as `history_bytes` counts them.
+    Gauge history_bytes { session: |s| s.engine.history_bytes as u64 }
+
+    /// Peers that are there now.
+    Gauge peers { session: |s| s.engine.peers as u64 }
+
     /// Events that did not fit the type of a listener, counted once for each listener.
-    pub decode_failures: u64,
+    Counter decode_failures { bus: |b| b.decode_failures.get() }
+
     /// Panics of listeners.
-    pub listener_panics: u64,
+    Counter listener_panics { bus: |b| b.listener_panics.get() }
+
     /// Events that slow or async listeners missed because their queues were full.
-    pub listener_missed: u64,
+    Counter listener_missed { bus: |b| b.listener_missed.get() }
+
+    /// Events that subscriptions missed because nobody read them in time; those that keep only the latest miss all
+    /// others.
+    Counter subscription_missed { bus: |b| b.subscription_missed.get() }
+
     /// Notices that nobody fetched in time.
-    pub notices_missed: u64,
+    Counter notices_missed { bus: |b| b.notices_missed.get() }
+
     /// Errors of the sockets that passed by themselves.
-    pub socket_errors: u64,
-    /// Datagrams that were not delivered, by cause: `malformed`, `double`, `echo`, `version`, and so on.
-    pub dropped: BTreeMap<&'static str, u64>,
+    Counter socket_errors { session: |s| s.socket_errors, bus: |b| b.send_errors.get() }
 }
 
 impl Stats {
@@ -48,6 +201,39 @@ impl Stats {
     pub fn dropped_for(&self, cause: &str) -> u64 {
         self.dropped.get(cause).copied().unwrap_or(0)
     }
+}
+
+/// How a figure moves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// It only rises.
+    Counter,
+    /// It is what there is now.
+    Gauge,
+}
+
+impl Kind {
+    fn is_of_now(self) -> bool {
+        self == Self::Gauge
+    }
+}
+
+/// What is to be said about a figure.
+#[cfg(feature = "metrics")]
+#[derive(Debug)]
+pub(crate) struct Figure {
+    pub(crate) kind: Kind,
+    /// The name of its metric.
+    pub(crate) metric: &'static str,
+    /// Sentences, with blanks around them.
+    pub(crate) description: &'static str,
+}
+
+/// What one session has counted, and holds now.
+pub(crate) struct SessionFigures {
+    pub(crate) engine: EngineStats,
+    pub(crate) kernel_drops: u64,
+    pub(crate) socket_errors: u64,
 }
 
 /// A number that many threads raise and somebody reads now and then.
@@ -74,6 +260,7 @@ pub(crate) struct Counters {
     pub(crate) decode_failures: Counter,
     pub(crate) listener_panics: Counter,
     pub(crate) listener_missed: Counter,
+    pub(crate) subscription_missed: Counter,
     pub(crate) notices_missed: Counter,
     pub(crate) send_errors: Counter,
 }
@@ -86,5 +273,45 @@ impl Counters {
             self.datagrams_sent.add(datagrams as u64);
             self.bytes_sent.add(bytes as u64);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn session(emitted_messages: u64, held_bytes: usize, socket_errors: u64) -> SessionFigures {
+        SessionFigures {
+            engine: EngineStats {
+                emitted_messages,
+                held_bytes,
+                ..EngineStats::default()
+            },
+            kernel_drops: 0,
+            socket_errors,
+        }
+    }
+
+    #[test]
+    fn sessions_add_up_and_what_is_held_goes_with_them() {
+        let mut stats = Stats::default();
+        stats.add_session(&session(2, 700, 1), true);
+        assert_eq!((stats.events_emitted, stats.held_bytes), (2, 0));
+        stats.add_session(&session(3, 50, 1), false);
+        assert_eq!((stats.events_emitted, stats.held_bytes), (5, 50));
+
+        let counters = Counters::default();
+        counters.send_errors.add(10);
+        counters.queue_full.add(4);
+        stats.add_counters(&counters);
+        assert_eq!((stats.socket_errors, stats.queue_full), (12, 4));
+    }
+
+    #[test]
+    fn causes_are_there_before_they_come_up() {
+        let mut stats = Stats::default();
+        stats.add_session(&session(0, 0, 0), false);
+        assert_eq!(stats.dropped.get("malformed"), Some(&0));
+        assert_eq!(stats.dropped_for("no such cause"), 0);
     }
 }

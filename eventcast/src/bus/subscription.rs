@@ -90,18 +90,21 @@ impl StreamSink {
         }
     }
 
-    pub(crate) fn push(&self, event: Waiting) {
+    /// Takes an event, and returns how many are missed for it: itself, or older ones.
+    pub(crate) fn push(&self, event: Waiting) -> u64 {
         let size = event.size();
         let mut state = self.lock();
         if state.closed {
-            return;
+            return 0;
         }
-        state.missed += state.backlog.push(event, size) as u64;
+        let missed = state.backlog.push(event, size) as u64;
+        state.missed += missed;
         let waker = state.waker.take();
         drop(state);
         if let Some(waker) = waker {
             waker.wake();
         }
+        missed
     }
 
     pub(crate) fn close(&self) {
@@ -211,8 +214,9 @@ impl<E: FromArgs> Subscription<E> {
 
     fn decoded(&self, waiting: &Waiting) -> Option<Received<E>> {
         let delivery = waiting.delivery();
-        match E::from_args(delivery.args) {
-            Ok(event) => Some(self.listener.claim(&self.core).received(event, &delivery)),
+        let claim = self.listener.claim(&self.core);
+        match claim.decode(&delivery) {
+            Ok(event) => Some(claim.received(event, &delivery)),
             Err(error) => {
                 self.listener
                     .tell_undecodable(&self.core, delivery.origin, error);

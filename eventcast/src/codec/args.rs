@@ -21,6 +21,10 @@ use super::{DecodeError, EncodeError, MAX_DEPTH, value};
 /// A listener by name gets them, and reads them as a slice of [`Bson`] or, by
 /// [`decode`](Self::decode), as Rust types. [`args!`](crate::args) makes them; sent, every value
 /// keeps its type.
+///
+/// As values small things are large: a number of five bytes on the wire takes about a hundred. So a bus gives no
+/// listener arguments that would take more than ten times `max_message_size` (and no less than 16 MiB) that way;
+/// that is a decode failure. A typed listener takes what its type takes.
 #[derive(Clone, PartialEq, Default)]
 pub struct Args(Vec<Bson>);
 
@@ -31,12 +35,24 @@ impl Args {
     ///
     /// Only for bytes that have not passed `check_document`.
     pub fn from_raw(args: RawArgs<'_>) -> Result<Self, DecodeError> {
-        args.iter()
-            // The payload document is one level around each argument, and the array usually another.
-            .map(|argument| value::read(argument, MAX_DEPTH - 1))
-            .collect::<Option<_>>()
+        // The payload document is one level around each argument, and the array usually another.
+        let values = args
+            .iter()
+            .map(|argument| value::read(argument, MAX_DEPTH - 1));
+        value::collect(args.parts().1, || args.len(), values)
             .map(Self)
             .ok_or_else(super::de::unchecked)
+    }
+
+    /// As [`from_raw`](Self::from_raw), if the values take no more than about `limit` bytes of memory. Nothing is
+    /// allocated to find that out.
+    ///
+    /// # Errors
+    ///
+    /// [`DecodeErrorKind::TooMuchMemory`](super::DecodeErrorKind::TooMuchMemory), and as `from_raw`.
+    pub fn from_raw_within(args: RawArgs<'_>, limit: usize) -> Result<Self, DecodeError> {
+        super::memory::check(args, limit)?;
+        Self::from_raw(args)
     }
 
     /// Decodes the arguments into Rust types: all of them into a tuple, a tuple struct or another

@@ -61,6 +61,9 @@ pub enum EncodeErrorKind {
     /// A raw document or array holds what no receiver would take.
     #[error("a raw document or array is malformed: {0}")]
     Malformed(Malformed),
+    /// The option `old_peers` is on, and a peer of another make would end with a value of this type.
+    #[error("{0} ends an old peer, and `old_peers` is on; send a string or a double instead")]
+    NotForOldPeers(&'static str),
     /// The type's own `Serialize` refused.
     #[error("{0}")]
     Custom(String),
@@ -104,6 +107,17 @@ pub enum DecodeErrorKind {
     /// The type nests without end.
     #[error("nested deeper than {MAX_DEPTH} levels")]
     TooDeep,
+    /// As values without a type of their own, the arguments would take more memory than the bus allows.
+    #[error(
+        "decoded without a type it takes about {needed} bytes of memory, and may take {limit}; listen with a type, \
+         or raise `max_message_size`"
+    )]
+    TooMuchMemory {
+        /// About how many bytes the values take.
+        needed: usize,
+        /// How many they may take.
+        limit: usize,
+    },
     /// The type's own `Deserialize` refused.
     #[error("{0}")]
     Custom(String),

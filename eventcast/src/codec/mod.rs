@@ -14,6 +14,8 @@ mod args;
 mod check;
 mod de;
 mod error;
+mod memory;
+mod old_peers;
 mod raw;
 mod ser;
 mod value;
@@ -22,6 +24,7 @@ pub use args::{Args, IntoArg, IntoArgs, to_bson};
 pub use check::{MAX_DEPTH, Malformed, check_document};
 pub use de::{decode_args, decode_event};
 pub use error::{DecodeError, DecodeErrorKind, EncodeError, EncodeErrorKind};
+pub(crate) use old_peers::{FATAL_NAME, check_for_old_peers};
 pub use raw::{RawArgs, RawElement, RawElements, RawValue};
 pub use ser::encode_event;
 

@@ -114,8 +114,9 @@ pub(super) fn read(value: RawValue<'_>, levels: usize) -> Option<Bson> {
         element::DOCUMENT => Bson::Document(read_document(bytes, levels)?),
         element::ARRAY => {
             let levels = levels.checked_sub(1)?;
-            let items = RawElements::of_document(bytes).map(|item| read(item.value, levels));
-            Bson::Array(items.collect::<Option<_>>()?)
+            let items = RawElements::of_document(bytes);
+            let values = items.map(|item| read(item.value, levels));
+            Bson::Array(collect(bytes, || items.count(), values)?)
         }
         element::BINARY => {
             let (subtype, bytes) = value.binary()?;
@@ -164,6 +165,26 @@ pub(super) fn read(value: RawValue<'_>, levels: usize) -> Option<Bson> {
         element::MIN_KEY => Bson::MinKey,
         _ => return None,
     })
+}
+
+/// Bytes up to which a list may grow as it likes.
+const SMALL: usize = 4096;
+
+/// Gathers the values that stand in `bytes`. A large list is counted first: growing, it would take up to three times
+/// what it needs.
+pub(super) fn collect(
+    bytes: &[u8],
+    count: impl FnOnce() -> usize,
+    values: impl Iterator<Item = Option<Bson>>,
+) -> Option<Vec<Bson>> {
+    if bytes.len() <= SMALL {
+        return values.collect();
+    }
+    let mut list = Vec::with_capacity(count());
+    for value in values {
+        list.push(value?);
+    }
+    Some(list)
 }
 
 fn read_document(bytes: &[u8], levels: usize) -> Option<Document> {

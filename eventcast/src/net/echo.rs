@@ -11,7 +11,7 @@
 
 use std::{
     io,
-    net::Ipv4Addr,
+    net::IpAddr,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -42,7 +42,7 @@ impl Echoes {
 
 /// Sets the filter. `None`: there is none, and nothing to take off.
 #[cfg(any(target_os = "linux", target_os = "android"))]
-pub(super) fn drop_echo(group: &Socket, host: Ipv4Addr, port: u16) -> Option<Echoes> {
+pub(super) fn drop_echo(group: &Socket, host: IpAddr, port: u16) -> Option<Echoes> {
     use socket2::SockFilter;
 
     // Instructions of linux/bpf_common.h. For a UDP socket, offset 0 is the UDP header; the IP header
@@ -53,17 +53,31 @@ pub(super) fn drop_echo(group: &Socket, host: Ipv4Addr, port: u16) -> Option<Ech
     const RETURN: u16 = 0x06;
     const NETWORK_HEADER: u32 = (-0x10_0000_i32) as u32;
     const UDP_SOURCE_PORT: u32 = 0;
-    const IP_SOURCE: u32 = NETWORK_HEADER + 12;
+    const IPV4_SOURCE: u32 = NETWORK_HEADER + 12;
+    const IPV6_SOURCE: u32 = NETWORK_HEADER + 8;
     const EVERYTHING: u32 = u32::MAX;
 
-    let program = [
+    let (first, words): (u32, Vec<u32>) = match host {
+        IpAddr::V4(v4) => (IPV4_SOURCE, vec![v4.into()]),
+        IpAddr::V6(v6) => {
+            let bits = v6.to_bits();
+            let words = [96, 64, 32, 0].map(|shift| (bits >> shift) as u32);
+            (IPV6_SOURCE, words.to_vec())
+        }
+    };
+    // Whatever differs leads to the last instruction; each word takes two.
+    let mut to_the_last = 2 * words.len() as u8 + 1;
+    let mut program = vec![
         SockFilter::new(LOAD_HALF, 0, 0, UDP_SOURCE_PORT),
-        SockFilter::new(JUMP_EQUAL, 0, 3, port.into()),
-        SockFilter::new(LOAD_WORD, 0, 0, IP_SOURCE),
-        SockFilter::new(JUMP_EQUAL, 0, 1, host.into()),
-        SockFilter::new(RETURN, 0, 0, 0),
-        SockFilter::new(RETURN, 0, 0, EVERYTHING),
+        SockFilter::new(JUMP_EQUAL, 0, to_the_last, port.into()),
     ];
+    for (index, word) in (0_u32..).zip(words) {
+        to_the_last -= 2;
+        program.push(SockFilter::new(LOAD_WORD, 0, 0, first + 4 * index));
+        program.push(SockFilter::new(JUMP_EQUAL, 0, to_the_last, word));
+    }
+    program.push(SockFilter::new(RETURN, 0, 0, 0));
+    program.push(SockFilter::new(RETURN, 0, 0, EVERYTHING));
     match group.attach_filter(&program) {
         Ok(()) => Some(Echoes::default()),
         Err(error) => {
@@ -74,6 +88,6 @@ pub(super) fn drop_echo(group: &Socket, host: Ipv4Addr, port: u16) -> Option<Ech
 }
 
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
-pub(super) fn drop_echo(_group: &Socket, _host: Ipv4Addr, _port: u16) -> Option<Echoes> {
+pub(super) fn drop_echo(_group: &Socket, _host: IpAddr, _port: u16) -> Option<Echoes> {
     None
 }

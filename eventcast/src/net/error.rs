@@ -3,7 +3,11 @@
 //! The system's own errors are kept as the source, behind an `Arc`, so that every error here can
 //! be cloned: one failure may go to several callers.
 
-use std::{fmt, io, net::Ipv4Addr, net::SocketAddr, sync::Arc};
+use std::{
+    fmt, io,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
 
 /// Why the sockets of a bus could not be opened. Nothing stays open after it.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -11,17 +15,17 @@ use std::{fmt, io, net::Ipv4Addr, net::SocketAddr, sync::Arc};
 pub enum OpenError {
     /// The group is not a multicast address.
     #[error(
-        "{group} is not a multicast group: set `multicast_membership` to an address between 224.0.0.0 and 239.255.255.255"
+        "{group} is not a multicast group: set `multicast_membership` to an address between 224.0.0.0 and 239.255.255.255, or to one of IPv6 that begins with ff"
     )]
     NotMulticast {
         /// The address that was given.
-        group: Ipv4Addr,
+        group: IpAddr,
     },
-    /// The address to bind is neither 0.0.0.0 nor one of this machine.
-    #[error("`address` {address} is not an address of this machine: leave it at 0.0.0.0, or set one of {}", list(.existing))]
+    /// The address to bind is neither the unspecified one nor one of this machine.
+    #[error("`address` {address} is not an address of this machine: leave it out, or set one of {}", list(.existing))]
     NotOurs {
         /// The address that was given.
-        address: Ipv4Addr,
+        address: IpAddr,
         /// The interfaces that there are, each as `name (address)`.
         existing: Vec<String>,
     },
@@ -60,23 +64,25 @@ pub enum OpenError {
     },
     /// The system refused to join the group on the interface that was chosen, or to send there.
     #[error(
-        "cannot use group {group} on interface {interface} ({source}): set `multicast_interface` to an interface that is up and can do multicast"
+        "cannot use group {group} on interface {interface} ({source}): set `multicast_interface` to an interface that is up and can do multicast{}",
+        loopback_hint(.group, .interface)
     )]
     Join {
         /// The group.
-        group: Ipv4Addr,
-        /// The interface's address.
-        interface: Ipv4Addr,
+        group: IpAddr,
+        /// The interface, as `name (address)`.
+        interface: String,
         /// What the system said.
         source: Arc<io::Error>,
     },
     /// There is no route for multicast, and loopback could not be used either.
     #[error(
-        "no route to group {group} ({source}), and loopback cannot be used either ({loopback}): set `multicast_interface` to an interface that is up"
+        "no route to group {group} ({source}), and loopback cannot be used either ({loopback}): set `multicast_interface` to an interface that is up{}",
+        loopback_hint(.group, "(::1)")
     )]
     NoRoute {
         /// The group.
-        group: Ipv4Addr,
+        group: IpAddr,
         /// What the system said about the route.
         source: Arc<io::Error>,
         /// What the system said about loopback.
@@ -106,8 +112,8 @@ impl OpenError {
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum InterfaceError {
-    /// The text is neither `default`, nor an IPv4 address, nor the name of an interface.
-    #[error("`{text}` is not supported as `multicast_interface`{}: set \"default\", an IPv4 address of this machine, or the name of an interface", hint(.reason))]
+    /// The text is neither `default` nor `all`, nor an address, nor the name of an interface.
+    #[error("`{text}` is not supported as `multicast_interface`{}: set \"default\", \"all\", an address of this machine, or the name of an interface", hint(.reason))]
     Unsupported {
         /// The text that was given.
         text: String,
@@ -122,11 +128,13 @@ pub enum InterfaceError {
         /// The interfaces that there are, each as `name (address)`.
         existing: Vec<String>,
     },
-    /// The interface has no IPv4 address.
-    #[error("interface `{name}` has no IPv4 address: give it one, or set `multicast_interface` to one of {}", list(.existing))]
-    NoIpv4 {
+    /// The interface has no address of the group's family.
+    #[error("interface `{name}` has no {family} address: give it one, or set `multicast_interface` to one of {}", list(.existing))]
+    NoAddress {
         /// The name that was given.
         name: String,
+        /// The family: IPv4 or IPv6.
+        family: &'static str,
         /// The interfaces that there are, each as `name (address)`.
         existing: Vec<String>,
     },
@@ -134,7 +142,7 @@ pub enum InterfaceError {
     #[error("no interface of this machine has the address {address}: set `multicast_interface` to one of {}", list(.existing))]
     NotOurs {
         /// The address that was given.
-        address: Ipv4Addr,
+        address: IpAddr,
         /// The interfaces that there are, each as `name (address)`.
         existing: Vec<String>,
     },
@@ -153,11 +161,16 @@ pub(crate) enum OpenWarning {
     /// There is no route for multicast: the bus uses loopback and is heard on this machine only.
     LoopbackOnly {
         /// The group.
-        group: Ipv4Addr,
+        group: IpAddr,
         /// What the system said about the route.
         reason: Arc<io::Error>,
         /// The other interfaces that could be set, each as `name (address)`.
         others: Vec<String>,
+    },
+    /// One of several interfaces cannot be used; the others are.
+    Left {
+        /// Which, and why.
+        error: OpenError,
     },
     /// The system made a buffer smaller than was asked.
     BufferCapped {
@@ -211,11 +224,12 @@ impl fmt::Display for OpenWarning {
                     "no route to group {group} ({reason}): using loopback, so only this machine hears the bus; "
                 )?;
                 if others.is_empty() {
-                    f.write_str("connect it to a network, or set `multicast_interface` to 127.0.0.1 if that is meant")
+                    f.write_str("connect it to a network, or set `multicast_interface` to the loopback interface if that is meant")
                 } else {
                     write!(f, "set `multicast_interface` to one of {}", list(others))
                 }
             }
+            Self::Left { error } => write!(f, "one interface is left out: {error}"),
             Self::BufferCapped { buffer, asked, got } => {
                 let (option, sysctl) = (buffer.option(), buffer.sysctl());
                 write!(
@@ -258,6 +272,15 @@ fn list(names: &[String]) -> String {
         "those that are up (there is none)".to_owned()
     } else {
         names.join(", ")
+    }
+}
+
+/// What Linux lacks at first for IPv6 groups on its loopback interface.
+fn loopback_hint(group: &IpAddr, interface: &str) -> &'static str {
+    if group.is_ipv6() && interface.ends_with("(::1)") {
+        ", and give the loopback interface a route for IPv6 groups if that is meant: `ip -6 route add local ff00::/8 dev lo table local`"
+    } else {
+        ""
     }
 }
 

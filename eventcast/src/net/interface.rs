@@ -1,37 +1,41 @@
-//! Which interface: the choice as text, and its resolution to an address of this machine.
+//! Which interface: the choice as text, and the interfaces and addresses that this machine has.
 //!
-//! Not responsible for joining or sending there (`open.rs`). IPv4 only, one interface a bus;
-//! several at once and IPv6 are refused by name rather than taken for an interface's name.
+//! Not responsible for joining or sending there (`open.rs`), nor for which of them a bus uses
+//! (`place.rs`).
 
 use std::{
     fmt,
-    net::{IpAddr, Ipv4Addr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
     str::FromStr,
     sync::Arc,
 };
 
-use if_addrs::{IfAddr, Interface};
+use if_addrs::IfAddr;
 
 use super::error::InterfaceError;
 
-/// The interface on which a bus joins its group and sends.
+/// The interfaces on which a bus joins its group and sends.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub(crate) enum InterfaceChoice {
-    /// The one to which the system's route for the group points.
+    /// The one to which the system's routes point.
     #[default]
     Default,
+    /// Every one that is up and does multicast. The loopback interface only where no other is.
+    All,
     /// The one with this address.
-    Address(Ipv4Addr),
-    /// The one with this name; of several IPv4 addresses the first counts.
+    Address(IpAddr),
+    /// The one of this name that has this link-local address.
+    Scoped(Ipv6Addr, String),
+    /// The one with this name, or this number; of several IPv4 addresses the first counts.
     Name(String),
 }
 
 impl FromStr for InterfaceChoice {
     type Err = InterfaceError;
 
-    /// `default` or `0.0.0.0`, an IPv4 address, or the name of an interface. Whether it exists
-    /// is found out when the sockets are opened.
+    /// `default`, `0.0.0.0` or `::`, `all`, an address, or the name of an interface. Whether it
+    /// exists is found out when the sockets are opened.
     fn from_str(text: &str) -> Result<Self, InterfaceError> {
         let unsupported = |reason| InterfaceError::Unsupported {
             text: text.to_owned(),
@@ -39,20 +43,25 @@ impl FromStr for InterfaceChoice {
         };
         if let Ok(address) = text.parse::<IpAddr>() {
             return match address {
-                IpAddr::V4(Ipv4Addr::UNSPECIFIED) => Ok(Self::Default),
-                IpAddr::V4(address) if address.is_multicast() || address.is_broadcast() => {
-                    Err(unsupported("not the address of an interface"))
-                }
-                IpAddr::V4(address) => Ok(Self::Address(address)),
-                IpAddr::V6(_) => Err(unsupported("an IPv6 address")),
+                _ if address.is_unspecified() => Ok(Self::Default),
+                _ if is_nobodys(address) => Err(unsupported("not the address of an interface")),
+                _ => Ok(Self::Address(address)),
+            };
+        }
+        if let Some((address, zone)) = text.split_once('%')
+            && let Ok(address) = address.parse::<Ipv6Addr>()
+        {
+            return match (is_name(zone), is_nobodys(address.into())) {
+                (true, false) => Ok(Self::Scoped(address, zone.to_owned())),
+                (true, true) => Err(unsupported("not the address of an interface")),
+                (false, _) => Err(unsupported("not the name of an interface after the `%`")),
             };
         }
         match text {
             "default" => Ok(Self::Default),
+            "all" => Ok(Self::All),
             "" => Err(unsupported("empty")),
-            "all" => Err(unsupported("all interfaces at once")),
-            // No system allows these in a name: most likely a mistyped address.
-            _ if text.contains([':', '/', ' ']) => Err(unsupported("not a name")),
+            _ if !is_name(text) => Err(unsupported("not a name")),
             _ if text.bytes().all(|b| b.is_ascii_digit() || b == b'.') => {
                 Err(unsupported("not an address"))
             }
@@ -61,97 +70,209 @@ impl FromStr for InterfaceChoice {
     }
 }
 
+/// No system allows these in a name: most likely a mistyped address.
+fn is_name(text: &str) -> bool {
+    !text.is_empty() && !text.contains([':', '/', ' ', '%'])
+}
+
+/// Whether an address cannot be that of one interface.
+fn is_nobodys(address: IpAddr) -> bool {
+    address.is_multicast() || address.is_unspecified() || address == IpAddr::V4(Ipv4Addr::BROADCAST)
+}
+
 impl fmt::Display for InterfaceChoice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Default => f.write_str("default"),
+            Self::All => f.write_str("all"),
             Self::Address(address) => address.fmt(f),
+            Self::Scoped(address, zone) => write!(f, "{address}%{zone}"),
             Self::Name(name) => f.write_str(name),
         }
     }
 }
 
-/// The IPv4 interfaces of this machine at one moment.
+/// The two kinds of addresses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Family {
+    /// IPv4.
+    V4,
+    /// IPv6.
+    V6,
+}
+
+impl Family {
+    /// That of an address.
+    pub(crate) fn of(address: IpAddr) -> Self {
+        if address.is_ipv6() {
+            Self::V6
+        } else {
+            Self::V4
+        }
+    }
+
+    /// The address that stands for any.
+    pub(crate) fn any(self) -> IpAddr {
+        match self {
+            Self::V4 => Ipv4Addr::UNSPECIFIED.into(),
+            Self::V6 => Ipv6Addr::UNSPECIFIED.into(),
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::V4 => "IPv4",
+            Self::V6 => "IPv6",
+        }
+    }
+}
+
+/// One address of one interface.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Interface {
+    pub(super) name: String,
+    /// The system's number of it, by which IPv6 names it.
+    pub(super) index: u32,
+    pub(super) address: IpAddr,
+    netmask: IpAddr,
+    pub(super) is_loopback: bool,
+    /// It is up, and says that it can do multicast.
+    pub(super) does_multicast: bool,
+}
+
+/// The interfaces of this machine at one moment, each once for each of its addresses.
 pub(super) struct Interfaces(Vec<Interface>);
 
 impl Interfaces {
     pub(super) fn list() -> Result<Self, InterfaceError> {
-        if_addrs::get_if_addrs()
-            .map(Self)
-            .map_err(|source| InterfaceError::List {
-                source: Arc::new(source),
-            })
+        let list = |source| InterfaceError::List {
+            source: Arc::new(source),
+        };
+        let able = names_that_do_multicast().map_err(list)?;
+        let found = if_addrs::get_if_addrs().map_err(list)?;
+        let interfaces = found.into_iter().map(|one| Interface {
+            index: one.index.unwrap_or(0),
+            address: one.ip(),
+            netmask: match &one.addr {
+                IfAddr::V4(v4) => v4.netmask.into(),
+                IfAddr::V6(v6) => v6.netmask.into(),
+            },
+            is_loopback: one.is_loopback(),
+            does_multicast: able.as_ref().is_none_or(|able| able.contains(&one.name)),
+            name: one.name,
+        });
+        Ok(Self(interfaces.collect()))
     }
 
-    /// The address that a choice stands for; `None`: the route decides.
-    pub(super) fn resolve(
+    #[cfg(test)]
+    pub(super) fn of(list: impl IntoIterator<Item = Interface>) -> Self {
+        Self(list.into_iter().collect())
+    }
+
+    /// The interface that a choice names, for a group of this family. Of several addresses of that
+    /// family the first.
+    pub(super) fn find(
         &self,
         choice: &InterfaceChoice,
-    ) -> Result<Option<Ipv4Addr>, InterfaceError> {
+        family: Family,
+    ) -> Result<Option<&Interface>, InterfaceError> {
         match choice {
-            InterfaceChoice::Default => Ok(None),
-            InterfaceChoice::Address(address) if self.has(*address) => Ok(Some(*address)),
-            InterfaceChoice::Address(address) => Err(InterfaceError::NotOurs {
-                address: *address,
-                existing: self.describe(),
-            }),
-            InterfaceChoice::Name(name) => self.by_name(name).map(Some),
+            InterfaceChoice::Default | InterfaceChoice::All => Ok(None),
+            InterfaceChoice::Address(address) => self.by_address(*address, family).map(Some),
+            InterfaceChoice::Scoped(address, zone) => {
+                let named = self.by_name(zone, family)?;
+                let has = self
+                    .0
+                    .iter()
+                    .any(|one| one.index == named.index && one.address == IpAddr::V6(*address));
+                if has {
+                    Ok(Some(named))
+                } else {
+                    Err(self.not_ours((*address).into()))
+                }
+            }
+            InterfaceChoice::Name(name) => self.by_name(name, family).map(Some),
         }
+    }
+
+    /// One address of this family for each interface that is up and does multicast.
+    pub(super) fn that_do_multicast(&self, family: Family) -> Vec<&Interface> {
+        let mut found: Vec<&Interface> = Vec::new();
+        for one in self.of_family(family) {
+            let is_new = found.iter().all(|known| known.index != one.index);
+            if one.does_multicast && !one.is_loopback && is_new {
+                found.push(one);
+            }
+        }
+        found
     }
 
     /// Whether an address is one of this machine. Every address of a loopback network is.
-    pub(super) fn has(&self, address: Ipv4Addr) -> bool {
-        self.ipv4().any(|(interface, own, netmask)| {
-            own == address || interface.is_loopback() && own & netmask == address & netmask
+    pub(super) fn has(&self, address: IpAddr) -> bool {
+        self.with_address(address).is_some()
+    }
+
+    /// The interface that has an address.
+    pub(super) fn with_address(&self, address: IpAddr) -> Option<&Interface> {
+        let exact = self.0.iter().find(|one| one.address == address);
+        exact.or_else(|| {
+            let mut loopback = self.0.iter().filter(|one| one.is_loopback);
+            loopback.find(|one| one.is_in_its_network(address))
         })
     }
 
-    /// The name of the interface that has an address.
-    pub(super) fn name_of(&self, address: Ipv4Addr) -> Option<&str> {
-        self.ipv4()
-            .find(|(_, own, _)| *own == address)
-            .map(|(interface, ..)| interface.name.as_str())
+    /// The loopback interface.
+    pub(super) fn loopback(&self, family: Family) -> Option<&Interface> {
+        self.of_family(family).find(|one| one.is_loopback)
     }
 
-    /// The address of the loopback interface.
-    pub(super) fn loopback(&self) -> Option<Ipv4Addr> {
-        self.ipv4()
-            .find(|(interface, ..)| interface.is_loopback())
-            .map(|(_, own, _)| own)
-    }
-
-    /// Whether datagrams that leave from `address` may be handed to the kernel joined together.
-    ///
-    /// A card, or the kernel just before it, cuts them apart, and so does the loopback interface
-    /// for those who read there. A virtual link hands them on as they are to whatever stands at
-    /// its other end; a capture or a bridge in user space then sees one packet beyond the MTU.
-    pub(super) fn cuts_joined_datagrams(&self, address: Ipv4Addr) -> bool {
-        address.is_loopback() || self.name_of(address).is_some_and(is_card)
-    }
-
-    /// All IPv4 interfaces as `name (address)`, for errors.
-    pub(super) fn describe(&self) -> Vec<String> {
-        self.ipv4().map(Self::text).collect()
+    /// All of this family as `name (address)`, for errors.
+    pub(super) fn describe(&self, family: Family) -> Vec<String> {
+        self.of_family(family).map(ToString::to_string).collect()
     }
 
     /// Those that lead off this machine, as `name (address)`.
-    pub(super) fn describe_outer(&self) -> Vec<String> {
-        self.ipv4()
-            .filter(|(interface, ..)| !interface.is_loopback())
-            .map(Self::text)
+    pub(super) fn describe_outer(&self, family: Family) -> Vec<String> {
+        self.of_family(family)
+            .filter(|one| !one.is_loopback)
+            .map(ToString::to_string)
             .collect()
     }
 
-    fn by_name(&self, name: &str) -> Result<Ipv4Addr, InterfaceError> {
-        if let Some((_, own, _)) = self.ipv4().find(|(interface, ..)| interface.name == name) {
-            return Ok(own);
+    fn by_address(&self, address: IpAddr, family: Family) -> Result<&Interface, InterfaceError> {
+        let found = self
+            .with_address(address)
+            .ok_or_else(|| self.not_ours(address))?;
+        if Family::of(address) == family {
+            return Ok(found);
         }
-        let (name, existing) = (name.to_owned(), self.describe());
+        // An IPv4 address names an interface for an IPv6 group as well.
+        self.by_name(&found.name, family)
+    }
+
+    fn by_name(&self, name: &str, family: Family) -> Result<&Interface, InterfaceError> {
+        let number = name.parse::<u32>().ok();
+        let is_it = |one: &&Interface| one.name == name || number == Some(one.index);
+        if let Some(found) = self.of_family(family).find(is_it) {
+            return Ok(found);
+        }
+        let (name, existing) = (name.to_owned(), self.describe(family));
         Err(if self.exists(&name) {
-            InterfaceError::NoIpv4 { name, existing }
+            InterfaceError::NoAddress {
+                name,
+                family: family.name(),
+                existing,
+            }
         } else {
             InterfaceError::NoSuchName { name, existing }
         })
+    }
+
+    fn not_ours(&self, address: IpAddr) -> InterfaceError {
+        InterfaceError::NotOurs {
+            address,
+            existing: self.describe(Family::of(address)),
+        }
     }
 
     /// Whether there is such an interface, with or without an address.
@@ -163,16 +284,60 @@ impl Interfaces {
         self.0.iter().any(|interface| interface.name == name)
     }
 
-    fn ipv4(&self) -> impl Iterator<Item = (&Interface, Ipv4Addr, Ipv4Addr)> {
-        self.0.iter().filter_map(|interface| match &interface.addr {
-            IfAddr::V4(v4) => Some((interface, v4.ip, v4.netmask)),
-            IfAddr::V6(_) => None,
-        })
+    fn of_family(&self, family: Family) -> impl Iterator<Item = &Interface> {
+        self.0
+            .iter()
+            .filter(move |one| Family::of(one.address) == family)
+    }
+}
+
+impl Interface {
+    /// Whether datagrams that leave by it may be handed to the kernel joined together.
+    ///
+    /// A card, or the kernel just before it, cuts them apart, and so does the loopback interface
+    /// for those who read there. A virtual link hands them on as they are to whatever stands at
+    /// its other end; a capture or a bridge in user space then sees one packet beyond the MTU.
+    pub(super) fn cuts_joined_datagrams(&self) -> bool {
+        self.is_loopback || is_card(&self.name)
     }
 
-    fn text((interface, own, _): (&Interface, Ipv4Addr, Ipv4Addr)) -> String {
-        format!("{} ({own})", interface.name)
+    fn is_in_its_network(&self, address: IpAddr) -> bool {
+        match (self.address, self.netmask, address) {
+            (IpAddr::V4(own), IpAddr::V4(mask), IpAddr::V4(address)) => {
+                own & mask == address & mask
+            }
+            (IpAddr::V6(own), IpAddr::V6(mask), IpAddr::V6(address)) => {
+                own & mask == address & mask
+            }
+            _ => false,
+        }
     }
+}
+
+impl fmt::Display for Interface {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({})", self.name, self.address)
+    }
+}
+
+/// The names of the interfaces that are up and say that they can do multicast. `None`: the system
+/// does not tell.
+#[cfg(unix)]
+fn names_that_do_multicast() -> std::io::Result<Option<Vec<String>>> {
+    use nix::net::if_::InterfaceFlags;
+    let wanted = InterfaceFlags::IFF_UP | InterfaceFlags::IFF_MULTICAST;
+    let mut names = Vec::new();
+    for one in nix::ifaddrs::getifaddrs()? {
+        if one.flags.contains(wanted) && names.last() != Some(&one.interface_name) {
+            names.push(one.interface_name);
+        }
+    }
+    Ok(Some(names))
+}
+
+#[cfg(not(unix))]
+fn names_that_do_multicast() -> std::io::Result<Option<Vec<String>>> {
+    Ok(None)
 }
 
 /// Whether an interface has a device behind it. A network namespace may see the files of another
@@ -194,81 +359,174 @@ fn is_card(_: &str) -> bool {
 }
 
 #[cfg(test)]
+impl Interface {
+    /// One that is up and does multicast, with a network of 256 addresses.
+    pub(super) fn example(name: &str, index: u32, address: &str) -> Self {
+        let address: IpAddr = address.parse().unwrap();
+        Self {
+            name: name.to_owned(),
+            index,
+            netmask: match address {
+                IpAddr::V4(_) => Ipv4Addr::new(255, 255, 255, 0).into(),
+                IpAddr::V6(_) => Ipv6Addr::from(!0xff).into(),
+            },
+            is_loopback: address.is_loopback(),
+            does_multicast: !address.is_loopback(),
+            address,
+        }
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
+
+    fn two_cards() -> Interfaces {
+        Interfaces::of([
+            Interface::example("lo", 1, "127.0.0.1"),
+            Interface::example("eth0", 2, "10.0.0.1"),
+            Interface::example("eth0", 2, "10.0.1.1"),
+            Interface::example("eth1", 3, "10.1.0.1"),
+            Interface::example("lo", 1, "::1"),
+            Interface::example("eth0", 2, "fe80::7"),
+            Interface::example("eth1", 3, "fe80::7"),
+            Interface::example("eth1", 3, "fd00::1"),
+        ])
+    }
 
     #[test]
     fn text_is_parsed_to_a_choice() {
         let parse = |text: &str| text.parse::<InterfaceChoice>().map_err(|e| e.to_string());
-        assert_eq!(parse("default"), Ok(InterfaceChoice::Default));
-        assert_eq!(parse("0.0.0.0"), Ok(InterfaceChoice::Default));
+        for text in ["default", "0.0.0.0", "::"] {
+            assert_eq!(parse(text), Ok(InterfaceChoice::Default));
+        }
+        assert_eq!(parse("all"), Ok(InterfaceChoice::All));
+        for text in ["10.1.2.3", "::1", "fd00::1"] {
+            let address = text.parse().unwrap();
+            assert_eq!(parse(text), Ok(InterfaceChoice::Address(address)));
+        }
         assert_eq!(
-            parse("10.1.2.3"),
-            Ok(InterfaceChoice::Address(Ipv4Addr::new(10, 1, 2, 3)))
+            parse("fe80::1%eth0"),
+            Ok(InterfaceChoice::Scoped(
+                "fe80::1".parse().unwrap(),
+                "eth0".into()
+            ))
         );
-        assert_eq!(parse("eth0"), Ok(InterfaceChoice::Name("eth0".into())));
-        assert_eq!(
-            parse("enp3s0.7"),
-            Ok(InterfaceChoice::Name("enp3s0.7".into()))
-        );
+        for text in ["eth0", "enp3s0.7"] {
+            assert_eq!(parse(text), Ok(InterfaceChoice::Name(text.into())));
+        }
     }
 
     #[test]
     fn what_is_not_supported_says_what_is() {
         for text in [
-            "all",
-            "::1",
-            "fe80::1%eth0",
             "",
             "239.1.2.3",
+            "255.255.255.255",
+            "ff02::1",
+            "ff02::1%eth0",
+            "fe80::1%",
+            "fe80::1%a/b",
             "10.0.0",
             "10.0.0.0/8",
+            "fe80:::1",
+            "eth0%1",
         ] {
             let error = text.parse::<InterfaceChoice>().unwrap_err().to_string();
             assert!(error.contains(&format!("`{text}`")), "{error}");
-            assert!(error.contains("\"default\", an IPv4 address"), "{error}");
+            assert!(error.contains("\"default\", \"all\""), "{error}");
         }
     }
 
     #[test]
     fn a_choice_reads_back_as_its_text() {
-        for text in ["default", "10.1.2.3", "eth0"] {
+        for text in ["default", "all", "10.1.2.3", "::1", "fe80::1%eth0", "eth0"] {
             let choice: InterfaceChoice = text.parse().unwrap();
             assert_eq!(choice.to_string(), text);
         }
     }
 
     #[test]
-    fn loopback_is_found_by_address_and_by_name() {
-        let interfaces = Interfaces::list().unwrap();
-        let loopback = Ipv4Addr::LOCALHOST;
-        assert_eq!(interfaces.loopback(), Some(loopback));
-        let by_address = interfaces.resolve(&InterfaceChoice::Address(loopback));
-        assert_eq!(by_address.unwrap(), Some(loopback));
-        let name = interfaces.name_of(loopback).unwrap().to_owned();
-        let by_name = interfaces.resolve(&InterfaceChoice::Name(name));
-        assert_eq!(by_name.unwrap(), Some(loopback));
+    fn a_choice_finds_its_interface_in_the_family_of_the_group() {
+        let interfaces = two_cards();
+        let find = |text: &str, family| {
+            let choice = text.parse().unwrap();
+            let found = interfaces
+                .find(&choice, family)
+                .map_err(|e| e.to_string())?;
+            Ok::<_, String>(found.map(ToString::to_string).unwrap_or_default())
+        };
+        let found = |text: &str, family, want: &str| {
+            assert_eq!(find(text, family).as_deref(), Ok(want), "{text}");
+        };
+        found("eth0", Family::V4, "eth0 (10.0.0.1)");
+        found("eth0", Family::V6, "eth0 (fe80::7)");
+        found("10.0.1.1", Family::V4, "eth0 (10.0.1.1)");
+        found("10.0.1.1", Family::V6, "eth0 (fe80::7)");
+        found("fe80::7%eth1", Family::V6, "eth1 (fe80::7)");
+        found("fd00::1", Family::V6, "eth1 (fd00::1)");
+        // Every address of the loopback network is one of this machine.
+        found("127.9.9.9", Family::V4, "lo (127.0.0.1)");
+        found("127.0.0.1", Family::V6, "lo (::1)");
+        found("all", Family::V4, "");
+        for text in ["eth7", "10.0.0.2", "fe80::8%eth0"] {
+            assert!(find(text, Family::V6).is_err(), "{text}");
+        }
     }
 
     #[test]
-    fn loopback_cuts_joined_datagrams_and_no_interface_does_not() {
+    fn all_are_those_that_do_multicast_each_once() {
+        let names = |family| -> Vec<String> {
+            let interfaces = two_cards();
+            let all = interfaces.that_do_multicast(family);
+            all.iter().map(ToString::to_string).collect()
+        };
+        assert_eq!(names(Family::V4), ["eth0 (10.0.0.1)", "eth1 (10.1.0.1)"]);
+        assert_eq!(names(Family::V6), ["eth0 (fe80::7)", "eth1 (fe80::7)"]);
+        let mut deaf = Interface::example("tun0", 4, "10.2.0.1");
+        deaf.does_multicast = false;
+        assert!(
+            Interfaces::of([deaf])
+                .that_do_multicast(Family::V4)
+                .is_empty()
+        );
+    }
+
+    #[test]
+    fn loopback_is_found_by_address_and_by_name() {
         let interfaces = Interfaces::list().unwrap();
-        assert!(interfaces.cuts_joined_datagrams(Ipv4Addr::LOCALHOST));
-        assert!(!interfaces.cuts_joined_datagrams(Ipv4Addr::new(203, 0, 113, 77)));
+        let loopback = IpAddr::from(Ipv4Addr::LOCALHOST);
+        let found = interfaces.loopback(Family::V4).unwrap();
+        assert_eq!(found.address, loopback);
+        assert!(found.cuts_joined_datagrams());
+        for text in ["127.0.0.1", &found.name] {
+            let choice = text.parse().unwrap();
+            let by_text = interfaces.find(&choice, Family::V4).unwrap();
+            assert_eq!(by_text, Some(found));
+        }
+    }
+
+    #[test]
+    fn a_virtual_link_does_not_cut_joined_datagrams() {
+        assert!(!Interface::example("nosuch7", 77, "203.0.113.77").cuts_joined_datagrams());
     }
 
     #[test]
     fn what_is_not_there_is_named_beside_what_is() {
-        let interfaces = Interfaces::list().unwrap();
-        // From the block for documentation: nobody has it.
-        let address = InterfaceChoice::Address(Ipv4Addr::new(203, 0, 113, 77));
-        let error = interfaces.resolve(&address).unwrap_err().to_string();
-        assert!(error.contains("203.0.113.77"), "{error}");
-        assert!(error.contains("(127.0.0.1)"), "{error}");
-
-        let name = InterfaceChoice::Name("nosuch7".into());
-        let error = interfaces.resolve(&name).unwrap_err().to_string();
-        assert!(error.contains("`nosuch7`"), "{error}");
-        assert!(error.contains("(127.0.0.1)"), "{error}");
+        let interfaces = two_cards();
+        let error = |text: &str, family| {
+            let choice = text.parse().unwrap();
+            interfaces.find(&choice, family).unwrap_err().to_string()
+        };
+        // From the blocks for documentation: nobody has them.
+        let text = error("203.0.113.77", Family::V4);
+        assert!(text.contains("203.0.113.77"), "{text}");
+        assert!(text.contains("(127.0.0.1), eth0 (10.0.0.1)"), "{text}");
+        let text = error("2001:db8::77", Family::V6);
+        assert!(text.contains("2001:db8::77"), "{text}");
+        assert!(text.contains("(::1), eth0 (fe80::7)"), "{text}");
+        let text = error("nosuch7", Family::V6);
+        assert!(text.contains("`nosuch7`"), "{text}");
+        assert!(text.contains("eth1 (fd00::1)"), "{text}");
     }
 }

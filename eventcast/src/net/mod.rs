@@ -4,17 +4,19 @@
 //! refused in words that say what to set. Not responsible for what the datagrams hold (`proto`),
 //! nor for who reads and who waits: this module has no thread of its own and keeps no queue.
 //!
-//! A bus has two sockets. The *group socket* is bound to the group's address and port and shared
+//! A bus has two kinds of sockets. A *group socket*, one for each interface, is bound to the group's address and port and shared
 //! with every other bus of this machine; it only receives. The *unicast socket* has a port of its
 //! own that is shared with nobody; everything is sent from it, so that an answer reaches exactly
 //! the process that asked (on a shared port the system picks one of the sharers).
 //!
 //! | step | file |
 //! | --- | --- |
-//! | which interface | `interface.rs` |
+//! | which interfaces there are | `interface.rs` |
+//! | which of them a bus is on, and by which address | `place.rs` |
 //! | opening, joining, buffers | `open.rs`, with `echo.rs` for the bus's own datagrams |
+//! | staying on them while they come and go | `roam.rs`, with `watch.rs` to hear of it |
 //! | what can go wrong there | `error.rs` |
-//! | waiting and receiving | `receiver.rs`, with `source.rs` for the system calls and `haste.rs` for staying awake |
+//! | waiting and receiving | `receiver.rs`, with `turns.rs` for whose turn it is, `source.rs` for the system calls and `haste.rs` for staying awake |
 //! | sending | `transmitter.rs`, with `sink.rs` for the system calls |
 //! | pauses after a refusal | `retry.rs`, with `errno.rs` to tell one from another |
 //!
@@ -29,17 +31,75 @@ mod error;
 mod haste;
 mod interface;
 mod open;
+mod place;
 mod receiver;
 mod retry;
+mod roam;
 mod sink;
 mod source;
 #[cfg(test)]
 mod tests;
 mod transmitter;
+mod turns;
+mod watch;
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
+
+pub(crate) use mio::net::UdpSocket;
 
 pub use error::{InterfaceError, OpenError, SendError};
 pub(crate) use interface::InterfaceChoice;
-pub(crate) use open::{SocketOptions, open};
-pub(crate) use receiver::{Receiver, Waker};
-pub(crate) use retry::RetryBudget;
+pub(crate) use open::SocketOptions;
+pub(crate) use receiver::{Change, Receiver, Waker};
+pub(crate) use retry::{Rests, RetryBudget};
+pub(crate) use roam::News;
+pub(crate) use sink::Way;
 pub(crate) use transmitter::{Sent, Transmitter};
+
+use error::OpenWarning;
+use roam::Roaming;
+
+/// The open sockets of a bus.
+pub(crate) struct Sockets {
+    /// Reads all sockets.
+    pub(crate) receiver: Receiver,
+    /// Sends from the unicast socket.
+    pub(crate) transmitter: Transmitter,
+    /// By where datagrams to the group leave: the interface's id, and the address there. One at
+    /// least.
+    pub(crate) hosts: Vec<(u32, IpAddr)>,
+    /// Where to send what is for the group.
+    pub(crate) group: SocketAddr,
+    /// The address by which this bus alone is reached, by the first interface.
+    pub(crate) unicast: SocketAddr,
+    /// What the user should know.
+    pub(crate) warnings: Vec<OpenWarning>,
+}
+
+/// Opens the sockets. Sends nothing.
+///
+/// What it returns can hear and be heard, as far as the system can tell without sending anything;
+/// what it cannot do it tells in an [`OpenError`], and what the user should know besides in
+/// [`Sockets::warnings`].
+pub(crate) fn open(options: &SocketOptions) -> Result<Sockets, OpenError> {
+    let group = SocketAddr::new(options.group, options.port);
+    let (roaming, opened) = Roaming::open(options.clone())?;
+    let ways = roaming.ways();
+    let unicast = roaming.unicast().ok_or_else(|| OpenError::Socket {
+        what: "find an interface",
+        source: Arc::new(std::io::ErrorKind::NotFound.into()),
+    })?;
+    let (receiver, socket) = Receiver::new(roaming, opened.groups, opened.unicast)
+        .map_err(OpenError::socket("watch the sockets"))?;
+    Ok(Sockets {
+        receiver,
+        hosts: ways.iter().map(|way| (way.id, way.host)).collect(),
+        transmitter: Transmitter::new(sink::UdpSink::new(socket), ways),
+        group,
+        unicast,
+        warnings: opened.warnings,
+    })
+}

@@ -1,37 +1,35 @@
-//! Opening the sockets of a bus: binding, joining, and finding out that it really works.
+//! Making the sockets of a bus: binding, joining, sharing, buffers.
 //!
-//! Contract: what [`open`] returns can hear and be heard, as far as the system can tell without
-//! sending anything; what it cannot do it tells in an [`OpenError`], and what the user should know
-//! besides in [`Sockets::warnings`]. IPv4, one interface.
+//! Contract: a group's socket that comes from here hears its group on one interface and nothing
+//! else, as far as the system can do that; a unicast socket shares its port with nobody. What the
+//! system refuses is told in an [`OpenError`]. Which interfaces there are to be is decided
+//! elsewhere (`place.rs`, `roam.rs`).
 
 use std::{
     io,
-    net::{Ipv4Addr, SocketAddrV4},
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     sync::Arc,
 };
 
-use mio::net::UdpSocket;
 use socket2::{Domain, Protocol, Socket, Type};
 
 use super::{
-    echo::drop_echo,
+    echo::{Echoes, drop_echo},
     error::{Buffer, OpenError, OpenWarning},
-    interface::{InterfaceChoice, Interfaces},
-    receiver::Receiver,
-    sink::UdpSink,
-    transmitter::Transmitter,
+    interface::{Family, InterfaceChoice},
+    place::{Outgoing, Place},
 };
 
 /// What is to be opened.
 #[derive(Clone, Debug)]
 pub(crate) struct SocketOptions {
-    /// The address of this machine at which unicast messages are taken. 0.0.0.0: that of the
+    /// The address of this machine at which unicast messages are taken. `None`: that of the
     /// interface if one is chosen, else any.
-    pub(crate) address: Ipv4Addr,
+    pub(crate) address: Option<IpAddr>,
     /// The port of the group; not 0.
     pub(crate) port: u16,
     /// The multicast group.
-    pub(crate) group: Ipv4Addr,
+    pub(crate) group: IpAddr,
     /// Where to join it, and by where to send.
     pub(crate) interface: InterfaceChoice,
     /// Whether other buses of this machine hear this one. On the loopback interface they always
@@ -47,180 +45,67 @@ pub(crate) struct SocketOptions {
     pub(crate) send_buffer: Option<usize>,
 }
 
-/// The open sockets of a bus.
-pub(crate) struct Sockets {
-    /// Reads both sockets.
-    pub(crate) receiver: Receiver,
-    /// Sends from the unicast socket.
-    pub(crate) transmitter: Transmitter,
-    /// The address from which datagrams to the group leave.
-    pub(crate) host: Ipv4Addr,
-    /// Where to send what is for the group.
-    pub(crate) group: SocketAddrV4,
-    /// The port on which this bus alone is reached.
-    pub(crate) unicast_port: u16,
-    /// What the user should know.
-    pub(crate) warnings: Vec<OpenWarning>,
+impl SocketOptions {
+    /// The group's family, which all sockets have.
+    pub(super) fn family(&self) -> Family {
+        Family::of(self.group)
+    }
 }
 
-/// Opens the sockets. Sends nothing.
-pub(crate) fn open(options: &SocketOptions) -> Result<Sockets, OpenError> {
-    if !options.group.is_multicast() {
-        let group = options.group;
-        return Err(OpenError::NotMulticast { group });
-    }
-    let interfaces = Interfaces::list()?;
-    let address = own_address(options, &interfaces)?;
-    let chosen = interfaces.resolve(&options.interface)?;
-    let mut warnings = Vec::new();
-
-    let group = bind_group(options)?;
-    let place = place(&group, options, address, chosen, &interfaces, &mut warnings)?;
-    let bound_to = address.or(place.outgoing).unwrap_or(Ipv4Addr::UNSPECIFIED);
-    let unicast = bind_unicast(options, bound_to)?;
-    set_outgoing(&unicast, options, place.outgoing).map_err(OpenError::socket(
-        "set interface, TTL and loopback of the unicast socket",
-    ))?;
+/// Opens the socket that hears the group at a place, and joins it there. The filter for the bus's
+/// own datagrams goes by the port of its unicast socket.
+pub(super) fn open_group(options: &SocketOptions, place: &Place) -> Result<Socket, OpenError> {
+    let socket = bind_group(options, place)?;
+    join(&socket, options, place).map_err(|source| OpenError::Join {
+        group: options.group,
+        interface: place.to_string(),
+        source: Arc::new(source),
+    })?;
     if let Some(size) = options.receive_buffer {
-        warnings.extend(set_buffer(&unicast, Buffer::Receive, size)?);
-        // Both come out alike: one warning is enough.
-        set_buffer(&group, Buffer::Receive, size)?;
+        // That it came out smaller is told of the unicast socket, where it does likewise.
+        set_buffer(&socket, Buffer::Receive, size)?;
     }
-    if let Some(size) = options.send_buffer {
-        warnings.extend(set_buffer(&unicast, Buffer::Send, size)?);
-    }
-
-    let unicast_port = port_of(&unicast)?;
-    // The loopback interface brings everything back, whatever the option says.
-    let comes_back = options.loopback || place.host.is_loopback();
-    let echoes = comes_back
-        .then(|| drop_echo(&group, place.host, unicast_port))
-        .flatten();
-    let (receiver, unicast) = Receiver::new(into_mio(group), into_mio(unicast), echoes.clone())
-        .map_err(OpenError::socket("watch the sockets"))?;
-    let may_join = interfaces.cuts_joined_datagrams(place.host);
-    Ok(Sockets {
-        receiver,
-        transmitter: Transmitter::new(UdpSink::new(unicast, place.host, may_join, echoes)),
-        host: place.host,
-        group: SocketAddrV4::new(options.group, options.port),
-        unicast_port,
-        warnings,
-    })
+    Ok(socket)
 }
 
-/// Where the group was joined.
-struct Place {
-    /// The address of the interface to set for sending; `None`: the route decides.
-    outgoing: Option<Ipv4Addr>,
-    /// The address from which datagrams to the group leave.
-    host: Ipv4Addr,
-}
-
-/// The option `address`, if it names one address.
-fn own_address(
-    options: &SocketOptions,
-    interfaces: &Interfaces,
-) -> Result<Option<Ipv4Addr>, OpenError> {
-    let address = options.address;
-    if address.is_unspecified() || address == options.group {
-        Ok(None)
-    } else if interfaces.has(address) {
-        Ok(Some(address))
-    } else {
-        Err(OpenError::NotOurs {
-            address,
-            existing: interfaces.describe(),
-        })
-    }
-}
-
-/// Joins the group, and makes sure that something can be sent to it from there.
-fn place(
+/// Keeps the bus's own datagrams off a group's socket, where they would come back at all.
+pub(super) fn filter_echoes(
     socket: &Socket,
     options: &SocketOptions,
-    address: Option<Ipv4Addr>,
-    chosen: Option<Ipv4Addr>,
-    interfaces: &Interfaces,
-    warnings: &mut Vec<OpenWarning>,
-) -> Result<Place, OpenError> {
-    let group = options.group;
-    let try_at = |outgoing: Option<Ipv4Addr>| {
-        let bound_to = address.or(outgoing).unwrap_or(Ipv4Addr::UNSPECIFIED);
-        let host = source_address(options, bound_to, outgoing)?;
-        let interface = outgoing.unwrap_or(Ipv4Addr::UNSPECIFIED);
-        socket.join_multicast_v4(&group, &interface)?;
-        Ok::<_, io::Error>(Place { outgoing, host })
-    };
-
-    if let Some(interface) = chosen {
-        return try_at(chosen).map_err(|source| OpenError::Join {
-            group,
-            interface,
-            source: Arc::new(source),
-        });
-    }
-    let reason = match try_at(None) {
-        Ok(place) => return Ok(place),
-        Err(error) => Arc::new(error),
-    };
-    let loopback = interfaces.loopback().ok_or_else(|| {
-        io::Error::new(
-            io::ErrorKind::NotFound,
-            "there is no loopback interface that is up",
-        )
-    });
-    match loopback.and_then(|loopback| try_at(Some(loopback))) {
-        Ok(place) => {
-            warnings.push(OpenWarning::LoopbackOnly {
-                group,
-                reason,
-                others: interfaces.describe_outer(),
-            });
-            Ok(place)
-        }
-        Err(loopback) => Err(OpenError::NoRoute {
-            group,
-            source: reason,
-            loopback: Arc::new(loopback),
-        }),
-    }
+    place: &Place,
+    unicast_port: u16,
+) -> Option<Echoes> {
+    // The loopback interface brings everything back, whatever the option says.
+    (options.loopback || place.host.is_loopback())
+        .then(|| drop_echo(socket, place.host, unicast_port))
+        .flatten()
 }
 
-/// The address from which a datagram to the group would leave. Nothing is sent: connecting makes
-/// the system look up the route, and choose the address as it would for sending.
-fn source_address(
-    options: &SocketOptions,
-    bound_to: Ipv4Addr,
-    outgoing: Option<Ipv4Addr>,
-) -> io::Result<Ipv4Addr> {
-    let probe = udp_socket()?;
-    probe.bind(&SocketAddrV4::new(bound_to, 0).into())?;
-    set_outgoing(&probe, options, outgoing)?;
-    probe.connect(&SocketAddrV4::new(options.group, options.port).into())?;
-    match probe.local_addr()?.as_socket_ipv4() {
-        Some(own) if !own.ip().is_unspecified() => Ok(*own.ip()),
-        _ => Err(io::Error::new(
-            io::ErrorKind::NetworkUnreachable,
-            "the route has no source address",
-        )),
+fn join(socket: &Socket, options: &SocketOptions, place: &Place) -> io::Result<()> {
+    match (options.group, place.outgoing) {
+        (IpAddr::V4(group), Outgoing::V4(interface)) => {
+            socket.join_multicast_v4(&group, &interface)
+        }
+        (IpAddr::V4(group), _) => socket.join_multicast_v4(&group, &Ipv4Addr::UNSPECIFIED),
+        (IpAddr::V6(group), _) => socket.join_multicast_v6(&group, place.index),
     }
 }
 
 /// The socket that hears the group, and shares its port with all that share it too.
-fn bind_group(options: &SocketOptions) -> Result<Socket, OpenError> {
-    let socket = udp_socket().map_err(OpenError::socket("make a socket"))?;
+fn bind_group(options: &SocketOptions, place: &Place) -> Result<Socket, OpenError> {
+    let family = options.family();
+    let socket = udp_socket(family).map_err(OpenError::socket("make a socket"))?;
     share_port(&socket).map_err(OpenError::socket("share the port of the group"))?;
-    hear_only_joined(&socket).map_err(OpenError::socket("keep other groups out"))?;
+    hear_only_joined(&socket, family).map_err(OpenError::socket("keep other groups out"))?;
+    let port = options.port;
     // Where the system allows it, binding to the group keeps out everything else on that port.
     let address = if cfg!(unix) {
-        options.group
+        place.socket_address(options.group, port)
     } else {
-        options.address
+        SocketAddr::new(options.address.unwrap_or_else(|| family.any()), port)
     };
-    let port = options.port;
     socket
-        .bind(&SocketAddrV4::new(address, port).into())
+        .bind(&address.into())
         .map_err(|source| match source.kind() {
             io::ErrorKind::AddrInUse => OpenError::PortTaken {
                 port,
@@ -231,20 +116,45 @@ fn bind_group(options: &SocketOptions) -> Result<Socket, OpenError> {
                 option: "port",
                 source: Arc::new(source),
             },
+            // The scope of a group on one link is an interface, and it has gone.
+            io::ErrorKind::AddrNotAvailable | io::ErrorKind::InvalidInput
+                if family == Family::V6 =>
+            {
+                OpenError::Join {
+                    group: options.group,
+                    interface: place.to_string(),
+                    source: Arc::new(source),
+                }
+            }
             _ => OpenError::socket("bind the socket of the group")(source),
         })?;
+    // IPv6 has it that a member on one interface hears the group on all. Where this is refused, as
+    // older kernels do to ordinary users, what comes twice is dropped later.
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    if family == Family::V6 {
+        let _ = socket.bind_device(Some(place.name.as_bytes()));
+    }
     // Some systems ask the receiving socket whether it wants what its own machine sent.
-    let _ = socket.set_multicast_loop_v4(options.loopback);
+    let _ = match family {
+        Family::V4 => socket.set_multicast_loop_v4(options.loopback),
+        Family::V6 => socket.set_multicast_loop_v6(options.loopback),
+    };
     Ok(socket)
 }
 
-/// The socket from which everything is sent. Not shared, so that answers come here.
-fn bind_unicast(options: &SocketOptions, address: Ipv4Addr) -> Result<Socket, OpenError> {
-    let socket = udp_socket().map_err(OpenError::socket("make a socket"))?;
-    hear_only_joined(&socket).map_err(OpenError::socket("keep other groups out"))?;
+/// The socket from which everything is sent, bound to `address`. Not shared, so that answers come
+/// here.
+pub(super) fn open_unicast(
+    options: &SocketOptions,
+    address: SocketAddr,
+    warnings: &mut Vec<OpenWarning>,
+) -> Result<Socket, OpenError> {
+    let family = options.family();
+    let socket = udp_socket(family).map_err(OpenError::socket("make a socket"))?;
+    hear_only_joined(&socket, family).map_err(OpenError::socket("keep other groups out"))?;
     let port = options.unicast_port;
     socket
-        .bind(&SocketAddrV4::new(address, port).into())
+        .bind(&address.into())
         .map_err(|source| match source.kind() {
             io::ErrorKind::AddrInUse if port != 0 => OpenError::UnicastPortTaken {
                 port,
@@ -257,12 +167,29 @@ fn bind_unicast(options: &SocketOptions, address: Ipv4Addr) -> Result<Socket, Op
             },
             _ => OpenError::socket("bind the unicast socket")(source),
         })?;
+    set_outgoing(&socket, options, Outgoing::Route).map_err(OpenError::socket(
+        "set TTL and loopback of the unicast socket",
+    ))?;
+    if let Some(size) = options.receive_buffer {
+        warnings.extend(set_buffer(&socket, Buffer::Receive, size)?);
+    }
+    if let Some(size) = options.send_buffer {
+        warnings.extend(set_buffer(&socket, Buffer::Send, size)?);
+    }
     Ok(socket)
 }
 
 /// IP fragments are left as the systems have them: allowed.
-fn udp_socket() -> io::Result<Socket> {
-    let socket = Socket::new(Domain::IPV4, Type::DGRAM, Some(Protocol::UDP))?;
+pub(super) fn udp_socket(family: Family) -> io::Result<Socket> {
+    let domain = match family {
+        Family::V4 => Domain::IPV4,
+        Family::V6 => Domain::IPV6,
+    };
+    let socket = Socket::new(domain, Type::DGRAM, Some(Protocol::UDP))?;
+    if family == Family::V6 {
+        // Buses of both families may have the same port.
+        socket.set_only_v6(true)?;
+    }
     socket.set_nonblocking(true)?;
     Ok(socket)
 }
@@ -276,23 +203,46 @@ fn share_port(socket: &Socket) -> io::Result<()> {
 }
 
 /// Without this, Linux gives a socket what any other one of the machine has joined.
-fn hear_only_joined(socket: &Socket) -> io::Result<()> {
+fn hear_only_joined(socket: &Socket, family: Family) -> io::Result<()> {
     #[cfg(any(target_os = "linux", target_os = "android"))]
-    socket.set_multicast_all_v4(false)?;
-    let _ = socket;
+    match family {
+        Family::V4 => socket.set_multicast_all_v4(false)?,
+        // Unknown to kernels before 4.20. Being bound to the group does nearly the same.
+        Family::V6 => drop(socket.set_multicast_all_v6(false)),
+    }
+    let _ = (socket, family);
     Ok(())
 }
 
-fn set_outgoing(
+/// Sets by where, how far, and whether to this machine too, a socket sends to groups.
+pub(super) fn set_outgoing(
     socket: &Socket,
     options: &SocketOptions,
-    outgoing: Option<Ipv4Addr>,
+    outgoing: Outgoing,
 ) -> io::Result<()> {
-    if let Some(address) = outgoing {
-        socket.set_multicast_if_v4(&address)?;
+    if outgoing != Outgoing::Route {
+        choose(socket, outgoing)?;
     }
-    socket.set_multicast_ttl_v4(options.ttl)?;
-    socket.set_multicast_loop_v4(options.loopback)
+    match options.family() {
+        Family::V4 => {
+            socket.set_multicast_ttl_v4(options.ttl)?;
+            socket.set_multicast_loop_v4(options.loopback)
+        }
+        Family::V6 => {
+            socket.set_multicast_hops_v6(options.ttl)?;
+            socket.set_multicast_loop_v6(options.loopback)
+        }
+    }
+}
+
+/// Sets by where a socket sends to groups. Only IPv4 leaves it to the route.
+pub(super) fn choose(socket: &Socket, outgoing: Outgoing) -> io::Result<()> {
+    match outgoing {
+        // It may have been set to an interface before.
+        Outgoing::Route => socket.set_multicast_if_v4(&Ipv4Addr::UNSPECIFIED),
+        Outgoing::V4(address) => socket.set_multicast_if_v4(&address),
+        Outgoing::V6(index) => socket.set_multicast_if_v6(index),
+    }
 }
 
 /// Sets a buffer and looks at what the system made of it.
@@ -327,15 +277,4 @@ fn set_buffer(
     }
     let got = get().map_err(OpenError::socket("read the size of a buffer"))?;
     Ok((got < asked).then_some(OpenWarning::BufferCapped { buffer, asked, got }))
-}
-
-fn port_of(socket: &Socket) -> Result<u16, OpenError> {
-    let address = socket
-        .local_addr()
-        .map_err(OpenError::socket("read the port of the unicast socket"))?;
-    Ok(address.as_socket().map_or(0, |address| address.port()))
-}
-
-fn into_mio(socket: Socket) -> UdpSocket {
-    UdpSocket::from_std(socket.into())
 }

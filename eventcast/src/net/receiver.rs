@@ -1,7 +1,8 @@
-//! Waiting for datagrams on both sockets of a bus, and reading them in turn.
+//! Waiting for datagrams on all sockets of a bus, and reading them in turn.
 //!
 //! Contract: one thread at a time calls [`Receiver::wait`], then [`Receiver::receive`] until it
-//! returns 0, and so on. An error that passes by itself is counted and skipped, and repeated ones
+//! returns 0, and so on; and [`Receiver::look_around`] each time in between, which mostly does
+//! nothing. An error that passes by itself is counted and skipped, and repeated ones
 //! bring pauses: neither deafness nor a busy loop. Only a socket that is none any more is told.
 
 use std::{
@@ -11,26 +12,35 @@ use std::{
     time::{Duration, Instant},
 };
 
-use mio::{Events, Interest, Poll, Token, net::UdpSocket};
+use mio::{Events, Interest, Poll, Registry, Token, net::UdpSocket};
+use socket2::Socket;
 
 use super::{
     echo::Echoes,
-    errno,
     haste::{Haste, SHORT},
-    retry::Pauses,
-    source::{Buffers, Source, UdpSource},
+    roam::{Fresh, News, Roaming},
+    sink::Way,
+    source::{Source, UdpSource},
+    turns::Turns,
+    watch::Watch,
 };
 
-/// Errors in a row after which a socket rests: one ICMP answer brings one error, so a few in a row
-/// are ordinary and many are a condition that lasts.
-const ERRORS_IN_A_ROW: u32 = 8;
-
-/// Batches after which the other socket is looked at, although this one still has some.
+/// Batches after which the other sockets are looked at, although this one still has some.
 const BATCHES_BETWEEN_LOOKS: u32 = 16;
 
-const GROUP: Token = Token(0);
-const UNICAST: Token = Token(1);
-const WAKER: Token = Token(2);
+/// How many sockets that are ready the system tells of at once; the others it tells of next.
+const EVENTS: usize = 32;
+
+/// How long after the first word of a change the interfaces are looked at: most changes come in
+/// several steps.
+const SETTLING: Duration = Duration::from_millis(100);
+
+/// How often the interfaces are looked at while something is missing, or where the system does not
+/// tell of changes.
+const BETWEEN_LOOKS_AROUND: Duration = Duration::from_secs(1);
+
+const WAKER: Token = Token(usize::MAX);
+const WATCH: Token = Token(usize::MAX - 1);
 
 /// Reads the datagrams of a bus.
 pub(crate) struct Receiver {
@@ -44,41 +54,122 @@ pub(crate) struct Receiver {
     /// The last look found the waker's call.
     woken: bool,
     haste: Haste,
-    /// What the kernel counts among its drops of the group's socket although it is none.
-    echoes: Option<Echoes>,
+    roaming: Roaming,
+    /// The id of the unicast socket.
+    unicast: u32,
+    /// Tells of changes. `None`: the system does not.
+    watch: Option<Watch>,
+    /// When the interfaces are to be looked at.
+    next_look_around: Option<Duration>,
+    /// Of sockets that have been closed.
+    earlier_drops: u64,
     kernel_drops: u64,
 }
 
+/// What has changed about the interfaces.
+pub(crate) struct Change {
+    /// By where to send to the group from now on.
+    pub(crate) ways: Vec<Way>,
+    /// The socket from which to send from now on; `None`: the one before.
+    pub(crate) socket: Option<Arc<UdpSocket>>,
+    /// The address by which the bus alone is reached. `None`: by none for now.
+    pub(crate) unicast: Option<SocketAddr>,
+    /// What people may want to know.
+    pub(crate) news: Vec<News>,
+}
+
 impl Receiver {
+    /// Takes the sockets that were opened; gives the unicast socket back, to send from.
     pub(super) fn new(
-        mut group: UdpSocket,
-        unicast: UdpSocket,
-        echoes: Option<Echoes>,
+        roaming: Roaming,
+        groups: Vec<Fresh>,
+        unicast: Fresh,
     ) -> io::Result<(Self, Arc<UdpSocket>)> {
-        let mut unicast = unicast;
         let poll = Poll::new()?;
-        let registry = poll.registry();
-        registry.register(&mut group, GROUP, Interest::READABLE)?;
-        registry.register(&mut unicast, UNICAST, Interest::READABLE)?;
-        let waker = Waker(Arc::new(mio::Waker::new(registry, WAKER)?));
-        let unicast = Arc::new(unicast);
-        let sources = [
-            UdpSource::new(Arc::new(group)),
-            UdpSource::new(Arc::clone(&unicast)),
-        ];
-        let receiver = Self {
+        let waker = Waker(Arc::new(mio::Waker::new(poll.registry(), WAKER)?));
+        let mut turns = Turns::new();
+        for fresh in groups {
+            add(&mut turns, poll.registry(), fresh)?;
+        }
+        let unicast_id = unicast.id;
+        let unicast = add(&mut turns, poll.registry(), unicast)?;
+        let watch = Watch::open().and_then(|watch| {
+            watch.register(poll.registry(), WATCH)?;
+            Ok(watch)
+        });
+        let watch = watch
+            .inspect_err(|error| {
+                tracing::debug!(target: "eventcast", %error, "interfaces are looked at each second");
+            })
+            .ok();
+        let mut receiver = Self {
             poll,
-            events: Events::with_capacity(4),
+            events: Events::with_capacity(EVENTS),
             waker,
             origin: Instant::now(),
-            turns: Turns::new(sources),
+            turns,
             batches: 0,
             woken: false,
             haste: Haste::default(),
-            echoes,
+            roaming,
+            unicast: unicast_id,
+            watch,
+            next_look_around: None,
+            earlier_drops: 0,
             kernel_drops: 0,
         };
+        receiver.plan_to_look_around();
         Ok((receiver, unicast))
+    }
+
+    /// Looks at the interfaces, if it is time to, and joins and leaves what is to be. What has to
+    /// be done elsewhere about it is told.
+    pub(crate) fn look_around(&mut self) -> Option<Change> {
+        let now = self.origin.elapsed();
+        self.next_look_around.filter(|at| *at <= now)?;
+        let look = self.roaming.look();
+        self.plan_to_look_around();
+        let mut news = look.news;
+        for (id, echoes) in look.closed {
+            self.close(id, echoes.as_ref());
+        }
+        for fresh in look.opened {
+            if let Err(error) = add(&mut self.turns, self.poll.registry(), fresh) {
+                news.push(News::Trouble(format!("cannot watch a socket ({error})")));
+            }
+        }
+        let mut socket = None;
+        if let Some(fresh) = look.unicast {
+            let before = self.unicast;
+            self.unicast = fresh.id;
+            match add(&mut self.turns, self.poll.registry(), fresh) {
+                Ok(unicast) => socket = Some(unicast),
+                Err(error) => {
+                    news.push(News::Trouble(format!("cannot watch a socket ({error})")));
+                }
+            }
+            self.close(before, None);
+        }
+        if news.is_empty() && socket.is_none() {
+            return None;
+        }
+        Some(Change {
+            ways: self.roaming.ways(),
+            socket,
+            unicast: self.roaming.unicast(),
+            news,
+        })
+    }
+
+    fn plan_to_look_around(&mut self) {
+        let soon = self.watch.is_none() || self.roaming.lacks_something();
+        self.next_look_around = soon.then(|| self.origin.elapsed() + BETWEEN_LOOKS_AROUND);
+    }
+
+    fn close(&mut self, id: u32, echoes: Option<&Echoes>) {
+        if let Some(source) = self.turns.remove(id) {
+            self.earlier_drops += drops_of(&source, echoes);
+        }
     }
 
     /// Ends a [`Self::wait`] from any thread, the next one if none is waiting.
@@ -94,11 +185,9 @@ impl Receiver {
         if self.turns.is_ready(now) {
             return Ok(());
         }
-        let rest = self.turns.rest(now);
-        let timeout = match (timeout, rest) {
-            (Some(timeout), Some(rest)) => Some(timeout.min(rest)),
-            (timeout, rest) => timeout.or(rest),
-        };
+        let look_around = self.next_look_around.map(|at| at.saturating_sub(now));
+        let timeout = [timeout, self.turns.rest(now), look_around];
+        let timeout = timeout.into_iter().flatten().min();
         if self.haste.pays() && timeout.is_none_or(|timeout| timeout >= SHORT) {
             while self.origin.elapsed() - now < SHORT {
                 self.look(Some(Duration::ZERO))?;
@@ -133,19 +222,17 @@ impl Receiver {
     /// How many datagrams the kernel has dropped because they were not read in time; it tells
     /// with the next that arrives. Always 0 but on Linux.
     pub(crate) fn kernel_drops(&mut self) -> u64 {
-        let [group, unicast] = &self.turns.slots;
-        let mut drops = group.source.kernel_drops();
-        if let Some(echoes) = &self.echoes {
-            drops = echoes.without(drops);
+        let mut drops = self.earlier_drops;
+        for (id, source) in self.turns.sources() {
+            drops += drops_of(source, self.roaming.echoes(id));
         }
-        drops += unicast.source.kernel_drops();
         self.kernel_drops = self.kernel_drops.max(drops);
         self.kernel_drops
     }
 
     /// How many errors were skipped that passed by themselves.
     pub(crate) fn passing_errors(&self) -> u64 {
-        self.turns.passing_errors
+        self.turns.passing_errors()
     }
 
     /// Asks the system which sockets are ready.
@@ -157,15 +244,45 @@ impl Receiver {
             Err(_) => return Ok(()),
             Ok(()) => {}
         }
+        let mut changed = false;
         for event in &self.events {
             match event.token() {
-                GROUP => self.turns.slots[0].ready = true,
-                UNICAST => self.turns.slots[1].ready = true,
-                _ => self.woken = true,
+                WAKER => self.woken = true,
+                WATCH => changed = true,
+                // Ids begin at 0, and are given one after the other.
+                Token(id) => self.turns.set_ready(id as u32),
             }
+        }
+        if changed && self.watch.as_ref().is_some_and(Watch::drain) {
+            let soon = self.origin.elapsed() + SETTLING;
+            let planned = self.next_look_around.unwrap_or(soon);
+            self.next_look_around = Some(planned.min(soon));
         }
         Ok(())
     }
+}
+
+/// What the kernel dropped of what should have been read.
+fn drops_of(source: &UdpSource, echoes: Option<&Echoes>) -> u64 {
+    let drops = source.kernel_drops();
+    echoes.map_or(drops, |echoes| echoes.without(drops))
+}
+
+/// From now on the socket is read.
+fn add(
+    turns: &mut Turns<UdpSource>,
+    registry: &Registry,
+    fresh: Fresh,
+) -> io::Result<Arc<UdpSocket>> {
+    let mut socket = into_mio(fresh.socket);
+    registry.register(&mut socket, Token(fresh.id as usize), Interest::READABLE)?;
+    let socket = Arc::new(socket);
+    turns.add(fresh.id, UdpSource::new(Arc::clone(&socket)));
+    Ok(socket)
+}
+
+fn into_mio(socket: Socket) -> UdpSocket {
+    UdpSocket::from_std(socket.into())
 }
 
 /// Ends a [`Receiver::wait`] from any thread.
@@ -176,254 +293,5 @@ impl Waker {
     /// Ends the present wait, or the next one.
     pub(crate) fn wake(&self) -> io::Result<()> {
         self.0.wake()
-    }
-}
-
-/// Two sources that are read in turn.
-struct Turns<S> {
-    slots: [Slot<S>; 2],
-    next: usize,
-    buffers: Buffers,
-    passing_errors: u64,
-}
-
-struct Slot<S> {
-    source: S,
-    /// There may be something: readiness was told, and the socket was not empty since.
-    ready: bool,
-    errors_in_a_row: u32,
-    pauses: Pauses,
-    /// After too many errors: not read before this time.
-    rests_until: Option<Duration>,
-}
-
-impl<S: Source> Turns<S> {
-    fn new(sources: [S; 2]) -> Self {
-        Self {
-            slots: sources.map(|source| Slot {
-                source,
-                ready: false,
-                errors_in_a_row: 0,
-                pauses: Pauses::new(),
-                rests_until: None,
-            }),
-            next: 0,
-            buffers: Buffers::new(),
-            passing_errors: 0,
-        }
-    }
-
-    /// Whether a read may find something now.
-    fn is_ready(&self, now: Duration) -> bool {
-        self.slots.iter().any(|slot| slot.is_ready(now))
-    }
-
-    /// How long until a source that rests may be read again.
-    fn rest(&self, now: Duration) -> Option<Duration> {
-        self.slots
-            .iter()
-            .filter(|slot| slot.ready)
-            .filter_map(|slot| slot.rests_until)
-            .map(|until| until.saturating_sub(now))
-            .min()
-    }
-
-    fn read(
-        &mut self,
-        clock: impl Fn() -> Duration,
-        each: &mut dyn FnMut(SocketAddr, &[u8]),
-    ) -> io::Result<usize> {
-        for _ in 0..self.slots.len() {
-            let slot = &mut self.slots[self.next];
-            self.next = (self.next + 1) % 2;
-            let datagrams = slot.read(&clock, &mut self.buffers, &mut self.passing_errors, each)?;
-            if datagrams > 0 {
-                return Ok(datagrams);
-            }
-        }
-        Ok(0)
-    }
-}
-
-impl<S: Source> Slot<S> {
-    fn is_ready(&self, now: Duration) -> bool {
-        self.ready && self.rests_until.is_none_or(|until| until <= now)
-    }
-
-    fn read(
-        &mut self,
-        clock: &impl Fn() -> Duration,
-        buffers: &mut Buffers,
-        passing_errors: &mut u64,
-        each: &mut dyn FnMut(SocketAddr, &[u8]),
-    ) -> io::Result<usize> {
-        if !self.ready || self.rests_until.is_some_and(|until| until > clock()) {
-            return Ok(0);
-        }
-        self.rests_until = None;
-        loop {
-            let error = match self.source.read(buffers, each) {
-                Ok(batch) => {
-                    self.errors_in_a_row = 0;
-                    self.pauses.after_success();
-                    self.ready = !batch.drained;
-                    return Ok(batch.datagrams);
-                }
-                Err(error) => error,
-            };
-            if error.kind() == io::ErrorKind::WouldBlock {
-                self.errors_in_a_row = 0;
-                self.ready = false;
-                return Ok(0);
-            }
-            if !errno::receive_passes(&error) {
-                return Err(error);
-            }
-            *passing_errors += 1;
-            self.errors_in_a_row += 1;
-            if self.errors_in_a_row >= ERRORS_IN_A_ROW {
-                self.errors_in_a_row = 0;
-                self.rests_until = Some(clock() + self.pauses.after_failure());
-                return Ok(0);
-            }
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::net::source::Batch;
-    use std::{cell::Cell, collections::VecDeque, io::ErrorKind};
-
-    /// Gives what it was told to give, then nothing.
-    #[derive(Default)]
-    struct Fake {
-        script: VecDeque<Result<&'static [u8], ErrorKind>>,
-        /// Given again and again once the script is over.
-        then: Option<ErrorKind>,
-        reads: usize,
-    }
-
-    impl Source for Fake {
-        fn read(
-            &mut self,
-            _: &mut Buffers,
-            each: &mut dyn FnMut(SocketAddr, &[u8]),
-        ) -> io::Result<Batch> {
-            self.reads += 1;
-            match self.script.pop_front() {
-                Some(Ok(bytes)) => each("127.0.0.1:5".parse().unwrap(), bytes),
-                Some(Err(kind)) => return Err(kind.into()),
-                None => return Err(self.then.unwrap_or(ErrorKind::WouldBlock).into()),
-            }
-            Ok(Batch {
-                datagrams: 1,
-                drained: false,
-            })
-        }
-
-        fn kernel_drops(&self) -> u64 {
-            0
-        }
-    }
-
-    fn turns(scripts: [&[Result<&'static [u8], ErrorKind>]; 2]) -> Turns<Fake> {
-        let mut turns = Turns::new(scripts.map(|script| Fake {
-            script: script.iter().copied().collect(),
-            ..Fake::default()
-        }));
-        for slot in &mut turns.slots {
-            slot.ready = true;
-        }
-        turns
-    }
-
-    fn read_all(turns: &mut Turns<Fake>) -> Vec<Vec<u8>> {
-        let mut got = Vec::new();
-        while turns
-            .read(|| Duration::ZERO, &mut |_, bytes| got.push(bytes.to_vec()))
-            .unwrap()
-            > 0
-        {}
-        got
-    }
-
-    #[test]
-    fn passing_errors_are_skipped_and_counted() {
-        let mut turns = turns([
-            &[
-                Err(ErrorKind::ConnectionReset),
-                Err(ErrorKind::ConnectionRefused),
-                Err(ErrorKind::Interrupted),
-                Ok(b"good"),
-            ],
-            &[],
-        ]);
-        assert_eq!(read_all(&mut turns), [b"good"]);
-        assert_eq!(turns.passing_errors, 3);
-    }
-
-    #[test]
-    fn sources_are_read_in_turn() {
-        let mut turns = turns([&[Ok(b"a"), Ok(b"b"), Ok(b"c")], &[Ok(b"1"), Ok(b"2")]]);
-        assert_eq!(read_all(&mut turns), [b"a", b"1", b"b", b"2", b"c"]);
-        assert!(!turns.is_ready(Duration::ZERO));
-    }
-
-    #[test]
-    fn an_empty_datagram_is_handed_over() {
-        let mut turns = turns([&[Ok(b"")], &[]]);
-        assert_eq!(read_all(&mut turns), [b""]);
-    }
-
-    #[test]
-    fn an_error_that_stays_brings_rests_and_not_a_busy_loop() {
-        let mut turns = turns([&[], &[Ok(b"fine")]]);
-        turns.slots[0].source.then = Some(ErrorKind::NetworkDown);
-        assert_eq!(read_all(&mut turns), [b"fine"]);
-
-        let now = Cell::new(Duration::ZERO);
-        while now.get() < Duration::from_secs(1) {
-            assert!(!turns.is_ready(now.get()));
-            let rest = turns.rest(now.get()).expect("still wants to be read");
-            assert!(!rest.is_zero());
-            now.set(now.get() + rest);
-            assert!(turns.is_ready(now.get()));
-            assert_eq!(turns.read(|| now.get(), &mut |_, _| ()).unwrap(), 0);
-        }
-        let reads = turns.slots[0].source.reads;
-        assert!(reads < 20 * ERRORS_IN_A_ROW as usize, "{reads}");
-
-        // It heals by itself.
-        turns.slots[0].source.then = None;
-        turns.slots[0].source.script.push_back(Ok(b"back"));
-        now.set(now.get() + Duration::from_secs(1));
-        let mut got = Vec::new();
-        turns
-            .read(|| now.get(), &mut |_, bytes| got.push(bytes.to_vec()))
-            .unwrap();
-        assert_eq!(got, [b"back"]);
-    }
-
-    #[cfg(unix)]
-    #[test]
-    fn a_socket_that_is_none_is_told() {
-        struct Gone;
-        impl Source for Gone {
-            fn read(
-                &mut self,
-                _: &mut Buffers,
-                _: &mut dyn FnMut(SocketAddr, &[u8]),
-            ) -> io::Result<Batch> {
-                Err(errno::testing::os(nix::errno::Errno::EBADF))
-            }
-            fn kernel_drops(&self) -> u64 {
-                0
-            }
-        }
-        let mut turns = Turns::new([Gone, Gone]);
-        turns.slots[0].ready = true;
-        assert!(turns.read(|| Duration::ZERO, &mut |_, _| ()).is_err());
     }
 }

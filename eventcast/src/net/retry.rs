@@ -59,9 +59,46 @@ impl RetryBudget {
     }
 }
 
+/// How long one of several interfaces is left out once it has refused: long enough that it costs
+/// the others nothing, and within the second in which one that has gone is noticed.
+const REST: Duration = Duration::from_secs(1);
+
+/// Which of several interfaces are left out for now.
+///
+/// `now` is the time since any fixed moment.
+#[derive(Debug, Default)]
+pub(crate) struct Rests(Vec<(u32, Duration)>);
+
+impl Rests {
+    /// This interface refused.
+    pub(crate) fn begin(&mut self, now: Duration, interface: u32) {
+        self.0.retain(|(_, ends)| *ends > now);
+        self.0.push((interface, now + REST));
+    }
+
+    /// Whether it is left out.
+    pub(crate) fn is_resting(&self, now: Duration, interface: u32) -> bool {
+        let mut resting = self.0.iter();
+        resting.any(|(one, ends)| *one == interface && *ends > now)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_interface_that_refused_rests_for_a_second() {
+        let (mut rests, start) = (Rests::default(), Duration::from_secs(500));
+        assert!(!rests.is_resting(start, 1));
+        rests.begin(start, 1);
+        assert!(rests.is_resting(start, 1));
+        assert!(!rests.is_resting(start, 2));
+        assert!(!rests.is_resting(start + REST, 1));
+        // Those that are over are forgotten.
+        rests.begin(start + REST, 2);
+        assert_eq!(rests.0.len(), 1);
+    }
 
     #[test]
     fn pauses_double_to_their_bound_and_start_again() {

@@ -2,17 +2,34 @@
 
 use std::{
     io,
-    net::{Ipv4Addr, SocketAddr},
+    net::{IpAddr, SocketAddr},
     sync::Arc,
     time::Duration,
 };
 
 use mio::net::UdpSocket;
 
-use super::echo::Echoes;
+use super::{echo::Echoes, open, place::Outgoing};
+
+/// An interface by which a bus sends to its group.
+#[derive(Clone, Debug)]
+pub(crate) struct Way {
+    /// What names it for as long as the sockets are open; never given twice.
+    pub(crate) id: u32,
+    /// The address from which datagrams to the group leave.
+    pub(crate) host: IpAddr,
+    pub(super) outgoing: Outgoing,
+    /// Whether the interface takes datagrams joined together, if the kernel does.
+    pub(super) cuts: bool,
+    /// Where a datagram to the group comes back, and is filtered out.
+    pub(super) echoes: Option<Echoes>,
+}
 
 /// Something by which datagrams are sent. Nothing here blocks, but where it says so.
 pub(crate) trait Sink {
+    /// From now on datagrams to the group leave by this interface.
+    fn choose(&mut self, way: &Way) -> io::Result<()>;
+
     /// Sends one datagram.
     fn send(&mut self, to: SocketAddr, datagram: &[u8]) -> io::Result<()>;
 
@@ -29,27 +46,23 @@ pub(crate) trait Sink {
 /// The unicast socket.
 pub(crate) struct UdpSink {
     socket: Arc<UdpSocket>,
-    /// The address from which datagrams to the group leave.
-    host: Ipv4Addr,
     has_segments: bool,
-    /// Where a datagram to the group comes back, and is filtered out.
-    echoes: Option<Echoes>,
+    /// The interface that the socket is set to.
+    way: Option<Way>,
 }
 
 impl UdpSink {
-    /// `may_join`: whether the interface takes datagrams joined together, if the kernel does.
-    pub(super) fn new(
-        socket: Arc<UdpSocket>,
-        host: Ipv4Addr,
-        may_join: bool,
-        echoes: Option<Echoes>,
-    ) -> Self {
+    pub(super) fn new(socket: Arc<UdpSocket>) -> Self {
         Self {
-            echoes,
-            has_segments: may_join && kernel::probe(&socket),
+            has_segments: kernel::probe(&socket),
             socket,
-            host,
+            way: None,
         }
+    }
+
+    /// Another socket takes the place of this one.
+    pub(super) fn replace(&mut self, socket: Arc<UdpSocket>) {
+        *self = Self::new(socket);
     }
 
     fn counting_echoes(
@@ -57,7 +70,7 @@ impl UdpSink {
         to: SocketAddr,
         send: impl FnOnce() -> io::Result<()>,
     ) -> io::Result<()> {
-        match &self.echoes {
+        match self.way.as_ref().and_then(|way| way.echoes.as_ref()) {
             Some(echoes) if to.ip().is_multicast() => echoes.of(send),
             _ => send(),
         }
@@ -69,6 +82,15 @@ impl UdpSink {
 }
 
 impl Sink for UdpSink {
+    fn choose(&mut self, way: &Way) -> io::Result<()> {
+        if self.way.as_ref().is_none_or(|set| set.id != way.id) {
+            self.way = None;
+            open::choose(&socket2::SockRef::from(&*self.socket), way.outgoing)?;
+            self.way = Some(way.clone());
+        }
+        Ok(())
+    }
+
     fn send(&mut self, to: SocketAddr, datagram: &[u8]) -> io::Result<()> {
         let send = || self.socket.send_to(datagram, to).map(drop);
         self.counting_echoes(to, send)
@@ -86,7 +108,7 @@ impl Sink for UdpSink {
 
     /// Looked up when it is asked for, since it may change at any time.
     fn mtu(&self, to: SocketAddr) -> Option<u32> {
-        kernel::mtu(self.host, to)
+        kernel::mtu(self.way.as_ref()?, to)
     }
 }
 
@@ -132,7 +154,7 @@ impl Writability {
 mod kernel {
     use std::{
         io::{self, IoSlice},
-        net::{Ipv4Addr, SocketAddr, UdpSocket as StdUdpSocket},
+        net::SocketAddr,
         os::fd::AsRawFd,
     };
 
@@ -142,18 +164,20 @@ mod kernel {
         ControlMessage, MsgFlags, SockaddrStorage, getsockopt, sendmsg, sockopt,
     };
 
+    use super::Way;
+    use crate::net::{interface::Family, open};
+
     /// A kernel before 4.18 would send everything as one datagram and say nothing.
     pub(super) fn probe(socket: &UdpSocket) -> bool {
         getsockopt(socket, sockopt::UdpGsoSegment).is_ok()
     }
 
     /// Connecting makes the kernel look up the way; nothing is sent.
-    pub(super) fn mtu(host: Ipv4Addr, to: SocketAddr) -> Option<u32> {
-        let probe = StdUdpSocket::bind((host, 0)).ok()?;
-        socket2::SockRef::from(&probe)
-            .set_multicast_if_v4(&host)
-            .ok()?;
-        probe.connect(to).ok()?;
+    pub(super) fn mtu(way: &Way, to: SocketAddr) -> Option<u32> {
+        let probe = open::udp_socket(Family::of(to.ip())).ok()?;
+        open::choose(&probe, way.outgoing).ok()?;
+        probe.connect(&to.into()).ok()?;
+        // Linux answers this one for IPv6 too.
         getsockopt(&probe, sockopt::IpMtu).ok()?.try_into().ok()
     }
 
@@ -176,14 +200,13 @@ mod kernel {
 
 #[cfg(not(target_os = "linux"))]
 mod kernel {
-    use std::{
-        io,
-        net::{Ipv4Addr, SocketAddr},
-    };
+    use std::{io, net::SocketAddr};
 
     use mio::net::UdpSocket;
 
-    pub(super) fn mtu(_: Ipv4Addr, _: SocketAddr) -> Option<u32> {
+    use super::Way;
+
+    pub(super) fn mtu(_: &Way, _: SocketAddr) -> Option<u32> {
         None
     }
 

@@ -54,7 +54,7 @@ pub(super) use portable::UdpSource;
 mod linux {
     use std::{
         io::{self, IoSliceMut},
-        net::{SocketAddr, SocketAddrV4},
+        net::{SocketAddr, SocketAddrV4, SocketAddrV6},
         os::fd::AsRawFd,
         sync::Arc,
     };
@@ -63,8 +63,8 @@ mod linux {
     use nix::{
         cmsg_space,
         sys::socket::{
-            ControlMessageOwned, MsgFlags, MultiHeaders, RecvMsg, SockaddrIn, recvmmsg, recvmsg,
-            setsockopt, sockopt,
+            ControlMessageOwned, MsgFlags, MultiHeaders, RecvMsg, SockaddrIn, SockaddrIn6,
+            SockaddrLike, recvmmsg, recvmsg, setsockopt, sockopt,
         },
     };
 
@@ -78,6 +78,7 @@ mod linux {
     /// each call, since the kernel writes into them how little room for control data it used.
     pub(in crate::net) struct UdpSource {
         socket: Arc<UdpSocket>,
+        is_v6: bool,
         control: Vec<u8>,
         /// Reads since the socket was last empty.
         run: u32,
@@ -90,6 +91,7 @@ mod linux {
             let _ = setsockopt(&socket, sockopt::RxqOvfl, &1);
             let _ = setsockopt(&socket, sockopt::UdpGroSegment, &true);
             Self {
+                is_v6: socket.local_addr().is_ok_and(|own| own.is_ipv6()),
                 socket,
                 control: control_space(),
                 run: 0,
@@ -97,13 +99,13 @@ mod linux {
             }
         }
 
-        fn read_one(
+        fn read_one<A: Sender>(
             &mut self,
             buffer: &mut [u8],
             each: &mut dyn FnMut(SocketAddr, &[u8]),
         ) -> io::Result<Batch> {
             let mut slices = [IoSliceMut::new(buffer)];
-            let message = recvmsg::<SockaddrIn>(
+            let message = recvmsg::<A>(
                 self.socket.as_raw_fd(),
                 &mut slices,
                 Some(&mut self.control),
@@ -115,7 +117,7 @@ mod linux {
             })
         }
 
-        fn read_many(
+        fn read_many<A: Sender>(
             &mut self,
             count: usize,
             buffers: &mut [u8],
@@ -124,7 +126,7 @@ mod linux {
             let mut chunks = buffers.chunks_exact_mut(BUFFER_SIZE);
             let mut slices: [_; BUFFERS] =
                 std::array::from_fn(|_| [IoSliceMut::new(chunks.next().unwrap_or_default())]);
-            let mut headers = MultiHeaders::<SockaddrIn>::preallocate(count, Some(control_space()));
+            let mut headers = MultiHeaders::<A>::preallocate(count, Some(control_space()));
             let messages = recvmmsg(
                 self.socket.as_raw_fd(),
                 &mut headers,
@@ -152,10 +154,11 @@ mod linux {
         ) -> io::Result<Batch> {
             // 1, 1, 2, 4, 8, .. for as long as there is more.
             let count = 1 << self.run.saturating_sub(1).min(BUFFERS.ilog2());
-            let result = if count == 1 {
-                self.read_one(&mut buffers.0[..BUFFER_SIZE], each)
-            } else {
-                self.read_many(count, &mut buffers.0, each)
+            let result = match (count, self.is_v6) {
+                (1, false) => self.read_one::<SockaddrIn>(&mut buffers.0[..BUFFER_SIZE], each),
+                (1, true) => self.read_one::<SockaddrIn6>(&mut buffers.0[..BUFFER_SIZE], each),
+                (_, false) => self.read_many::<SockaddrIn>(count, &mut buffers.0, each),
+                (_, true) => self.read_many::<SockaddrIn6>(count, &mut buffers.0, each),
             };
             self.run = match &result {
                 Ok(batch) if !batch.drained => self.run.saturating_add(1),
@@ -169,14 +172,31 @@ mod linux {
         }
     }
 
+    /// A sender's address, as the kernel writes it for one family.
+    trait Sender: SockaddrLike + Copy {
+        fn into_std(self) -> SocketAddr;
+    }
+
+    impl Sender for SockaddrIn {
+        fn into_std(self) -> SocketAddr {
+            SocketAddr::V4(SocketAddrV4::from(self))
+        }
+    }
+
+    impl Sender for SockaddrIn6 {
+        fn into_std(self) -> SocketAddr {
+            SocketAddr::V6(SocketAddrV6::from(self))
+        }
+    }
+
     /// Room for the length of joined datagrams, and for the number of dropped ones.
     fn control_space() -> Vec<u8> {
         cmsg_space!(i32, u32)
     }
 
     /// Hands over what one buffer holds; how many datagrams that was.
-    fn hand_over(
-        message: &RecvMsg<'_, '_, SockaddrIn>,
+    fn hand_over<A: Sender>(
+        message: &RecvMsg<'_, '_, A>,
         drops: &mut DropCount,
         each: &mut dyn FnMut(SocketAddr, &[u8]),
     ) -> usize {
@@ -192,12 +212,12 @@ mod linux {
                 }
             }
         }
-        // Every datagram of an IPv4 socket has a sender, and none is longer than the buffer.
+        // Every datagram has a sender, and none is longer than the buffer.
         let (Some(from), false) = (message.address, message.flags.contains(MsgFlags::MSG_TRUNC))
         else {
             return 0;
         };
-        let from = SocketAddr::V4(SocketAddrV4::from(from));
+        let from = from.into_std();
         let bytes = message.iovs().next().unwrap_or_default();
         match segment_size {
             Some(size) if size < bytes.len() => {

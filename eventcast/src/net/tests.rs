@@ -1,14 +1,13 @@
 //! Real sockets, on 127.0.0.1 alone: joined there, and sending by there.
 
 use std::{
-    net::{Ipv4Addr, SocketAddr, SocketAddrV4, UdpSocket},
+    net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4, UdpSocket},
     sync::atomic::{AtomicU32, Ordering},
     time::{Duration, Instant},
 };
 
 use socket2::{Domain, Socket, Type};
 
-use super::open::Sockets;
 use super::*;
 
 const LOOPBACK: Ipv4Addr = Ipv4Addr::LOCALHOST;
@@ -24,13 +23,20 @@ fn unused_port() -> u16 {
     20_000 + (number % 12_000) as u16
 }
 
+fn v4(address: IpAddr) -> Ipv4Addr {
+    match address {
+        IpAddr::V4(address) => address,
+        IpAddr::V6(address) => panic!("{address} is none of IPv4"),
+    }
+}
+
 /// Options with a group and a port of their own.
 fn options() -> SocketOptions {
     SocketOptions {
-        address: Ipv4Addr::UNSPECIFIED,
+        address: None,
         port: unused_port(),
-        group: Ipv4Addr::from(0xefc0_0000 + u32::from(unused_port())),
-        interface: InterfaceChoice::Address(LOOPBACK),
+        group: Ipv4Addr::from(0xefc0_0000 + u32::from(unused_port())).into(),
+        interface: InterfaceChoice::Address(LOOPBACK.into()),
         loopback: true,
         ttl: 1,
         unicast_port: 0,
@@ -59,12 +65,12 @@ fn receive(sockets: &mut Sockets, count: usize) -> Vec<(SocketAddr, Vec<u8>)> {
 }
 
 fn send(sockets: &mut Sockets, to: SocketAddr, bytes: &[u8], segment_size: Option<usize>) {
-    let sent = sockets.transmitter.try_send(to, bytes, segment_size);
+    let sent = sockets.transmitter.try_send(to, None, bytes, segment_size);
     assert!(matches!(sent, Sent::Done), "{sent:?}");
 }
 
 fn send_to_group(sockets: &mut Sockets, bytes: &[u8]) {
-    let group = sockets.group.into();
+    let group = sockets.group;
     send(sockets, group, bytes, None);
 }
 
@@ -73,11 +79,11 @@ fn two_on_one_port_meet_and_tell_the_unicast_address() {
     let options = options();
     let (mut a, mut b) = (open_sure(&options), open_sure(&options));
     assert!(a.warnings.is_empty(), "{:?}", a.warnings);
-    assert_eq!(a.host, LOOPBACK);
-    assert_ne!(a.unicast_port, b.unicast_port);
+    assert_eq!(a.unicast.ip(), LOOPBACK);
+    assert_ne!(a.unicast.port(), b.unicast.port());
 
     send_to_group(&mut a, b"hello");
-    let from = SocketAddr::from((LOOPBACK, a.unicast_port));
+    let from = a.unicast;
     assert_eq!(receive(&mut b, 1), [(from, b"hello".to_vec())]);
 }
 
@@ -94,7 +100,7 @@ fn what_a_bus_sends_does_not_come_back_to_it() {
         assert_eq!(got[0].1, other);
     }
     // Joined datagrams neither, and none of them passes for one that was lost.
-    let group = a.group.into();
+    let group = a.group;
     send(&mut a, group, &[7; 1000], Some(100));
     for _ in 0..20 {
         send_to_group(&mut a, b"more from a");
@@ -103,7 +109,7 @@ fn what_a_bus_sends_does_not_come_back_to_it() {
     assert_eq!(receive(&mut a, 1)[0].1, b"the last");
     assert_eq!(a.receiver.kernel_drops(), 0);
     // The unicast socket is not filtered: a bus may write to itself.
-    let own = SocketAddrV4::new(a.host, a.unicast_port).into();
+    let own = a.unicast;
     send(&mut a, own, b"to myself", None);
     assert_eq!(receive(&mut a, 1)[0].1, b"to myself");
 }
@@ -116,7 +122,7 @@ fn unicast_reaches_exactly_the_one() {
         open_sure(&options),
         open_sure(&options),
     );
-    let to_b = (LOOPBACK, b.unicast_port).into();
+    let to_b = b.unicast;
     send(&mut a, to_b, b"for b", None);
     assert_eq!(receive(&mut b, 1)[0].1, b"for b");
     // Whatever came before this datagram would have come before it here too.
@@ -128,7 +134,7 @@ fn unicast_reaches_exactly_the_one() {
 fn another_group_on_the_same_port_is_not_heard() {
     let first = options();
     let mut second = first.clone();
-    second.group = Ipv4Addr::from(u32::from(first.group) ^ 1 << 8);
+    second.group = Ipv4Addr::from(u32::from(v4(first.group)) ^ 1 << 8).into();
     let (mut a, mut b) = (open_sure(&first), open_sure(&second));
     let (mut hears_a, mut hears_b) = (open_sure(&first), open_sure(&second));
     send_to_group(&mut a, b"first");
@@ -155,13 +161,15 @@ fn a_batch_arrives_as_datagrams_of_its_own() {
     let (mut a, mut b) = (open_sure(&options), open_sure(&options));
     // An old receiver knows nothing of batches either.
     let plain = Socket::from(bind_like(&options, true, true));
-    plain.join_multicast_v4(&options.group, &LOOPBACK).unwrap();
+    plain
+        .join_multicast_v4(&v4(options.group), &LOOPBACK)
+        .unwrap();
     let plain = UdpSocket::from(plain);
     plain.set_read_timeout(Some(SOON)).unwrap();
 
     let bytes: Vec<u8> = (0..150_u8).flat_map(|n| [n; 100]).collect();
     let bytes = &bytes[..149 * 100 + 30];
-    let group = a.group.into();
+    let group = a.group;
     send(&mut a, group, bytes, Some(100));
     let want: Vec<_> = bytes.chunks(100).collect();
     let got = receive(&mut b, want.len());
@@ -188,7 +196,7 @@ fn many_senders_thick_and_thin_arrive_whole() {
             want.push((round * 1000 + n).to_be_bytes().to_vec());
         }
         if round % 3 == 0 {
-            let group = a.group.into();
+            let group = a.group;
             send(&mut a, group, &want[first..].concat(), Some(4));
         } else {
             for datagram in &want[first..] {
@@ -232,7 +240,8 @@ fn the_outgoing_options_are_set() {
         ttl: 7,
         ..options()
     };
-    let a = open_sure(&options);
+    let mut a = open_sure(&options);
+    send_to_group(&mut a, b"by there");
     let probe = a.transmitter.writability();
     let socket = socket2::SockRef::from(probe.socket());
     assert_eq!(socket.multicast_if_v4().unwrap(), LOOPBACK);
@@ -244,13 +253,17 @@ fn the_outgoing_options_are_set() {
 #[test]
 fn an_interface_by_name_is_the_one_by_address() {
     let interfaces = interface::Interfaces::list().unwrap();
-    let name = interfaces.name_of(LOOPBACK).unwrap().to_owned();
+    let name = interfaces
+        .with_address(LOOPBACK.into())
+        .unwrap()
+        .name
+        .clone();
     let options = SocketOptions {
         interface: InterfaceChoice::Name(name),
         ..options()
     };
     let (mut a, mut b) = (open_sure(&options), open_sure(&options));
-    assert_eq!(a.host, LOOPBACK);
+    assert_eq!(a.unicast.ip(), LOOPBACK);
     send_to_group(&mut a, b"by name");
     assert_eq!(receive(&mut b, 1)[0].1, b"by name");
 }
@@ -296,11 +309,11 @@ fn a_fixed_unicast_port_is_used_and_not_shared() {
         ..options()
     };
     let a = open_sure(&options);
-    assert_eq!(a.unicast_port, options.unicast_port);
+    assert_eq!(a.unicast.port(), options.unicast_port);
     let error = open(&options).err().expect("the unicast port is taken");
     let text = error.to_string();
     assert!(
-        text.contains(&format!("`unicast_port` {}", a.unicast_port)),
+        text.contains(&format!("`unicast_port` {}", a.unicast.port())),
         "{text}"
     );
     drop(a);
@@ -314,7 +327,7 @@ fn what_cannot_be_opened_says_what_to_set() {
         error.clone().to_string()
     };
     let text = fails(SocketOptions {
-        group: Ipv4Addr::new(10, 0, 0, 1),
+        group: Ipv4Addr::new(10, 0, 0, 1).into(),
         ..options()
     });
     assert!(
@@ -322,7 +335,7 @@ fn what_cannot_be_opened_says_what_to_set() {
         "{text}"
     );
     let text = fails(SocketOptions {
-        interface: InterfaceChoice::Address(Ipv4Addr::new(203, 0, 113, 77)),
+        interface: InterfaceChoice::Address(Ipv4Addr::new(203, 0, 113, 77).into()),
         ..options()
     });
     assert!(
@@ -330,7 +343,7 @@ fn what_cannot_be_opened_says_what_to_set() {
         "{text}"
     );
     let text = fails(SocketOptions {
-        address: Ipv4Addr::new(203, 0, 113, 78),
+        address: Some(Ipv4Addr::new(203, 0, 113, 78).into()),
         ..options()
     });
     assert!(
@@ -391,7 +404,7 @@ fn a_socket_with_room_is_writable() {
 fn noise_on_the_group_does_not_starve_the_unicast_socket() {
     let options = options();
     let (mut a, mut b) = (open_sure(&options), open_sure(&options));
-    let to_b = (LOOPBACK, b.unicast_port).into();
+    let to_b = b.unicast;
     // The group's socket is never empty: each batch that is read brings as much again.
     for _ in 0..64 {
         send_to_group(&mut a, b"noise");
@@ -422,8 +435,8 @@ fn noise_on_the_group_does_not_starve_the_unicast_socket() {
 #[test]
 fn too_long_for_the_system_names_option_and_mtu() {
     let mut a = open_sure(&options());
-    let group = a.group.into();
-    let sent = a.transmitter.try_send(group, &[0; 65_508], None);
+    let group = a.group;
+    let sent = a.transmitter.try_send(group, None, &[0; 65_508], None);
     let Sent::Failed { error, .. } = sent else {
         panic!("{sent:?}");
     };

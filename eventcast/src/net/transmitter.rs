@@ -1,5 +1,8 @@
 //! Sending without ever blocking, and telling what to do when the system does not take it.
 //!
+//! Everything goes out by one socket, which is told for each interface in turn where there are
+//! several.
+//!
 //! Contract: [`Transmitter::try_send`] gets datagrams of one length to one address, as they lie
 //! one after the other, and says how many bytes of them are out. The caller keeps the rest and
 //! comes back with it: after [`Writability::wait`] when it was [`Sent::Blocked`], after the pause
@@ -8,11 +11,13 @@
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
+use mio::net::UdpSocket;
+
 use super::{
     errno::{self, SendRefusal},
     error::SendError,
     retry::Pauses,
-    sink::{Sink, UdpSink},
+    sink::{Sink, UdpSink, Way},
 };
 
 pub(crate) use super::sink::Writability;
@@ -59,13 +64,24 @@ pub(crate) enum Sent {
 /// Sends the datagrams of a bus, all from its unicast socket.
 pub(crate) struct Transmitter<S = UdpSink> {
     sink: S,
-    /// Datagrams longer than this go out one by one: the interface refused to cut them.
-    longest_segment: usize,
+    ways: Vec<Exit>,
     pauses: Pauses,
     passing_errors: u64,
 }
 
+/// An interface, and what was found out about it.
+struct Exit {
+    way: Way,
+    /// Datagrams longer than this go out one by one: the interface refused to cut them.
+    longest_segment: usize,
+}
+
 impl Transmitter {
+    /// From now on datagrams leave by this socket.
+    pub(crate) fn replace_socket(&mut self, socket: Arc<UdpSocket>) {
+        self.sink.replace(socket);
+    }
+
     /// Waits until the socket takes datagrams again, at most for `timeout`; whether it does.
     pub(crate) fn wait_writable(&self, timeout: Duration) -> io::Result<bool> {
         self.writability().wait(timeout)
@@ -78,23 +94,70 @@ impl Transmitter {
 }
 
 impl<S: Sink> Transmitter<S> {
-    pub(super) fn new(sink: S) -> Self {
-        Self {
-            longest_segment: if sink.has_segments() { CALL_SIZE } else { 0 },
+    pub(super) fn new(sink: S, ways: Vec<Way>) -> Self {
+        let mut transmitter = Self {
+            ways: Vec::new(),
             sink,
             pauses: Pauses::new(),
             passing_errors: 0,
+        };
+        transmitter.set_ways(ways);
+        transmitter
+    }
+
+    /// From now on these are the interfaces. Those that were there before go on as they were.
+    pub(crate) fn set_ways(&mut self, ways: Vec<Way>) {
+        let mut before = std::mem::take(&mut self.ways);
+        let has_segments = self.sink.has_segments();
+        for way in ways {
+            let known = before.iter().position(|exit| exit.way.id == way.id);
+            let exit = known.map(|index| before.swap_remove(index));
+            self.ways.push(exit.unwrap_or_else(|| {
+                let longest_segment = if has_segments && way.cuts {
+                    CALL_SIZE
+                } else {
+                    0
+                };
+                Exit {
+                    way,
+                    longest_segment,
+                }
+            }));
         }
     }
 
     /// Sends `bytes` to `to`: one datagram, or with `segment_size` several of that length, the
     /// last of which may be shorter. See [`Sent`] for what to do next.
+    ///
+    /// With the id of an interface they leave by that one alone; there are others then, so that
+    /// one which is away is no reason to pause. One that is no more takes all in silence. Without
+    /// an id datagrams to the group leave by the first interface.
     pub(crate) fn try_send(
         &mut self,
         to: SocketAddr,
+        by: Option<u32>,
         bytes: &[u8],
         segment_size: Option<usize>,
     ) -> Sent {
+        let to_group = to.ip().is_multicast();
+        let exit = match by {
+            None => 0,
+            Some(id) => match self.ways.iter().position(|exit| exit.way.id == id) {
+                Some(index) => index,
+                None => return Sent::Done,
+            },
+        };
+        let chosen = match self.ways.get(exit) {
+            _ if !to_group => Ok(()),
+            Some(exit) => self.sink.choose(&exit.way),
+            None => Err(io::Error::new(
+                io::ErrorKind::NetworkDown,
+                "the interface is away",
+            )),
+        };
+        if let Err(error) = chosen {
+            return self.without_a_way(to, by, error);
+        }
         let size = segment_size.filter(|size| *size > 0).unwrap_or(bytes.len());
         let (mut sent_bytes, mut at_once) = (0, 0);
         // Set while the first datagram of a refused call is tried alone.
@@ -105,7 +168,7 @@ impl<S: Sink> Transmitter<S> {
             let step = if alone {
                 size.min(rest.len())
             } else {
-                self.step(rest.len(), size)
+                step(rest.len(), size, self.longest_segment(to_group, exit))
             };
             let together = step > size;
             let result = if together {
@@ -120,7 +183,7 @@ impl<S: Sink> Transmitter<S> {
                     at_once = 0;
                     // Alone it went: so it was the cutting that was refused.
                     if let Some(error) = refused_together.take() {
-                        self.limit_segments(size, &error);
+                        self.limit_segments(to_group.then_some(exit), size, &error);
                     }
                     sent_bytes += step;
                     if sent_bytes == bytes.len() {
@@ -130,7 +193,8 @@ impl<S: Sink> Transmitter<S> {
                 }
                 Err(error) => error,
             };
-            match errno::classify_send(&error, to.ip().is_multicast()) {
+            // Others wait behind it: one interface that is away is given up at once.
+            match errno::classify_send(&error, to_group && by.is_none()) {
                 SendRefusal::Full => return Sent::Blocked { sent_bytes },
                 SendRefusal::TryAgain if at_once < AT_ONCE => {
                     self.passing_errors += 1;
@@ -169,30 +233,63 @@ impl<S: Sink> Transmitter<S> {
         self.passing_errors
     }
 
-    /// How many bytes of `rest` the next call takes: whole datagrams of `size`.
-    fn step(&self, rest: usize, size: usize) -> usize {
-        if size > self.longest_segment || rest <= size {
-            return rest.min(size);
+    /// What to answer where the interface could not be chosen.
+    fn without_a_way(&mut self, to: SocketAddr, by: Option<u32>, error: io::Error) -> Sent {
+        let error = refused(to, error);
+        if by.is_some() {
+            return Sent::Failed {
+                sent_bytes: 0,
+                error,
+            };
         }
-        let datagrams = (CALL_SIZE / size).clamp(1, SEGMENTS);
-        rest.min(datagrams * size)
+        self.passing_errors += 1;
+        Sent::Pause {
+            sent_bytes: 0,
+            pause: self.pauses.after_failure(),
+            error,
+        }
     }
 
-    /// Notes that datagrams of `size` cannot be cut out of one call.
+    /// How long datagrams may be that go together: to the group by one interface, elsewhere by any.
+    fn longest_segment(&self, to_group: bool, exit: usize) -> usize {
+        let mut exits = self.ways.iter().map(|exit| exit.longest_segment);
+        let limit = if to_group {
+            exits.nth(exit)
+        } else {
+            exits.min()
+        };
+        limit.unwrap_or(0)
+    }
+
+    /// Notes that datagrams of `size` cannot be cut out of one call, there (`None`: nowhere).
     ///
     /// Too long for the interface says nothing about shorter ones; anything else is about cutting
     /// as such, which some interfaces and tunnels cannot do.
-    fn limit_segments(&mut self, size: usize, error: &io::Error) {
+    fn limit_segments(&mut self, exit: Option<usize>, size: usize, error: &io::Error) {
         let about_length = error.kind() == io::ErrorKind::InvalidInput
             || errno::classify_send(error, true) == SendRefusal::TooLong;
-        self.longest_segment = if about_length { size - 1 } else { 0 };
+        let longest_segment = if about_length { size - 1 } else { 0 };
+        for (index, one) in self.ways.iter_mut().enumerate() {
+            if exit.is_none_or(|exit| exit == index) {
+                one.longest_segment = one.longest_segment.min(longest_segment);
+            }
+        }
         tracing::debug!(
             target: "eventcast",
-            longest_segment = self.longest_segment,
+            longest_segment,
             %error,
             "datagrams longer than this are sent one by one"
         );
     }
+}
+
+/// How many bytes of `rest` the next call takes: whole datagrams of `size`.
+fn step(rest: usize, size: usize, longest_segment: usize) -> usize {
+    if size > longest_segment || rest <= size {
+        return rest.min(size);
+    }
+    let datagrams = (CALL_SIZE / size).clamp(1, SEGMENTS);
+    rest.min(datagrams * size)
 }
 
 fn refused(to: SocketAddr, error: io::Error) -> SendError {
@@ -221,6 +318,9 @@ mod tests {
         longest: Option<usize>,
         calls: usize,
         out: Vec<Vec<u8>>,
+        /// The interface that was chosen last, and those that cannot be.
+        chosen: Option<u32>,
+        away: Vec<u32>,
     }
 
     impl Fake {
@@ -249,6 +349,14 @@ mod tests {
     }
 
     impl Sink for Fake {
+        fn choose(&mut self, way: &Way) -> io::Result<()> {
+            if self.away.contains(&way.id) {
+                return Err(os(Errno::EADDRNOTAVAIL));
+            }
+            self.chosen = Some(way.id);
+            Ok(())
+        }
+
         fn send(&mut self, _: SocketAddr, datagram: &[u8]) -> io::Result<()> {
             self.take(datagram, datagram.len())
         }
@@ -275,6 +383,21 @@ mod tests {
         }
     }
 
+    fn way(id: u32) -> Way {
+        Way {
+            id,
+            host: [10, 0, 0, id as u8].into(),
+            outgoing: crate::net::place::Outgoing::Route,
+            cuts: true,
+            echoes: None,
+        }
+    }
+
+    /// One interface, as most buses have.
+    fn by_one(sink: Fake) -> Transmitter<Fake> {
+        Transmitter::new(sink, vec![way(7)])
+    }
+
     fn to(address: &str) -> SocketAddr {
         address.parse().unwrap()
     }
@@ -285,10 +408,10 @@ mod tests {
 
     #[test]
     fn no_buffer_space_pauses_and_then_succeeds() {
-        let mut transmitter = Transmitter::new(Fake::refusing(&[Errno::ENOBUFS, Errno::ENOBUFS]));
+        let mut transmitter = by_one(Fake::refusing(&[Errno::ENOBUFS, Errno::ENOBUFS]));
         let mut pauses = Vec::new();
         loop {
-            match transmitter.try_send(to(GROUP), b"hello", None) {
+            match transmitter.try_send(to(GROUP), None, b"hello", None) {
                 Sent::Done => break,
                 Sent::Pause {
                     sent_bytes: 0,
@@ -303,7 +426,7 @@ mod tests {
         assert_eq!(transmitter.passing_errors(), 2);
         // Success began the pauses anew.
         transmitter.sink.script.push_back(Some(Errno::ENOBUFS));
-        let sent = transmitter.try_send(to(GROUP), b"x", None);
+        let sent = transmitter.try_send(to(GROUP), None, b"x", None);
         assert!(
             matches!(sent, Sent::Pause { pause, .. } if pause.as_millis() == 1),
             "{sent:?}"
@@ -312,13 +435,13 @@ mod tests {
 
     #[test]
     fn endless_refusal_is_given_up_within_a_second_and_the_next_one_works() {
-        let mut transmitter = Transmitter::new(Fake {
+        let mut transmitter = by_one(Fake {
             then: Some(Errno::ENOBUFS),
             ..Fake::default()
         });
         let (mut budget, mut now) = (RetryBudget::default(), Duration::ZERO);
         let error = loop {
-            match transmitter.try_send(to(GROUP), b"lost", None) {
+            match transmitter.try_send(to(GROUP), None, b"lost", None) {
                 Sent::Pause { pause, error, .. } => match budget.grant(now, pause) {
                     Some(pause) => now += pause,
                     None => break error,
@@ -332,7 +455,7 @@ mod tests {
         budget.reset();
         transmitter.sink.then = None;
         assert!(matches!(
-            transmitter.try_send(to(GROUP), b"next", None),
+            transmitter.try_send(to(GROUP), None, b"next", None),
             Sent::Done
         ));
         assert_eq!(transmitter.sink.out, [b"next"]);
@@ -341,25 +464,25 @@ mod tests {
     #[test]
     fn the_echo_of_an_earlier_datagram_is_no_pause() {
         let echoes = [Errno::ECONNREFUSED, Errno::EINTR, Errno::ECONNREFUSED];
-        let mut transmitter = Transmitter::new(Fake::refusing(&echoes));
+        let mut transmitter = by_one(Fake::refusing(&echoes));
         assert!(matches!(
-            transmitter.try_send(to(PEER), b"x", None),
+            transmitter.try_send(to(PEER), None, b"x", None),
             Sent::Done
         ));
         // But no busy loop either.
         transmitter.sink.then = Some(Errno::ECONNREFUSED);
         transmitter.sink.calls = 0;
-        let sent = transmitter.try_send(to(PEER), b"x", None);
+        let sent = transmitter.try_send(to(PEER), None, b"x", None);
         assert!(matches!(sent, Sent::Pause { .. }), "{sent:?}");
         assert_eq!(transmitter.sink.calls, AT_ONCE as usize + 1);
     }
 
     #[test]
     fn datagrams_of_one_length_go_together_within_the_limits_of_a_call() {
-        let mut transmitter = Transmitter::new(Fake::default());
+        let mut transmitter = by_one(Fake::default());
         let bytes = vec![7; 10 * 150 + 30];
         assert!(matches!(
-            transmitter.try_send(to(GROUP), &bytes, Some(10)),
+            transmitter.try_send(to(GROUP), None, &bytes, Some(10)),
             Sent::Done
         ));
         assert_eq!(lengths(&transmitter), [640, 640, 250]);
@@ -367,7 +490,7 @@ mod tests {
         transmitter.sink.out.clear();
         let bytes = vec![7; 3 * 30_000];
         assert!(matches!(
-            transmitter.try_send(to(GROUP), &bytes, Some(30_000)),
+            transmitter.try_send(to(GROUP), None, &bytes, Some(30_000)),
             Sent::Done
         ));
         assert_eq!(lengths(&transmitter), [60_000, 30_000]);
@@ -375,35 +498,35 @@ mod tests {
 
     #[test]
     fn a_full_socket_tells_how_much_is_out() {
-        let mut transmitter = Transmitter::new(Fake {
+        let mut transmitter = by_one(Fake {
             script: [None, Some(Errno::EAGAIN)].into(),
             ..Fake::default()
         });
         let bytes = vec![7; 10 * 100];
-        let sent = transmitter.try_send(to(GROUP), &bytes, Some(10));
+        let sent = transmitter.try_send(to(GROUP), None, &bytes, Some(10));
         assert!(
             matches!(sent, Sent::Blocked { sent_bytes: 640 }),
             "{sent:?}"
         );
-        let sent = transmitter.try_send(to(GROUP), &bytes[640..], Some(10));
+        let sent = transmitter.try_send(to(GROUP), None, &bytes[640..], Some(10));
         assert!(matches!(sent, Sent::Done), "{sent:?}");
         assert_eq!(lengths(&transmitter), [640, 360]);
     }
 
     #[test]
     fn an_interface_that_cannot_cut_gets_them_one_by_one_for_good() {
-        let mut transmitter = Transmitter::new(Fake {
+        let mut transmitter = by_one(Fake {
             refuses_together: Some((0, Errno::EIO)),
             ..Fake::default()
         });
         assert!(matches!(
-            transmitter.try_send(to(GROUP), &[7; 35], Some(10)),
+            transmitter.try_send(to(GROUP), None, &[7; 35], Some(10)),
             Sent::Done
         ));
         assert_eq!(lengths(&transmitter), [10, 10, 10, 5]);
         assert_eq!(transmitter.sink.calls, 5, "asked once");
         assert!(matches!(
-            transmitter.try_send(to(GROUP), &[7; 4], Some(2)),
+            transmitter.try_send(to(GROUP), None, &[7; 4], Some(2)),
             Sent::Done
         ));
         assert_eq!(transmitter.sink.calls, 7, "and never again");
@@ -411,17 +534,17 @@ mod tests {
 
     #[test]
     fn datagrams_too_long_to_be_cut_leave_shorter_ones_together() {
-        let mut transmitter = Transmitter::new(Fake {
+        let mut transmitter = by_one(Fake {
             refuses_together: Some((1252, Errno::EINVAL)),
             ..Fake::default()
         });
         let bytes = vec![7; 3000];
         assert!(matches!(
-            transmitter.try_send(to(GROUP), &bytes, Some(1400)),
+            transmitter.try_send(to(GROUP), None, &bytes, Some(1400)),
             Sent::Done
         ));
         assert!(matches!(
-            transmitter.try_send(to(GROUP), &bytes, Some(1000)),
+            transmitter.try_send(to(GROUP), None, &bytes, Some(1000)),
             Sent::Done
         ));
         assert_eq!(lengths(&transmitter), [1400, 1400, 200, 3000]);
@@ -429,12 +552,12 @@ mod tests {
 
     #[test]
     fn too_long_names_the_option_and_the_mtu() {
-        let mut transmitter = Transmitter::new(Fake {
+        let mut transmitter = by_one(Fake {
             longest: Some(1400),
             ..Fake::default()
         });
         let Sent::Failed { sent_bytes, error } =
-            transmitter.try_send(to(GROUP), &[7; 2000], Some(1500))
+            transmitter.try_send(to(GROUP), None, &[7; 2000], Some(1500))
         else {
             panic!("was sent");
         };
@@ -446,7 +569,7 @@ mod tests {
         // What fails one datagram says nothing about sending together.
         transmitter.sink.longest = None;
         assert!(matches!(
-            transmitter.try_send(to(GROUP), &[7; 2000], Some(1500)),
+            transmitter.try_send(to(GROUP), None, &[7; 2000], Some(1500)),
             Sent::Done
         ));
         assert_eq!(lengths(&transmitter), [2000]);
@@ -454,14 +577,68 @@ mod tests {
 
     #[test]
     fn a_peer_out_of_reach_fails_at_once_and_the_group_pauses() {
-        let mut transmitter =
-            Transmitter::new(Fake::refusing(&[Errno::EHOSTUNREACH, Errno::ENETUNREACH]));
-        let sent = transmitter.try_send(to(PEER), b"x", None);
+        let mut transmitter = by_one(Fake::refusing(&[Errno::EHOSTUNREACH, Errno::ENETUNREACH]));
+        let sent = transmitter.try_send(to(PEER), None, b"x", None);
         assert!(
             matches!(sent, Sent::Failed { sent_bytes: 0, .. }),
             "{sent:?}"
         );
-        let sent = transmitter.try_send(to(GROUP), b"x", None);
+        let sent = transmitter.try_send(to(GROUP), None, b"x", None);
         assert!(matches!(sent, Sent::Pause { .. }), "{sent:?}");
+    }
+    #[test]
+    fn each_interface_is_chosen_and_one_that_is_away_holds_up_nobody() {
+        let mut transmitter = Transmitter::new(Fake::default(), vec![way(1), way(2), way(3)]);
+        for id in [1, 2, 3] {
+            let sent = transmitter.try_send(to(GROUP), Some(id), b"x", None);
+            assert!(matches!(sent, Sent::Done), "{sent:?}");
+            assert_eq!(transmitter.sink.chosen, Some(id));
+        }
+        // It cannot be chosen, or refuses what a bus with one interface would wait for.
+        transmitter.sink.away = vec![2];
+        let sent = transmitter.try_send(to(GROUP), Some(2), b"x", None);
+        assert!(matches!(sent, Sent::Failed { .. }), "{sent:?}");
+        transmitter.sink.script = [Some(Errno::ENETUNREACH)].into();
+        let sent = transmitter.try_send(to(GROUP), Some(3), b"x", None);
+        assert!(matches!(sent, Sent::Failed { .. }), "{sent:?}");
+        let sent = transmitter.try_send(to(GROUP), Some(1), b"x", None);
+        assert!(matches!(sent, Sent::Done), "{sent:?}");
+
+        // One that is no more takes what was meant for it.
+        let before = transmitter.sink.calls;
+        transmitter.set_ways(vec![way(1), way(4)]);
+        let sent = transmitter.try_send(to(GROUP), Some(3), b"x", None);
+        assert!(matches!(sent, Sent::Done), "{sent:?}");
+        assert_eq!(transmitter.sink.calls, before);
+    }
+
+    #[test]
+    fn what_an_interface_cannot_cut_the_others_still_do() {
+        let mut transmitter = Transmitter::new(Fake::default(), vec![way(1), way(2)]);
+        transmitter.sink.refuses_together = Some((0, Errno::EIO));
+        let sent = transmitter.try_send(to(GROUP), Some(1), &[7; 20], Some(10));
+        assert!(matches!(sent, Sent::Done), "{sent:?}");
+        transmitter.sink.refuses_together = None;
+        transmitter.set_ways(vec![way(2), way(1)]);
+        for id in [1, 2] {
+            let sent = transmitter.try_send(to(GROUP), Some(id), &[7; 20], Some(10));
+            assert!(matches!(sent, Sent::Done), "{sent:?}");
+        }
+        // A peer may be behind either.
+        let sent = transmitter.try_send(to(PEER), None, &[7; 20], Some(10));
+        assert!(matches!(sent, Sent::Done), "{sent:?}");
+        assert_eq!(lengths(&transmitter), [10, 10, 10, 10, 20, 10, 10]);
+    }
+
+    #[test]
+    fn without_any_interface_the_group_waits_and_peers_do_not() {
+        let mut transmitter = Transmitter::new(Fake::default(), Vec::new());
+        let sent = transmitter.try_send(to(GROUP), None, b"x", None);
+        assert!(matches!(sent, Sent::Pause { .. }), "{sent:?}");
+        let sent = transmitter.try_send(to(PEER), None, b"x", None);
+        assert!(matches!(sent, Sent::Done), "{sent:?}");
+        transmitter.set_ways(vec![way(1)]);
+        let sent = transmitter.try_send(to(GROUP), None, b"x", None);
+        assert!(matches!(sent, Sent::Done), "{sent:?}");
     }
 }

@@ -11,6 +11,24 @@ pub struct Now {
     pub unix_ms: u64,
 }
 
+/// An interface by which datagrams to the group leave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Host {
+    /// What names it towards whoever drives the engine.
+    pub interface: u32,
+    /// The address from which datagrams leave there.
+    pub address: IpAddr,
+}
+
+impl Host {
+    /// An interface that is to be named so.
+    #[must_use]
+    pub fn new(interface: u32, address: IpAddr) -> Self {
+        Self { interface, address }
+    }
+}
+
 /// How an [`Engine`](super::Engine) is set up. The caller has validated what came from a user.
 #[derive(Clone, Debug)]
 #[non_exhaustive]

@@ -13,10 +13,11 @@ use rand::{SeedableRng, rngs::StdRng};
 
 use self::presence::Voice;
 use super::{
-    Accepted, Config, EngineStats, Events, Now, Outgoing, PeerStatus, Refusal, Transmit,
+    Accepted, Config, EngineStats, Events, Host, Now, Outgoing, PeerStatus, Refusal, Transmit,
     answers::{Allowance, Answers, Meter},
     assembler::Assembler,
     chunker::Chunker,
+    fan_out::{self, FanOut},
     gaps::Span,
     hash::HashKey,
     history::History,
@@ -47,6 +48,7 @@ pub struct Engine {
     template: Template,
     chunker: Chunker,
     queue: SendQueue,
+    fan_out: FanOut,
     history: History,
     answers: Answers,
     /// What is sent to the group in answer to requests.
@@ -117,6 +119,7 @@ impl Engine {
                 config.host,
             ),
             queue: SendQueue::new(config.send_queue),
+            fan_out: FanOut::default(),
             history: History::new(config.history_bytes, remembered, keys),
             answers: Answers::new(keys),
             group_allowance: Allowance::default(),
@@ -170,9 +173,14 @@ impl Engine {
     #[inline]
     pub fn poll_transmit(&mut self, now: Now, buf: &mut Vec<u8>) -> Option<Transmit> {
         buf.clear();
-        let (transmit, datagrams) = match self.poll_answers(now, buf) {
-            Some(answers) => answers,
-            None => self.poll_queue(now.elapsed, buf)?,
+        let (transmit, datagrams) = if self.fan_out.is_pending() {
+            self.fan_out.next(buf)?
+        } else {
+            let (transmit, datagrams) = match self.poll_answers(now, buf) {
+                Some(answers) => answers,
+                None => self.poll_queue(now.elapsed, buf)?,
+            };
+            self.fan_out.begin(transmit, datagrams, buf)
         };
         self.stats.sent_datagrams += datagrams as u64;
         self.stats.sent_bytes += buf.len() as u64;
@@ -186,6 +194,9 @@ impl Engine {
     #[must_use]
     #[inline]
     pub fn next_transmit(&self) -> Option<Duration> {
+        if self.fan_out.is_pending() {
+            return Some(Duration::ZERO);
+        }
         let queue = self.queue.next(&self.history.larges);
         match self.next_answer() {
             None => queue,
@@ -197,7 +208,19 @@ impl Engine {
     /// [`poll_transmit`](Self::poll_transmit).
     #[must_use]
     pub fn queued_bytes(&self) -> usize {
-        self.queue.queued()
+        self.queue.queued() + self.fan_out.queued()
+    }
+
+    /// From now on these are the interfaces by which datagrams to the group leave, and their addresses. With several,
+    /// each datagram goes by each of them. Without any, it stays with those before.
+    ///
+    /// An engine begins with one interface, of which [`Config::host`] is the address.
+    pub fn set_hosts(&mut self, hosts: &[Host]) {
+        if let Some(longest) = fan_out::longest(hosts) {
+            self.host = longest.to_string();
+            self.template.set_host(longest);
+            self.fan_out.set_hosts(hosts);
+        }
     }
 
     /// Takes a datagram from the network, whatever it holds.

@@ -57,6 +57,8 @@
 //! for that is cut (`chunker`), and its slices travel in datagrams of their own, at a pace that a network can take
 //! (`queue`), to be put together by each receiver (`assembler`, `slices`).
 //!
+//! A bus on several interfaces sends each datagram by each of them (`fan_out`).
+//!
 //! Each message to the group has a number, unless it is best effort. What one incarnation of a sender has sent so is a
 //! stream (`streams`), delivered in the order of its numbers (`order`). What is missing is asked for (`gaps`; chunks
 //! by the `assembler`), and the sender sends it again (`answers`) from what it keeps (`history`). A hello a second
@@ -72,6 +74,7 @@ mod chunker;
 mod config;
 mod engine;
 mod events;
+mod fan_out;
 mod gaps;
 mod hash;
 mod history;
@@ -89,7 +92,7 @@ mod wire;
 #[cfg(test)]
 mod tests;
 
-pub use config::{Config, Now};
+pub use config::{Config, Host, Now};
 pub use engine::Engine;
 pub use events::{
     Event, Events, Expired, ExpiredReason, LeftReason, Lost, LostReason, Message, Refused,
@@ -97,5 +100,5 @@ pub use events::{
 pub use outgoing::{Accepted, Destination, Outgoing, Refusal, Transmit};
 pub use peers::Peer;
 pub use stats::{DropCause, Drops, EngineStats};
-pub use streams::{Figures, PeerStatus};
+pub use streams::{PeerFigures, PeerStatus};
 pub use wire::{MessageId, VERSION as WIRE_VERSION};

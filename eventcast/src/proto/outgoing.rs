@@ -87,6 +87,9 @@ pub enum Destination {
 pub struct Transmit {
     /// Where they go.
     pub to: Destination,
+    /// By which interface, if there are several: its number as [`Host`](super::Host) has it. `None`: by the only
+    /// one, or by whichever leads there.
+    pub interface: Option<u32>,
     /// The length of each datagram but the last, which may be shorter, if there are several.
     pub segment_size: Option<usize>,
 }

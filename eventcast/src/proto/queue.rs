@@ -162,6 +162,7 @@ impl SendQueue {
             return Some(Polled {
                 transmit: Transmit {
                     to,
+                    interface: None,
                     segment_size: None,
                 },
                 datagrams: 1,
@@ -267,6 +268,7 @@ impl Run {
     pub(super) fn transmit(&self, to: Destination) -> Transmit {
         Transmit {
             to,
+            interface: None,
             segment_size: self.first.filter(|_| self.datagrams > 1),
         }
     }

@@ -42,7 +42,7 @@ pub(super) struct Stream {
     pub(super) last_hello: Option<(Duration, Duration)>,
     pub(super) presence: Presence,
     pub(super) about: About,
-    pub(super) figures: Figures,
+    pub(super) figures: PeerFigures,
     /// Its place in [`Streams::dues`].
     due: Option<Duration>,
     /// What it counts for in [`Streams::held`].
@@ -68,7 +68,7 @@ pub(super) struct About {
 /// What came of one sender's messages.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Figures {
+pub struct PeerFigures {
     /// Messages with numbers that were delivered.
     pub received: u64,
     /// How many of them came after they had been asked for.
@@ -79,7 +79,7 @@ pub struct Figures {
     pub doubles: u64,
 }
 
-/// A peer as it is now, see [`Engine::peers`](super::Engine::peers).
+/// A peer as it is now.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct PeerStatus {
@@ -92,7 +92,7 @@ pub struct PeerStatus {
     /// How long ago it was heard.
     pub heard_ago: Duration,
     /// What came of its messages.
-    pub figures: Figures,
+    pub figures: PeerFigures,
 }
 
 pub(super) struct Streams {
@@ -199,7 +199,7 @@ impl Streams {
             last_hello: None,
             presence: Presence::Unknown,
             about: About::default(),
-            figures: Figures::default(),
+            figures: PeerFigures::default(),
             due: None,
             held: 0,
         });

@@ -1,23 +1,23 @@
 //! A machine with two network cards, made of cables between virtual ones: what leaves by which.
 
 use std::{
-    fs,
     io::{BufRead, BufReader},
     net::Ipv4Addr,
     process::{Child, Command, Stdio},
     thread,
-    time::Duration,
 };
 
 use eventcast::{Builder, Bus};
 use eventcast_tests::{
     group::Group,
-    process,
     runner::{Case, Need},
     wait::{Seen, block_on},
 };
 
-use crate::common::builder;
+use crate::{
+    common::builder,
+    machines::{ip, joined},
+};
 
 pub(crate) fn cases() -> Vec<Case> {
     vec![
@@ -65,14 +65,6 @@ fn plug_in() {
         ip(&format!("link set {far_end} up"));
     }
     ip("route add default via 10.88.0.254");
-}
-
-fn ip(arguments: &str) {
-    let mut command = Command::new("ip");
-    command.args(arguments.split(' '));
-    if let Err(error) = process::run(&mut command, Duration::from_secs(10)) {
-        panic!("{error}");
-    }
 }
 
 /// The datagrams that come out of a cable.
@@ -139,30 +131,12 @@ fn started(builder: Builder) -> Bus {
     bus
 }
 
-/// The interfaces on which this machine has joined the group, by IGMP.
-fn joined(group: Group) -> Vec<String> {
-    let table = fs::read_to_string("/proc/net/igmp").expect("Linux tells of its groups");
-    // Linux writes the number as the machine holds it.
-    let address = u32::from_ne_bytes(group.address.octets());
-    let address = format!("{address:08X}");
-    let (mut joined, mut interface) = (Vec::new(), "");
-    for line in table.lines().skip(1) {
-        let mut words = line.split_whitespace();
-        match (line.starts_with('\t'), words.next(), words.next()) {
-            (false, _, Some(name)) => interface = name,
-            (true, Some(group), _) if group == address => joined.push(interface.to_owned()),
-            _ => {}
-        }
-    }
-    joined
-}
-
 /// Five events leave by this card alone.
 fn leaves_by(card: &Card, other: &Card, group: Group, interface: &str) {
     let name = format!("by {}", card.name);
     let (frames, none) = (Frames::of(card, &name), Frames::of(other, &name));
     let bus = started(builder(group).multicast_interface(interface));
-    assert_eq!(joined(group), [card.name]);
+    assert_eq!(joined(group.address.into()), [card.name]);
     let own = bus.unicast_address().expect("it runs");
     assert_eq!(own.ip(), card.address);
     for _ in 0..5 {

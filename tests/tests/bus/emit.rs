@@ -27,6 +27,7 @@ pub(crate) fn cases() -> Vec<Case> {
         Case::new("emit::encode", encode),
         Case::new("emit::too_large", too_large),
         Case::new("emit::reserved", reserved),
+        Case::new("emit::old_peers", old_peers),
         Case::new("emit::queue_full", queue_full),
         Case::new("emit::too_deep", too_deep),
         Case::new("emit::not_started", not_started),
@@ -152,6 +153,70 @@ fn reserved() {
     );
     bus.emit(Fine).expect("nothing else is reserved");
     assert_eq!(watched.names_sent(), ["Fine"]);
+}
+
+#[derive(NetEvent, Serialize, Deserialize, Clone, Debug, PartialEq)]
+struct Invoice {
+    lines: Vec<Line>,
+}
+
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
+struct Line {
+    price: bson::Decimal128,
+}
+
+#[derive(NetEvent, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[net_event(name = "error")]
+struct Failure {
+    code: i32,
+}
+
+/// WIRE.md, section 3: what an old peer does not survive.
+fn old_peers() {
+    let price: bson::Decimal128 = "1.5".parse().expect("a decimal");
+    let invoice = Invoice {
+        lines: vec![Line { price }, Line { price }],
+    };
+    let pointer = craft::db_pointer("db.c");
+    let failure = Failure { code: 5 };
+
+    let watched = Watched::new(|builder| builder.old_peers(true));
+    let bus = &watched.bus;
+    let calls: Vec<_> = ["Invoice", "named", "error"]
+        .map(|name| count(bus, name))
+        .into();
+    let error = bus.emit(invoice.clone()).expect_err("a decimal");
+    let text = error.to_string();
+    for part in ["Invoice", "lines[0].price", "decimal", "old_peers"] {
+        assert!(text.contains(part), "{text}");
+    }
+    assert_eq!(error.into_event(), invoice);
+    let error = bus
+        .emit_named("named", (1, pointer.clone()))
+        .expect_err("a DBPointer");
+    let text = error.to_string();
+    for part in ["named", "[1]", "DBPointer", "old_peers"] {
+        assert!(text.contains(part), "{text}");
+    }
+    let error = bus.emit(failure.clone()).expect_err("its name");
+    assert!(matches!(error.kind(), EmitErrorKind::NameEndsOldPeers));
+    let error = bus.emit_named("error", ()).expect_err("its name");
+    assert!(matches!(error.kind(), EmitErrorKind::NameEndsOldPeers));
+    assert!(error.to_string().contains("old_peers"), "{error}");
+    assert!(calls.iter().all(|calls| calls.get() == 0));
+    assert_eq!(watched.names_sent(), [""; 0]);
+    // All else goes as ever.
+    bus.emit_named("named", (1.5, "text"))
+        .expect("old peers take these");
+    assert_eq!(calls[1].get(), 1);
+
+    let watched = Watched::new(|builder| builder);
+    let bus = &watched.bus;
+    bus.emit(invoice).expect("nothing is refused");
+    bus.emit_named("named", (1, pointer))
+        .expect("nothing is refused");
+    bus.emit(failure).expect("nothing is refused");
+    assert_eq!(watched.names_sent(), ["Invoice", "named", "error"]);
 }
 
 fn queue_full() {

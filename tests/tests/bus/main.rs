@@ -1,16 +1,23 @@
 //! Buses on real sockets, on the loopback interface: what is promised to users, seen from outside.
 
 mod cards;
+mod causes;
 mod chunks;
 mod common;
 mod delivery;
 mod emit;
+mod figures;
 mod foreign;
 mod harness;
 mod hostile;
+mod ipv6;
 mod life;
 mod listeners;
+mod log;
+mod machines;
 mod many;
+mod networks;
+mod repair;
 mod slow;
 mod sockets;
 mod values;
@@ -23,8 +30,10 @@ fn main() -> ExitCode {
     cases.extend(harness::cases());
     // The longest first, so that none is left alone at the end.
     cases.extend(slow::cases());
+    cases.extend(repair::cases());
     cases.extend(chunks::cases());
     cases.extend(hostile::cases());
+    cases.extend(causes::cases());
     cases.extend(foreign::cases());
     cases.extend(listeners::cases());
     cases.extend(many::cases());
@@ -32,8 +41,12 @@ fn main() -> ExitCode {
     cases.extend(emit::cases());
     cases.extend(delivery::cases());
     cases.extend(sockets::cases());
+    cases.extend(networks::cases());
+    cases.extend(ipv6::cases());
     cases.extend(cards::cases());
     cases.extend(values::cases());
+    cases.extend(figures::cases());
+    cases.extend(log::cases());
     eventcast_tests::runner::run(cases)
 }
 

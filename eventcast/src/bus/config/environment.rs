@@ -4,8 +4,8 @@ use std::ffi::OsStr;
 use std::fmt;
 
 use super::error::{ConfigError, ConfigLayer};
-use super::names::nearest;
 use super::{Config, TABLE};
+use crate::names::nearest;
 
 /// What the variables of eventcast begin with.
 const PREFIX: &str = "EVENTCAST_";

@@ -9,9 +9,9 @@ use std::fmt;
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 
 use super::error::{ConfigError, ConfigLayer};
-use super::names::nearest;
 use super::value::Raw;
 use super::{Config, SPELLINGS, TABLE};
+use crate::names::nearest;
 
 impl<'de> Deserialize<'de> for Config {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {

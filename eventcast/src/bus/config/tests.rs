@@ -214,7 +214,7 @@ fn unknown_keys() {
             "unknown option `{stranger}`: the options are id, address, port, multicast_mem"
         );
         assert!(error.starts_with(&start), "{error}");
-        assert!(error.ends_with("listener_queue, max_listeners"), "{error}");
+        assert!(error.ends_with("max_listeners, old_peers"), "{error}");
     }
 }
 

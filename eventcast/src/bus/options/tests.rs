@@ -6,7 +6,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::super::builder::Builder;
-use super::super::config::ListenerQueue;
+use super::super::config::{GroupAddress, ListenerQueue};
 use super::*;
 
 const NO_VARIABLES: [(&str, &str); 0] = [];
@@ -23,14 +23,21 @@ fn with_variables(builder: Builder, variables: &[(&str, &str)]) -> Result<Option
     Ok(options)
 }
 
+fn group(address: &str, zone: Option<&str>) -> GroupAddress {
+    GroupAddress {
+        address: address.parse().unwrap(),
+        zone: zone.map(str::to_owned),
+    }
+}
+
 #[test]
 fn defaults() {
     let options = options(Builder::new()).unwrap();
     let expected = Options {
         id: None,
-        address: Ipv4Addr::UNSPECIFIED,
+        address: None,
         port: 49_152,
-        multicast_membership: Ipv4Addr::new(224, 0, 0, 1),
+        multicast_membership: group("224.0.0.1", None),
         multicast_interface: "default".to_owned(),
         multicast_loopback: true,
         multicast_ttl: 1,
@@ -53,6 +60,7 @@ fn defaults() {
             bytes: 16_777_216,
         },
         max_listeners: 10,
+        old_peers: false,
     };
     assert_eq!(options, expected);
 }
@@ -85,12 +93,13 @@ fn every_setter() {
             events: 3,
             bytes: 4,
         })
-        .max_listeners(0);
+        .max_listeners(0)
+        .old_peers(true);
     let expected = Options {
         id: Some("me".to_owned()),
-        address: Ipv4Addr::LOCALHOST,
+        address: Some(Ipv4Addr::LOCALHOST.into()),
         port: 9000,
-        multicast_membership: Ipv4Addr::new(239, 192, 0, 1),
+        multicast_membership: group("239.192.0.1", None),
         multicast_interface: "lo".to_owned(),
         multicast_loopback: false,
         multicast_ttl: 255,
@@ -113,6 +122,7 @@ fn every_setter() {
             bytes: 4,
         },
         max_listeners: 0,
+        old_peers: true,
     };
     assert_eq!(options(builder), Ok(expected));
 }
@@ -155,7 +165,7 @@ fn unknown_variables_are_handed_on() {
 #[test]
 fn wrong_values_on_the_builder() {
     let b = Builder::new;
-    let wrong: [(Builder, &str); 17] = [
+    let wrong: [(Builder, &str); 18] = [
         (
             b().id(""),
             "`id` (set on the builder) is \"\", but must be 1 to 64 bytes of text without control characters, and not sixteen zeros",
@@ -166,19 +176,24 @@ fn wrong_values_on_the_builder() {
         ),
         (
             b().address("host"),
-            "`address` (set on the builder) is \"host\", but must be an IPv4 address, such as 0.0.0.0",
+            "`address` (set on the builder) is \"host\", but must be an address of this machine, such as 0.0.0.0 or ::",
         ),
         (
             b().multicast_membership("10.0.0.1"),
-            "`multicast_membership` (set on the builder) is \"10.0.0.1\", but must be an IPv4 multicast address (224.0.0.0 to 239.255.255.255)",
+            "`multicast_membership` (set on the builder) is \"10.0.0.1\", but must be a multicast address (224.0.0.0 to 239.255.255.255, or one of IPv6 that begins with ff, such as ff02::1234%eth0)",
         ),
         (
-            b().multicast_membership("ff02::1"),
-            "`multicast_membership` (set on the builder) is \"ff02::1\", but must be an IPv4 multicast address (224.0.0.0 to 239.255.255.255)",
+            b().multicast_interface(" "),
+            "`multicast_interface` (set on the builder) is \" \", but must be \"default\", \"all\", an address of this machine, or the name of an interface",
         ),
         (
-            b().multicast_interface("all"),
-            "`multicast_interface` (set on the builder) is \"all\", but must be \"default\", an IPv4 address of this machine, or the name of an interface",
+            b().multicast_membership("ff05::1").address("10.0.0.1"),
+            "`address` (set on the builder) is \"10.0.0.1\", but must be of the family of `multicast_membership`, which is ff05::1",
+        ),
+        (
+            b().multicast_membership("ff02::1%eth0")
+                .multicast_interface("all"),
+            "`multicast_interface` (set on the builder) is \"all\", but must be left out, or `eth0`, which `multicast_membership` names",
         ),
         (
             b().receive_buffer(0),
@@ -331,6 +346,17 @@ fn random_ports() {
     given
         .options(NO_VARIABLES, || panic!("not needed"))
         .unwrap();
+}
+
+#[test]
+fn an_ipv6_group_and_its_interface() {
+    let b = || Builder::new().multicast_membership("ff02::1234%eth0");
+    let eth0 = group("ff02::1234", Some("eth0"));
+    assert_eq!(options(b()).unwrap().multicast_membership, eth0);
+    // Said twice is said once, and the unspecified address says nothing.
+    options(b().multicast_interface("eth0").address("::")).unwrap();
+    let one = options(b().address("fd00::1")).unwrap();
+    assert_eq!(one.address, Some("fd00::1".parse().unwrap()));
 }
 
 #[test]

@@ -3,7 +3,9 @@
 mod bson_types;
 mod hostile;
 mod mapping;
+mod memory;
 mod numbers;
+mod old_peers;
 mod properties;
 mod refusals;
 mod untyped;

@@ -7,7 +7,7 @@ use super::{
 use crate::proto::{
     Destination, DropCause, MessageId, Now,
     wire::{
-        Head,
+        Head, SEALED,
         control::{self, Control},
     },
 };
@@ -26,6 +26,10 @@ impl Engine {
             ref peer,
             repeated,
         } = *sender;
+        // The quick way of reading leads here with any name.
+        if incoming.name == SEALED {
+            return Err(DropCause::Sealed.into());
+        }
         if !control::is_known(incoming.name) {
             return Err(DropCause::Reserved.into());
         }

@@ -173,6 +173,18 @@ fn metadata_that_is_refused() {
         Some(DropCause::Reserved),
     );
     check(&with(doc! { "name": "__ec_" }), Some(DropCause::Reserved));
+    // Of a sender that is known, which is read the quick way.
+    assert_eq!(
+        refused(&mut bob, address(1), &framed(&metadata(), &good)),
+        None
+    );
+    for (name, cause) in [
+        ("__ec_sealed", DropCause::Sealed),
+        ("__ec_nobody", DropCause::Reserved),
+    ] {
+        let reserved = framed(&with(doc! { "name": name }), &good);
+        assert_eq!(refused(&mut bob, address(1), &reserved), Some(cause));
+    }
 }
 
 #[test]

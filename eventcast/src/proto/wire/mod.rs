@@ -26,7 +26,7 @@ pub(super) use datagram::Datagram;
 pub(super) use metadata::{Described, Identity, Metadata};
 pub use seq_id::MessageId;
 pub(super) use seq_id::SeqId;
-pub(super) use template::{Head, Template, set_seq};
+pub(super) use template::{Head, Template, put_host, set_seq};
 pub(super) use time::{TimeReader, TimeWriter};
 
 /// The version of the protocol, key `v`.

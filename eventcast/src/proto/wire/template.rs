@@ -25,6 +25,9 @@ pub(super) const AT_SEQ_LEN: usize = 30;
 pub(super) const AT_SEQ_ID: usize = 45;
 pub(super) const AT_SEQ_END: usize = 94;
 
+/// The type and key of `host`, which follows the name.
+const HOST_KEY: &[u8; 6] = b"\x02host\0";
+
 /// What stands before and after the text of `time`.
 pub(super) const TIME_KEY: &[u8; 10] = b"\x02time\0\x19\0\0\0";
 pub(super) const TIME_END: u8 = 0;
@@ -85,6 +88,15 @@ impl Template {
         }
     }
 
+    /// From now on the sender is to be reached at this address.
+    pub(in crate::proto) fn set_host(&mut self, host: IpAddr) {
+        let before = element_len(&self.sender, HOST_KEY);
+        let mut sender = Vec::with_capacity(self.sender.len());
+        put_string(&mut sender, "host", &host.to_string());
+        sender.extend_from_slice(self.sender.get(before..).unwrap_or_default());
+        self.sender = sender;
+    }
+
     /// How many bytes [`write`](Self::write) will append.
     #[inline]
     pub(in crate::proto) fn len(&self, name_len: usize, number: bool, schema: bool) -> usize {
@@ -141,6 +153,51 @@ impl Template {
 pub(in crate::proto) fn set_seq(head: &mut [u8], seq: u32, last: bool) {
     head[AT_SEQ..][..4].copy_from_slice(&seq.to_le_bytes());
     head[AT_SEQ_END] = last.into();
+}
+
+/// Appends a written datagram with another text under `host`. One that has no such key after its
+/// name, as ciphertext has none, is appended as it is.
+pub(in crate::proto) fn put_host(datagram: &[u8], host: &str, out: &mut Vec<u8>) {
+    let start = out.len();
+    let Some((before, after)) = around_host(datagram) else {
+        out.extend_from_slice(datagram);
+        return;
+    };
+    out.extend_from_slice(before);
+    put_string(out, "host", host);
+    let document = metadata_len(datagram) + (out.len() - start) + after.len() - datagram.len();
+    out.extend_from_slice(after);
+    let head = &mut out[start..];
+    head[..AT_DOCUMENT].copy_from_slice(&(document as u16).to_be_bytes());
+    head[AT_DOCUMENT..][..4].copy_from_slice(&(document as u32).to_le_bytes());
+}
+
+/// What stands before and after the element `host` of a datagram that was written here.
+fn around_host(datagram: &[u8]) -> Option<(&[u8], &[u8])> {
+    let name_len = datagram.get(PREFIX.len()..)?.first_chunk::<4>()?;
+    let start = PREFIX.len() + 4 + u32::from_le_bytes(*name_len) as usize;
+    let (before, rest) = datagram.split_at_checked(start)?;
+    let len = element_len(rest, HOST_KEY);
+    let is_named = before.get(PREFIX.len() - 6..PREFIX.len()) == PREFIX.get(PREFIX.len() - 6..);
+    // The empty host of a sealed datagram stays so.
+    let is_told = len > HOST_KEY.len() + 4 + 1;
+    (is_named && is_told).then(|| (before, rest.get(len..).unwrap_or_default()))
+}
+
+/// The length of the metadata's document, as the first two bytes say.
+fn metadata_len(datagram: &[u8]) -> usize {
+    datagram
+        .first_chunk()
+        .map_or(0, |len| u16::from_be_bytes(*len).into())
+}
+
+/// The length of the string element that stands first and has this key. 0: it does not.
+fn element_len(elements: &[u8], key: &[u8]) -> usize {
+    let Some(rest) = elements.strip_prefix(key) else {
+        return 0;
+    };
+    rest.first_chunk()
+        .map_or(0, |len| key.len() + 4 + u32::from_le_bytes(*len) as usize)
 }
 
 fn put_string(out: &mut Vec<u8>, key: &str, value: &str) {

@@ -18,8 +18,10 @@ pub(super) struct Case {
 
 pub(super) const ID: &str =
     "1 to 64 bytes of text without control characters, and not sixteen zeros";
-const GROUP: &str = "an IPv4 multicast address (224.0.0.0 to 239.255.255.255)";
-const INTERFACE: &str = "\"default\", an IPv4 address of this machine, or the name of an interface";
+const ADDRESS: &str = "an address of this machine, such as 0.0.0.0 or ::";
+const GROUP: &str = "a multicast address (224.0.0.0 to 239.255.255.255, or one of IPv6 that begins with ff, such as ff02::1234%eth0)";
+const INTERFACE: &str =
+    "\"default\", \"all\", an address of this machine, or the name of an interface";
 const BUFFER: &str = "1 to 1,073,741,823 bytes";
 
 /// 66 bytes, and 64.
@@ -54,18 +56,14 @@ pub(super) const CASES: &[Case] = &[
         name: "address",
         other: "address",
         variable: "EVENTCAST_ADDRESS",
-        files: &[("\"127.0.0.1\"", "\"127.0.0.1\"")],
-        variables: &[("0.0.0.0", "\"0.0.0.0\"")],
-        wrong_files: &[
-            ("\"::\"", "\"::\""),
-            ("\"localhost\"", "\"localhost\""),
-            ("0", "0"),
+        files: &[
+            ("\"127.0.0.1\"", "\"127.0.0.1\""),
+            ("\"fd00::1\"", "\"fd00::1\""),
         ],
-        wrong_variables: &["", "127.0.0.1:9000", "127.0.0.256"],
-        must_be: (
-            "an IPv4 address, such as 0.0.0.0",
-            "an IPv4 address, such as 0.0.0.0",
-        ),
+        variables: &[("0.0.0.0", "\"0.0.0.0\""), ("::", "\"::\"")],
+        wrong_files: &[("\"localhost\"", "\"localhost\""), ("0", "0")],
+        wrong_variables: &["", "127.0.0.1:9000", "127.0.0.256", "fe80::1%eth0"],
+        must_be: (ADDRESS, ADDRESS),
     },
     Case {
         name: "port",
@@ -93,14 +91,18 @@ pub(super) const CASES: &[Case] = &[
         files: &[
             ("\"224.0.0.0\"", "\"224.0.0.0\""),
             ("\"239.255.255.255\"", "\"239.255.255.255\""),
+            ("\"ff05::1\"", "\"ff05::1\""),
         ],
-        variables: &[("239.192.0.1", "\"239.192.0.1\"")],
+        variables: &[
+            ("239.192.0.1", "\"239.192.0.1\""),
+            ("ff02::1234%eth0", "\"ff02::1234%eth0\""),
+        ],
         wrong_files: &[
             ("\"223.255.255.255\"", "\"223.255.255.255\""),
-            ("\"ff02::1\"", "\"ff02::1\""),
+            ("\"fe80::1\"", "\"fe80::1\""),
             ("{}", "{ }"),
         ],
-        wrong_variables: &["", "240.0.0.0", "ff02::1"],
+        wrong_variables: &["", "240.0.0.0", "ff02::1%", "224.0.0.1%eth0"],
         must_be: (GROUP, GROUP),
     },
     Case {
@@ -111,10 +113,11 @@ pub(super) const CASES: &[Case] = &[
             ("\"default\"", "\"default\""),
             ("\"127.0.0.1\"", "\"127.0.0.1\""),
             ("\"eth0\"", "\"eth0\""),
+            ("\"all\"", "\"all\""),
         ],
-        variables: &[("lo", "\"lo\"")],
-        wrong_files: &[("\"\"", "\"\""), ("\"all\"", "\"all\""), ("1", "1")],
-        wrong_variables: &["", "  ", "all", "lo\n"],
+        variables: &[("lo", "\"lo\""), ("all", "\"all\"")],
+        wrong_files: &[("\"\"", "\"\""), ("1", "1")],
+        wrong_variables: &["", "  ", "lo\n"],
         must_be: (INTERFACE, INTERFACE),
     },
     Case {
@@ -403,6 +406,19 @@ pub(super) const CASES: &[Case] = &[
         must_be: (
             "a whole number from 0 (0: no warning)",
             "a whole number from 0 (0: no warning)",
+        ),
+    },
+    Case {
+        name: "old_peers",
+        other: "oldPeers",
+        variable: "EVENTCAST_OLD_PEERS",
+        files: &[("true", "true"), ("false", "false")],
+        variables: &[("true", "true"), ("0", "false")],
+        wrong_files: &[("\"yes\"", "\"yes\""), ("1", "1")],
+        wrong_variables: &["", "maybe"],
+        must_be: (
+            "true or false",
+            "true or false (or 1 or 0, yes or no, on or off)",
         ),
     },
 ];

@@ -2,7 +2,7 @@
 
 /// The candidate that is nearest to `written`, when it is near enough to be meant. Case, and
 /// whether words are joined by `_` or `-`, count for nothing.
-pub(super) fn nearest(
+pub(crate) fn nearest(
     written: &str,
     candidates: impl IntoIterator<Item = &'static str>,
 ) -> Option<&'static str> {

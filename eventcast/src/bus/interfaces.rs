@@ -1,0 +1,42 @@
+//! What a bus does when the interfaces of its machine change: the sockets have followed already, now the engine and
+//! those who send learn of it.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use super::{core::Core, notice::Notice, session::Session};
+use crate::{
+    net::Change,
+    proto::{Host, Peer},
+};
+
+/// Takes over what has changed, on the reading thread. The sender may hold this up for the time that it waits for a
+/// full socket.
+pub(super) fn follow(core: &Arc<Core>, session: &Session, change: Change) {
+    let hosts: Vec<_> = change
+        .ways
+        .iter()
+        .map(|way| Host::new(way.id, way.host))
+        .collect();
+    session.outbox.change_ways(change.ways, change.socket);
+    // Last: what comes out of it is meant for the ways that are known by now.
+    session.lock_engine().set_hosts(&hosts);
+    if let Some(unicast) = change.unicast {
+        rename(core, unicast);
+    }
+    for news in change.news {
+        core.notices.tell(core, Notice::of_interfaces(news));
+    }
+}
+
+/// The bus is reached at another address from now on.
+fn rename(core: &Core, unicast: SocketAddr) {
+    let me = core.identity();
+    if me.address != unicast {
+        core.set_identity(Arc::new(Peer {
+            host: unicast.ip().to_string(),
+            port: unicast.port(),
+            address: unicast,
+            ..(*me).clone()
+        }));
+    }
+}

@@ -1,0 +1,331 @@
+//! The figures of a bus for the recorder of the crate `metrics`.
+//!
+//! Nothing is recorded while the bus works: [`Bus::publish_metrics`] looks at [`Stats`] and hands on what has
+//! changed since it did so last. So several buses of one group add up in one series, and a bus whose figures nobody
+//! publishes does nothing at all for them.
+
+use std::{
+    net::SocketAddr,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use metrics::{Unit, counter, describe_counter, describe_gauge, gauge};
+
+use super::{
+    Bus,
+    stats::{Figure, Kind, Stats},
+};
+
+/// The metric of what is counted by cause.
+const DROPPED: &str = "eventcast_dropped_total";
+
+const DROPPED_DESCRIPTION: &str =
+    "Datagrams, and messages that came in several, that were not delivered, by cause.";
+
+/// Where what was counted is told apart: address and port of the group.
+const GROUP: &str = "group";
+
+const CAUSE: &str = "cause";
+
+impl Bus {
+    /// Hands the figures of this moment to the recorder of the crate `metrics`, and by it to Prometheus and its
+    /// like. With the feature `metrics`.
+    ///
+    /// Each field of [`Stats`] is a metric. A counter is called `eventcast_`, the field's name, `_total`:
+    /// `eventcast_events_emitted_total`. A gauge has no `_total`: `eventcast_held_bytes`. What is in
+    /// [`Stats::dropped`] is `eventcast_dropped_total`, with the label `cause`. All have the label `group`, the
+    /// address and port of the group: `224.0.0.1:9000`; the buses of one group in one process add up.
+    ///
+    /// Nothing is published but by calling this: call it where the metrics are collected, or now and then. It takes
+    /// some microseconds, and blocks nobody. Install the recorder before; what was published without one does not
+    /// reach the next. When the last handle of a bus has gone, so has its share of the gauges.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # async fn example() -> eventcast::Result<()> {
+    /// let bus = eventcast::Bus::builder().port(9000).start().await?;
+    /// let weak = bus.downgrade();
+    /// tokio::spawn(async move {
+    ///     // Ends when the bus does.
+    ///     while let Some(bus) = weak.upgrade() {
+    ///         bus.publish_metrics();
+    ///         drop(bus);
+    ///         tokio::time::sleep(Duration::from_secs(1)).await;
+    ///     }
+    /// });
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn publish_metrics(&self) {
+        self.core.published.publish(|| self.core.stats());
+    }
+}
+
+/// What has been handed on so far.
+pub(crate) struct Published {
+    group: String,
+    /// `None`: nothing ever was.
+    last: Mutex<Option<Stats>>,
+}
+
+impl Published {
+    pub(crate) fn new(group: SocketAddr) -> Self {
+        Self {
+            group: group.to_string(),
+            last: Mutex::default(),
+        }
+    }
+
+    fn publish(&self, now: impl FnOnce() -> Stats) {
+        // Locked before the figures are looked at: a second call must not hand on older ones afterwards.
+        let mut last = self.lock();
+        if last.is_none() {
+            describe();
+        }
+        let now = now();
+        let before = last.get_or_insert_default();
+        for ((figure, now), (_, before)) in now.figures().zip(before.figures()) {
+            match figure.kind {
+                // Handed on also where it has not risen, so that it is there from the beginning.
+                Kind::Counter => counter!(figure.metric, GROUP => self.group.clone())
+                    .increment(now.saturating_sub(before)),
+                Kind::Gauge => self.move_gauge(figure, before, now),
+            }
+        }
+        for (&cause, &count) in &now.dropped {
+            counter!(DROPPED, GROUP => self.group.clone(), CAUSE => cause)
+                .increment(count.saturating_sub(before.dropped_for(cause)));
+        }
+        *before = now;
+    }
+
+    fn move_gauge(&self, figure: &'static Figure, before: u64, now: u64) {
+        let gauge = gauge!(figure.metric, GROUP => self.group.clone());
+        if now >= before {
+            gauge.increment((now - before) as f64);
+        } else {
+            gauge.decrement((before - now) as f64);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Stats>> {
+        // A recorder that panics leaves what was published before.
+        self.last.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Published {
+    /// What there is now is nothing any more.
+    fn drop(&mut self) {
+        let Some(last) = self.lock().take() else {
+            return;
+        };
+        for (figure, before) in last.figures() {
+            if figure.kind == Kind::Gauge {
+                self.move_gauge(figure, before, 0);
+            }
+        }
+    }
+}
+
+fn describe() {
+    for (figure, _) in Stats::default().figures() {
+        let unit = if figure.metric.contains("bytes") {
+            Unit::Bytes
+        } else {
+            Unit::Count
+        };
+        let description = figure.description.trim();
+        match figure.kind {
+            Kind::Counter => describe_counter!(figure.metric, unit, description),
+            Kind::Gauge => describe_gauge!(figure.metric, unit, description),
+        }
+    }
+    describe_counter!(DROPPED, Unit::Count, DROPPED_DESCRIPTION);
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        collections::BTreeMap,
+        sync::{
+            Arc,
+            atomic::{AtomicU64, Ordering},
+        },
+    };
+
+    use metrics::{
+        Counter, Gauge, Histogram, Key, KeyName, Metadata, Recorder, SharedString,
+        with_local_recorder,
+    };
+
+    use super::*;
+
+    const ADDRESS: &str = "224.0.0.1:9000";
+
+    /// Keeps what it is told, under `name{label=value,…}`.
+    #[derive(Default)]
+    struct Kept {
+        counters: Mutex<BTreeMap<String, Arc<AtomicU64>>>,
+        gauges: Mutex<BTreeMap<String, Arc<AtomicU64>>>,
+        descriptions: Mutex<BTreeMap<String, (Option<Unit>, String)>>,
+    }
+
+    impl Kept {
+        fn counter(&self, name: &str) -> Option<u64> {
+            let counters = self.counters.lock().unwrap();
+            Some(counters.get(name)?.load(Ordering::Relaxed))
+        }
+
+        fn gauge(&self, name: &str) -> Option<f64> {
+            let gauges = self.gauges.lock().unwrap();
+            Some(f64::from_bits(gauges.get(name)?.load(Ordering::Relaxed)))
+        }
+
+        fn len(&self) -> usize {
+            self.counters.lock().unwrap().len() + self.gauges.lock().unwrap().len()
+        }
+
+        fn describe(&self, name: &KeyName, unit: Option<Unit>, description: &str) {
+            let mut descriptions = self.descriptions.lock().unwrap();
+            descriptions.insert(name.as_str().to_owned(), (unit, description.to_owned()));
+        }
+    }
+
+    fn series(key: &Key) -> String {
+        let labels = key
+            .labels()
+            .map(|label| format!("{}={}", label.key(), label.value()));
+        let mut labels: Vec<_> = labels.collect();
+        labels.sort_unstable();
+        format!("{}{{{}}}", key.name(), labels.join(","))
+    }
+
+    impl Recorder for Kept {
+        fn describe_counter(&self, name: KeyName, unit: Option<Unit>, description: SharedString) {
+            self.describe(&name, unit, &description);
+        }
+
+        fn describe_gauge(&self, name: KeyName, unit: Option<Unit>, description: SharedString) {
+            self.describe(&name, unit, &description);
+        }
+
+        fn describe_histogram(&self, name: KeyName, _: Option<Unit>, _: SharedString) {
+            panic!("{name:?} is no histogram");
+        }
+
+        fn register_counter(&self, key: &Key, _: &Metadata<'_>) -> Counter {
+            let mut counters = self.counters.lock().unwrap();
+            Counter::from_arc(Arc::clone(counters.entry(series(key)).or_default()))
+        }
+
+        fn register_gauge(&self, key: &Key, _: &Metadata<'_>) -> Gauge {
+            let mut gauges = self.gauges.lock().unwrap();
+            Gauge::from_arc(Arc::clone(gauges.entry(series(key)).or_default()))
+        }
+
+        fn register_histogram(&self, key: &Key, _: &Metadata<'_>) -> Histogram {
+            panic!("{key} is no histogram");
+        }
+    }
+
+    fn published() -> Published {
+        Published::new(ADDRESS.parse().unwrap())
+    }
+
+    /// The fields of `stats` with their values, by what its `Debug` prints and not by the table.
+    fn fields(stats: &Stats) -> BTreeMap<String, String> {
+        let printed = format!("{stats:#?}");
+        let fields = printed.lines().filter_map(|line| {
+            let (name, value) = line.strip_prefix("    ")?.split_once(": ")?;
+            let is_nested = name.starts_with(' ');
+            (!is_nested).then(|| (name.to_owned(), value.trim_end_matches(',').to_owned()))
+        });
+        fields.collect()
+    }
+
+    #[test]
+    fn every_field_has_its_metric() {
+        let (kept, published, stats) = (Kept::default(), published(), Stats::all_different());
+        with_local_recorder(&kept, || published.publish(|| stats.clone()));
+
+        let mut fields = fields(&stats);
+        assert!(fields.contains_key("kernel_drops"), "{fields:?}");
+        assert!(fields.remove("dropped").is_some(), "{fields:?}");
+        for (field, value) in &fields {
+            let value: u64 = value.parse().expect("all others are numbers");
+            let counter = kept.counter(&format!("eventcast_{field}_total{{group={ADDRESS}}}"));
+            let gauge = kept.gauge(&format!("eventcast_{field}{{group={ADDRESS}}}"));
+            match (counter, gauge) {
+                (Some(counter), None) => assert_eq!(counter, value, "{field}"),
+                (None, Some(gauge)) => assert_eq!(gauge, value as f64, "{field}"),
+                other => panic!("{field}: {other:?}"),
+            }
+        }
+        assert!(!stats.dropped.is_empty());
+        for (cause, value) in &stats.dropped {
+            let name = format!("eventcast_dropped_total{{cause={cause},group={ADDRESS}}}");
+            assert_eq!(kept.counter(&name), Some(*value));
+        }
+        assert_eq!(kept.len(), fields.len() + stats.dropped.len());
+    }
+
+    #[test]
+    fn every_metric_is_described() {
+        let kept = Kept::default();
+        with_local_recorder(&kept, || published().publish(Stats::default));
+        let descriptions = kept.descriptions.lock().unwrap();
+        assert_eq!(descriptions.len(), Stats::default().figures().count() + 1);
+        for (name, (unit, description)) in &*descriptions {
+            assert!(unit.is_some(), "{name}");
+            let is_sentence = |text: &str| {
+                text.starts_with(char::is_uppercase) && text.ends_with('.') && !text.contains("  ")
+            };
+            assert!(is_sentence(description), "{name}: {description:?}");
+        }
+        assert_eq!(
+            descriptions["eventcast_bytes_sent_total"],
+            (Some(Unit::Bytes), "Bytes sent in them.".to_owned())
+        );
+    }
+
+    #[test]
+    fn buses_of_one_group_add_up_and_go() {
+        let sent = &format!("eventcast_datagrams_sent_total{{group={ADDRESS}}}");
+        let held = &format!("eventcast_held_bytes{{group={ADDRESS}}}");
+        let double = &format!("eventcast_dropped_total{{cause=double,group={ADDRESS}}}");
+        let stats = |datagrams_sent, held_bytes, double| Stats {
+            datagrams_sent,
+            held_bytes,
+            dropped: [("double", double)].into(),
+            ..Stats::default()
+        };
+        let kept = Kept::default();
+        let figures = || (kept.counter(sent), kept.gauge(held), kept.counter(double));
+        with_local_recorder(&kept, || {
+            let (first, second) = (published(), published());
+            first.publish(|| stats(10, 500, 1));
+            second.publish(|| stats(1, 30, 0));
+            assert_eq!(figures(), (Some(11), Some(530.0), Some(1)));
+            first.publish(|| stats(15, 100, 3));
+            first.publish(|| stats(15, 100, 3));
+            assert_eq!(figures(), (Some(16), Some(130.0), Some(3)));
+            drop(first);
+            assert_eq!(figures(), (Some(16), Some(30.0), Some(3)));
+            drop(second);
+            assert_eq!(figures(), (Some(16), Some(0.0), Some(3)));
+        });
+    }
+
+    #[test]
+    fn a_bus_publishes_its_own_stats() {
+        let bus = Bus::builder().environment(false).port(9000).build();
+        let bus = bus.unwrap();
+        bus.core.counters.queue_full.add(3);
+        let kept = Kept::default();
+        with_local_recorder(&kept, || bus.publish_metrics());
+        let name = format!("eventcast_queue_full_total{{group={ADDRESS}}}");
+        assert_eq!(kept.counter(&name), Some(bus.stats().queue_full));
+        assert_eq!(bus.stats().queue_full, 3);
+    }
+}

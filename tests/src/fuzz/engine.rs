@@ -1,0 +1,334 @@
+//! An engine, a peer and strangers, driven by a script of bytes.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    net::SocketAddr,
+    time::Duration,
+};
+
+use bson::{Bson, doc};
+use eventcast::proto::{Destination, Engine, Events, Now, Outgoing, Refusal};
+
+use super::{
+    ALL_OVER, MAX_INPUT, MESSAGE_TTL, address, at, check_bounds, new_engine, run_until,
+    take_messages,
+};
+use crate::craft;
+
+const SUBJECT: u16 = 9001;
+const PEER: u16 = 9002;
+
+/// Ports of strangers.
+const STRANGERS: u16 = 9100;
+
+/// A message is remembered for three `message_ttl`; copies come sooner.
+const COPIES_WITHIN: Duration = MESSAGE_TTL.saturating_mul(2);
+
+/// Longer scripts say nothing new.
+const MAX_STEPS: usize = 512;
+
+/// How many datagrams are kept on their way, and for copies.
+const MAX_KEPT: usize = 256;
+
+/// Runs a script: each byte says what happens next, and takes the bytes that it needs from those that follow.
+///
+/// Whatever happens, the subject holds no more than it may, its timeouts move on, and of what the peer sent nothing
+/// is delivered twice or changed. In the end the subject holds nothing, and hears a good message.
+pub fn engine(bytes: &[u8]) {
+    if bytes.len() > MAX_INPUT {
+        return;
+    }
+    let mut script = Script { bytes };
+    let mut world = World::new();
+    for _ in 0..MAX_STEPS {
+        let Some(step) = script.next() else { break };
+        world.step(step, &mut script);
+    }
+    world.finish();
+}
+
+struct Script<'a> {
+    bytes: &'a [u8],
+}
+
+impl<'a> Script<'a> {
+    fn next(&mut self) -> Option<u8> {
+        let (&first, rest) = self.bytes.split_first()?;
+        self.bytes = rest;
+        Some(first)
+    }
+
+    /// A number, or 0 at the end of the script.
+    fn number(&mut self) -> usize {
+        self.next().unwrap_or(0).into()
+    }
+
+    fn take(&mut self, count: usize) -> &'a [u8] {
+        let (taken, rest) = self.bytes.split_at(count.min(self.bytes.len()));
+        self.bytes = rest;
+        taken
+    }
+}
+
+/// A datagram that the peer sent.
+struct Sent {
+    bytes: Vec<u8>,
+    /// When the subject had it first.
+    first_had: Option<Duration>,
+}
+
+struct World {
+    now: Now,
+    subject: Engine,
+    peer: Engine,
+    events: Events,
+    buf: Vec<u8>,
+    /// What the peer sent and the subject has not had, in order.
+    on_the_way: VecDeque<usize>,
+    sent: Vec<Sent>,
+    /// What the subject sent last.
+    own: VecDeque<Vec<u8>>,
+    emitted: i32,
+    /// The arguments of what the peer emitted, by their number, and how often they were delivered.
+    expected: HashMap<i32, (Vec<u8>, u32)>,
+}
+
+impl World {
+    fn new() -> Self {
+        Self {
+            now: at(Duration::from_secs(30)),
+            subject: new_engine("feedfacefeedface", SUBJECT),
+            peer: new_engine("0123456789abcdef", PEER),
+            events: Events::new(),
+            buf: Vec::new(),
+            on_the_way: VecDeque::new(),
+            sent: Vec::new(),
+            own: VecDeque::new(),
+            emitted: 0,
+            expected: HashMap::new(),
+        }
+    }
+
+    fn step(&mut self, step: u8, script: &mut Script<'_>) {
+        match step % 14 {
+            0 => self.emit(true, script.number() / 4),
+            1 => self.emit(false, script.number() / 4),
+            2 => self.emit(true, script.number() * 8),
+            3 => self.emit(false, script.number() * 8),
+            4 => self.arrive(0),
+            5 => self.arrive(script.number()),
+            6 => self.lose(script.number()),
+            7 => self.copy(script.number()),
+            8 => self.forge(script),
+            9 => {
+                let length = script.number() * 2;
+                let from = address(STRANGERS + length as u16 % 8);
+                let bytes = script.take(length).to_vec();
+                self.hand_in(from, &bytes);
+            }
+            10 => self.pass_on(script.number()),
+            11 => self.echo(script.number()),
+            12 => self.wait(Duration::from_millis(script.number() as u64)),
+            _ => self.wait(Duration::from_millis(16 * script.number() as u64)),
+        }
+        self.settle();
+    }
+
+    /// An event with a number that no other has.
+    fn emit(&mut self, by_peer: bool, length: usize) {
+        self.emitted += 1;
+        let arguments = vec![Bson::Int32(self.emitted), Bson::String("x".repeat(length))];
+        let payload = craft::bytes_of(&doc! { "payload": arguments });
+        let engine = if by_peer {
+            &mut self.peer
+        } else {
+            &mut self.subject
+        };
+        let outgoing = Outgoing {
+            name: "numbered",
+            payload: &payload,
+            schema: None,
+            best_effort: self.emitted % 8 == 7,
+        };
+        match engine.emit(self.now, outgoing) {
+            Ok(_) if by_peer => {
+                let array = payload[13..payload.len() - 1].to_vec();
+                self.expected.insert(self.emitted, (array, 0));
+            }
+            Ok(_) | Err(Refusal::QueueFull { .. }) => {}
+            Err(refusal) => panic!("{refusal}"),
+        }
+    }
+
+    /// Sends what both have to send, and checks what the subject tells.
+    fn settle(&mut self) {
+        while let Some(transmit) = self.peer.poll_transmit(self.now, &mut self.buf) {
+            for datagram in split(&self.buf, transmit.segment_size) {
+                if transmit.to == Destination::Group
+                    || transmit.to == Destination::Peer(address(SUBJECT))
+                {
+                    self.on_the_way.push_back(self.sent.len());
+                    self.sent.push(Sent {
+                        bytes: datagram.to_vec(),
+                        first_had: None,
+                    });
+                }
+            }
+        }
+        while let Some(transmit) = self.subject.poll_transmit(self.now, &mut self.buf) {
+            for datagram in split(&self.buf, transmit.segment_size) {
+                self.own.push_back(datagram.to_vec());
+            }
+        }
+        while self.own.len() > MAX_KEPT {
+            self.own.pop_front();
+        }
+        while self.on_the_way.len() > MAX_KEPT {
+            self.on_the_way.pop_front();
+        }
+        self.check_messages();
+        check_bounds(&self.subject);
+        self.peer.take_events(&mut self.events);
+    }
+
+    fn check_messages(&mut self) {
+        for message in take_messages(&mut self.subject, &mut self.events) {
+            // A stranger can say what it likes, also in the peer's words.
+            if message.from != address(PEER) {
+                continue;
+            }
+            let number = message.args.get(7..11).expect("the first argument");
+            let number = i32::from_le_bytes(number.try_into().expect("four bytes"));
+            let (args, count) = self
+                .expected
+                .get_mut(&number)
+                .expect("the peer emitted what is delivered");
+            assert_eq!(*args, message.args, "number {number}");
+            *count += 1;
+            assert_eq!(*count, 1, "number {number} was delivered twice");
+        }
+    }
+
+    /// The `skip`-th datagram on its way arrives.
+    fn arrive(&mut self, skip: usize) {
+        if self.on_the_way.is_empty() {
+            return;
+        }
+        let index = self.on_the_way.remove(skip % self.on_the_way.len());
+        let sent = &mut self.sent[index.expect("it is one of them")];
+        sent.first_had = Some(self.now.elapsed);
+        self.subject
+            .handle_datagram(self.now, address(PEER), &sent.bytes);
+    }
+
+    fn lose(&mut self, skip: usize) {
+        if !self.on_the_way.is_empty() {
+            self.on_the_way.remove(skip % self.on_the_way.len());
+        }
+    }
+
+    /// A datagram that has arrived arrives again.
+    fn copy(&mut self, back: usize) {
+        let Some(index) = self.recent(back) else {
+            return;
+        };
+        let sent = &self.sent[index];
+        if sent
+            .first_had
+            .is_some_and(|had| self.now.elapsed <= had + COPIES_WITHIN)
+        {
+            self.subject
+                .handle_datagram(self.now, address(PEER), &sent.bytes);
+        }
+    }
+
+    /// A stranger changes something that the peer or the subject sent, and sends it to the subject.
+    fn forge(&mut self, script: &mut Script<'_>) {
+        let which = script.number();
+        let from = address(STRANGERS + (which as u16 % 4));
+        let mut bytes = if which >= 128 {
+            self.own.iter().rev().nth(which % 32).cloned()
+        } else {
+            self.recent(which / 4)
+                .map(|index| self.sent[index].bytes.clone())
+        }
+        .unwrap_or_default();
+        for _ in 0..script.number() % 4 {
+            let at = script.number() | script.number() << 8;
+            let with = script.next().unwrap_or(0);
+            if !bytes.is_empty() {
+                let at = at % bytes.len();
+                bytes[at] = with;
+            }
+        }
+        self.hand_in(from, &bytes);
+    }
+
+    fn hand_in(&mut self, from: SocketAddr, bytes: &[u8]) {
+        let before = self.subject.stats();
+        self.subject.handle_datagram(self.now, from, bytes);
+        let after = self.subject.stats();
+        assert_eq!(after.received_datagrams, before.received_datagrams + 1);
+    }
+
+    /// The peer hears what the subject said.
+    fn pass_on(&mut self, back: usize) {
+        if let Some(bytes) = self.own.iter().rev().nth(back) {
+            self.peer.handle_datagram(self.now, address(SUBJECT), bytes);
+        }
+    }
+
+    /// The subject hears itself.
+    fn echo(&mut self, back: usize) {
+        if let Some(bytes) = self.own.iter().rev().nth(back) {
+            self.subject
+                .handle_datagram(self.now, address(SUBJECT), bytes);
+        }
+    }
+
+    fn wait(&mut self, pause: Duration) {
+        self.now = at(self.now.elapsed + pause);
+        for engine in [&mut self.subject, &mut self.peer] {
+            let mut calls = 0;
+            while engine
+                .poll_timeout()
+                .is_some_and(|timeout| timeout <= self.now.elapsed)
+            {
+                engine.handle_timeout(self.now);
+                calls += 1;
+                assert!(calls < super::MAX_CALLS_AT_ONCE, "time stands still");
+            }
+        }
+    }
+
+    fn recent(&self, back: usize) -> Option<usize> {
+        self.sent.len().checked_sub(1 + back % MAX_KEPT)
+    }
+
+    fn finish(mut self) {
+        let end = self.now.elapsed + ALL_OVER;
+        run_until(&mut self.subject, &mut self.events, self.now, end);
+        assert_eq!(self.subject.stats().held_bytes, 0);
+        let mut friend = new_engine("ffffffffffffffff", 9003);
+        let outgoing = Outgoing {
+            name: "last",
+            payload: &craft::bytes_of(&doc! { "payload": [] }),
+            schema: None,
+            best_effort: false,
+        };
+        let now = at(end);
+        friend.emit(now, outgoing).expect("there is room");
+        while let Some(transmit) = friend.poll_transmit(now, &mut self.buf) {
+            for datagram in split(&self.buf, transmit.segment_size) {
+                self.subject.handle_datagram(now, address(9003), datagram);
+            }
+        }
+        let heard = take_messages(&mut self.subject, &mut self.events);
+        assert_eq!(heard.len(), 1, "{heard:?}");
+        assert_eq!(heard[0].name, "last");
+    }
+}
+
+fn split(bytes: &[u8], segment_size: Option<usize>) -> impl Iterator<Item = &[u8]> {
+    bytes.chunks(segment_size.unwrap_or(bytes.len()).max(1))
+}

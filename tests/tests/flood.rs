@@ -1,0 +1,274 @@
+//! A flood of hostile datagrams, one kind after the other: what is held stays under its bound, memory is flat once it
+//! has filled up, little is told, and good events go on arriving.
+//!
+//! Alone in its binary, because it measures the process. By default each kind comes a few thousand times; with
+//! `EVENTCAST_FLOOD=1000000`, in a release build, a million times.
+
+use std::{
+    env,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    time::Duration,
+};
+
+use bson::{Bson, doc};
+use eventcast::proto::{Config, DropCause, Engine, Event, Events, Now};
+use eventcast_tests::{
+    craft::{self, Message},
+    fuzz::Numbers,
+    group::Group,
+    process::memory_in_use,
+};
+
+/// How often each kind comes unless the environment says otherwise.
+const FEW: usize = 20_000;
+
+/// A good event comes after so many hostile datagrams.
+const GOOD_EVERY: usize = 1_000;
+
+/// Datagrams for each millisecond of the engine's time.
+const PER_MS: usize = 100;
+
+/// What the engine has beside the messages that it holds: its tables, and what the allocator does not give back.
+const TABLES: u64 = 48 << 20;
+
+/// By how much memory may differ between the middle and the end of a flood: far less than what came between.
+const FLAT: u64 = 12 << 20;
+
+/// A kind of hostile datagrams: its name, what most of it gets, and its `i`-th with its address.
+struct Kind {
+    name: &'static str,
+    cause: Option<DropCause>,
+    make: Box<dyn Fn(usize) -> (SocketAddr, Vec<u8>)>,
+}
+
+fn one_address() -> SocketAddr {
+    SocketAddr::new(Ipv4Addr::new(10, 0, 0, 1).into(), 9000)
+}
+
+fn many_addresses(i: usize) -> SocketAddr {
+    let i = (i % 60_000) as u32;
+    SocketAddr::new(Ipv4Addr::from(0x0a01_0000 + i).into(), 9000)
+}
+
+fn kinds(group: Group) -> Vec<Kind> {
+    let kind =
+        |name, cause, make: Box<dyn Fn(usize) -> (SocketAddr, Vec<u8>)>| Kind { name, cause, make };
+    let event = move |i: usize| {
+        Message::event(group, "x", vec![Bson::Int32(1)]).set("seqId", format!("{i:040x}"))
+    };
+    let chunk = move |i: usize| {
+        Message::with_payload(group, "x", vec![i as u8; 1_000])
+            .set("seqId", format!("{i:040x}"))
+            .set("seqLen", 50)
+            .set("seqEnd", false)
+    };
+    use DropCause::{
+        Classic, Crowded, Double, Inconsistent, Malformed, OverLimit, Reserved, Sealed, Version,
+    };
+    vec![
+        kind(
+            "random bytes",
+            Some(Malformed),
+            Box::new(|i| {
+                let mut numbers = Numbers::new(i as u64);
+                let length = numbers.below(600);
+                let bytes = (0..length).map(|_| numbers.any() as u8).collect();
+                (many_addresses(i), bytes)
+            }),
+        ),
+        kind(
+            "nested too deep",
+            Some(Malformed),
+            Box::new(move |i| {
+                let payload = craft::as_payload(craft::nested(100, true), 4);
+                let message = Message::with_payload(group, "x", payload);
+                (
+                    one_address(),
+                    message.set("port", i as i32 % 65_536).bytes(),
+                )
+            }),
+        ),
+        kind(
+            "a key that is missing",
+            Some(Malformed),
+            Box::new(move |i| (many_addresses(i), event(i).without("host").bytes())),
+        ),
+        kind(
+            "another version",
+            Some(Version),
+            Box::new(move |i| (many_addresses(i), event(i).set("v", 4 + i as i64).bytes())),
+        ),
+        kind(
+            "too many chunks",
+            Some(OverLimit),
+            Box::new(move |i| (one_address(), chunk(i).set("seqLen", i32::MAX).bytes())),
+        ),
+        kind(
+            "chunks that contradict each other",
+            Some(Inconsistent),
+            Box::new(move |i| {
+                let chunk = chunk(i / 1_000).set("seqLen", 50 + i as i32 % 2);
+                (one_address(), chunk.set("seq", i as i32 % 7).bytes())
+            }),
+        ),
+        kind(
+            "one event again and again",
+            Some(Double),
+            Box::new(move |_| (one_address(), event(0).bytes())),
+        ),
+        kind(
+            "events of ever new senders",
+            None,
+            Box::new(move |i| {
+                let id = format!("{i:016x}");
+                let event = event(i).set("id", id).set("inc", 1_i64).set("n", 5_i64);
+                (many_addresses(i), event.bytes())
+            }),
+        ),
+        kind(
+            "events of ever new incarnations of one address",
+            None,
+            Box::new(move |i| {
+                let event = event(i).set("inc", 1_i64 + i as i64).set("n", 5_i64);
+                (one_address(), event.bytes())
+            }),
+        ),
+        kind(
+            "numbers with gaps",
+            None,
+            Box::new(move |i| {
+                let event = event(i).set("inc", 5_i64).set("n", 2 * i as i64 + 1);
+                (one_address(), event.bytes())
+            }),
+        ),
+        kind(
+            "messages of one address that never end",
+            Some(Crowded),
+            Box::new(move |i| (one_address(), chunk(i).bytes())),
+        ),
+        kind(
+            "messages of many addresses that never end",
+            Some(Crowded),
+            Box::new(move |i| (many_addresses(i), chunk(i).bytes())),
+        ),
+        kind(
+            "names that nobody knows",
+            Some(Reserved),
+            Box::new(move |i| (one_address(), event(i).set("name", "__ec_x").bytes())),
+        ),
+        kind(
+            "sealed, on a clear bus",
+            Some(Sealed),
+            Box::new(move |i| {
+                (
+                    many_addresses(i),
+                    event(i).set("name", "__ec_sealed").bytes(),
+                )
+            }),
+        ),
+        kind(
+            "classic, on a clear bus",
+            Some(Classic),
+            Box::new(move |i| (many_addresses(i), event(i).set("enc", true).bytes())),
+        ),
+    ]
+}
+
+fn now(i: usize) -> Now {
+    let elapsed = Duration::from_secs(60) + Duration::from_millis((i / PER_MS) as u64);
+    Now {
+        elapsed,
+        unix_ms: 1_795_585_423_172 + elapsed.as_millis() as u64,
+    }
+}
+
+/// What came out of an engine.
+#[derive(Default)]
+struct Told {
+    good: usize,
+    others: usize,
+}
+
+fn drain(engine: &mut Engine, now: Now, events: &mut Events, told: &mut Told) {
+    let mut buf = Vec::new();
+    while engine.poll_transmit(now, &mut buf).is_some() {}
+    engine.take_events(events);
+    for event in events.iter() {
+        match event {
+            Event::Message(message) if message.name == "good" => told.good += 1,
+            Event::Message(_) => {}
+            _ => told.others += 1,
+        }
+    }
+}
+
+fn flood(kind: &Kind, group: Group, count: usize, max_held: usize) {
+    let before = memory_in_use();
+    let host = IpAddr::V4(Ipv4Addr::LOCALHOST);
+    let mut config = Config::new("feedfacefeedface", 1_795_585_400_000, host, 9001);
+    config.max_held_bytes = max_held;
+    let mut engine = Engine::new(config, [1; 32], now(0));
+    let mut events = Events::new();
+    let mut told = Told::default();
+    let mut sent = 0;
+    let mut middle = 0;
+    for i in 0..count {
+        let (from, bytes) = (kind.make)(i);
+        engine.handle_datagram(now(i), from, &bytes);
+        if i % GOOD_EVERY == 0 {
+            let good = Message::event(group, "good", vec![Bson::Document(doc! { "i": i as i64 })]);
+            engine.handle_datagram(now(i), (host, 9002).into(), &good.bytes());
+            sent += 1;
+        }
+        while engine
+            .poll_timeout()
+            .is_some_and(|timeout| timeout <= now(i).elapsed)
+        {
+            engine.handle_timeout(now(i));
+        }
+        if i % 64 == 0 {
+            drain(&mut engine, now(i), &mut events, &mut told);
+            assert!(engine.stats().held_bytes <= max_held, "{}", kind.name);
+        }
+        if i == count / 2 {
+            middle = memory_in_use();
+        }
+    }
+    drain(&mut engine, now(count), &mut events, &mut told);
+    let end = memory_in_use();
+    let stats = engine.stats();
+    println!(
+        "{}: {count} datagrams; held {} KiB; memory {} KiB before, {} in the middle, {} at the end; told {}",
+        kind.name,
+        stats.held_bytes >> 10,
+        before >> 10,
+        middle >> 10,
+        end >> 10,
+        told.others,
+    );
+    assert_eq!(told.good, sent, "{}: good events arrive", kind.name);
+    if let Some(cause) = kind.cause {
+        let counted = stats.drops.get(cause);
+        assert!(
+            counted > count as u64 / 4,
+            "{}: {counted} {cause}",
+            kind.name
+        );
+    }
+    let bound = max_held as u64 + TABLES;
+    assert!(end.saturating_sub(before) < bound, "{}: {end}", kind.name);
+    assert!(end.saturating_sub(middle) < FLAT, "{}: not flat", kind.name);
+}
+
+#[test]
+fn of_each_kind() {
+    let count = env::var("EVENTCAST_FLOOD").map_or(FEW, |text| {
+        text.parse().expect("EVENTCAST_FLOOD is a number")
+    });
+    // A small flood has to fill it as well.
+    let max_held = if count > 200_000 { 96 << 20 } else { 8 << 20 };
+    let group = Group::unused();
+    for kind in kinds(group) {
+        flood(&kind, group, count, max_held);
+    }
+}
