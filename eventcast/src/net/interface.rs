@@ -465,8 +465,8 @@ mod tests {
         found("10.0.1.1", Family::V6, "eth0 (fe80::7)");
         found("fe80::7%eth1", Family::V6, "eth1 (fe80::7)");
         found("fd00::1", Family::V6, "eth1 (fd00::1)");
-        // Every address of the loopback network is one of this machine.
-        found("127.9.9.9", Family::V4, "lo (127.0.0.1)");
+        // Every address of the loopback interface's network is one of this machine.
+        found("127.0.0.9", Family::V4, "lo (127.0.0.1)");
         found("127.0.0.1", Family::V6, "lo (::1)");
         found("all", Family::V4, "");
         for text in ["eth7", "10.0.0.2", "fe80::8%eth0"] {
