@@ -71,6 +71,13 @@ struct Sample {
     calibrated: bool,
 }
 
+/// One that is neither numbered nor kept, but remembered by its id.
+#[derive(NetEvent, Serialize, Deserialize, Clone, Copy, Debug, PartialEq)]
+#[net_event(best_effort)]
+struct Position {
+    at: u64,
+}
+
 /// One whose type itself holds something on the heap: one allocation for each that is decoded.
 #[derive(NetEvent, Serialize, Deserialize, Clone, Debug, PartialEq)]
 struct Named {
@@ -79,8 +86,8 @@ struct Named {
 
 const EVENTS: u64 = 10_000;
 
-/// More than the 9,000 events that are kept for three times 3 s at one event a millisecond, so that for each new one an
-/// old one goes.
+/// More than the 9,000 events that are kept for three times 3 s at one event a millisecond, and more than the 16,384
+/// message ids that are remembered: for each new one an old one goes.
 const WARM_UP: u64 = 20_000;
 
 /// Two engines and the buffers between them, all used again.
@@ -125,7 +132,7 @@ impl Link {
             name: E::KEY,
             payload: &self.payload,
             schema: None,
-            best_effort: false,
+            best_effort: E::BEST_EFFORT,
         };
         self.sender.emit(self.now, outgoing).expect("there is room");
         let from = SocketAddr::new(HOST, 9_001);
@@ -175,6 +182,20 @@ fn small_events_allocate_nothing() {
     let count = allocations(|| {
         for number in 0..EVENTS {
             assert_eq!(link.pass(&sample(number)), sample(number));
+        }
+    });
+    assert_eq!(count, 0, "allocations for {EVENTS} events");
+}
+
+#[test]
+fn best_effort_events_allocate_nothing() {
+    let mut link = Link::new();
+    for at in 0..WARM_UP {
+        assert_eq!(link.pass(&Position { at }), Position { at });
+    }
+    let count = allocations(|| {
+        for at in 0..EVENTS {
+            assert_eq!(link.pass(&Position { at }), Position { at });
         }
     });
     assert_eq!(count, 0, "allocations for {EVENTS} events");

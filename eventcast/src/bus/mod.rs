@@ -324,7 +324,10 @@ impl fmt::Debug for Bus {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Bus")
             .field("id", &self.id())
-            .field("group", &self.core.options.multicast_membership)
+            .field(
+                "group",
+                &format_args!("{}", self.core.options.multicast_membership),
+            )
             .field("port", &self.port())
             .field("running", &self.is_running())
             .finish_non_exhaustive()

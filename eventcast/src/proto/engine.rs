@@ -231,7 +231,7 @@ impl Engine {
     pub fn handle_datagram(&mut self, now: Now, from: SocketAddr, bytes: &[u8]) {
         self.stats.received_datagrams += 1;
         self.stats.received_bytes += bytes.len() as u64;
-        if let Err(dropped) = self.receive(now, from, bytes) {
+        if let Err(dropped) = self.receive(now, from, bytes, false) {
             self.report(now.elapsed, from, dropped);
         }
     }

@@ -57,7 +57,7 @@ impl Engine {
             } => self.hear_gone(from, peer, incarnation, &missing)?,
             // One layer, once.
             Control::Again(_) if repeated => return Err(DropCause::Malformed.into()),
-            Control::Again(datagram) => return self.receive_again(now, from, datagram),
+            Control::Again(datagram) => return self.receive(now, from, datagram, true),
         }
         Ok(())
     }

@@ -47,28 +47,10 @@ pub(super) struct Sender {
 }
 
 impl Engine {
+    /// Takes a datagram, `repeated` if it was sent again for several: it is treated as if it had come by itself, but
+    /// says nothing about where a stream begins.
     #[inline]
     pub(super) fn receive(
-        &mut self,
-        now: Now,
-        from: SocketAddr,
-        bytes: &[u8],
-    ) -> Result<(), Dropped> {
-        self.receive_as(now, from, bytes, false)
-    }
-
-    /// Takes a datagram that was repeated for several, as if it had come by itself.
-    pub(super) fn receive_again(
-        &mut self,
-        now: Now,
-        from: SocketAddr,
-        bytes: &[u8],
-    ) -> Result<(), Dropped> {
-        self.receive_as(now, from, bytes, true)
-    }
-
-    #[inline]
-    fn receive_as(
         &mut self,
         now: Now,
         from: SocketAddr,
