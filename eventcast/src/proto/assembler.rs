@@ -8,9 +8,7 @@
 //! claimed number of chunks sets nothing aside. What is given up on the way, to make room or because nothing came
 //! any more, waits in [`Assembler::poll_given_up`], to be taken after every call that takes `&mut self`.
 //!
-//! Chunks that are missing are asked for (WIRE.md section 6): those before one that has come after a short delay, in
-//! which what was only overtaken arrives by itself; all others once nothing has come for a while. The next request
-//! goes out when what was asked for has come, or a pause is over that doubles each time.
+//! What is missing is asked for as [`Requests`] say.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -24,10 +22,11 @@ use super::{
     gaps::Span,
     hash::HashKey,
     peers::Peer,
+    requests::{Repair, Requests},
     slices::Slices,
     stats::DropCause,
     streams::StreamRef,
-    wire::{MAX_CHUNKS, MessageId, SeqId, control::MAX_ASKED},
+    wire::{MAX_CHUNKS, MessageId, SeqId},
 };
 
 /// Most incomplete messages of one address.
@@ -45,23 +44,6 @@ const OVERDUE_TTLS: u32 = 20;
 /// Most messages that one call gives up because of their age, so that a batch of events stays small. The others
 /// follow at the next call, which is due at once.
 const MAX_EXPIRED_AT_ONCE: usize = 256;
-
-/// How long nothing must have come of a message until its missing end is asked for, and the first pause after a
-/// request. It doubles each time.
-const QUIET: Duration = Duration::from_millis(50);
-
-/// The first pause towards a peer without extensions.
-const SLOW_PAUSE: Duration = Duration::from_millis(500);
-
-/// Whether missing chunks are asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Repair {
-    /// Not at all: the message is best effort.
-    Never,
-    /// From a peer without extensions: with long pauses.
-    Slow,
-    Quick,
-}
 
 /// A chunk whose metadata is good.
 pub(super) struct Chunk<'a> {
@@ -93,6 +75,7 @@ pub(super) struct Taken {
 pub(super) struct Ask {
     pub(super) to: SocketAddr,
     pub(super) seq_id: SeqId,
+    index: usize,
 }
 
 /// What all chunks of a message say.
@@ -161,26 +144,9 @@ struct Partial {
     last: Duration,
     /// Its place in [`Assembler::due`].
     due: Duration,
-    repair: Repair,
     requests: Requests,
     /// Its place in [`Assembler::asks`].
     ask_due: Option<Duration>,
-}
-
-/// What has been asked for of a message.
-struct Requests {
-    /// One more than the highest index that has come.
-    end: u32,
-    /// What was asked for last and has not come, in order.
-    open: Vec<u32>,
-    /// When something is asked for that is known to be missing.
-    hole_at: Option<Duration>,
-    /// Nothing more came by itself: all that is missing is asked for.
-    whole: bool,
-    last: Option<Duration>,
-    /// How many without any chunk between them.
-    count: u32,
-    pause: Duration,
 }
 
 impl Assembler {
@@ -279,13 +245,21 @@ impl Assembler {
             let partial = self.partials[index].as_mut().expect(KEPT);
             partial.ask_due = None;
             if partial.ask_at(attempts).is_some_and(|at| at <= now) {
-                partial.ask(now, missing);
+                partial
+                    .requests
+                    .ask(now, partial.last, &partial.slices, missing);
                 let (to, seq_id) = (partial.about.from, partial.about.seq_id);
                 self.schedule(index);
-                return Some(Ask { to, seq_id });
+                return Some(Ask { to, seq_id, index });
             }
             self.schedule(index);
         }
+    }
+
+    /// Notes how many of its indexes a request has named: as many as had room.
+    pub(super) fn asked(&mut self, ask: &Ask, named: usize) {
+        let partial = self.partials[ask.index].as_mut().expect(KEPT);
+        partial.requests.named(named);
     }
 
     /// Gives up what has waited too long, up to a number of messages at once.
@@ -372,16 +346,7 @@ impl Assembler {
             first: now,
             last: now,
             due,
-            repair: chunk.repair,
-            requests: Requests {
-                end: 0,
-                open: Vec::new(),
-                hole_at: None,
-                whole: false,
-                last: None,
-                count: 0,
-                pause: QUIET,
-            },
+            requests: Requests::new(chunk.repair, chunk.seq_len),
             ask_due: None,
         };
         let index = self.free.pop().unwrap_or_else(|| {
@@ -401,7 +366,10 @@ impl Assembler {
         let before = partial.slices.allocated();
         partial.slices.add(chunk.seq, chunk.slice);
         partial.last = now;
-        partial.note(now, chunk.seq, chunk.ask_at);
+        let received = partial.slices.received();
+        partial
+            .requests
+            .note(now, chunk.seq, received, chunk.ask_at);
         self.held += PIECE_COST + partial.slices.allocated() - before;
     }
 
@@ -552,7 +520,7 @@ impl Partial {
     /// When it has been silent for too long: since the last chunk or the last request, and not before that has gone
     /// out.
     fn silent_at(&self, message_ttl: Duration, attempts: u32) -> Duration {
-        let spoken = self.ask_at(attempts).or(self.requests.last);
+        let spoken = self.ask_at(attempts).or(self.requests.last());
         self.last
             .max(spoken.unwrap_or_default())
             .saturating_add(message_ttl)
@@ -560,58 +528,7 @@ impl Partial {
 
     /// When something is to be asked for.
     fn ask_at(&self, attempts: u32) -> Option<Duration> {
-        let requests = &self.requests;
-        if self.repair == Repair::Never || requests.count >= attempts {
-            return None;
-        }
-        Some(match requests.last {
-            Some(last) if !requests.open.is_empty() => last + requests.pause,
-            _ => {
-                let quiet = self.last + QUIET;
-                requests.hole_at.map_or(quiet, |hole| hole.min(quiet))
-            }
-        })
-    }
-
-    /// Notes that a chunk has come.
-    fn note(&mut self, now: Duration, seq: u32, ask_at: Duration) {
-        let requests = &mut self.requests;
-        requests.count = 0;
-        if let Ok(at) = requests.open.binary_search(&seq) {
-            requests.open.remove(at);
-            if requests.open.is_empty() {
-                // The answer has come: what else is missing is asked for at once.
-                requests.hole_at = Some(now);
-            }
-        }
-        if seq > requests.end && requests.hole_at.is_none() {
-            requests.hole_at = Some(ask_at);
-        }
-        requests.end = requests.end.max(seq + 1);
-        if !requests.whole && self.slices.received() == requests.end {
-            requests.hole_at = None;
-        }
-    }
-
-    fn ask(&mut self, now: Duration, missing: &mut Vec<u32>) {
-        let total = self.about.seq_len;
-        let requests = &mut self.requests;
-        requests.whole |= now >= self.last + QUIET;
-        let end = if requests.whole { total } else { requests.end };
-        self.slices.missing(end, MAX_ASKED, missing);
-        if missing.is_empty() {
-            // The holes have been filled meanwhile.
-            self.slices.missing(total, MAX_ASKED, missing);
-        }
-        requests.open.clone_from(missing);
-        requests.hole_at = None;
-        let first = match self.repair {
-            Repair::Slow => SLOW_PAUSE,
-            _ => QUIET,
-        };
-        requests.pause = first.saturating_mul(1 << requests.count.min(16));
-        requests.count += 1;
-        requests.last = Some(now);
+        self.requests.due(self.last, attempts)
     }
 
     fn cost(&self) -> usize {

@@ -60,8 +60,8 @@
 //! A bus on several interfaces sends each datagram by each of them (`fan_out`).
 //!
 //! Each message to the group has a number, unless it is best effort. What one incarnation of a sender has sent so is a
-//! stream (`streams`), delivered in the order of its numbers (`order`). What is missing is asked for (`gaps`; chunks
-//! by the `assembler`), and the sender sends it again (`answers`) from what it keeps (`history`). A hello a second
+//! stream (`streams`), delivered in the order of its numbers (`order`). What is missing is asked for (`gaps`; chunks:
+//! `requests`), and the sender sends it again (`answers`) from what it keeps (`history`). A hello a second
 //! says that a bus is there and what its last number is; what can no longer be had is told as lost.
 //!
 //! A message is delivered once, though its datagrams may come more often, from this address or another: by its
@@ -83,6 +83,7 @@ mod outgoing;
 mod peers;
 mod queue;
 mod report;
+mod requests;
 mod seen;
 mod slices;
 mod stats;

@@ -41,8 +41,14 @@ pub(crate) fn cases() -> Vec<Case> {
 }
 
 fn idempotent() {
-    let bus = builder(Group::unused()).build().expect("good options");
+    let group = Group::unused();
+    let bus = builder(group).build().expect("good options");
     assert!(!bus.is_running());
+    let shown = format!("{bus:?}");
+    assert!(
+        shown.contains(&format!("group: {}", group.address)),
+        "{shown}"
+    );
     block_on(async {
         for _ in 0..3 {
             bus.stop().await.expect("stopped already");

@@ -7,11 +7,12 @@ use crate::{
     codec::{self, RawArgs},
     proto::{
         DropCause, MessageId, Now, Peer,
-        assembler::{About, Chunk, GivenUp, Joined, Repair, Taken},
+        assembler::{About, Chunk, GivenUp, Joined, Taken},
         events::{ExpiredFacts, ExpiredReason, MessageFacts, Refused},
         order::Place,
         peers::{KnownAt, Relation},
         report,
+        requests::Repair,
         seen::Trace,
         streams::StreamRef,
         wire::{Canonical, Datagram, Described, Fault, Metadata, RESERVED, SEALED},

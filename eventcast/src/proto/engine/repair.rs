@@ -44,15 +44,12 @@ impl Engine {
         while let Some(ask) = self.assembler.poll_ask(now.elapsed, &mut missing) {
             let (id, host, port) = (self.id.clone(), self.host.clone(), self.port);
             let to = Destination::Peer(ask.to);
+            let mut named = 0;
             self.send_control(now, to, RETX, |out, room| {
-                control::write_retx(
-                    out,
-                    (&id, &host, port),
-                    ask.seq_id.as_bytes(),
-                    &missing,
-                    room,
-                );
+                let seq_id = ask.seq_id.as_bytes();
+                named = control::write_retx(out, (&id, &host, port), seq_id, &missing, room);
             });
+            self.assembler.asked(&ask, named);
             self.stats.requests_sent += 1;
         }
         self.indexes = missing;

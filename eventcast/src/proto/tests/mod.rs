@@ -4,6 +4,7 @@ mod bounds;
 mod chunks;
 mod events;
 mod hostile;
+mod net;
 mod pace;
 mod purity;
 mod reassembly;

@@ -1,0 +1,131 @@
+//! When the missing chunks of one message are asked for, and which (WIRE.md section 6).
+//!
+//! Those before one that has come are asked for after a short delay, in which what was only overtaken arrives by itself;
+//! all others once nothing has come for a while. The next request goes out when what the last one named has come, or a
+//! pause is over that doubles each time.
+
+use std::time::Duration;
+
+use super::{slices::Slices, wire::control::MAX_ASKED};
+
+/// How long nothing must have come of a message until its missing end is asked for, and the first pause after a
+/// request. It doubles each time.
+const QUIET: Duration = Duration::from_millis(50);
+
+/// The first pause towards a peer without extensions.
+const SLOW_PAUSE: Duration = Duration::from_millis(500);
+
+/// Whether missing chunks are asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Repair {
+    /// Not at all: the message is best effort.
+    Never,
+    /// From a peer without extensions: with long pauses.
+    Slow,
+    Quick,
+}
+
+/// What has been asked for of a message.
+pub(super) struct Requests {
+    repair: Repair,
+    total: u32,
+    /// One more than the highest index that has come.
+    end: u32,
+    /// What the last request named and has not come, in order.
+    open: Vec<u32>,
+    /// When something is asked for that is known to be missing.
+    hole_at: Option<Duration>,
+    /// Nothing more came by itself: all that is missing is asked for.
+    whole: bool,
+    last: Option<Duration>,
+    /// How many without any chunk between them.
+    count: u32,
+    pause: Duration,
+}
+
+impl Requests {
+    /// For a message of so many chunks.
+    pub(super) fn new(repair: Repair, total: u32) -> Self {
+        Self {
+            repair,
+            total,
+            end: 0,
+            open: Vec::new(),
+            hole_at: None,
+            whole: false,
+            last: None,
+            count: 0,
+            pause: QUIET,
+        }
+    }
+
+    /// When the last request went out.
+    pub(super) fn last(&self) -> Option<Duration> {
+        self.last
+    }
+
+    /// When the next is to go out, where the last chunk came at `last_chunk` and no more than so many attempts are made
+    /// without any chunk between them.
+    pub(super) fn due(&self, last_chunk: Duration, attempts: u32) -> Option<Duration> {
+        if self.repair == Repair::Never || self.count >= attempts {
+            return None;
+        }
+        Some(match self.last {
+            Some(last) if !self.open.is_empty() => last + self.pause,
+            _ => {
+                let quiet = last_chunk + QUIET;
+                self.hole_at.map_or(quiet, |hole| hole.min(quiet))
+            }
+        })
+    }
+
+    /// Notes that a chunk has come, the `received`-th. What is seen to be missing by it is asked for at `ask_at`.
+    pub(super) fn note(&mut self, now: Duration, seq: u32, received: u32, ask_at: Duration) {
+        self.count = 0;
+        if let Ok(at) = self.open.binary_search(&seq) {
+            self.open.remove(at);
+            if self.open.is_empty() {
+                // The answer has come: what else is missing is asked for at once.
+                self.hole_at = Some(now);
+            }
+        }
+        if seq > self.end && self.hole_at.is_none() {
+            self.hole_at = Some(ask_at);
+        }
+        self.end = self.end.max(seq + 1);
+        if !self.whole && received == self.end {
+            self.hole_at = None;
+        }
+    }
+
+    /// Puts together what the next request asks for, which goes out now.
+    pub(super) fn ask(
+        &mut self,
+        now: Duration,
+        last_chunk: Duration,
+        slices: &Slices,
+        missing: &mut Vec<u32>,
+    ) {
+        self.whole |= now >= last_chunk + QUIET;
+        let end = if self.whole { self.total } else { self.end };
+        slices.missing(end, MAX_ASKED, missing);
+        if missing.is_empty() {
+            // The holes have been filled meanwhile.
+            slices.missing(self.total, MAX_ASKED, missing);
+        }
+        self.open.clone_from(missing);
+        self.hole_at = None;
+        let first = match self.repair {
+            Repair::Slow => SLOW_PAUSE,
+            _ => QUIET,
+        };
+        self.pause = first.saturating_mul(1 << self.count.min(16));
+        self.count += 1;
+        self.last = Some(now);
+    }
+
+    /// The request had room for so many of the indexes: the others have not been asked for.
+    pub(super) fn named(&mut self, count: usize) {
+        self.open.truncate(count);
+    }
+}
