@@ -71,6 +71,8 @@
 mod answers;
 mod assembler;
 mod chunker;
+#[cfg(feature = "classic")]
+mod classic;
 mod config;
 mod engine;
 mod events;
@@ -84,6 +86,7 @@ mod peers;
 mod queue;
 mod report;
 mod requests;
+mod seal;
 mod seen;
 mod slices;
 mod stats;
@@ -93,6 +96,8 @@ mod wire;
 #[cfg(test)]
 mod tests;
 
+#[cfg(feature = "classic")]
+pub use classic::ClassicKey;
 pub use config::{Config, Host, Now};
 pub use engine::Engine;
 pub use events::{
@@ -100,6 +105,7 @@ pub use events::{
 };
 pub use outgoing::{Accepted, Destination, Outgoing, Refusal, Transmit};
 pub use peers::Peer;
+pub use seal::{IvSource, SealConfig, SealKey, SealKeyError, SealKeys};
 pub use stats::{DropCause, Drops, EngineStats};
 pub use streams::{PeerFigures, PeerStatus};
 pub use wire::{MessageId, VERSION as WIRE_VERSION};
