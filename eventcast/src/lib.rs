@@ -38,6 +38,7 @@
 //!
 //! | feature | what it adds |
 //! | --- | --- |
+//! | `classic` | the cipher of old peers, which is not safe, for buses that ask for it |
 //! | `log` | `eventcast::log`: a `tracing` subscriber for programs that have none, and its levels at run time |
 //! | `metrics` | `Bus::publish_metrics`: the figures of [`Stats`] for the recorder of the crate `metrics` |
 //! | `proto` | `eventcast::proto` and `eventcast::codec`: the protocol by itself. It may change with any version |

@@ -64,6 +64,9 @@
 //! `requests`), and the sender sends it again (`answers`) from what it keeps (`history`). A hello a second
 //! says that a bus is there and what its last number is; what can no longer be had is told as lost.
 //!
+//! A bus that has a key seals each datagram when it is handed out, and takes nothing else (`seal`). What was sealed is
+//! opened first of all, and then is a datagram like any other: queue, history and everything above know nothing of it.
+//!
 //! A message is delivered once, though its datagrams may come more often, from this address or another: by its
 //! number, or where it has none by its id (`seen`). A bus knows what it sent itself by id and incarnation, and drops it
 //! (`peers`).
