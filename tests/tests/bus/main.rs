@@ -22,6 +22,7 @@ mod machines;
 mod many;
 mod networks;
 mod repair;
+mod requests;
 mod slow;
 mod sockets;
 mod values;
@@ -38,6 +39,7 @@ fn main() -> ExitCode {
     #[cfg(target_os = "linux")]
     cases.extend(lossy::cases());
     cases.extend(slow::cases());
+    cases.extend(requests::cases());
     cases.extend(repair::cases());
     cases.extend(chunks::cases());
     cases.extend(hostile::cases());
