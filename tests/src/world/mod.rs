@@ -13,6 +13,7 @@
 //! | `history` | what happened, as the checker reads it |
 //! | `checker` | whether that keeps the promises; knows nothing of how it came about |
 //! | `many` | many worlds, on all cores |
+//! | `losses` | another, simple world: what repair costs, by loss and number of receivers |
 //!
 //! Nothing in it looks at a real clock or draws from another source than the seed: a seed gives the same history on
 //! every machine.
@@ -21,6 +22,7 @@ mod bus;
 pub mod checker;
 pub mod figures;
 pub mod history;
+pub mod losses;
 pub mod many;
 mod network;
 mod old_peer;

@@ -5,6 +5,7 @@
 //! and `--seeds N` with or without `--from N` (the worlds of many).
 
 mod checker;
+mod losses;
 mod worlds;
 
 use std::{env, process::ExitCode};
@@ -15,6 +16,7 @@ fn main() -> ExitCode {
         return code;
     }
     let mut cases = worlds::cases();
+    cases.extend(losses::cases());
     cases.extend(checker::cases());
     eventcast_tests::runner::run(cases)
 }

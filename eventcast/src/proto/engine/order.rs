@@ -149,6 +149,9 @@ impl Engine {
         match place {
             Place::Over | Place::Far => {
                 stream.figures.doubles += 1;
+                if cfg!(eventcast_sabotage = "double_delivery") {
+                    body.push(&mut self.events, name, facts);
+                }
                 return Err(DropCause::Double.into());
             }
             Place::Next => {
@@ -171,6 +174,11 @@ impl Engine {
                     self.stats.repaired_messages += 1;
                 }
                 stream.order.forget_partial(number);
+                if cfg!(eventcast_sabotage = "wrong_order") {
+                    stream.order.pass((number, number));
+                    body.push(&mut self.events, name, facts);
+                    return Ok(());
+                }
                 stream.order.hold(number, body.hold(name, facts));
                 self.streams.settle(at);
                 self.make_room(now.elapsed, 0);
@@ -247,6 +255,9 @@ impl Engine {
         let count = last - first + 1;
         stream.figures.lost += count;
         self.stats.lost_messages += count;
+        if cfg!(eventcast_sabotage = "silent_gap") {
+            return;
+        }
         let peer = Arc::clone(&stream.peer);
         self.events.push_lost(peer, (first, last), reason);
     }
@@ -284,7 +295,9 @@ impl Engine {
 
     /// Gives up what must go so that so many bytes more may be held.
     pub(super) fn make_room(&mut self, now: Duration, more: usize) {
-        while self.assembler.held() + self.streams.held() + more > self.max_held_bytes {
+        while self.assembler.held() + self.streams.held() + more > self.max_held_bytes
+            && !cfg!(eventcast_sabotage = "unbounded_waiting")
+        {
             // The larger part gives way: messages that wait, or messages that are put together.
             let waiting_is_more = self.streams.held() >= self.assembler.held();
             if waiting_is_more && let Some(at) = self.streams.fullest() {

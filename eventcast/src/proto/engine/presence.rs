@@ -160,6 +160,9 @@ impl Engine {
 
     fn say_hello(&mut self, now: Now) {
         self.voice.next_hello = now.elapsed + self.voice.heartbeat;
+        if cfg!(eventcast_sabotage = "chatter") {
+            self.voice.next_hello = now.elapsed + self.voice.heartbeat / 4;
+        }
         self.history.trim(now.elapsed);
         let last = self.voice.last_sent();
         let hello = Hello {
@@ -237,7 +240,9 @@ impl Engine {
             stream.peer = Arc::clone(peer);
             stream.last_heard = now.elapsed;
         }
-        self.claim(now, stream_at, hello.last, due);
+        if !cfg!(eventcast_sabotage = "lost_tail") {
+            self.claim(now, stream_at, hello.last, due);
+        }
         self.forgo(stream_at, hello.first);
         self.greet(stream_at, hello);
         self.release(stream_at);
