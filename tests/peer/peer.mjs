@@ -3,9 +3,12 @@
 //   node peer.mjs GROUP PORT MAX_PAYLOAD
 //
 // Takes commands on standard input, a line of canonical extended JSON each:
-//   {"emit": NAME, "args": [..]}  sends an event; {"quit": true}  ends.
-// Prints a line for {"ready": PORT}, for what it sent, {"sent": DATAGRAMS}, and for each event
-// that it hears, {"event": NAME, "args": [..], "meta": {..}}.
+//   {"emit": NAME, "args": [..]}  sends an event; {"quit": true}  ends;
+//   {"lose": {"in": [..], "out": [..]}}  from now on passes over chunks of these indexes when they first come,
+//   and leaves these out when it first sends.
+// Prints a line for {"ready": PORT}, for what it sent, {"sent": DATAGRAMS}, that it will {"lose": true}, and for each
+// event that it hears, {"event": NAME, "args": [..], "meta": {..}}. It asks for chunks that do not come, and answers
+// who asks for its own.
 
 import { randomBytes } from 'node:crypto';
 import dgram from 'node:dgram';
@@ -35,37 +38,84 @@ const metadata = (name, seq, seqLen, seqId) => ({
   host: INTERFACE, port, hostname: 'node', id: own, time: new Date().toISOString(),
 });
 
-const send = (bytes) => new Promise((resolve, reject) =>
-  socket.send(bytes, port, group, (error) => (error ? reject(error) : resolve())));
+const send = (bytes, toPort = port, toHost = group) => new Promise((resolve, reject) =>
+  socket.send(bytes, toPort, toHost, (error) => (error ? reject(error) : resolve())));
+const newId = () => randomBytes(20).toString('hex');
+
+let lose = { in: [], out: [] };
+// The chunks of what was sent, by their seqId.
+const sent = new Map();
 
 async function emit(name, args) {
-  const newId = () => randomBytes(20).toString('hex');
   const inner = datagram(metadata(name, 0, 1, newId()), BSON.serialize({ payload: args }));
   if (inner.length <= maxPayload) { await send(inner); return 1; }
   const [count, id] = [Math.ceil(inner.length / maxPayload), newId()];
-  for (let seq = 0; seq < count; seq += 1) {
+  const chunks = Array.from({ length: count }, (_, seq) => {
     const slice = inner.subarray(seq * maxPayload, (seq + 1) * maxPayload);
-    await send(datagram(metadata(name, seq, count, id), slice));
-    // No faster than a receiver with small buffers can take it, since nothing is repaired here.
+    return datagram(metadata(name, seq, count, id), slice);
+  });
+  sent.set(id, chunks);
+  for (const [seq, chunk] of chunks.entries()) {
+    if (!lose.out.includes(seq)) await send(chunk);
+    // No faster than a receiver with small buffers can take it.
     if (seq % 8 === 7) await pause(2);
   }
   return count;
 }
 
+async function answer({ id, seqId, missedSeq, host, port: toPort }) {
+  if (typeof id !== 'string' || !sent.has(seqId)) return;
+  for (const seq of missedSeq) {
+    const chunk = sent.get(seqId)[seq];
+    if (chunk) await send(chunk, toPort, host);
+  }
+}
+
+// What is not whole yet, by its seqId, and what is over.
 const messages = new Map();
-function receive(bytes) {
+const over = new Set();
+
+// Nothing of a message has come for this long: what is missing is asked for, three times without any answer.
+const PATIENCE = 500;
+const ATTEMPTS = 3;
+
+function ask(seqId, message) {
+  if (message.attempts === ATTEMPTS) return;
+  message.attempts += 1;
+  const missedSeq = Array.from({ length: message.seqLen }, (_, seq) => seq)
+    .filter((seq) => !message.slices.has(seq)).slice(0, 64);
+  const request = { payload: { id: own, seqId, missedSeq, host: INTERFACE, port } };
+  const meta = metadata('__ec_retx', 0, 1, newId());
+  send(datagram(meta, BSON.serialize(request)), message.from.port, message.from.address);
+  message.timer = setTimeout(() => ask(seqId, message), PATIENCE);
+}
+
+function takeChunk({ seqId, seq, seqLen }, slice, from) {
+  if (over.has(seqId)) return;
+  const message = messages.get(seqId)
+    ?? { slices: new Map(), seqLen, from, attempts: 0, lose: new Set(lose.in) };
+  messages.set(seqId, message);
+  if (message.lose.delete(seq)) return;
+  clearTimeout(message.timer);
+  message.attempts = 0;
+  message.slices.set(seq, Buffer.from(slice));
+  if (message.slices.size < seqLen) {
+    message.timer = setTimeout(() => ask(seqId, message), PATIENCE);
+    return;
+  }
+  messages.delete(seqId);
+  over.add(seqId);
+  receive(Buffer.concat(Array.from({ length: seqLen }, (_, at) => message.slices.get(at))), from);
+}
+
+function receive(bytes, from) {
   const end = 2 + bytes.readUInt16BE(0);
   const meta = BSON.deserialize(bytes.subarray(2, end));
   const rest = bytes.subarray(end);
-  if (meta.v !== 3 || meta.id === own || meta.name.startsWith('__ec_')) return;
-  if (meta.seqLen > 1) {
-    const slices = messages.get(meta.seqId) ?? new Map();
-    messages.set(meta.seqId, slices.set(meta.seq, Buffer.from(rest)));
-    if (slices.size < meta.seqLen) return;
-    messages.delete(meta.seqId);
-    receive(Buffer.concat(Array.from({ length: meta.seqLen }, (_, seq) => slices.get(seq))));
-    return;
-  }
+  if (meta.v !== 3 || meta.id === own) return;
+  if (meta.name === '__ec_retx') { answer(BSON.deserialize(rest).payload); return; }
+  if (meta.name.startsWith('__ec_')) return;
+  if (meta.seqLen > 1) { takeChunk(meta, rest, from); return; }
   const { payload } = BSON.deserialize(rest, { promoteValues: false, bsonRegExp: true });
   print({ event: meta.name, args: payload, meta });
 }
@@ -80,6 +130,11 @@ socket.bind(port, () => {
 for await (const line of createInterface({ input: process.stdin })) {
   const command = EJSON.parse(line, { relaxed: false });
   if (command.quit) break;
+  if (command.lose) {
+    lose = EJSON.parse(line).lose;
+    print({ lose: true });
+    continue;
+  }
   print({ sent: await emit(command.emit, command.args) });
 }
 socket.close();

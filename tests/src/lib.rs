@@ -4,14 +4,19 @@
 //! namespace of its own; [`group`] hands out multicast groups that nobody else uses; [`tap`]
 //! records and sends datagrams, [`craft`] makes them from the wire document alone, without the
 //! library; [`peer`] is a bus in another language; [`wait`] waits for things to happen; [`world`] is a
-//! whole group of buses on virtual time; [`fuzz`] has the functions that take any bytes at all.
+//! whole group of buses on virtual time; [`fuzz`] has the functions that take any bytes at all. On Linux [`host`] makes
+//! other machines, and [`cable`] lays a lossy cable between two of them.
 //!
 //! Everything stays on 127.0.0.1, and no test asserts how long anything took, only that it came
 //! within a generous deadline.
 
+#[cfg(target_os = "linux")]
+pub mod cable;
 pub mod craft;
 pub mod fuzz;
 pub mod group;
+#[cfg(target_os = "linux")]
+pub mod host;
 pub mod peer;
 pub mod process;
 pub mod runner;

@@ -100,6 +100,14 @@ impl Peer {
         sent.parse().expect("a number of datagrams")
     }
 
+    /// From now on it passes over chunks of these indexes when they first come, and leaves those out when it first
+    /// sends a message.
+    pub fn lose(&mut self, coming: &[u32], going: &[u32]) {
+        let command = json!({ "lose": { "in": coming, "out": going } });
+        writeln!(self.commands, "{command}").expect("the peer takes commands");
+        self.answer("lose");
+    }
+
     /// The next event that it heard, which must come.
     #[track_caller]
     pub fn next_event(&mut self) -> Heard {
@@ -108,15 +116,6 @@ impl Peer {
             self.heard.push(heard(&answer));
         }
         self.heard.remove(0)
-    }
-
-    /// The next event that it heard, if one comes within this time.
-    pub fn next_event_within(&mut self, patience: Duration) -> Option<Heard> {
-        if self.heard.is_empty() {
-            let answer = self.answers.recv_timeout(patience).ok()?;
-            self.heard.push(heard(&answer));
-        }
-        Some(self.heard.remove(0))
     }
 
     #[track_caller]

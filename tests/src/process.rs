@@ -13,6 +13,9 @@ use std::{
 /// better message wins.
 const GRACE: Duration = Duration::from_secs(5);
 
+/// How long the tool `ip` may take.
+const IP_PATIENCE: Duration = Duration::from_secs(10);
+
 /// Runs a command to its end, for at most `deadline`; then it is killed.
 ///
 /// # Errors
@@ -72,6 +75,16 @@ pub fn rerun(
     };
     command.envs(variables.iter().copied());
     run(&mut command, deadline + GRACE)
+}
+
+/// Runs `ip` with these arguments, which must succeed, in the network namespace of the calling thread.
+#[track_caller]
+pub fn ip(arguments: &str) {
+    let mut command = Command::new("ip");
+    command.args(arguments.split(' '));
+    if let Err(error) = run(&mut command, IP_PATIENCE) {
+        panic!("{error}");
+    }
 }
 
 /// The arguments with which `unshare` gives a network namespace here: as root, or by way of a

@@ -1,7 +1,5 @@
 //! A bus and a peer of another make, in another language, understand each other.
 
-use std::time::Duration;
-
 use bson::{Bson, bson};
 use eventcast::{Args, NetEvent, Received, args};
 use eventcast_tests::{
@@ -23,6 +21,8 @@ pub(crate) fn cases() -> Vec<Case> {
         Case::new("foreign::megabyte_in_large_chunks", || megabyte(16_000)).needs(Need::Node),
         Case::new("foreign::megabyte_in_default_chunks", || megabyte(1_024)).needs(Need::Node),
         Case::new("foreign::metadata", metadata).needs(Need::Node),
+        Case::new("foreign::the_peer_asks", the_peer_asks).needs(Need::Node),
+        Case::new("foreign::the_peer_is_asked", the_peer_is_asked).needs(Need::Node),
     ]
 }
 
@@ -112,33 +112,16 @@ fn typed_events() {
 fn megabyte(max_payload_size: usize) {
     let group = Group::unused();
     let mut peer = Peer::start(BUILD_FOLDER, group, max_payload_size);
-    // The largest buffers that the system gives: nothing is repaired here.
-    let options = builder(group)
-        .max_payload_size(max_payload_size)
-        .receive_buffer(8 << 20);
-    let bus = started(options);
+    let bus = started(builder(group).max_payload_size(max_payload_size));
     let text: String = ('a'..='z').cycle().take(1_000_000).collect();
     let big = [Bson::String(text)];
     let seen = collect(&bus, "big");
     assert!(peer.emit("big", &big) >= 1_000_000 / max_payload_size as u64);
     assert!(seen.wait_for(1)[0][..] == big, "it came changed");
 
-    // The peer may be put aside for a moment and lose a piece, and nobody repairs it here.
-    for _ in 0..TRIES {
-        bus.emit_named("big", big.to_vec()).expect("the bus runs");
-        if let Some(heard) = peer.next_event_within(PATIENCE) {
-            assert!(heard.arguments == big, "it came changed");
-            return;
-        }
-    }
-    panic!("none of {TRIES} messages came whole");
+    bus.emit_named("big", big.to_vec()).expect("the bus runs");
+    assert!(peer.next_event().arguments == big, "it came changed");
 }
-
-/// On a busy machine one in three is lost; so many in a row are not.
-const TRIES: usize = 10;
-
-/// How long the peer may take for a megabyte, on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(4);
 
 fn metadata() {
     let group = Group::unused();
@@ -167,4 +150,46 @@ fn metadata() {
     assert_eq!(meta["hostname"], bus.hostname());
     let time = meta["time"].as_str().expect("a text");
     assert!(time.len() == 24 && time.ends_with('Z'), "{time}");
+}
+
+/// Twenty kilobytes, of which every part differs from every other.
+fn long() -> Vec<Bson> {
+    let text: Vec<_> = (0..4_000).map(|number| number.to_string()).collect();
+    let mut text = text.concat();
+    text.truncate(20_000);
+    vec![text.into()]
+}
+
+/// Two chunks in the middle, and the last.
+const LOST: [u32; 3] = [3, 7, 13];
+
+fn the_peer_asks() {
+    let group = Group::unused();
+    let mut peer = Peer::start(BUILD_FOLDER, group, 1_024);
+    let bus = bus(group);
+    peer.lose(&LOST, &[]);
+    bus.emit_named("long", long()).expect("the bus runs");
+    assert!(peer.next_event().arguments == long(), "it came changed");
+    let stats = bus.stats();
+    assert!(stats.requests_received >= 1);
+    // More where the peer was put aside for a moment.
+    assert!(stats.answers_sent >= LOST.len() as u64);
+    bus.emit_named("end", ()).expect("the bus runs");
+    assert_eq!(peer.next_event().name, "end", "it came once");
+}
+
+fn the_peer_is_asked() {
+    let group = Group::unused();
+    let mut peer = Peer::start(BUILD_FOLDER, group, 1_024);
+    let bus = bus(group);
+    let (seen, ends) = (collect(&bus, "long"), collect(&bus, "end"));
+    peer.lose(&[], &LOST);
+    peer.emit("long", &long());
+    assert!(seen.wait_for(1)[0][..] == long()[..], "it came changed");
+    let stats = bus.stats();
+    assert!(stats.requests_sent >= 1);
+    assert_eq!(stats.messages_incomplete, 0);
+    peer.emit("end", &[]);
+    ends.wait_for(1);
+    assert_eq!(seen.len(), 1);
 }

@@ -9,10 +9,9 @@ use std::{
 };
 
 use eventcast::{Args, Builder, Bus, Notice, Received};
-use eventcast_tests::{
-    process,
-    wait::{Seen, block_on, eventually},
-};
+use eventcast_tests::wait::{Seen, block_on, eventually};
+
+pub(crate) use eventcast_tests::process::ip;
 
 /// Says to a case that it is run again on the other machine, and how.
 const ROLE: &str = "EVENTCAST_TEST_ROLE";
@@ -20,16 +19,6 @@ const ROLE: &str = "EVENTCAST_TEST_ROLE";
 /// How long is waited for an answer before the question is asked again: a card that has just come
 /// loses what is sent by it for a moment.
 const ANSWER: Duration = Duration::from_millis(100);
-
-/// Runs `ip` with these arguments, which must succeed.
-#[track_caller]
-pub(crate) fn ip(arguments: &str) {
-    let mut command = Command::new("ip");
-    command.args(arguments.split(' '));
-    if let Err(error) = process::run(&mut command, Duration::from_secs(10)) {
-        panic!("{error}");
-    }
-}
 
 /// A cable between two cards of this machine, both up.
 pub(crate) fn cable(one: &str, other: &str) {

@@ -14,10 +14,15 @@ mod ipv6;
 mod life;
 mod listeners;
 mod log;
+#[cfg(target_os = "linux")]
+mod lossy;
+#[cfg(target_os = "linux")]
+mod lossy_large;
 mod machines;
 mod many;
 mod networks;
 mod repair;
+mod requests;
 mod slow;
 mod sockets;
 mod values;
@@ -29,7 +34,12 @@ fn main() -> ExitCode {
     let mut cases = Vec::new();
     cases.extend(harness::cases());
     // The longest first, so that none is left alone at the end.
+    #[cfg(target_os = "linux")]
+    cases.extend(lossy_large::cases());
+    #[cfg(target_os = "linux")]
+    cases.extend(lossy::cases());
     cases.extend(slow::cases());
+    cases.extend(requests::cases());
     cases.extend(repair::cases());
     cases.extend(chunks::cases());
     cases.extend(hostile::cases());
