@@ -46,7 +46,7 @@ impl ClassicKey {
         };
         let key = digest(b"");
         let iv = digest(&*key);
-        let aes = Aes128::new(&(*key).into());
+        let aes = Aes128::new_from_slice(&*key).expect("AES-128 takes 16 bytes");
         Ok(Self(Arc::new(Inner { aes, iv })))
     }
 

@@ -90,7 +90,7 @@ impl SealKey {
         let parts = Parts::of(root);
         Self(Arc::new(Inner {
             id: parts.id,
-            aes: Aes128::new(&(*parts.aes).into()),
+            aes: Aes128::new_from_slice(&*parts.aes).expect("AES-128 takes 16 bytes"),
             mac: HmacSha256::new_from_slice(&*parts.mac).expect(ANY_LENGTH),
         }))
     }

@@ -13,6 +13,7 @@ mod reassembly;
 mod repair;
 mod round_trip;
 mod sealed;
+mod strangers;
 mod vectors;
 
 use std::{
