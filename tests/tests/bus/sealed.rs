@@ -245,7 +245,6 @@ fn clear_requests_are_not_obeyed() {
         "id": "0123456789abcdef", "seqId": emitted.message_id.to_string(),
         "missedSeq": [0], "host": "127.0.0.1", "port": i32::from(tap.port()),
     };
-    let sent = a.stats().datagrams_sent;
     let event = |name: &str, args| Message::event(group, name, args).bytes();
     let hello = doc! { "last": 100_i64, "first": 1_i64 };
     for _ in 0..10 {
@@ -262,9 +261,8 @@ fn clear_requests_are_not_obeyed() {
         }
     }
     eventually("all were dropped", || dropped(&a, "clear") >= 60);
-    // What it would answer goes out within a few milliseconds; this comes after it.
-    a.emit_named("sealed/secret", "other").expect("it runs");
-    assert_eq!(a.stats().datagrams_sent, sent + 1);
+    let stats = a.stats();
+    assert_eq!((stats.requests_received, stats.answers_sent), (0, 0));
     assert!(a.peers().is_empty());
 }
 
@@ -449,7 +447,7 @@ fn keys_change() {
         let (buses, emitted, over) = (Arc::clone(&buses), Arc::clone(&emitted), Arc::clone(&over));
         std::thread::spawn(move || {
             while !over.load(Ordering::SeqCst) {
-                let number = emitted.fetch_add(1, Ordering::SeqCst) as i64;
+                let number = emitted.fetch_add(1, Ordering::SeqCst) as i32;
                 buses[0]
                     .emit_named("sealed/change", number)
                     .expect("there is room");
@@ -478,10 +476,10 @@ fn keys_change() {
     emitting.join().expect("it ended well");
     let emitted = emitted.load(Ordering::SeqCst);
     eventually("all have come", || heard.len() as u64 == emitted);
-    let numbers: Vec<_> = heard.all().iter().map(|args| args[0].as_i64()).collect();
+    let numbers: Vec<_> = heard.all().iter().map(|args| args[0].clone()).collect();
     let wrong = (0..)
         .zip(&numbers)
-        .find(|(index, number)| **number != Some(*index));
+        .find(|(index, number)| **number != Bson::Int32(*index));
     assert_eq!(wrong, None, "in order");
     assert_eq!(buses[1].stats().events_lost, 0);
     // A bus with the old key alone is not heard any more, and one with the new is.
