@@ -93,7 +93,6 @@ impl Engine {
             outbound: Outbound::new(inner, chunk_head, plan),
             message_id,
             number,
-            emitted: now.elapsed,
             last_sent: now.elapsed,
         };
         let at = self
