@@ -12,6 +12,7 @@ use crate::{
     codec::EncodeError,
     event::{InvalidKey, KeyConflict},
     net::OpenError,
+    proto::SealKeyError,
 };
 
 /// The result of what a bus does.
@@ -54,6 +55,12 @@ pub enum Error {
     #[cfg(feature = "log")]
     #[error(transparent)]
     Log(#[from] crate::log::LogError),
+    /// Keys were set on a bus that has none.
+    #[error("the bus is not sealed, so it has no keys to replace; build it with `passphrase`")]
+    NotSealed,
+    /// A passphrase or key is not usable.
+    #[error(transparent)]
+    Key(#[from] SealKeyError),
     /// A thread could not be started.
     #[error("the system gave the bus no thread: {0}")]
     Thread(Arc<std::io::Error>),

@@ -31,6 +31,7 @@
 //! - [`Args`], [`args!`] and [`IntoArgs`]: events by plain name.
 //! - [`Notice`] and [`Stats`]: what the bus tells about itself. It logs with `tracing`, target `eventcast`.
 //! - [`Error`], [`EmitError`]: what can go wrong, and what to do.
+//! - [`security`]: what a passphrase protects against, and what not.
 //!
 //! # Features
 //!
@@ -38,6 +39,7 @@
 //!
 //! | feature | what it adds |
 //! | --- | --- |
+//! | `classic` | the option `classic_cipher`, for peers of another make that use a passphrase |
 //! | `log` | `eventcast::log`: a `tracing` subscriber for programs that have none, and its levels at run time |
 //! | `metrics` | `Bus::publish_metrics`: the figures of [`Stats`] for the recorder of the crate `metrics` |
 //! | `proto` | `eventcast::proto` and `eventcast::codec`: the protocol by itself. It may change with any version |
@@ -82,14 +84,16 @@ pub mod proto;
     reason = "public, and used in full, with the feature alone"
 )]
 mod proto;
+pub mod security;
 
 pub use bson;
 pub use eventcast_derive::NetEvent;
 
 pub use bus::{
     AsyncListener, Builder, Bus, Config, ConfigError, ConfigLayer, Emitted, FromArgs,
-    InvalidPattern, ListenerId, ListenerQueue, Notice, NoticeStream, Origin, Overflow, Pattern,
-    Received, Start, Stats, Stopped, SubscribeOptions, Subscription, Transition, WaitFor, WeakBus,
+    InvalidPattern, Keys, ListenerId, ListenerQueue, Notice, NoticeStream, Origin, Overflow,
+    Pattern, Received, Secret, Start, Stats, Stopped, SubscribeOptions, Subscription, Transition,
+    WaitFor, WeakBus,
 };
 pub use codec::{
     Args, DecodeError, DecodeErrorKind, EncodeError, EncodeErrorKind, IntoArg, IntoArgs, Malformed,
@@ -100,7 +104,7 @@ pub use event::{
     InvalidKey, KeyClaim, KeyConflict, MAX_KEY_LEN, NetEvent, Shape, ShapeKind, TypeName,
 };
 pub use net::{InterfaceError, OpenError, SendError};
-pub use proto::{LeftReason, MessageId, Peer, PeerFigures, PeerStatus};
+pub use proto::{LeftReason, MessageId, Peer, PeerFigures, PeerStatus, SealKeyError};
 
 /// What the code that the derive writes calls. Not for people: it changes without notice.
 #[doc(hidden)]

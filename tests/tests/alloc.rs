@@ -13,7 +13,9 @@ use std::{
 
 use eventcast::{
     NetEvent, codec,
-    proto::{Config, Engine, Event, Events, Now, Outgoing},
+    proto::{
+        Config, Engine, Event, Events, IvSource, Now, Outgoing, SealConfig, SealKey, SealKeys,
+    },
 };
 use serde::{Deserialize, Serialize};
 
@@ -104,12 +106,26 @@ const HOST: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
 impl Link {
     fn new() -> Self {
+        Self::with(|_| ())
+    }
+
+    fn sealed() -> Self {
+        Self::with(|config| {
+            let keys = SealKeys::new(SealKey::from_root(&[7; 32]));
+            // Vectors that are not random are good enough to be counted.
+            let ivs = IvSource::new(|bytes| bytes.fill(7));
+            config.seal = Some(SealConfig::new(keys, [224, 0, 0, 1].into(), 9_000, ivs));
+        })
+    }
+
+    fn with(change: impl Fn(&mut Config)) -> Self {
         let now = Now {
             elapsed: Duration::from_secs(1),
             unix_ms: 1_795_585_423_172,
         };
         let engine = |id: &str, port, seed| {
-            let config = Config::new(id, now.unix_ms, HOST, port);
+            let mut config = Config::new(id, now.unix_ms, HOST, port);
+            change(&mut config);
             Engine::new(config, [seed; 32], now)
         };
         Self {
@@ -176,6 +192,20 @@ fn the_count_counts() {
 #[test]
 fn small_events_allocate_nothing() {
     let mut link = Link::new();
+    for number in 0..WARM_UP {
+        assert_eq!(link.pass(&sample(number)), sample(number));
+    }
+    let count = allocations(|| {
+        for number in 0..EVENTS {
+            assert_eq!(link.pass(&sample(number)), sample(number));
+        }
+    });
+    assert_eq!(count, 0, "allocations for {EVENTS} events");
+}
+
+#[test]
+fn sealed_events_allocate_nothing() {
+    let mut link = Link::sealed();
     for number in 0..WARM_UP {
         assert_eq!(link.pass(&sample(number)), sample(number));
     }

@@ -29,7 +29,10 @@ fn try_target(name: &str) {
             .unwrap_or_else(|_| panic!("{MUTATIONS_VARIABLE} is a number, not {text:?}"))
     });
     target.try_mutations(1, count);
-    println!("{name}: {} files, {count} inputs made of them", corpus.len());
+    println!(
+        "{name}: {} files, {count} inputs made of them",
+        corpus.len()
+    );
 }
 
 #[test]

@@ -41,7 +41,13 @@ impl Builder {
         }
         let drawn = u64::from_ne_bytes(random()?);
         let id = options.id_for_start(|| drawn);
-        let core = Arc::new(Core::new(options, id, hostname(), self.runtime));
+        let core = Arc::new(Core::new(
+            options,
+            id,
+            hostname(),
+            self.runtime,
+            self.receive,
+        ));
         core.adopt_runtime();
         Ok(Bus::from_core(core))
     }

@@ -4,8 +4,9 @@
 
 use std::ffi::OsStr;
 
-use super::config::{Config, ConfigError, UnknownVariable};
+use super::config::{Config, ConfigError, ConfigLayer, SECRET, UnknownVariable};
 use super::options::{Layers, Options};
+use super::secret::Secret;
 
 /// Collects the options of a bus.
 ///
@@ -19,6 +20,7 @@ pub struct Builder {
     file: Config,
     environment: bool,
     pub(super) runtime: Option<tokio::runtime::Handle>,
+    pub(super) receive: Vec<Secret>,
 }
 
 impl Builder {
@@ -28,6 +30,7 @@ impl Builder {
             file: Config::default(),
             environment: true,
             runtime: None,
+            receive: Vec::new(),
         }
     }
 
@@ -45,6 +48,15 @@ impl Builder {
     /// anew. False makes a bus that is the same everywhere.
     pub fn environment(mut self, environment: bool) -> Self {
         self.environment = environment;
+        self
+    }
+
+    /// A passphrase or key that this bus opens with beside its own, as long as others still seal with it. It may be
+    /// said several times.
+    ///
+    /// Default: none. See [`Bus::set_keys`](crate::Bus::set_keys) for how a running group changes its passphrase.
+    pub fn receive_with(mut self, secret: impl Into<Secret>) -> Self {
+        self.receive.push(secret.into());
         self
     }
 
@@ -69,6 +81,26 @@ impl Builder {
             environment,
             file: self.file.clone(),
         };
-        Ok((layers.resolve(random)?, unknown))
+        let options = layers.resolve(random)?;
+        self.check_receive(&options)?;
+        Ok((options, unknown))
+    }
+
+    /// What is there to receive with is for a sealed bus, and usable.
+    fn check_receive(&self, options: &Options) -> Result<(), ConfigError> {
+        let error = |allowed: &str| {
+            let (layer, shown) = (ConfigLayer::Builder, "given".to_owned());
+            ConfigError::new("receive_with", layer, shown, allowed.to_owned())
+        };
+        if !self.receive.iter().all(Secret::is_usable) {
+            return Err(error(SECRET));
+        }
+        let is_sealed = options.passphrase.is_some() && !options.classic_cipher;
+        if !self.receive.is_empty() && !is_sealed {
+            return Err(error(
+                "left out on a bus that does not seal: give `passphrase` as well",
+            ));
+        }
+        Ok(())
     }
 }

@@ -23,6 +23,7 @@ mod tests;
 mod value;
 
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 pub(super) use environment::UnknownVariable;
@@ -31,6 +32,7 @@ pub(crate) use group::GroupAddress;
 pub use value::ListenerQueue;
 
 use super::builder::Builder;
+use super::secret::Secret;
 
 use table::{Entry, options, put};
 use value::{Value, within};
@@ -55,6 +57,14 @@ const MESSAGE_TTL: (Duration, Duration) = (Duration::from_millis(1), Duration::f
 /// gone unnoticed.
 const HEARTBEAT: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(60));
 const PEER_TIMEOUT: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(600));
+
+/// Below a second the clocks of two machines have to be closer than they mostly are; what was recorded can be shown
+/// to a bus that has just started for so long.
+const CLOCK_TOLERANCE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(600));
+
+/// What a passphrase or key must be.
+pub(super) const SECRET: &str =
+    "a passphrase that is not empty, or a ready key of at least 32 bytes";
 
 /// Below ten microseconds the clock would be watched for longer than the listener runs; above a
 /// minute nobody reads the socket while a listener hangs.
@@ -362,6 +372,72 @@ options! {
         option: usize = 10,
         allowed: "a whole number from 0 (0: no warning)",
         check: |&count| Some(count),
+    }
+
+    /// The passphrase of the group, or a ready key ([`Secret::ready_key`]). With it everything that this bus sends is
+    /// sealed, and it hears nothing but what another one has sealed that has the same passphrase, group and port. The
+    /// page [`security`](crate::security) says what that is good for.
+    ///
+    /// The key is derived by PBKDF2-HMAC-SHA-256 with 600,000 rounds, once in a process, while the bus starts; in a
+    /// program that is built without optimisation that takes seconds, see there. In a file it may stand as
+    /// `encrypt = { key = ".." }` too, as the old module had it.
+    ///
+    /// Default: none, everything goes in the clear.
+    passphrase | "encrypt" in "EVENTCAST_PASSPHRASE" {
+        given: impl Into<Secret>,
+        value: Secret,
+        option: Option<Secret> = None,
+        allowed: "a passphrase that is not empty, or a ready key of at least 32 bytes",
+        check: |secret| secret.is_usable().then(|| Some(secret.clone())),
+    }
+
+    /// A file with the passphrase in it, which its owner alone may read. A line break at its end is not part of the
+    /// passphrase.
+    ///
+    /// Default: none. Where both this and `passphrase` are given, that from the better place wins.
+    passphrase_file | "passphraseFile" in "EVENTCAST_PASSPHRASE_FILE" {
+        given: impl Into<PathBuf>,
+        value: PathBuf,
+        option: Option<PathBuf> = None,
+        allowed: "the path of a file",
+        check: |path| (!path.as_os_str().is_empty()).then(|| Some(path.clone())),
+    }
+
+    /// The salt with which keys are derived: any bytes, the same on all buses of the group. It is no secret.
+    ///
+    /// Default: none, which makes it of the group and its port. So one passphrase gives other keys in another group,
+    /// and nobody has to agree on a salt.
+    key_salt | "keySalt" in "EVENTCAST_KEY_SALT" {
+        given: impl Into<Vec<u8>>,
+        value: Vec<u8>,
+        option: Option<Vec<u8>> = None,
+        allowed: "a text",
+        check: |salt| Some(Some(salt.clone())),
+    }
+
+    /// How far the time in a sealed datagram may be from this bus's clock, either way: 1 s to 10 min. What is older is
+    /// taken for a recording.
+    ///
+    /// Default: 30 s. A group whose clocks are further apart needs more; nothing else in it needs a clock.
+    clock_tolerance | "clockTolerance" in "EVENTCAST_CLOCK_TOLERANCE" {
+        given: Duration,
+        value: Duration,
+        option: Duration = Duration::from_secs(30),
+        allowed: "1 s to 10 min",
+        check: |&tolerance| within(CLOCK_TOLERANCE.0, tolerance, CLOCK_TOLERANCE.1),
+    }
+
+    /// Whether the passphrase is used as peers of another make use it, which speak version 3 without eventcast's
+    /// extensions: AES with a fixed IV and no authentication. Whoever listens sees which events begin alike, and
+    /// anybody can forge and replay. Needs the feature `classic`, and is warned about at each start.
+    ///
+    /// Default: false. Ask for it only where such peers have to be reached.
+    classic_cipher | "classicCipher" in "EVENTCAST_CLASSIC_CIPHER" {
+        given: bool,
+        value: bool,
+        option: bool = false,
+        allowed: "true or false",
+        check: |&on| Some(on),
     }
 
     /// Whether peers of another make, which speak version 3 without eventcast's extensions, are spared what they do

@@ -16,11 +16,13 @@ use tokio::runtime::Handle;
 #[cfg(feature = "metrics")]
 use super::metrics::Published;
 use super::{
+    keys::KeyRing,
     life::Life,
     listener::Sink,
     notice::Notices,
     options::Options,
     received::Origin,
+    secret::Secret,
     session::Session,
     stats::{Counters, Stats},
     table::Table,
@@ -35,6 +37,7 @@ pub(crate) struct Core {
     pub(crate) counters: Counters,
     pub(crate) undecodable: Reports,
     pub(crate) life: Life,
+    pub(crate) keys: KeyRing,
     /// Rung when the send queue has room again, or the bus stops.
     room: tokio::sync::Notify,
     /// How many wait for that.
@@ -68,6 +71,7 @@ impl Core {
         id: String,
         hostname: String,
         runtime: Option<Handle>,
+        receive: Vec<Secret>,
     ) -> Self {
         let identity = Mutex::new(Arc::new(Peer {
             id,
@@ -81,6 +85,7 @@ impl Core {
         #[cfg(feature = "metrics")]
         let group = SocketAddr::from((options.multicast_membership.address, options.port));
         Self {
+            keys: KeyRing::new(&options, receive),
             options,
             hostname,
             table: Table::default(),

@@ -20,6 +20,8 @@ pub(crate) struct Life {
 enum Phase {
     #[default]
     Stopped,
+    /// Keys are being derived.
+    Starting(Arc<Completion>),
     Running(Arc<Session>),
     Stopping {
         session: Arc<Session>,
@@ -35,13 +37,22 @@ impl Life {
         let mut phase = core.life.lock();
         match &mut *phase {
             Phase::Running(_) => Transition::over(Ok(())),
+            Phase::Starting(done) => Transition::of(done),
             Phase::Stopping { restart, .. } => {
                 Transition::of(restart.get_or_insert_with(Arc::default))
+            }
+            Phase::Stopped if core.keys.must_be_derived() => {
+                let done = Arc::<Completion>::default();
+                if let Err(error) = derive_keys(core, &done) {
+                    return Transition::started(Err(error));
+                }
+                *phase = Phase::Starting(Arc::clone(&done));
+                Transition::of(&done)
             }
             Phase::Stopped => {
                 let opened = open(core, &mut phase);
                 drop(phase);
-                Transition::over(tell(core, opened))
+                Transition::started(tell(core, opened))
             }
         }
     }
@@ -50,6 +61,13 @@ impl Life {
         let mut phase = core.life.lock();
         match &mut *phase {
             Phase::Stopped => Transition::over(Ok(())),
+            Phase::Starting(done) => {
+                let done = Arc::clone(done);
+                *phase = Phase::Stopped;
+                drop(phase);
+                done.complete(Err(Error::Stopped));
+                Transition::over(Ok(()))
+            }
             Phase::Stopping { done, restart, .. } => {
                 if let Some(restart) = restart.take() {
                     restart.complete(Err(Error::Stopped));
@@ -71,6 +89,22 @@ impl Life {
                 Transition::of(&done)
             }
         }
+    }
+
+    /// The keys are there that this start waits for, unless it was stopped meanwhile.
+    fn go_on(core: &Arc<Core>, done: &Arc<Completion>) {
+        let mut phase = core.life.lock();
+        if !matches!(&*phase, Phase::Starting(current) if Arc::ptr_eq(current, done)) {
+            return;
+        }
+        *phase = Phase::Stopped;
+        let opened = open(core, &mut phase);
+        drop(phase);
+        let started = tell(core, opened);
+        if let Err(error) = &started {
+            log_failure(error);
+        }
+        done.complete(started);
     }
 
     /// The session has closed its sockets. Called by its own last act.
@@ -97,7 +131,7 @@ impl Life {
     /// Looks at the session whose counters are still live, running or about to close, while it cannot change.
     pub(crate) fn with_session<T>(&self, look: impl FnOnce(Option<&Session>) -> T) -> T {
         match &*self.lock() {
-            Phase::Stopped => look(None),
+            Phase::Stopped | Phase::Starting(_) => look(None),
             Phase::Running(session) | Phase::Stopping { session, .. } => look(Some(session)),
         }
     }
@@ -106,6 +140,19 @@ impl Life {
         // A panic in `open` leaves the phase as it was: stopped.
         self.phase.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Derives the keys of a bus on a thread of their own, since that takes time, and goes on with the start.
+fn derive_keys(core: &Arc<Core>, done: &Arc<Completion>) -> Result<(), Error> {
+    let (core, done) = (Arc::clone(core), Arc::clone(done));
+    std::thread::Builder::new()
+        .name("eventcast-keys".into())
+        .spawn(move || {
+            core.keys.derive();
+            Life::go_on(&core, &done);
+        })
+        .map(drop)
+        .map_err(|error| Error::Thread(Arc::new(error)))
 }
 
 /// Opens a session, and hands back the notices of that, to be told when the phase is no longer locked.
@@ -129,7 +176,7 @@ fn tell(core: &Arc<Core>, opened: Result<Vec<Notice>, Error>) -> Result<(), Erro
 
 /// Somebody waits for this.
 #[derive(Default)]
-struct Completion {
+pub(crate) struct Completion {
     state: Mutex<Awaited>,
 }
 
@@ -140,7 +187,7 @@ struct Awaited {
 }
 
 impl Completion {
-    fn complete(&self, result: Result<(), Error>) {
+    pub(crate) fn complete(&self, result: Result<(), Error>) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.result = Some(result);
         let wakers = std::mem::take(&mut state.wakers);
@@ -162,7 +209,7 @@ impl Completion {
     }
 }
 
-/// A `start` or `stop` under way. It goes on whether or not this is awaited; awaiting tells when it is done, and
+/// A `start`, a `stop` or a change of keys under way. It goes on whether or not this is awaited; awaiting tells when it is done, and
 /// how it went.
 pub struct Transition(Progress);
 
@@ -172,16 +219,25 @@ enum Progress {
 }
 
 impl Transition {
-    fn over(result: Result<(), Error>) -> Self {
+    /// A start that is over.
+    fn started(result: Result<(), Error>) -> Self {
         if let Err(error) = &result {
-            tracing::error!(target: "eventcast", %error, "could not start");
+            log_failure(error);
         }
+        Self::over(result)
+    }
+
+    pub(crate) fn over(result: Result<(), Error>) -> Self {
         Self(Progress::Over(result))
     }
 
-    fn of(completion: &Arc<Completion>) -> Self {
+    pub(crate) fn of(completion: &Arc<Completion>) -> Self {
         Self(Progress::Waiting(Arc::clone(completion)))
     }
+}
+
+fn log_failure(error: &Error) {
+    tracing::error!(target: "eventcast", %error, "could not start");
 }
 
 impl Future for Transition {

@@ -22,6 +22,7 @@ mod config;
 mod core;
 mod emit;
 mod interfaces;
+mod keys;
 mod life;
 mod listener;
 mod listening;
@@ -34,6 +35,7 @@ mod pattern;
 mod random;
 mod reading;
 mod received;
+mod secret;
 mod session;
 mod stats;
 mod subscription;
@@ -59,6 +61,7 @@ pub use self::{
     notice::{Notice, NoticeStream},
     pattern::{InvalidPattern, Pattern},
     received::{Origin, Received},
+    secret::{Keys, Secret},
     stats::Stats,
     subscription::{Stopped, SubscribeOptions, Subscription, WaitFor},
 };
@@ -107,6 +110,9 @@ impl Bus {
     /// It acts when called. What it returns may be awaited, to learn of errors, or dropped. On a bus that runs it
     /// does nothing; while a `stop` is under way it waits for its end.
     ///
+    /// A bus with a passphrase runs as soon as its key is derived, on a thread of its own; without one, or when the key
+    /// was derived before in this process, it runs when this returns.
+    ///
     /// # Errors
     ///
     /// [`Error::Open`](crate::Error::Open) where the sockets cannot be had, [`Error::NoRuntime`](crate::Error::NoRuntime)
@@ -125,7 +131,39 @@ impl Bus {
         Life::stop(&self.core)
     }
 
-    /// Whether the bus runs: from `start` until `stop` is called.
+    /// Replaces the keys of a sealed bus while it runs or is stopped. No event is lost: what waits to be sent is sealed
+    /// with the new ones, and what others have sealed with one that is taken away is asked for again, if they have it
+    /// in another.
+    ///
+    /// It acts when called: the keys are derived on a thread of their own, unless this process has derived them before,
+    /// and what this returns may be awaited, to learn when they are in use, or dropped. Of several calls the last
+    /// counts.
+    ///
+    /// To change the passphrase of a running group, three rounds over all its buses, each of them ended everywhere
+    /// before the next begins:
+    ///
+    /// ```
+    /// # use eventcast::{Bus, Keys, Secret};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> eventcast::Result<()> {
+    /// # let [old, new] = [7, 8].map(|byte| Secret::ready_key([byte; 32]));
+    /// # let bus = Bus::builder().passphrase(old.clone()).build()?;
+    /// bus.set_keys(Keys::new(old.clone()).and_receive(new.clone())).await?; // all can hear the new one
+    /// bus.set_keys(Keys::new(new.clone()).and_receive(old)).await?; // all use the new one
+    /// bus.set_keys(Keys::new(new)).await?; // nobody hears the old one any more
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Key`](crate::Error::Key) for an empty passphrase or a short key,
+    /// [`Error::NotSealed`](crate::Error::NotSealed) on a bus that was built without a passphrase.
+    pub fn set_keys(&self, keys: Keys) -> Transition {
+        keys::set_keys(&self.core, keys)
+    }
+
+    /// Whether the bus runs: from the end of `start` until `stop` is called.
     pub fn is_running(&self) -> bool {
         self.core.session().is_some()
     }

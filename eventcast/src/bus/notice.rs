@@ -21,7 +21,7 @@ use super::{
 use crate::{
     codec::DecodeError,
     net::{News, SendError},
-    proto::{DropCause, Event, ExpiredReason, LeftReason, MessageId, Peer, WIRE_VERSION},
+    proto::{DropCause, Event, ExpiredReason, LeftReason, MessageId, Peer, Refused, WIRE_VERSION},
 };
 
 /// How many notices wait for a listener or a stream; then the newest give way. All of them are logged as well.
@@ -100,12 +100,15 @@ pub enum Notice {
     /// Datagrams were dropped unread. Told at most once in ten seconds for each cause and address.
     #[non_exhaustive]
     Refused {
-        /// Why, in the words of the protocol.
+        /// Why, in the words of the protocol: a key of [`Stats::dropped`](crate::Stats::dropped), or `unopened` for
+        /// every seal that was not found good.
         cause: &'static str,
         /// Where they came from. `None`: from many addresses.
         from: Option<SocketAddr>,
         /// How many since the last notice of this kind, this one included.
         count: u64,
+        /// What is probably wrong, and what to do about it, where there is something to say.
+        advice: Option<String>,
     },
     /// Another bus has the same configured id. Its events are delivered all the same.
     #[non_exhaustive]
@@ -249,11 +252,20 @@ impl fmt::Display for Notice {
                 }
                 Ok(())
             }
-            Self::Refused { cause, from, count } => {
+            Self::Refused {
+                cause,
+                from,
+                count,
+                advice,
+            } => {
                 write!(f, "{count} datagrams dropped from ")?;
                 match from {
-                    Some(from) => write!(f, "{from}: {cause}"),
-                    None => write!(f, "many addresses: {cause}"),
+                    Some(from) => write!(f, "{from}: {cause}")?,
+                    None => write!(f, "many addresses: {cause}")?,
+                }
+                match advice {
+                    Some(advice) => write!(f, " ({advice})"),
+                    None => Ok(()),
                 }
             }
             Self::IdClash { id, from } => write!(
@@ -341,9 +353,15 @@ impl Notice {
         Some(match *event {
             Event::Message(_) => return None,
             Event::Refused(refused) => Self::Refused {
-                cause: refused.cause.name(),
+                // Of what is not opened nobody outside shall learn why.
+                cause: if refused.unopened {
+                    UNOPENED
+                } else {
+                    refused.cause.name()
+                },
                 from: refused.from,
                 count: refused.count,
+                advice: advice(&refused),
             },
             Event::VersionMismatch {
                 from,
@@ -407,6 +425,45 @@ impl Notice {
             _ => tracing::warn!(target: "eventcast", "{self}"),
         }
     }
+}
+
+/// What stands for every reason not to open a datagram.
+const UNOPENED: &str = "unopened";
+
+/// What is probably wrong where a datagram was refused.
+fn advice(refused: &Refused) -> Option<String> {
+    let text = match refused.cause {
+        _ if refused.unopened => {
+            "its seal does not open: the sender probably has another passphrase, salt, group or port; or somebody \
+             without it tries something"
+        }
+        DropCause::Clear => {
+            "it is not sealed: the sender probably has no passphrase, and this bus has one"
+        }
+        DropCause::Sealed => {
+            "it is sealed: the sender has a passphrase, and this bus has none, or the classic cipher"
+        }
+        DropCause::Undecryptable => {
+            "it does not decrypt with the classic cipher: the sender probably has another passphrase"
+        }
+        DropCause::Time => {
+            let ahead = refused.clock_ahead_ms?;
+            let seconds = ahead.unsigned_abs().div_ceil(1000);
+            let which = if ahead < 0 { "behind" } else { "ahead of" };
+            return Some(format!(
+                "the sender's clock is {seconds} s {which} this one: set the clocks, or raise `clock_tolerance`; \
+                 or it is a recording"
+            ));
+        }
+        DropCause::Old => {
+            "it is older than what came before: a recording, or a network that holds datagrams back"
+        }
+        DropCause::Sender => {
+            "it names another sender than its seal: a member of the group poses as another"
+        }
+        _ => return None,
+    };
+    Some(text.to_owned())
 }
 
 /// Those who want to hear notices.

@@ -2,12 +2,15 @@
 //! options, and what is drawn at random.
 //!
 //! Contract: pure. Variables and random numbers come in as arguments, so that a test can give
-//! them. Whoever gets [`Options`] checks nothing again.
+//! them; a file with a passphrase in it alone is read here. Whoever gets [`Options`] checks nothing again.
 
 #[cfg(test)]
 mod tests;
 
+use std::path::Path;
+
 use super::config::{Config, ConfigError, ConfigLayer};
+use super::secret::Secret;
 
 pub(crate) use super::config::Options;
 
@@ -40,6 +43,8 @@ impl Layers {
         self.check_ports(&options)?;
         self.check_family(&options)?;
         self.check_zone(&options)?;
+        self.settle_passphrase(&mut options, Secret::from_file)?;
+        self.check_cipher(&options)?;
         if options.port == 0 {
             options.port = random_port(random(), options.unicast_port);
         }
@@ -125,6 +130,62 @@ impl Layers {
             }
             _ => Ok(()),
         }
+    }
+
+    /// The passphrase is given itself or in a file, and the better place wins.
+    fn settle_passphrase(
+        &self,
+        options: &mut Options,
+        read: impl FnOnce(&Path) -> Result<Secret, String>,
+    ) -> Result<(), ConfigError> {
+        let Some(path) = &options.passphrase_file else {
+            return Ok(());
+        };
+        let layers = self.by_rank();
+        let rank =
+            |is_given: fn(&Config) -> bool| layers.iter().position(|(config, _)| is_given(config));
+        let text = rank(|config| config.passphrase.is_some());
+        let Some(file) = rank(|config| config.passphrase_file.is_some()) else {
+            return Ok(());
+        };
+        let error = |allowed| {
+            let shown = format!("{:?}", path.display().to_string());
+            ConfigError::new("passphrase_file", layers[file].1, shown, allowed)
+        };
+        match text {
+            Some(text) if text < file => Ok(()),
+            Some(text) if text == file => Err(error(
+                "left out where `passphrase` is given too: keep one of them".to_owned(),
+            )),
+            _ => {
+                options.passphrase = Some(read(path).map_err(error)?);
+                Ok(())
+            }
+        }
+    }
+
+    /// The classic cipher has a passphrase to take its key from, and is built in.
+    fn check_cipher(&self, options: &Options) -> Result<(), ConfigError> {
+        if !options.classic_cipher {
+            return Ok(());
+        }
+        let passphrase = options.passphrase.as_ref().and_then(Secret::as_passphrase);
+        let allowed = if cfg!(not(feature = "classic")) {
+            "false: this program is built without the feature `classic` of eventcast"
+        } else if passphrase.is_none() {
+            "false where there is no `passphrase`, which its key comes from"
+        } else {
+            return Ok(());
+        };
+        let layer = self.layer(|config| config.classic_cipher.is_some());
+        let layer = layer.unwrap_or(ConfigLayer::Builder);
+        let shown = options.classic_cipher.to_string();
+        Err(ConfigError::new(
+            "classic_cipher",
+            layer,
+            shown,
+            allowed.to_owned(),
+        ))
     }
 
     /// What was sent last can be sent again, however large it is.

@@ -11,6 +11,8 @@ use std::{
     thread,
 };
 
+#[cfg(feature = "classic")]
+use super::secret::Secret;
 use super::{
     core::Core,
     life::Life,
@@ -60,6 +62,13 @@ impl Session {
         config.message_retransmit_attempts = options.message_retransmit_attempts;
         config.heartbeat = options.heartbeat;
         config.peer_timeout = options.peer_timeout;
+        config.seal = core.keys.config(options);
+        #[cfg(feature = "classic")]
+        if options.classic_cipher {
+            let passphrase = options.passphrase.as_ref().and_then(Secret::as_passphrase);
+            let key = passphrase.map(proto::ClassicKey::from_passphrase);
+            config.classic = key.transpose()?;
+        }
         let me = Arc::new(Peer {
             id,
             incarnation: Some(incarnation),
@@ -102,6 +111,8 @@ impl Session {
             text: warning.to_string(),
         });
         let notices = warnings
+            .chain(core.keys.warnings())
+            .chain(options.classic_cipher.then(classic))
             .chain([Notice::Started { group, unicast }])
             .collect();
         Ok((session, notices))
@@ -184,6 +195,14 @@ impl Session {
             .spawn(move || run(&core, &session))
             .map(drop)
             .map_err(|error| Error::Thread(Arc::new(error)))
+    }
+}
+
+fn classic() -> Notice {
+    Notice::Warning {
+        text: "`classic_cipher` is on: anybody can forge and replay what this bus hears, and an old peer with another \
+               passphrase or none ends when it gets such a datagram"
+            .to_owned(),
     }
 }
 

@@ -4,8 +4,11 @@
 
 use std::net::IpAddr;
 
+#[cfg(feature = "classic")]
+use super::wire::turn_nonce;
 use super::{
     outgoing::Refusal,
+    seal::longest_sealed_in,
     wire::{MAX_CHUNKS, set_seq},
 };
 
@@ -45,6 +48,17 @@ impl Chunker {
             max_message_size,
             whole,
         }
+    }
+
+    /// Datagrams are sealed before they are sent, which makes them longer.
+    pub(super) fn sealed(mut self) -> Self {
+        self.whole = self.whole.map(longest_sealed_in);
+        self
+    }
+
+    /// The longest datagram of the protocol's own.
+    pub(super) fn longest_control(&self) -> usize {
+        self.max_payload_size.min(self.whole.unwrap_or(usize::MAX))
     }
 
     /// Whether a message of that many bytes travels in one datagram.
@@ -100,6 +114,9 @@ pub(super) struct Outbound {
     plan: Plan,
     /// The chunk to be sent next.
     next: u32,
+    /// The metadata has a nonce, of which each chunk gets its own.
+    #[cfg(feature = "classic")]
+    nonces: bool,
 }
 
 impl Outbound {
@@ -110,7 +127,23 @@ impl Outbound {
             head,
             plan,
             next: 0,
+            #[cfg(feature = "classic")]
+            nonces: false,
         }
+    }
+
+    /// The same, where `head` has a nonce.
+    #[cfg(feature = "classic")]
+    pub(super) fn with_nonces(inner: Vec<u8>, head: Vec<u8>, plan: Plan) -> Self {
+        Self {
+            nonces: true,
+            ..Self::new(inner, head, plan)
+        }
+    }
+
+    /// Bytes of all its datagrams.
+    pub(super) fn wire_len(&self) -> usize {
+        self.plan.wire_len
     }
 
     /// Bytes of the message.
@@ -144,6 +177,10 @@ impl Outbound {
         let start = out.len();
         out.extend_from_slice(&self.head);
         set_seq(&mut out[start..], seq, seq + 1 == self.plan.chunks);
+        #[cfg(feature = "classic")]
+        if self.nonces {
+            turn_nonce(&mut out[start..], seq);
+        }
         out.extend_from_slice(self.slice(seq));
     }
 
@@ -158,6 +195,7 @@ mod tests {
     use std::net::{Ipv4Addr, Ipv6Addr};
 
     use super::*;
+    use crate::proto::seal::sealed_len;
 
     const V4: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
     const V6: IpAddr = IpAddr::V6(Ipv6Addr::LOCALHOST);
@@ -190,6 +228,34 @@ mod tests {
         assert!(Chunker::new(1472, 32 << 20, V4).fits_whole(1472));
         assert!(!Chunker::new(1472, 32 << 20, V6).fits_whole(1453));
         assert!(Chunker::new(1473, 32 << 20, V6).fits_whole(1473));
+    }
+
+    #[test]
+    fn what_is_sealed_stays_whole_too() {
+        for (host, whole) in [(V4, 1472), (V6, 1452)] {
+            for asked in [64, 1024, 1472] {
+                let chunker = Chunker::new(asked, 32 << 20, host).sealed();
+                let longest = (0..2000)
+                    .filter(|len| chunker.fits_whole(*len))
+                    .max()
+                    .unwrap();
+                assert!(
+                    longest == asked || sealed_len(longest + 1) > whole,
+                    "{longest}"
+                );
+                assert!(sealed_len(longest) <= whole);
+                assert_eq!(chunker.longest_control(), longest);
+                let plan = chunker.plan(5000, 250, 8).unwrap();
+                assert!(sealed_len(250 + plan.slice_len) <= whole);
+                assert!(plan.slice_len == asked || sealed_len(251 + plan.slice_len) > whole);
+            }
+        }
+        let chunker = Chunker::new(1473, 32 << 20, V4).sealed();
+        assert!(chunker.fits_whole(1473));
+        assert_eq!(chunker.plan(5000, 1000, 8).unwrap().slice_len, 1473);
+        let chunker = Chunker::new(1472, 32 << 20, V4).sealed();
+        assert!(chunker.plan(5000, 1167 - 64, 8).is_ok());
+        assert!(chunker.plan(5000, 1167 - 63, 8).is_err());
     }
 
     #[test]

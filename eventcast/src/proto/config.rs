@@ -2,6 +2,10 @@
 
 use std::{net::IpAddr, time::Duration};
 
+#[cfg(feature = "classic")]
+use super::ClassicKey;
+use super::SealConfig;
+
 /// The moment of a call, handed in by whoever drives the engine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct Now {
@@ -63,6 +67,11 @@ pub struct Config {
     pub heartbeat: Duration,
     /// How long a peer may be silent before it counts as gone. 5 s by default.
     pub peer_timeout: Duration,
+    /// How datagrams are sealed; `None` by default: not at all.
+    pub seal: Option<SealConfig>,
+    /// The key for the cipher of old peers. Not with [`seal`](Self::seal). `None` by default.
+    #[cfg(feature = "classic")]
+    pub classic: Option<ClassicKey>,
 }
 
 impl Config {
@@ -84,6 +93,9 @@ impl Config {
             message_retransmit_attempts: 3,
             heartbeat: Duration::from_secs(1),
             peer_timeout: Duration::from_secs(5),
+            seal: None,
+            #[cfg(feature = "classic")]
+            classic: None,
         }
     }
 }

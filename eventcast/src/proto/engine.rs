@@ -1,6 +1,9 @@
 //! The engine: everything that the protocol does, driven from outside.
 
+#[cfg(feature = "classic")]
+mod classic;
 mod control;
+mod layers;
 mod order;
 mod presence;
 mod receive;
@@ -11,9 +14,12 @@ use std::{net::SocketAddr, time::Duration};
 
 use rand::{SeedableRng, rngs::StdRng};
 
-use self::presence::Voice;
+#[cfg(feature = "classic")]
+use self::classic::Classic;
+use self::{layers::Sealed, presence::Voice, receive::Layers};
 use super::{
-    Accepted, Config, EngineStats, Events, Host, Now, Outgoing, PeerStatus, Refusal, Transmit,
+    Accepted, Config, EngineStats, Events, Host, Now, Outgoing, PeerStatus, Refusal, SealKeys,
+    Transmit,
     answers::{Allowance, Answers, Meter},
     assembler::Assembler,
     chunker::Chunker,
@@ -39,7 +45,8 @@ pub struct Engine {
     /// As requests name it.
     host: String,
     port: u16,
-    max_payload_size: usize,
+    /// As long as a datagram of the protocol's own may be.
+    longest_control: usize,
     max_held_bytes: usize,
     message_ttl: Duration,
 
@@ -57,6 +64,10 @@ pub struct Engine {
     sent_anew: Meter,
     voice: Voice,
 
+    /// What only a sealed bus has.
+    sealing: Option<Box<Sealed>>,
+    #[cfg(feature = "classic")]
+    classic: Option<Classic>,
     keys: HashKey,
     peers: Peers,
     times: TimeReader,
@@ -82,7 +93,8 @@ impl Engine {
     ///
     /// # Panics
     ///
-    /// If the configured id is empty or longer than 64 bytes, or `max_payload_size` is not 64 to 60,000.
+    /// If the configured id is empty or longer than 64 bytes, if `max_payload_size` is not 64 to 60,000, or if there are
+    /// keys for two ciphers.
     #[must_use]
     pub fn new(config: Config, seed: [u8; 32], now: Now) -> Self {
         assert!(
@@ -93,8 +105,27 @@ impl Engine {
             (64..=60_000).contains(&config.max_payload_size),
             "max_payload_size is 64 to 60,000"
         );
+        #[cfg(feature = "classic")]
+        assert!(
+            config.seal.is_none() || config.classic.is_none(),
+            "a bus is sealed, or speaks to old peers"
+        );
         let mut rng = StdRng::from_seed(seed);
         let keys = HashKey::random(&mut rng);
+        let sealing = config.seal.map(|seal| {
+            let own = (config.id.as_str(), config.incarnation);
+            Box::new(Sealed::new(seal, own, now, keys))
+        });
+        let mut chunker = Chunker::new(
+            config.max_payload_size,
+            config.max_message_size,
+            config.host,
+        );
+        let mut longest_control = config.max_payload_size;
+        if sealing.is_some() {
+            chunker = chunker.sealed();
+            longest_control = chunker.longest_control();
+        }
         let hostname = shortened(&config.hostname, MAX_HOST);
         let remembered = config.message_ttl.saturating_mul(REMEMBERED_TTLS);
         Self {
@@ -102,7 +133,7 @@ impl Engine {
             incarnation: config.incarnation,
             host: config.host.to_string(),
             port: config.port,
-            max_payload_size: config.max_payload_size,
+            longest_control,
             max_held_bytes: config.max_held_bytes,
             message_ttl: config.message_ttl,
             clock: TimeWriter::new(),
@@ -113,18 +144,17 @@ impl Engine {
                 &config.id,
                 Some(config.incarnation),
             ),
-            chunker: Chunker::new(
-                config.max_payload_size,
-                config.max_message_size,
-                config.host,
-            ),
-            queue: SendQueue::new(config.send_queue),
+            chunker,
+            queue: SendQueue::new(config.send_queue, sealing.is_some()),
             fan_out: FanOut::default(),
             history: History::new(config.history_bytes, remembered, keys),
             answers: Answers::new(keys),
             group_allowance: Allowance::default(),
             sent_anew: Meter::default(),
             voice: Voice::new(now.elapsed, config.heartbeat, config.peer_timeout),
+            sealing,
+            #[cfg(feature = "classic")]
+            classic: config.classic.map(Classic::new),
             keys,
             peers: Peers::new(config.id, config.incarnation, keys),
             times: TimeReader::new(),
@@ -172,19 +202,28 @@ impl Engine {
     /// [`next_transmit`](Self::next_transmit) has come. Call it until it gives `None`.
     #[inline]
     pub fn poll_transmit(&mut self, now: Now, buf: &mut Vec<u8>) -> Option<Transmit> {
-        buf.clear();
-        let (transmit, datagrams) = if self.fan_out.is_pending() {
-            self.fan_out.next(buf)?
+        let (transmit, datagrams) = if self.sealing.is_none() {
+            self.poll_clear(now, buf)?
         } else {
-            let (transmit, datagrams) = match self.poll_answers(now, buf) {
-                Some(answers) => answers,
-                None => self.poll_queue(now.elapsed, buf)?,
-            };
-            self.fan_out.begin(transmit, datagrams, buf)
+            self.poll_sealed(now, buf)?
         };
         self.stats.sent_datagrams += datagrams as u64;
         self.stats.sent_bytes += buf.len() as u64;
         Some(transmit)
+    }
+
+    /// What is to be sent, before it is sealed.
+    #[inline]
+    fn poll_clear(&mut self, now: Now, buf: &mut Vec<u8>) -> Option<(Transmit, usize)> {
+        buf.clear();
+        if self.fan_out.is_pending() {
+            return self.fan_out.next(buf);
+        }
+        let (transmit, datagrams) = match self.poll_answers(now, buf) {
+            Some(answers) => answers,
+            None => self.poll_queue(now.elapsed, buf)?,
+        };
+        Some(self.fan_out.begin(transmit, datagrams, buf))
     }
 
     /// The [`Now::elapsed`] at which [`poll_transmit`](Self::poll_transmit) gives more; one that is past means now.
@@ -223,6 +262,18 @@ impl Engine {
         }
     }
 
+    /// From now on these are the keys of a sealed bus. Nothing is lost: what waits to be sent is sealed with the new one,
+    /// and what was had before stays had.
+    ///
+    /// # Panics
+    ///
+    /// If the bus was made without [`Config::seal`]: what was heard in the clear until then says nothing.
+    pub fn set_seal_keys(&mut self, keys: &SealKeys) {
+        let sealing = self.sealing.as_mut();
+        let sealing = sealing.expect("a bus is sealed from its start, or never");
+        sealing.set_keys(keys);
+    }
+
     /// Takes a datagram from the network, whatever it holds.
     ///
     /// After it, [`take_events`](Self::take_events) may have something to tell, and
@@ -231,7 +282,12 @@ impl Engine {
     pub fn handle_datagram(&mut self, now: Now, from: SocketAddr, bytes: &[u8]) {
         self.stats.received_datagrams += 1;
         self.stats.received_bytes += bytes.len() as u64;
-        if let Err(dropped) = self.receive(now, from, bytes, false) {
+        let result = if self.sealing.is_none() {
+            self.receive(now, from, bytes, Layers::default())
+        } else {
+            self.receive_sealed(now, from, bytes)
+        };
+        if let Err(dropped) = result {
             self.report(now.elapsed, from, dropped);
         }
     }

@@ -156,6 +156,12 @@ pub struct Refused {
     pub from: Option<SocketAddr>,
     /// How many datagrams since the last time this was told.
     pub count: u64,
+    /// Its seal was not found good, so that nothing in it says anything. Of these, whatever their cause is, one in ten
+    /// seconds is told of an address, and `count` counts them together.
+    pub unopened: bool,
+    /// Of [`DropCause::Time`]: by how many milliseconds the sender's clock is ahead of this bus's, or behind if negative,
+    /// unless the datagram has been recorded.
+    pub clock_ahead_ms: Option<i64>,
 }
 
 /// A chunked message that was given up.
@@ -244,6 +250,7 @@ pub(super) struct MessageFacts {
     pub(super) number: Option<u64>,
     pub(super) schema: Option<i64>,
     pub(super) message_id: MessageId,
+    pub(super) sealed: bool,
 }
 
 /// What is told of an expired message beside its name.
@@ -342,7 +349,7 @@ impl Events {
             number: facts.number,
             schema: facts.schema,
             message_id: facts.message_id,
-            sealed: false,
+            sealed: facts.sealed,
         }
     }
 

@@ -64,6 +64,9 @@
 //! `requests`), and the sender sends it again (`answers`) from what it keeps (`history`). A hello a second
 //! says that a bus is there and what its last number is; what can no longer be had is told as lost.
 //!
+//! A bus that has a key seals each datagram when it is handed out, and takes nothing else (`seal`). What was sealed is
+//! opened first of all, and then is a datagram like any other: queue, history and everything above know nothing of it.
+//!
 //! A message is delivered once, though its datagrams may come more often, from this address or another: by its
 //! number, or where it has none by its id (`seen`). A bus knows what it sent itself by id and incarnation, and drops it
 //! (`peers`).
@@ -71,6 +74,8 @@
 mod answers;
 mod assembler;
 mod chunker;
+#[cfg(feature = "classic")]
+mod classic;
 mod config;
 mod engine;
 mod events;
@@ -84,6 +89,7 @@ mod peers;
 mod queue;
 mod report;
 mod requests;
+mod seal;
 mod seen;
 mod slices;
 mod stats;
@@ -93,6 +99,8 @@ mod wire;
 #[cfg(test)]
 mod tests;
 
+#[cfg(feature = "classic")]
+pub use classic::ClassicKey;
 pub use config::{Config, Host, Now};
 pub use engine::Engine;
 pub use events::{
@@ -100,6 +108,7 @@ pub use events::{
 };
 pub use outgoing::{Accepted, Destination, Outgoing, Refusal, Transmit};
 pub use peers::Peer;
+pub use seal::{IvSource, SealConfig, SealKey, SealKeyError, SealKeys};
 pub use stats::{DropCause, Drops, EngineStats};
 pub use streams::{PeerFigures, PeerStatus};
 pub use wire::{MessageId, VERSION as WIRE_VERSION};

@@ -355,6 +355,7 @@ mod tests {
             name_len: 4,
             element_type: 4,
             facts: MessageFacts {
+                sealed: false,
                 peer: Arc::new(Peer {
                     id: "p".into(),
                     incarnation: Some(1),

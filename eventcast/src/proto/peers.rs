@@ -80,6 +80,8 @@ pub(super) struct Known {
     pub(super) stream: Option<StreamRef>,
     /// How often new streams began here.
     pub(super) streams_opened: Rate,
+    /// The 8 bytes under which its datagrams are sealed, once they were found to be its own.
+    pub(super) sealed_as: Option<[u8; 8]>,
     /// A hello has come from here.
     pub(super) said_hello: bool,
     /// What may be sent here in answer to requests.
@@ -148,7 +150,7 @@ impl Peers {
         &mut self,
         from: SocketAddr,
         identity: &Identity<'_>,
-    ) -> (KnownAt, &Known) {
+    ) -> (KnownAt, &mut Known) {
         let index = match self.by_address.get(&from) {
             Some(&index) => {
                 self.known[index].heard = true;
@@ -189,6 +191,7 @@ impl Peers {
             raw: Vec::new(),
             stream: None,
             streams_opened: Rate::default(),
+            sealed_as: None,
             said_hello: false,
             allowance: Allowance::default(),
             // Who speaks but once is the first to go.

@@ -10,6 +10,7 @@ use std::{collections::VecDeque, time::Duration};
 use super::{
     history::{LargeAt, Larges},
     outgoing::{Destination, Transmit},
+    seal::sealed_len,
 };
 
 /// Most datagrams handed out at once: the kernel's limit for segments of one UDP_SEGMENT call.
@@ -53,6 +54,8 @@ const COMPACT_FROM: usize = 64 << 10;
 
 pub(super) struct SendQueue {
     limit: usize,
+    /// What is handed out is sealed then.
+    sealed: bool,
     /// What the protocol itself has to say.
     urgent: VecDeque<(Destination, Vec<u8>)>,
     /// Small messages, one after the other, from `sent` on.
@@ -77,9 +80,10 @@ pub(super) struct Polled {
 }
 
 impl SendQueue {
-    pub(super) fn new(limit: usize) -> Self {
+    pub(super) fn new(limit: usize, sealed: bool) -> Self {
         Self {
             limit,
+            sealed,
             urgent: VecDeque::new(),
             small: Vec::new(),
             sent: 0,
@@ -89,6 +93,15 @@ impl SendQueue {
             queued_large: 0,
             pacer: Pacer::default(),
             large_turn: false,
+        }
+    }
+
+    /// Nothing yet, to be handed out.
+    #[inline]
+    pub(super) fn run(&self) -> Run {
+        Run {
+            sealed: self.sealed,
+            ..Run::default()
         }
     }
 
@@ -193,7 +206,7 @@ impl SendQueue {
     }
 
     fn poll_small(&mut self, buf: &mut Vec<u8>) -> Option<(Run, u64)> {
-        let mut run = Run::default();
+        let mut run = self.run();
         let mut highest = 0;
         while let Some(&(len, number)) = self.lens.front()
             && run.takes(len)
@@ -222,7 +235,7 @@ impl SendQueue {
     ) -> Option<(Run, u64)> {
         let place = self.whose_turn(now, larges)?;
         let large = &mut larges[self.large[place]];
-        let mut run = Run::default();
+        let mut run = self.run();
         while let Some(len) = large.outbound.next_len()
             && self.pacer.ready(now, len)
             && run.takes(len)
@@ -262,6 +275,10 @@ pub(super) struct Run {
     ended: bool,
     pub(super) datagrams: usize,
     bytes: usize,
+    /// Each is sealed before it is sent.
+    sealed: bool,
+    /// Bytes of all as they are sent.
+    sent_bytes: usize,
 }
 
 impl Run {
@@ -279,19 +296,26 @@ impl Run {
         let fits = match self.first {
             None => true,
             Some(first) => {
-                first <= MAX_SEGMENT
+                self.sent_len(first) <= MAX_SEGMENT
                     && len <= first
                     && !self.ended
                     && self.datagrams < MAX_SEGMENTS
-                    && self.bytes + len <= MAX_HANDED_OUT
+                    && self.sent_bytes + self.sent_len(len) <= MAX_HANDED_OUT
             }
         };
         if fits {
             self.ended = len < *self.first.get_or_insert(len);
             self.datagrams += 1;
             self.bytes += len;
+            self.sent_bytes += self.sent_len(len);
         }
         fits
+    }
+
+    /// The length of a datagram as it is sent.
+    #[inline]
+    fn sent_len(&self, len: usize) -> usize {
+        if self.sealed { sealed_len(len) } else { len }
     }
 }
 

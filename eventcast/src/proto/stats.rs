@@ -30,11 +30,29 @@ pub enum DropCause {
     Unsolicited,
     /// It comes from a sender of which too many have come, and is delivered without its number.
     Unfollowed,
+    /// It is not encrypted, and this bus takes only what is.
+    Clear,
+    /// It is sealed in a way that is not known here.
+    Suite,
+    /// It is sealed with a key that is not known here.
+    Key,
+    /// It was not sealed by a holder of the key, or has been changed since, or is for another group.
+    Mac,
+    /// A holder of the key has sealed it, too long ago or in the future by this bus's clock.
+    Time,
+    /// It is sealed for another one.
+    Recipient,
+    /// It is sealed, and so old that nobody knows whether it was had before.
+    Old,
+    /// It is sealed, and names another sender than its box.
+    Sender,
+    /// It does not decrypt with the classic cipher.
+    Undecryptable,
 }
 
 impl DropCause {
     /// All of them.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 21] = [
         Self::Malformed,
         Self::Version,
         Self::OverLimit,
@@ -47,6 +65,15 @@ impl DropCause {
         Self::Crowded,
         Self::Unsolicited,
         Self::Unfollowed,
+        Self::Clear,
+        Self::Suite,
+        Self::Key,
+        Self::Mac,
+        Self::Time,
+        Self::Recipient,
+        Self::Old,
+        Self::Sender,
+        Self::Undecryptable,
     ];
 
     pub(super) const COUNT: usize = Self::ALL.len();
@@ -67,6 +94,15 @@ impl DropCause {
             Self::Crowded => "crowded",
             Self::Unsolicited => "unsolicited",
             Self::Unfollowed => "unfollowed",
+            Self::Clear => "clear",
+            Self::Suite => "suite",
+            Self::Key => "key",
+            Self::Mac => "mac",
+            Self::Time => "time",
+            Self::Recipient => "recipient",
+            Self::Old => "old",
+            Self::Sender => "sender",
+            Self::Undecryptable => "undecryptable",
         }
     }
 

@@ -23,6 +23,7 @@ mod many;
 mod networks;
 mod repair;
 mod requests;
+mod sealed;
 mod slow;
 mod sockets;
 mod values;
@@ -41,6 +42,7 @@ fn main() -> ExitCode {
     cases.extend(slow::cases());
     cases.extend(requests::cases());
     cases.extend(repair::cases());
+    cases.extend(sealed::cases());
     cases.extend(chunks::cases());
     cases.extend(hostile::cases());
     cases.extend(causes::cases());

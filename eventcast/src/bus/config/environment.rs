@@ -65,7 +65,7 @@ impl Config {
                     .is_some_and(|text| (entry.read_variable)(&mut config, text));
                 if !is_right {
                     let allowed = format!("{}{}", entry.allowed, entry.variable_form);
-                    let shown = format!("{value:?}");
+                    let shown = entry.show(format_args!("{value:?}"));
                     return Err(ConfigError::new(
                         entry.name(),
                         ConfigLayer::Environment,

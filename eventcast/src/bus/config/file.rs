@@ -42,12 +42,17 @@ impl<'de> Visitor<'de> for ConfigVisitor {
                 return Err(A::Error::custom(doubled(entry.name(), first, spelling)));
             }
             given.push((index, spelling));
-            let raw = map.next_value::<Raw>()?;
-            if raw == Raw::Null || (entry.read_file)(&mut config, &raw) {
+            let mut raw = map.next_value::<Raw>()?;
+            let is_right = raw == Raw::Null || (entry.read_file)(&mut config, &raw);
+            if entry.is_secret {
+                raw.wipe();
+            }
+            if is_right {
                 continue;
             }
             let allowed = format!("{}{}", entry.allowed, entry.file_form);
-            let error = ConfigError::new(entry.name(), ConfigLayer::File, raw.to_string(), allowed);
+            let error =
+                ConfigError::new(entry.name(), ConfigLayer::File, entry.show(&raw), allowed);
             return Err(A::Error::custom(error.written(spelling)));
         }
         Ok(config)

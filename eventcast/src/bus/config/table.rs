@@ -14,8 +14,10 @@
 //! }
 //! ```
 
+use std::fmt;
+
 use super::Config;
-use super::value::Raw;
+use super::value::{HIDDEN, Raw};
 
 /// An option, as the readers of files and variables need it.
 pub(super) struct Entry {
@@ -29,6 +31,8 @@ pub(super) struct Entry {
     pub(super) file_form: &'static str,
     /// How it is written in a variable, to follow the range.
     pub(super) variable_form: &'static str,
+    /// Its value is never shown.
+    pub(super) is_secret: bool,
     /// Puts a file's value into its field. False, and nothing done, when it is wrong.
     pub(super) read_file: fn(&mut Config, &Raw) -> bool,
     /// Puts a variable's value into its field. False, and nothing done, when it is wrong.
@@ -39,6 +43,15 @@ impl Entry {
     /// The option's name.
     pub(super) fn name(&self) -> &'static str {
         self.names[0]
+    }
+
+    /// A wrong value, as an error shows it.
+    pub(super) fn show(&self, value: impl fmt::Display) -> String {
+        if self.is_secret {
+            HIDDEN.to_owned()
+        } else {
+            value.to_string()
+        }
     }
 }
 
@@ -148,6 +161,7 @@ macro_rules! options {
                 allowed: $allowed,
                 file_form: <$value as Value>::IN_FILES,
                 variable_form: <$value as Value>::IN_VARIABLES,
+                is_secret: <$value as Value>::IS_SECRET,
                 read_file: |config, raw| put(&mut config.$name, Value::from_file(raw), $check),
                 read_variable: |config, text| put(&mut config.$name, Value::from_variable(text), $check),
             },

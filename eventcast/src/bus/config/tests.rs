@@ -86,7 +86,13 @@ fn every_option_has_a_case_and_regular_names() {
             };
             camel += rest;
         }
-        assert_eq!(case.other, camel);
+        // The old module has the passphrase in a table of its own.
+        let other = if case.name == "passphrase" {
+            "encrypt"
+        } else {
+            &camel
+        };
+        assert_eq!(case.other, other);
         assert_eq!(entry.names.last(), Some(&case.other));
     }
 }
@@ -158,6 +164,29 @@ fn wrong_values_in_variables() {
 }
 
 #[test]
+fn secrets_never_show() {
+    let shown = "option `passphrase` (from the variable EVENTCAST_PASSPHRASE) is a value that is not shown, but must \
+                 be a passphrase that is not empty, or a ready key of at least 32 bytes";
+    let empty = Config::from_variables([("EVENTCAST_PASSPHRASE", "")]).unwrap_err();
+    assert_eq!(empty.to_string(), shown);
+    for text in [
+        "{\"passphrase\": [\"alpha\"]}",
+        "{\"passphrase\": {\"word\": \"alpha\"}}",
+        "{\"encrypt\": {\"key\": {\"alpha\": 1}}}",
+        "{\"encrypt\": {\"key\": \"alpha\", \"key\": \"alpha\"}}",
+        "{\"passphrase\": \"alpha\", \"passphrase\": \"alpha\"}",
+    ] {
+        let error = from_json(text).unwrap_err();
+        assert!(!error.contains("alpha"), "{error}");
+    }
+    let config = from_json("{\"passphrase\": \"alpha\"}").unwrap();
+    let builder = Builder::new().config(config.clone()).passphrase("alpha");
+    let builder = builder.receive_with("alpha");
+    let shown = format!("{config:?} {builder:#?}");
+    assert!(!shown.contains("alpha"), "{shown}");
+}
+
+#[test]
 fn null_is_not_given() {
     for case in CASES {
         assert_eq!(
@@ -214,7 +243,7 @@ fn unknown_keys() {
             "unknown option `{stranger}`: the options are id, address, port, multicast_mem"
         );
         assert!(error.starts_with(&start), "{error}");
-        assert!(error.ends_with("max_listeners, old_peers"), "{error}");
+        assert!(error.ends_with("classic_cipher, old_peers"), "{error}");
     }
 }
 

@@ -5,7 +5,15 @@
 //! a text.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::time::Duration;
+
+use zeroize::Zeroize;
+
+use crate::bus::secret::Secret;
+
+/// Stands for a value that is never shown.
+pub(super) const HIDDEN: &str = "a value that is not shown";
 
 /// A value of a configuration file, before it is known what it should be.
 #[derive(Clone, Debug, PartialEq)]
@@ -17,6 +25,17 @@ pub(super) enum Raw {
     Text(String),
     List,
     Table(Vec<(String, Self)>),
+}
+
+impl Raw {
+    /// Wipes what was read as a secret.
+    pub(super) fn wipe(&mut self) {
+        match self {
+            Self::Text(text) => text.zeroize(),
+            Self::Table(entries) => entries.iter_mut().for_each(|(_, value)| value.wipe()),
+            Self::Null | Self::Bool(_) | Self::Integer(_) | Self::Float(_) | Self::List => {}
+        }
+    }
 }
 
 /// As an error shows it.
@@ -47,6 +66,8 @@ pub(super) trait Value: Sized {
     const IN_FILES: &'static str = "";
     /// How it is written in a variable; follows the range in an error.
     const IN_VARIABLES: &'static str = "";
+    /// It is never shown.
+    const IS_SECRET: bool = false;
 
     fn from_file(raw: &Raw) -> Option<Self>;
     fn from_variable(text: &str) -> Option<Self>;
@@ -69,6 +90,62 @@ impl Value for String {
 
     fn show(&self) -> String {
         format!("{self:?}")
+    }
+}
+
+impl Value for Secret {
+    const IN_FILES: &'static str = ": a text, or a table with a text `key`";
+    const IS_SECRET: bool = true;
+
+    fn from_file(raw: &Raw) -> Option<Self> {
+        match raw {
+            Raw::Text(text) => Some(text.as_str().into()),
+            Raw::Table(entries) => match &entries[..] {
+                [(key, Raw::Text(text))] if key == "key" => Some(text.as_str().into()),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+
+    fn from_variable(text: &str) -> Option<Self> {
+        Some(text.into())
+    }
+
+    fn show(&self) -> String {
+        if self.bytes().is_empty() {
+            "empty".to_owned()
+        } else {
+            HIDDEN.to_owned()
+        }
+    }
+}
+
+impl Value for PathBuf {
+    fn from_file(raw: &Raw) -> Option<Self> {
+        String::from_file(raw).map(Self::from)
+    }
+
+    fn from_variable(text: &str) -> Option<Self> {
+        Some(Self::from(text))
+    }
+
+    fn show(&self) -> String {
+        format!("{:?}", self.display().to_string())
+    }
+}
+
+impl Value for Vec<u8> {
+    fn from_file(raw: &Raw) -> Option<Self> {
+        String::from_file(raw).map(String::into_bytes)
+    }
+
+    fn from_variable(text: &str) -> Option<Self> {
+        Some(text.as_bytes().to_vec())
+    }
+
+    fn show(&self) -> String {
+        format!("{:?}", String::from_utf8_lossy(self))
     }
 }
 

@@ -60,6 +60,11 @@ fn defaults() {
             bytes: 16_777_216,
         },
         max_listeners: 10,
+        passphrase: None,
+        passphrase_file: None,
+        key_salt: None,
+        clock_tolerance: Duration::from_secs(30),
+        classic_cipher: false,
         old_peers: false,
     };
     assert_eq!(options, expected);
@@ -94,6 +99,9 @@ fn every_setter() {
             bytes: 4,
         })
         .max_listeners(0)
+        .passphrase("alpha")
+        .key_salt(*b"salt")
+        .clock_tolerance(Duration::from_secs(1))
         .old_peers(true);
     let expected = Options {
         id: Some("me".to_owned()),
@@ -122,6 +130,11 @@ fn every_setter() {
             bytes: 4,
         },
         max_listeners: 0,
+        passphrase: Some("alpha".into()),
+        passphrase_file: None,
+        key_salt: Some(b"salt".to_vec()),
+        clock_tolerance: Duration::from_secs(1),
+        classic_cipher: false,
         old_peers: true,
     };
     assert_eq!(options(builder), Ok(expected));
@@ -460,4 +473,113 @@ proptest! {
         let layers = Layers { file: one, ..Layers::default() };
         let _ = layers.resolve(|| random).map_err(|error| error.to_string());
     }
+}
+
+#[test]
+fn a_passphrase_from_a_file_and_which_place_wins() {
+    let path = std::env::temp_dir().join(format!("eventcast-options-{}", std::process::id()));
+    std::fs::write(&path, "from the file\n").unwrap();
+    let text = path.to_str().unwrap();
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        let all = std::fs::Permissions::from_mode(0o644);
+        std::fs::set_permissions(&path, all).unwrap();
+        let refused = options(Builder::new().passphrase_file(&path)).unwrap_err();
+        let start = format!("option `passphrase_file` (set on the builder) is {text:?}, but must");
+        assert!(refused.starts_with(&start), "{refused}");
+        assert!(refused.ends_with("`chmod 600` it"), "{refused}");
+        let owner = std::fs::Permissions::from_mode(0o600);
+        std::fs::set_permissions(&path, owner).unwrap();
+    }
+    let passphrase = |builder, variables: &[(&str, &str)]| {
+        let options = with_variables(builder, variables)?;
+        Ok::<_, String>(
+            options
+                .passphrase
+                .unwrap()
+                .as_passphrase()
+                .unwrap()
+                .to_owned(),
+        )
+    };
+    let file = ("EVENTCAST_PASSPHRASE_FILE", text);
+    let variable = ("EVENTCAST_PASSPHRASE", "from the variable");
+    let by_builder = Builder::new().passphrase("from the builder");
+    for (builder, variables, expected) in [
+        (
+            Builder::new().passphrase_file(&path),
+            &[][..],
+            "from the file",
+        ),
+        (Builder::new(), &[file], "from the file"),
+        (by_builder.clone(), &[file], "from the builder"),
+        (
+            Builder::new().passphrase_file(&path),
+            &[variable],
+            "from the file",
+        ),
+    ] {
+        assert_eq!(passphrase(builder, variables).unwrap(), expected);
+    }
+    let both = passphrase(Builder::new(), &[file, variable]).unwrap_err();
+    assert!(both.ends_with("keep one of them"), "{both}");
+    std::fs::remove_file(&path).unwrap();
+}
+
+#[test]
+fn what_is_said_of_secrets_that_cannot_be_used() {
+    for (builder, start) in [
+        (
+            Builder::new().passphrase(""),
+            "option `passphrase` (set on the builder) is empty",
+        ),
+        (
+            Builder::new().passphrase(Secret::ready_key([7; 31])),
+            "option `passphrase` (set on the builder) is a value that is not shown",
+        ),
+        (
+            Builder::new().passphrase("alpha").receive_with(""),
+            "option `receive_with` (set on the builder) is given, but must be a passphrase",
+        ),
+        (
+            Builder::new().receive_with("alpha"),
+            "option `receive_with` (set on the builder) is given, but must be left out",
+        ),
+        (
+            Builder::new()
+                .passphrase("alpha")
+                .passphrase_file("/nowhere/at/all"),
+            "option `passphrase_file` (set on the builder) is \"/nowhere/at/all\", but must be left out",
+        ),
+        (
+            Builder::new().passphrase_file("/nowhere/at/all"),
+            "option `passphrase_file` (set on the builder) is \"/nowhere/at/all\", but must be a file that this program can read",
+        ),
+        (
+            Builder::new().classic_cipher(true),
+            "option `classic_cipher` (set on the builder) is true, but must be false",
+        ),
+    ] {
+        let error = options(builder).unwrap_err();
+        assert!(error.starts_with(start), "{error}");
+        assert!(!error.contains("alpha"), "{error}");
+    }
+}
+
+#[cfg(feature = "classic")]
+#[test]
+fn the_classic_cipher_takes_a_passphrase() {
+    let builder = Builder::new().classic_cipher(true);
+    assert!(
+        options(builder.clone().passphrase("alpha"))
+            .unwrap()
+            .classic_cipher
+    );
+    let ready = options(builder.passphrase(Secret::ready_key([7; 32])));
+    assert!(
+        ready
+            .unwrap_err()
+            .contains("where there is no `passphrase`")
+    );
 }

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use super::{
     Engine,
-    receive::{Dropped, Incoming, Sender},
+    receive::{Dropped, Incoming, Layers, Sender},
 };
 use crate::proto::{
     Destination, DropCause, MessageId, Now,
@@ -26,7 +26,7 @@ impl Engine {
             from,
             at,
             ref peer,
-            repeated,
+            layers,
         } = *sender;
         let mut from = from;
         if cfg!(eventcast_sabotage = "named_address")
@@ -36,7 +36,7 @@ impl Engine {
         }
         // The quick way of reading leads here with any name.
         if incoming.name == SEALED {
-            return Err(DropCause::Sealed.into());
+            return Err(layers.cause_of_sealed().into());
         }
         if !control::is_known(incoming.name) {
             return Err(DropCause::Reserved.into());
@@ -64,8 +64,13 @@ impl Engine {
                 missing,
             } => self.hear_gone(from, peer, incarnation, &missing)?,
             // One layer, once.
-            Control::Again(_) if repeated => return Err(DropCause::Malformed.into()),
-            Control::Again(datagram) => return self.receive(now, from, datagram, true),
+            Control::Again(_) if layers.repeated || layers.decrypted => {
+                return Err(DropCause::Malformed.into());
+            }
+            Control::Again(datagram) => {
+                let repeated = true;
+                return self.receive(now, from, datagram, Layers { repeated, ..layers });
+            }
         }
         Ok(())
     }
@@ -89,7 +94,7 @@ impl Engine {
             schema: None,
         };
         self.template.write(&head, &mut datagram);
-        let room = self.max_payload_size.saturating_sub(datagram.len());
+        let room = self.longest_control.saturating_sub(datagram.len());
         write(&mut datagram, room);
         if !self.queue.push_urgent(to, datagram) {
             self.stats.answers_refused += 1;

@@ -198,9 +198,10 @@ impl Engine {
         if place != Place::Far {
             return Ok(place);
         }
-        let agreed = stream
-            .far_hello
-            .is_some_and(|hello| hello.abs_diff(number) <= FARTHEST);
+        let agreed = self.sealing.is_some()
+            || stream
+                .far_hello
+                .is_some_and(|hello| hello.abs_diff(number) <= FARTHEST);
         if !agreed {
             stream.far_message = Some(number);
             return Err(DropCause::Inconsistent.into());
@@ -337,7 +338,7 @@ impl Engine {
             return Ok(None);
         };
         let (at, peer) = (sender.at, &sender.peer);
-        if sender.repeated && self.streams.find(&peer.id, peer.incarnation).is_none() {
+        if sender.layers.repeated && self.streams.find(&peer.id, peer.incarnation).is_none() {
             // What others asked for says nothing about where to begin.
             return Err(DropCause::Unsolicited.into());
         }

@@ -13,9 +13,10 @@ use crate::{
         peers::{KnownAt, Relation},
         report,
         requests::Repair,
+        seal::Stamp,
         seen::Trace,
         streams::StreamRef,
-        wire::{Canonical, Datagram, Described, Fault, Metadata, RESERVED, SEALED},
+        wire::{Canonical, Datagram, Described, Fault, Metadata, RESERVED},
     },
 };
 
@@ -23,6 +24,22 @@ use crate::{
 pub(super) enum Dropped {
     For(DropCause),
     Version(u64),
+    /// Its seal was not found good: whatever the cause is, it is told in the same words.
+    Unopened(DropCause),
+    /// A holder of the key has sealed it, and by this bus's clock its time is off by so many milliseconds.
+    Clock(i64),
+}
+
+/// What a datagram was taken out of.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Layers {
+    /// It was sent again for several: it is treated as if it had come by itself, but says nothing about where a stream
+    /// begins.
+    pub(super) repeated: bool,
+    /// It was sealed, by this one.
+    pub(super) stamp: Option<Stamp>,
+    /// It was ciphertext of the classic cipher.
+    pub(super) decrypted: bool,
 }
 
 /// A message or chunk whose metadata is good, whichever way it was read.
@@ -43,24 +60,25 @@ pub(super) struct Sender {
     pub(super) from: SocketAddr,
     pub(super) at: KnownAt,
     pub(super) peer: Arc<Peer>,
-    /// It was repeated for several.
-    pub(super) repeated: bool,
+    pub(super) layers: Layers,
 }
 
 impl Engine {
-    /// Takes a datagram, `repeated` if it was sent again for several: it is treated as if it had come by itself, but
-    /// says nothing about where a stream begins.
+    /// Takes a datagram, as it came or out of others.
     #[inline]
     pub(super) fn receive(
         &mut self,
         now: Now,
         from: SocketAddr,
         bytes: &[u8],
-        repeated: bool,
+        layers: Layers,
     ) -> Result<(), Dropped> {
         if let Some((at, known)) = self.peers.get(from)
             && let Some(read) = Canonical::read(bytes, &known.raw)
             && read.incarnation == known.peer.incarnation
+            && layers.stamp.is_none_or(|stamp| {
+                known.sealed_as == Some(stamp.sender) && stamp.fits_incarnation(read.incarnation)
+            })
         {
             let incoming = Incoming {
                 seq: read.seq,
@@ -73,19 +91,16 @@ impl Engine {
                 schema: read.schema,
                 rest: read.rest,
             };
-            let relation = known.relation;
-            if relation == Relation::Echo {
-                return Err(DropCause::Echo.into());
-            }
+            let relation = layers.relation(known.relation)?;
             let sender = Sender {
                 from,
                 at,
                 peer: Arc::clone(&known.peer),
-                repeated,
+                layers,
             };
             return self.accept(now, &incoming, sender, relation);
         }
-        self.receive_unusual(now, from, bytes, repeated)
+        self.receive_unusual(now, from, bytes, layers)
     }
 
     /// The way for datagrams that are not like the last one from their address.
@@ -94,24 +109,28 @@ impl Engine {
         now: Now,
         from: SocketAddr,
         bytes: &[u8],
-        repeated: bool,
+        layers: Layers,
     ) -> Result<(), Dropped> {
         let Datagram { metadata, rest } = Datagram::parse(bytes)?;
-        let described = metadata.described.ok_or(DropCause::Classic)?;
-        // Before anything is kept of the sender: this says nothing true about it.
-        if described.name == SEALED {
-            return Err(DropCause::Sealed.into());
+        let Some(described) = metadata.described else {
+            return self.receive_encrypted(now, from, &metadata, rest, layers);
+        };
+        // Before anything is kept of the sender.
+        self.check_layers(metadata.seq_len, described.name, layers)?;
+        let identity = &described.identity;
+        if let Some(stamp) = layers.stamp
+            && !stamp.fits(identity.id, identity.incarnation)
+        {
+            return Err(DropCause::Sender.into());
         }
-        let (at, known) = self.peers.resolve(from, &described.identity);
-        let (peer, relation) = (Arc::clone(&known.peer), known.relation);
-        if relation == Relation::Echo {
-            return Err(DropCause::Echo.into());
-        }
+        let (at, known) = self.peers.resolve(from, identity);
+        known.sealed_as = layers.stamp.map(|stamp| stamp.sender);
+        let relation = layers.relation(known.relation)?;
         let sender = Sender {
             from,
             at,
-            peer,
-            repeated,
+            peer: Arc::clone(&known.peer),
+            layers,
         };
         let incoming = Incoming::new(&metadata, &described, rest);
         self.accept(now, &incoming, sender, relation)
@@ -125,6 +144,8 @@ impl Engine {
         sender: Sender,
         relation: Relation,
     ) -> Result<(), Dropped> {
+        #[cfg(feature = "classic")]
+        self.check_layers(incoming.seq_len, incoming.name, sender.layers)?;
         if relation == Relation::Namesake {
             self.tell_id_clash(now.elapsed, &sender.peer);
         }
@@ -227,6 +248,7 @@ impl Engine {
     /// Takes a message whose chunks are all there.
     fn accept_joined(&mut self, now: Now, joined: Joined) -> Result<(), Dropped> {
         let Joined { about, bytes } = joined;
+        let bytes = self.decrypt_joined(bytes);
         let result = match about.number {
             Some(number) => self.accept_numbered(now, number, &about, bytes),
             None => self.accept_unnumbered(now.elapsed, &about, bytes),
@@ -242,7 +264,7 @@ impl Engine {
         now: Now,
         number: u64,
         about: &About,
-        bytes: Vec<u8>,
+        bytes: Result<Vec<u8>, DropCause>,
     ) -> Result<(), Dropped> {
         let peer = &about.peer;
         let stream = about.stream;
@@ -250,10 +272,10 @@ impl Engine {
             // Nobody follows its sender.
             return self.accept_unnumbered(now.elapsed, about, bytes);
         };
-        match self.check_joined(&bytes, about) {
-            Ok(checked) => {
+        match self.check_joined(bytes, about) {
+            Ok((buffer, checked)) => {
                 let body = Body::Large {
-                    buffer: bytes,
+                    buffer,
                     element_type: checked.element_type,
                     value: checked.value,
                 };
@@ -278,23 +300,23 @@ impl Engine {
         &mut self,
         now: Duration,
         about: &About,
-        bytes: Vec<u8>,
+        bytes: Result<Vec<u8>, DropCause>,
     ) -> Result<(), Dropped> {
         let mut trace = self.trace(about.from, about.seq_id.as_bytes());
-        let checked = self.check_joined(&bytes, about);
-        if let Ok(checked) = &checked {
+        let checked = self.check_joined(bytes, about);
+        if let Ok((_, checked)) = &checked {
             trace.content = Some(checked.content);
         }
         let double = self.seen.contains(now, trace);
         // However it ends, it is over.
         self.seen.insert(now, trace);
-        let checked = checked?;
+        let (buffer, checked) = checked?;
         if double {
             return Err(DropCause::Double.into());
         }
         self.events.push_large(
             &about.name,
-            bytes,
+            buffer,
             checked.element_type,
             checked.value,
             checked.facts,
@@ -304,9 +326,15 @@ impl Engine {
     }
 
     /// Reads a joined message, which has to be what its chunks said.
-    fn check_joined(&mut self, bytes: &[u8], about: &About) -> Result<CheckedJoined, Dropped> {
+    fn check_joined(
+        &mut self,
+        buffer: Result<Vec<u8>, DropCause>,
+        about: &About,
+    ) -> Result<(Vec<u8>, CheckedJoined), Dropped> {
+        let buffer = buffer?;
+        let bytes = &buffer[..];
         let Datagram { metadata, rest } = Datagram::parse(bytes)?;
-        let described = metadata.described.ok_or(DropCause::Classic)?;
+        let described = metadata.described.ok_or(self.cause_of_encrypted())?;
         if metadata.seq_len != 1 {
             return Err(DropCause::Malformed.into());
         }
@@ -319,12 +347,13 @@ impl Engine {
         }
         let incoming = Incoming::new(&metadata, &described, rest);
         let (element_type, value) = incoming.read_payload()?.parts();
-        Ok(CheckedJoined {
+        let checked = CheckedJoined {
             element_type,
             value: range_in(bytes, value),
             content: self.content(&incoming, &about.peer),
             facts: self.facts(&incoming, about.message_id, Arc::clone(&about.peer)),
-        })
+        };
+        Ok((buffer, checked))
     }
 
     /// Remembers and tells what the assembler gave up.
@@ -402,6 +431,7 @@ impl Engine {
             number: incoming.number,
             schema: incoming.schema,
             message_id,
+            sealed: self.sealing.is_some(),
         }
     }
 
@@ -439,30 +469,53 @@ impl Engine {
     #[cold]
     pub(super) fn report(&mut self, now: Duration, from: SocketAddr, dropped: Dropped) {
         let cause = match dropped {
-            Dropped::For(cause) => cause,
+            Dropped::For(cause) | Dropped::Unopened(cause) => cause,
             Dropped::Version(_) => DropCause::Version,
+            Dropped::Clock(_) => DropCause::Time,
         };
         self.stats.drops.count(cause);
-        // One's own voice is nothing to tell.
-        if cause == DropCause::Echo {
+        let is_told = match cause {
+            // One's own voice is nothing to tell.
+            DropCause::Echo => false,
+            DropCause::Double | DropCause::Version => self.sealing.is_none(),
+            _ => true,
+        };
+        if !is_told {
             return;
         }
-        let Some(report) = self.reporter.note(now, cause, from.ip()) else {
+        // What was not opened is told as one, whichever way it was refused.
+        let unopened = matches!(dropped, Dropped::Unopened(_));
+        let told = if unopened { DropCause::Mac } else { cause };
+        let Some(report) = self.reporter.note(now, told, from.ip()) else {
             return;
         };
-        match dropped {
-            Dropped::Version(theirs) => {
-                self.events
-                    .push_version_mismatch(from, theirs, report.count);
-            }
-            Dropped::For(cause) => {
-                let from = report.by_address.then_some(from);
-                self.events.push_refused(Refused {
-                    cause,
-                    from,
-                    count: report.count,
-                });
-            }
+        if let Dropped::Version(theirs) = dropped {
+            self.events
+                .push_version_mismatch(from, theirs, report.count);
+            return;
+        }
+        self.events.push_refused(Refused {
+            cause,
+            from: report.by_address.then_some(from),
+            count: report.count,
+            unopened,
+            clock_ahead_ms: match dropped {
+                Dropped::Clock(ahead) => Some(ahead),
+                _ => None,
+            },
+        });
+    }
+}
+
+impl Layers {
+    /// How the sender of a datagram stands to this bus, unless it is this bus. What this bus has sealed itself is known
+    /// by its box: where that was another's, a missing incarnation is not this bus's.
+    #[inline]
+    fn relation(self, relation: Relation) -> Result<Relation, DropCause> {
+        match (relation, self.stamp) {
+            (Relation::Echo, None) => Err(DropCause::Echo),
+            (Relation::Echo, Some(_)) => Ok(Relation::Namesake),
+            _ => Ok(relation),
         }
     }
 }

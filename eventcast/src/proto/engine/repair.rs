@@ -9,7 +9,6 @@ use crate::proto::{
     gaps::Span,
     history::{Found, History},
     peers::KnownAt,
-    queue::Run,
     wire::{
         Head, MessageId,
         control::{self, AGAIN, GONE, MAX_ASKED, NACK, RETX},
@@ -217,7 +216,7 @@ impl Engine {
         now: Now,
         buf: &mut Vec<u8>,
     ) -> Option<(Transmit, usize)> {
-        let mut run = Run::default();
+        let mut run = self.queue.run();
         let mut common = None;
         while let Some((item, to)) = self.answers.next()
             && common.is_none_or(|common| common == to)
@@ -237,6 +236,8 @@ impl Engine {
             self.stats.answers_bytes += len as u64;
             match to {
                 Destination::Peer(_) => write(&self.history, item, buf),
+                // No old peer opens it.
+                Destination::Group if self.sealing.is_some() => write(&self.history, item, buf),
                 Destination::Group if cfg!(eventcast_sabotage = "bare_repairs") => {
                     write(&self.history, item, buf);
                     break;
@@ -321,7 +322,7 @@ impl Engine {
     }
 
     fn tell_gone(&mut self, now: Now, at: KnownAt, to: SocketAddr, gone: &[Span]) {
-        let len = self.max_payload_size;
+        let len = self.longest_control;
         let allowance = &mut self.peers[at].allowance;
         if !allowance.take(now.elapsed, len, FOR_STRANGER) {
             self.stats.answers_refused += 1;

@@ -7,7 +7,7 @@ use crate::proto::{
     Accepted, Destination, MessageId, Now, Outgoing, Refusal, Transmit,
     chunker::Outbound,
     history::Large,
-    wire::{Head, MAX_NAME, RESERVED},
+    wire::{Head, MAX_NAME, RESERVED, Template},
 };
 
 impl Engine {
@@ -24,6 +24,12 @@ impl Engine {
             return Err(Refusal::ReservedName);
         }
         let number = (!event.best_effort).then(|| self.history.last() + 1);
+        #[cfg(feature = "classic")]
+        if let Some(mut classic) = self.classic.take() {
+            let result = self.emit_encrypted(&mut classic, now, event, number);
+            self.classic = Some(classic);
+            return result;
+        }
         let head_len = self
             .template
             .len(name_len, number.is_some(), event.schema.is_some());
@@ -43,14 +49,10 @@ impl Engine {
             number,
             schema: event.schema,
         };
-        let datagram = self.queue.push_small(number.unwrap_or(0), |out| {
-            self.template.write(&head, out);
+        self.push_small(now.elapsed, number, |template, out| {
+            template.write(&head, out);
             out.extend_from_slice(event.payload);
         });
-        if number.is_some() {
-            self.history.keep_small(now.elapsed, datagram);
-            self.voice.has_emitted(now.elapsed);
-        }
         Ok(Accepted { message_id, number })
     }
 
@@ -89,24 +91,53 @@ impl Engine {
         };
         let mut chunk_head = Vec::with_capacity(chunk_head_len);
         self.template.write(&head, &mut chunk_head);
-        let large = Large {
-            outbound: Outbound::new(inner, chunk_head, plan),
-            message_id,
-            number,
-            last_sent: now.elapsed,
-        };
-        let at = self
-            .history
-            .keep_large(now.elapsed, large, number.is_some());
-        self.queue.push_large(at, plan.wire_len);
-        if number.is_some() {
-            self.voice.has_emitted(now.elapsed);
-        }
+        let outbound = Outbound::new(inner, chunk_head, plan);
+        self.push_chunks(now.elapsed, outbound, message_id, number);
         Ok(Accepted { message_id, number })
     }
 
+    /// Lets a message that was cut go out.
+    pub(super) fn push_chunks(
+        &mut self,
+        now: Duration,
+        outbound: Outbound,
+        message_id: MessageId,
+        number: Option<u64>,
+    ) {
+        let wire_len = outbound.wire_len();
+        let large = Large {
+            outbound,
+            message_id,
+            number,
+            last_sent: now,
+        };
+        let at = self.history.keep_large(now, large, number.is_some());
+        self.queue.push_large(at, wire_len);
+        if number.is_some() {
+            self.voice.has_emitted(now);
+        }
+    }
+
+    /// Lets a message of one datagram go out, which `write` appends.
     #[inline]
-    fn check_room(&self, bytes: usize, chunked: bool) -> Result<(), Refusal> {
+    pub(super) fn push_small(
+        &mut self,
+        now: Duration,
+        number: Option<u64>,
+        write: impl FnOnce(&Template, &mut Vec<u8>),
+    ) {
+        let template = &self.template;
+        let datagram = self
+            .queue
+            .push_small(number.unwrap_or(0), |out| write(template, out));
+        if number.is_some() {
+            self.history.keep_small(now, datagram);
+            self.voice.has_emitted(now);
+        }
+    }
+
+    #[inline]
+    pub(super) fn check_room(&self, bytes: usize, chunked: bool) -> Result<(), Refusal> {
         if self.queue.has_room(bytes, chunked) {
             return Ok(());
         }

@@ -2,6 +2,8 @@
 
 mod bounds;
 mod chunks;
+#[cfg(feature = "classic")]
+mod classic;
 mod events;
 mod hostile;
 mod net;
@@ -10,6 +12,8 @@ mod purity;
 mod reassembly;
 mod repair;
 mod round_trip;
+mod sealed;
+mod strangers;
 mod vectors;
 
 use std::{

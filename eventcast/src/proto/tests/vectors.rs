@@ -14,14 +14,15 @@ use super::{
     *,
 };
 
-struct Vector {
-    label: String,
-    max_payload_size: usize,
-    encrypted: bool,
-    datagrams: Vec<Vec<u8>>,
-    event: String,
-    args: Vec<Bson>,
-    sender: Value,
+pub(super) struct Vector {
+    pub(super) label: String,
+    pub(super) max_payload_size: usize,
+    /// Of the classic cipher.
+    pub(super) passphrase: Option<String>,
+    pub(super) datagrams: Vec<Vec<u8>>,
+    pub(super) event: String,
+    pub(super) args: Vec<Bson>,
+    pub(super) sender: Value,
 }
 
 fn file() -> Value {
@@ -29,14 +30,14 @@ fn file() -> Value {
     serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
 }
 
-fn vectors() -> Vec<Vector> {
+pub(super) fn vectors() -> Vec<Vector> {
     let file = file();
     let text = |value: &Value| value.as_str().unwrap().to_owned();
     let list = |value: &Value| value.as_array().unwrap().clone();
     let read = |vector: &Value| Vector {
         label: text(&vector["label"]),
         max_payload_size: vector["config"]["maxPayloadSize"].as_u64().unwrap() as usize,
-        encrypted: vector["config"].get("passphrase").is_some(),
+        passphrase: vector["config"]["passphrase"].as_str().map(str::to_owned),
         datagrams: list(&vector["datagrams"])
             .iter()
             .map(|hex| from_hex(hex.as_str().unwrap()))
@@ -52,7 +53,9 @@ fn vectors() -> Vec<Vector> {
 }
 
 fn plain() -> impl Iterator<Item = Vector> {
-    vectors().into_iter().filter(|vector| !vector.encrypted)
+    vectors()
+        .into_iter()
+        .filter(|vector| vector.passphrase.is_none())
 }
 
 fn from_hex(digits: &str) -> Vec<u8> {
@@ -63,7 +66,7 @@ fn from_hex(digits: &str) -> Vec<u8> {
 }
 
 /// As much of canonical Extended JSON as the vectors need.
-fn from_extended_json(value: &Value) -> Bson {
+pub(super) fn from_extended_json(value: &Value) -> Bson {
     let text = |value: &Value| value.as_str().unwrap().to_owned();
     match value {
         Value::Null => Bson::Null,
@@ -112,7 +115,7 @@ fn from_extended_json(value: &Value) -> Bson {
 
 /// Equal, where not-a-number is equal to itself, and neither options of a regular expression nor keys have an
 /// order: the file's reader does not keep that of keys.
-fn same(left: &[Bson], right: &[Bson]) -> bool {
+pub(super) fn same(left: &[Bson], right: &[Bson]) -> bool {
     let text = |values: &[Bson]| format!("{:?}", values.iter().map(sorted).collect::<Vec<_>>());
     text(left) == text(right)
 }
@@ -142,7 +145,10 @@ fn sorted(value: &Bson) -> Bson {
 }
 
 fn check_delivery(vector: &Vector, datagrams: &[Vec<u8>]) {
-    let mut engine = listener();
+    check_delivery_to(&mut listener(), vector, datagrams);
+}
+
+pub(super) fn check_delivery_to(engine: &mut Engine, vector: &Vector, datagrams: &[Vec<u8>]) {
     for datagram in datagrams {
         engine.handle_datagram(at(0), address(9100), datagram);
     }
@@ -299,7 +305,10 @@ fn plain_ones_encode_to_the_same_bytes() {
 fn encrypted_ones_are_refused_without_harm() {
     let mut engine = listener();
     let mut refused = 0;
-    for vector in vectors().iter().filter(|vector| vector.encrypted) {
+    for vector in vectors()
+        .iter()
+        .filter(|vector| vector.passphrase.is_some())
+    {
         assert_eq!(
             deliver(&mut engine, at(0), address(9100), &vector.datagrams),
             []

@@ -126,10 +126,13 @@ fn gone(value: RawValue<'_>) -> Result<Control<'_>, Fault> {
 }
 
 fn again(value: RawValue<'_>) -> Result<Control<'_>, Fault> {
+    one_binary(value).map(Control::Again)
+}
+
+/// The bytes of a binary of subtype 0.
+pub(in crate::proto) fn one_binary(value: RawValue<'_>) -> Result<&[u8], Fault> {
     match value.bytes {
-        [_, _, _, _, 0, datagram @ ..] if value.element_type == element::BINARY => {
-            Ok(Control::Again(datagram))
-        }
+        [_, _, _, _, 0, bytes @ ..] if value.element_type == element::BINARY => Ok(bytes),
         _ => Err(Fault::Malformed),
     }
 }

@@ -45,20 +45,33 @@ impl<'a> Metadata<'a> {
         Self::from_elements(&Elements::collect(document))
     }
 
+    /// Reads the metadata of a datagram that may be one of that name, which is never cut. Of the other keys nothing is
+    /// asked but that they are there with their types.
+    pub(in crate::proto) fn parse_outer(document: &'a [u8], name: &str) -> Result<Outer, Fault> {
+        codec::check_document(document)?;
+        let found = Elements::collect(document);
+        let (_, seq_len, encrypted) = found.place()?;
+        found.seq_id.required()?.text(usize::MAX)?;
+        if encrypted {
+            return Ok(Outer::Encrypted);
+        }
+        if found.name.required()?.text(usize::MAX)? != name {
+            return Ok(Outer::Other);
+        }
+        for text in [found.host, found.hostname, found.id, found.time] {
+            text.required()?.text(usize::MAX)?;
+        }
+        found.port.required()?.integer()?;
+        if seq_len == 1 {
+            Ok(Outer::Named)
+        } else {
+            Err(Fault::Malformed)
+        }
+    }
+
     fn from_elements(found: &Elements<'a>) -> Result<Self, Fault> {
-        // First of all: another version may mean anything by the other keys.
-        let version = found.v.required()?.natural()?;
-        if version != VERSION {
-            return Err(Fault::Version(version));
-        }
-        let seq = found.seq.required()?.natural()?;
-        let seq_len = found.seq_len.required()?.natural()?;
+        let (seq, seq_len, encrypted) = found.place()?;
         let seq_id = found.seq_id.required()?.text(MAX_ID)?;
-        let seq_end = found.seq_end.required()?.boolean()?;
-        let encrypted = found.enc.required()?.boolean()?;
-        if seq >= seq_len || seq_end != (seq + 1 == seq_len) {
-            return Err(Fault::Malformed);
-        }
         let described = if encrypted {
             found.check_outer()?;
             None
@@ -75,6 +88,17 @@ impl<'a> Metadata<'a> {
             _ => Err(Fault::OverLimit),
         }
     }
+}
+
+/// What metadata says that is looked at for its name alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::proto) enum Outer {
+    /// It has the name.
+    Named,
+    /// It has another.
+    Other,
+    /// `enc` is true.
+    Encrypted,
 }
 
 /// An element's type and value, if the key is there.
@@ -158,6 +182,24 @@ impl<'a> Elements<'a> {
             *place = value;
         }
         found
+    }
+
+    /// `seq`, `seqLen` and `enc`.
+    #[inline]
+    fn place(&self) -> Result<(u64, u64, bool), Fault> {
+        // First of all: another version may mean anything by the other keys.
+        let version = self.v.required()?.natural()?;
+        if version != VERSION {
+            return Err(Fault::Version(version));
+        }
+        let seq = self.seq.required()?.natural()?;
+        let seq_len = self.seq_len.required()?.natural()?;
+        let seq_end = self.seq_end.required()?.boolean()?;
+        let encrypted = self.enc.required()?.boolean()?;
+        if seq >= seq_len || seq_end != (seq + 1 == seq_len) {
+            return Err(Fault::Malformed);
+        }
+        Ok((seq, seq_len, encrypted))
     }
 
     fn describe(&self) -> Result<Described<'a>, Fault> {

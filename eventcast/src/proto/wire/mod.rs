@@ -9,23 +9,31 @@
 //! | `metadata` | the metadata's keys, in any order |
 //! | `template` | writing metadata, and the layout that all writers share |
 //! | `canonical` | reading metadata that has that layout, of a sender that is known |
+//! | `classic` | what the classic cipher brings along |
+//! | `sealed` | the datagram around a box |
 //! | `seq_id` | message ids |
 //! | `time` | ISO 8601 |
 //! | `control` | the arguments of the reserved events |
 
 mod canonical;
+#[cfg(feature = "classic")]
+mod classic;
 pub(super) mod control;
 mod datagram;
 mod metadata;
+mod sealed;
 mod seq_id;
 mod template;
 mod time;
 
 pub(super) use canonical::Canonical;
+#[cfg(feature = "classic")]
+pub(super) use classic::{CLASSIC_HEAD, NONCE_LEN, put_nonce, turn_nonce, write_classic_head};
 pub(super) use datagram::Datagram;
 pub(super) use metadata::{Described, Identity, Metadata};
+pub(super) use sealed::{AROUND_BOX, Wrapped, write_sealed};
 pub use seq_id::MessageId;
-pub(super) use seq_id::SeqId;
+pub(super) use seq_id::{SeqId, SeqIdText};
 pub(super) use template::{Head, Template, put_host, set_seq};
 pub(super) use time::{TimeReader, TimeWriter};
 

@@ -24,6 +24,8 @@ const INTERFACE: &str =
     "\"default\", \"all\", an address of this machine, or the name of an interface";
 const BUFFER: &str = "1 to 1,073,741,823 bytes";
 
+const HIDDEN: &str = "a value that is not shown";
+
 /// 66 bytes, and 64.
 const TOO_LONG: &str = "äääääääääääääääääääääääääääääääää";
 const LONGEST: &str = "ääääääääääääääääääääääääääääääää";
@@ -406,6 +408,78 @@ pub(super) const CASES: &[Case] = &[
         must_be: (
             "a whole number from 0 (0: no warning)",
             "a whole number from 0 (0: no warning)",
+        ),
+    },
+    Case {
+        name: "passphrase",
+        other: "encrypt",
+        variable: "EVENTCAST_PASSPHRASE",
+        files: &[
+            ("\"alpha\"", "Secret(a passphrase)"),
+            ("{\"key\": \"alpha\"}", "Secret(a passphrase)"),
+        ],
+        variables: &[
+            (" alpha", "Secret(a passphrase)"),
+            ("5", "Secret(a passphrase)"),
+        ],
+        wrong_files: &[
+            ("\"\"", HIDDEN),
+            ("5", HIDDEN),
+            ("{\"key\": \"\"}", HIDDEN),
+            ("{\"key\": 5}", HIDDEN),
+            ("{\"word\": \"alpha\"}", HIDDEN),
+        ],
+        // Not shown in quotes: see `secrets_never_show`.
+        wrong_variables: &[],
+        must_be: (
+            "a passphrase that is not empty, or a ready key of at least 32 bytes: a text, or a table with a text `key`",
+            "a passphrase that is not empty, or a ready key of at least 32 bytes",
+        ),
+    },
+    Case {
+        name: "passphrase_file",
+        other: "passphraseFile",
+        variable: "EVENTCAST_PASSPHRASE_FILE",
+        files: &[("\"/etc/secret\"", "\"/etc/secret\"")],
+        variables: &[("secret", "\"secret\"")],
+        wrong_files: &[("\"\"", "\"\""), ("5", "5")],
+        wrong_variables: &[""],
+        must_be: ("the path of a file", "the path of a file"),
+    },
+    Case {
+        name: "key_salt",
+        other: "keySalt",
+        variable: "EVENTCAST_KEY_SALT",
+        files: &[("\"ab\"", "[97,98,]"), ("\"\"", "[]")],
+        variables: &[("a ", "[97,32,]")],
+        wrong_files: &[("5", "5"), ("[97]", "a list")],
+        wrong_variables: &[],
+        must_be: ("a text", "a text"),
+    },
+    Case {
+        name: "clock_tolerance",
+        other: "clockTolerance",
+        variable: "EVENTCAST_CLOCK_TOLERANCE",
+        files: &[("1000", "1s"), ("\"10min\"", "600s")],
+        variables: &[("1s", "1s"), ("600000", "600s")],
+        wrong_files: &[("999", "999"), ("\"11min\"", "\"11min\""), ("true", "true")],
+        wrong_variables: &["999", "11min", "", "soon"],
+        must_be: (
+            "1 s to 10 min: a number of milliseconds, or a text with a unit as in \"3s\"",
+            "1 s to 10 min: a number of milliseconds, or with a unit as in 3s",
+        ),
+    },
+    Case {
+        name: "classic_cipher",
+        other: "classicCipher",
+        variable: "EVENTCAST_CLASSIC_CIPHER",
+        files: &[("true", "true"), ("false", "false")],
+        variables: &[("true", "true"), ("0", "false")],
+        wrong_files: &[("\"yes\"", "\"yes\""), ("1", "1")],
+        wrong_variables: &["", "maybe"],
+        must_be: (
+            "true or false",
+            "true or false (or 1 or 0, yes or no, on or off)",
         ),
     },
     Case {

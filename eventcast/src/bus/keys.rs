@@ -1,0 +1,238 @@
+//! From secrets to keys: once in a process for each, on a thread of their own.
+//!
+//! Responsible for when and where keys are derived, and for which the bus has now. How they are derived, and what is
+//! done with them, is [`proto`](crate::proto)'s.
+
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
+};
+
+use sha2::{Digest, Sha256};
+
+use super::{
+    core::Core,
+    life::{Completion, Transition},
+    notice::Notice,
+    options::Options,
+    random::fill_random,
+    secret::{Keys, Secret},
+};
+use crate::{
+    error::Error,
+    proto::{IvSource, SealConfig, SealKey, SealKeys},
+};
+
+/// How many derived keys a process remembers. Those that were asked for longest ago go first.
+const REMEMBERED: usize = 64;
+
+/// The keys of one bus.
+pub(crate) struct KeyRing {
+    /// `None`: the bus is not sealed.
+    state: Option<Mutex<State>>,
+    salt: Vec<u8>,
+}
+
+struct State {
+    keys: Keys,
+    derived: Option<SealKeys>,
+    /// How often keys were set, so that those set last stay, whichever are derived first.
+    set: u64,
+}
+
+impl KeyRing {
+    pub(crate) fn new(options: &Options, receive: Vec<Secret>) -> Self {
+        let group = options.multicast_membership.address;
+        let salt = options.key_salt.clone();
+        let secret = options
+            .passphrase
+            .clone()
+            .filter(|_| !options.classic_cipher);
+        Self {
+            state: secret.map(|send| {
+                Mutex::new(State {
+                    keys: Keys { send, receive },
+                    derived: None,
+                    set: 0,
+                })
+            }),
+            salt: salt.unwrap_or_else(|| SealKey::default_salt(group, options.port)),
+        }
+    }
+
+    /// Whether a start has to wait until keys are derived.
+    pub(crate) fn must_be_derived(&self) -> bool {
+        self.lock().is_some_and(|state| state.derived.is_none())
+    }
+
+    /// Derives what the bus starts with. Takes its time.
+    pub(crate) fn derive(&self) {
+        let Some(state) = self.lock() else { return };
+        let (keys, set) = (state.keys.clone(), state.set);
+        drop(state);
+        let derived = derive(&keys, &self.salt);
+        if let Some(mut state) = self.lock()
+            && state.set == set
+        {
+            state.derived = Some(derived);
+        }
+    }
+
+    /// What an engine is to know of it. `None`: the bus is not sealed.
+    pub(crate) fn config(&self, options: &Options) -> Option<SealConfig> {
+        let state = self.lock()?;
+        let keys = state.derived.clone()?;
+        let group = options.multicast_membership.address;
+        let mut config = SealConfig::new(keys, group, options.port, IvSource::new(fill_random));
+        config.clock_tolerance = options.clock_tolerance;
+        Some(config)
+    }
+
+    /// What there is to be warned about.
+    pub(crate) fn warnings(&self) -> Option<Notice> {
+        let state = self.lock()?;
+        state.keys.all().any(Secret::is_short).then(short)
+    }
+
+    fn lock(&self) -> Option<MutexGuard<'_, State>> {
+        let state = self.state.as_ref()?;
+        Some(state.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// Replaces the keys of a bus, as soon as they are derived.
+pub(crate) fn set_keys(core: &Arc<Core>, keys: Keys) -> Transition {
+    if let Some(unusable) = keys.all().find_map(|secret| secret.check().err()) {
+        return Transition::over(Err(unusable.into()));
+    }
+    let Some(mut state) = core.keys.lock() else {
+        return Transition::over(Err(Error::NotSealed));
+    };
+    state.set += 1;
+    let set = state.set;
+    state.keys = keys.clone();
+    drop(state);
+    if keys.all().any(Secret::is_short) {
+        core.notices.tell(core, short());
+    }
+    if let Some(derived) = already_derived(&keys, &core.keys.salt) {
+        put_in(core, set, derived);
+        return Transition::over(Ok(()));
+    }
+    let done = Arc::<Completion>::default();
+    let (for_thread, told) = (Arc::clone(core), Arc::clone(&done));
+    let spawned = std::thread::Builder::new()
+        .name("eventcast-keys".into())
+        .spawn(move || {
+            let core = for_thread;
+            let derived = derive(&keys, &core.keys.salt);
+            put_in(&core, set, derived);
+            told.complete(Ok(()));
+        });
+    match spawned {
+        Ok(_) => Transition::of(&done),
+        Err(error) => Transition::over(Err(Error::Thread(Arc::new(error)))),
+    }
+}
+
+/// Puts derived keys to use, unless others were set since.
+fn put_in(core: &Core, set: u64, derived: SealKeys) {
+    // While no session can come or go, so that none begins with the keys before.
+    core.life.with_session(|session| {
+        let Some(mut state) = core.keys.lock() else {
+            return;
+        };
+        if state.set != set {
+            return;
+        }
+        if let Some(session) = session {
+            session.lock_engine().set_seal_keys(&derived);
+        }
+        state.derived = Some(derived);
+    });
+}
+
+fn short() -> Notice {
+    Notice::Warning {
+        text: "the passphrase is short: whoever records what is sent can find it by trying; take several words, or \
+               more"
+            .to_owned(),
+    }
+}
+
+fn derive(keys: &Keys, salt: &[u8]) -> SealKeys {
+    let key = |secret: &Secret| {
+        let slot = slot(secret, salt);
+        let key = slot.get_or_init(|| {
+            let key = secret.to_key(salt);
+            key.expect("secrets were checked when they were given")
+        });
+        key.clone()
+    };
+    let mut derived = SealKeys::new(key(&keys.send));
+    for secret in &keys.receive {
+        derived = derived.and_receive(key(secret));
+    }
+    derived
+}
+
+/// The keys, if all of them were derived before.
+fn already_derived(keys: &Keys, salt: &[u8]) -> Option<SealKeys> {
+    let all = keys.all().all(|secret| slot(secret, salt).get().is_some());
+    all.then(|| derive(keys, salt))
+}
+
+/// What stands for a secret and a salt.
+type Fingerprint = [u8; 32];
+type Slot = Arc<OnceLock<SealKey>>;
+
+/// Where the key of this secret and salt is, or will be.
+fn slot(secret: &Secret, salt: &[u8]) -> Slot {
+    static SLOTS: Mutex<VecDeque<(Fingerprint, Slot)>> = Mutex::new(VecDeque::new());
+    let mut digest = Sha256::new();
+    let kind = u8::from(secret.as_passphrase().is_some());
+    for part in [&[kind], salt, secret.bytes()] {
+        digest.update((part.len() as u64).to_le_bytes());
+        digest.update(part);
+    }
+    let fingerprint = digest.finalize().into();
+    let mut slots = SLOTS.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(at) = slots.iter().position(|(other, _)| *other == fingerprint) {
+        let found = slots.remove(at).expect("it was just found");
+        let slot = Arc::clone(&found.1);
+        slots.push_back(found);
+        return slot;
+    }
+    if slots.len() >= REMEMBERED {
+        slots.pop_front();
+    }
+    let slot = Slot::default();
+    slots.push_back((fingerprint, Arc::clone(&slot)));
+    slot
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_has_one_slot_for_each_salt_and_kind() {
+        let word = "a secret of the tests of slots, long enough to be a key";
+        let (passphrase, ready) = (Secret::from(word), Secret::ready_key(word));
+        let first = slot(&passphrase, b"salt");
+        assert!(Arc::ptr_eq(&first, &slot(&passphrase.clone(), b"salt")));
+        assert!(!Arc::ptr_eq(&first, &slot(&passphrase, b"other")));
+        assert!(!Arc::ptr_eq(&first, &slot(&ready, b"salt")));
+        // Nothing runs together.
+        let shifted = (Secret::from(format!("t{word}")), b"sal");
+        assert!(!Arc::ptr_eq(&first, &slot(&shifted.0, shifted.1)));
+    }
+
+    #[test]
+    fn what_is_derived_is_there_at_once_the_next_time() {
+        let keys = Keys::new(Secret::ready_key([3; 32])).and_receive(Secret::ready_key([4; 32]));
+        assert!(already_derived(&keys, b"a salt of this test").is_none());
+        derive(&keys, b"a salt of this test");
+        assert!(already_derived(&keys, b"a salt of this test").is_some());
+    }
+}

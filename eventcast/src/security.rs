@@ -1,0 +1,89 @@
+//! What a passphrase protects against, what it does not, and what to do about that. A page to read; there is no code
+//! here.
+//!
+//! Without a passphrase a bus speaks in the clear: whoever can send to the group can be anybody, and whoever can
+//! listen hears everything. That is good for one machine, or for a network that nobody else is on. With
+//!
+//! ```
+//! # fn build() -> eventcast::Result<eventcast::Bus> {
+//! # use eventcast::Bus;
+//! let bus = Bus::builder().port(9000).passphrase("correct horse battery staple").build()?;
+//! # Ok(bus)
+//! # }
+//! ```
+//!
+//! and nothing else, every datagram of the bus is sealed, those by which buses find each other and repair what was
+//! lost among them, and the bus takes nothing that is not.
+//!
+//! # What somebody on the network can do
+//!
+//! The attacker here sees every datagram, keeps all of them, and can hold them back, change them, and send what it
+//! likes from any address. It does not have the passphrase.
+//!
+//! | it tries to | what comes of it | shown by |
+//! | --- | --- | --- |
+//! | read events, or their names | nothing: AES-128-CBC, with an IV from the system's random source for each datagram | `sealed::nothing_shows_on_the_wire` |
+//! | see that two events are alike | nothing: sealed twice, they differ everywhere | `sealed::nothing_repeats_on_the_wire` |
+//! | send an event, or change one | it is dropped: HMAC-SHA-256 over all of it, looked at before anything else | `every_bit_of_a_sealed_datagram_counts` |
+//! | learn something from how the bus reacts | nothing: it sends nothing, keeps nothing, and reports every reason in the same words | `sealed::what_is_changed_is_refused_in_silence` |
+//! | show a datagram a second time | it is dropped: each has a number that counts once | `every_recorded_datagram_is_refused_when_it_is_shown_again` |
+//! | take it to another group, or to another bus | it is dropped: the seal names both | `proto::seal` |
+//! | use the bus against others | nothing: what does not open is never answered | `sealed::what_is_changed_is_refused_in_silence` |
+//! | fill its memory | the tables of senders and windows have a limit | `proto::seal::replays` |
+//! | send in the clear what a bus would obey | it is dropped unread | `sealed::clear_and_sealed_do_not_mix` |
+//!
+//! # What it can do all the same
+//!
+//! - **Hold back and drop.** What is lost for good is told as lost, with its numbers; that it was done on purpose
+//!   nobody can see.
+//! - **Watch.** In the clear remain: that it is eventcast, which key is used (by a number), eight bytes that stand for
+//!   the sender's id, when it was started, how many datagrams it sent, when, and how long they are, rounded up to 16
+//!   bytes. Who must not be seen to speak needs a network that hides it.
+//! - **Flood.** Every datagram that does not open costs this machine about as much as one that does. A firewall in
+//!   front of the port, or a group on a network of its own, is what helps.
+//! - **Replay to a bus that has just started,** within narrow bounds: such a bus cannot know what was sent before. In
+//!   its first minute it refuses what was sent more than a second before its start, and in any case what is older than
+//!   `clock_tolerance` (30 s) by its clock. So it can be shown what it would have heard itself, had it started a second
+//!   earlier. After a minute nothing is left of that.
+//! - **Set clocks.** Whoever can move a bus's clock by more than `clock_tolerance` makes it deaf, and it says so.
+//!
+//! # What a member can do
+//!
+//! All members have the same key. A member can read everything, and it can speak as any other: the seal shows that
+//! somebody in the group said it, not who. Where that matters, sign the events themselves. Who leaves the group keeps
+//! what it knows: change the passphrase ([`Bus::set_keys`](crate::Bus::set_keys), without a stop; the example
+//! `change_key` shows it). What was recorded before can be read with the old passphrase by whoever learns it later:
+//! there is no forward secrecy.
+//!
+//! # The passphrase
+//!
+//! Whoever records one datagram can try passphrases on it at home. Each try costs 600,000 rounds of
+//! PBKDF2-HMAC-SHA-256 (RFC 8018), which is what OWASP recommends; a passphrase of four or more words chosen by dice
+//! is out of reach, a name with a digit is not. Below twelve bytes a bus warns. The salt is made of group and port
+//! unless `key_salt` says otherwise, so that one passphrase gives other keys in another group. Where keys are kept
+//! elsewhere, [`Secret::ready_key`](crate::Secret::ready_key) takes 32 random bytes as they are.
+//!
+//! It comes from the builder, from the variable `EVENTCAST_PASSPHRASE`, or from a file that its owner alone can read
+//! (`passphrase_file`). It shows nowhere: not in `Debug`, not in an error, not in a log
+//! (`secrets_never_show` in the tests of the options). A variable can be read by other programs of the same user; a
+//! file is better.
+//!
+//! # What it costs
+//!
+//! The rounds take some 0.2 s once in a process for each passphrase and salt, on a thread of their own: no async
+//! thread waits. **In a program that is built without optimisation they take seconds.** That is mended by two lines
+//! in the program's `Cargo.toml`, which build the dependencies with optimisation and the program itself without:
+//!
+//! ```toml
+//! [profile.dev.package."*"]
+//! opt-level = 3
+//! ```
+//!
+//! After that a small event costs a microsecond or two more on each side; `eventcast/benches/README.md` has figures,
+//! and the command that prints them.
+//!
+//! # Old peers
+//!
+//! Peers of another make have a cipher of their own: AES-128-CBC with a key and an IV that come from the passphrase by
+//! one round of MD5. Events that begin alike look alike, and nothing stops forgery or replay. With the feature
+//! `classic` and the option `classic_cipher` a bus speaks it. Nothing on this page holds for such a bus.
