@@ -2,8 +2,8 @@
 //!
 //! Small messages are kept as the datagrams that they were, one behind the other in blocks of memory that are used
 //! again; chunked ones as the whole message, of which any chunk can be written anew. What is kept is bounded by bytes
-//! and by age, and the oldest goes first. A chunked message that is still being sent stays, and half a second longer,
-//! since nobody can have asked for the last of it before.
+//! and by age, which counts from the last chunk of a chunked message, and the oldest goes first. A chunked message that
+//! is still being sent stays, and half a second longer, since nobody can have asked for the last of it before.
 //!
 //! Everything is kept as it was before it was sealed.
 
@@ -37,21 +37,16 @@ pub(super) struct History {
     numbered: VecDeque<Kept>,
     /// Chunked messages that must stay although they are the oldest, by number; 0 for one that has none.
     staying: Vec<(u64, LargeAt)>,
-    /// Chunked messages without a number, and when they were emitted.
-    unnumbered: VecDeque<(Duration, LargeAt)>,
+    /// Chunked messages without a number.
+    unnumbered: VecDeque<LargeAt>,
     blocks: Blocks,
     pub(super) larges: Larges,
 }
 
 #[derive(Clone, Copy)]
-struct Kept {
-    at: Duration,
-    what: What,
-}
-
-#[derive(Clone, Copy)]
-enum What {
-    Small(Piece),
+enum Kept {
+    /// With the moment at which it was handed over.
+    Small(Duration, Piece),
     Large(LargeAt),
 }
 
@@ -100,10 +95,7 @@ impl History {
     pub(super) fn keep_small(&mut self, now: Duration, datagram: &[u8]) {
         let piece = self.blocks.push(datagram);
         self.bytes += datagram.len();
-        self.numbered.push_back(Kept {
-            at: now,
-            what: What::Small(piece),
-        });
+        self.numbered.push_back(Kept::Small(now, piece));
         self.trim(now);
     }
 
@@ -112,12 +104,9 @@ impl History {
         self.bytes += large.outbound.message_len();
         let at = self.larges.insert(large);
         if numbered {
-            self.numbered.push_back(Kept {
-                at: now,
-                what: What::Large(at),
-            });
+            self.numbered.push_back(Kept::Large(at));
         } else {
-            self.unnumbered.push_back((now, at));
+            self.unnumbered.push_back(at);
         }
         self.trim(now);
         at
@@ -138,9 +127,9 @@ impl History {
             return Some(Found::Large(staying.1));
         }
         let index = usize::try_from(number - self.first).ok()?;
-        Some(match self.numbered.get(index)?.what {
-            What::Small(piece) => Found::Small(self.blocks.get(piece)),
-            What::Large(at) => Found::Large(at),
+        Some(match *self.numbered.get(index)? {
+            Kept::Small(_, piece) => Found::Small(self.blocks.get(piece)),
+            Kept::Large(at) => Found::Large(at),
         })
     }
 
@@ -149,16 +138,16 @@ impl History {
         if cfg!(eventcast_sabotage = "unbounded_history") {
             return;
         }
-        while let Some(oldest) = self.oldest()
-            && (self.bytes > self.limit || oldest + self.max_age < now)
+        while let Some((sent, has_number)) = self.oldest()
+            && (self.bytes > self.limit || sent + self.max_age < now)
         {
-            self.drop_oldest(now);
+            self.drop_oldest(now, has_number);
         }
         let larges = &mut self.larges;
         let bytes = &mut self.bytes;
         let (limit, max_age) = (self.limit, self.max_age);
         self.staying.retain(|&(_, at)| {
-            let over = *bytes > limit || larges[at].emitted + max_age < now;
+            let over = *bytes > limit || larges[at].last_sent + max_age < now;
             let goes = over && larges[at].may_go(now);
             if goes {
                 *bytes -= larges.remove(at);
@@ -167,31 +156,32 @@ impl History {
         });
     }
 
-    fn oldest(&self) -> Option<Duration> {
-        let numbered = self.numbered.front().map(|kept| kept.at);
-        let unnumbered = self.unnumbered.front().map(|(at, _)| *at);
-        match (numbered, unnumbered) {
-            (Some(a), Some(b)) => Some(a.min(b)),
-            (a, b) => a.or(b),
-        }
+    /// When the message that goes next was sent, and whether it is one with a number.
+    fn oldest(&self) -> Option<(Duration, bool)> {
+        let numbered = self.numbered.front().map(|kept| match *kept {
+            Kept::Small(at, _) => at,
+            Kept::Large(at) => self.larges[at].last_sent,
+        });
+        let unnumbered = self.unnumbered.front();
+        let unnumbered = unnumbered.map(|at| (self.larges[*at].last_sent, false));
+        let numbered = numbered.map(|at| (at, true));
+        [unnumbered, numbered].into_iter().flatten().min()
     }
 
-    fn drop_oldest(&mut self, now: Duration) {
-        let numbered = self.numbered.front().map_or(Duration::MAX, |kept| kept.at);
-        if let Some(&(at, large)) = self.unnumbered.front()
-            && at <= numbered
-        {
-            self.unnumbered.pop_front();
-            self.drop_large(now, 0, large);
+    fn drop_oldest(&mut self, now: Duration, has_number: bool) {
+        if !has_number {
+            if let Some(large) = self.unnumbered.pop_front() {
+                self.drop_large(now, 0, large);
+            }
         } else if let Some(kept) = self.numbered.pop_front() {
             let number = self.first;
             self.first += 1;
-            match kept.what {
-                What::Small(piece) => {
+            match kept {
+                Kept::Small(_, piece) => {
                     self.bytes -= piece.len();
                     self.blocks.pop(piece);
                 }
-                What::Large(large) => self.drop_large(now, number, large),
+                Kept::Large(large) => self.drop_large(now, number, large),
             }
         }
     }
@@ -210,8 +200,7 @@ pub(super) struct Large {
     pub(super) outbound: Outbound,
     pub(super) message_id: MessageId,
     pub(super) number: Option<u64>,
-    pub(super) emitted: Duration,
-    /// When the last chunk so far was handed out.
+    /// When the last chunk so far was handed out; before the first, when the message was emitted.
     pub(super) last_sent: Duration,
 }
 
@@ -388,7 +377,6 @@ mod tests {
             outbound: Outbound::new(vec![id; len], vec![0; 200], plan),
             message_id: MessageId([id; 20]),
             number,
-            emitted: Duration::ZERO,
             last_sent: Duration::ZERO,
         }
     }
@@ -440,6 +428,34 @@ mod tests {
         );
         history.keep_small(at(100), b"three");
         assert_eq!(small(&history, 3), Some(b"three".to_vec()));
+    }
+
+    #[test]
+    fn the_age_of_a_large_one_counts_from_its_last_chunk() {
+        let mut history = history(1_000_000);
+        let numbered = history.keep_large(at(0), large(5_000, 1, Some(1)), true);
+        let other = history.keep_large(at(0), large(5_000, 2, None), false);
+        history.keep_small(at(1), b"behind it");
+        // It is sent slowly, or waits for others.
+        for secs in 1..=25 {
+            for large in [numbered, other] {
+                let large = &mut history.larges[large];
+                if large.outbound.next_len().is_some() && secs % 5 == 0 {
+                    large.outbound.write_next(&mut Vec::new());
+                    large.last_sent = at(secs);
+                }
+            }
+            history.trim(at(secs));
+        }
+        for large in [numbered, other] {
+            assert_eq!(history.larges[large].outbound.next_len(), None);
+        }
+        history.trim(at(34));
+        assert!(matches!(history.find(1), Some(Found::Large(_))));
+        assert!(history.larges.find(MessageId([2; 20])).is_some());
+        history.trim(at(35));
+        assert!(history.find(1).is_none());
+        assert_eq!(history.bytes(), 0);
     }
 
     #[test]

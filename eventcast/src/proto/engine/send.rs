@@ -109,7 +109,6 @@ impl Engine {
             outbound,
             message_id,
             number,
-            emitted: now,
             last_sent: now,
         };
         let at = self.history.keep_large(now, large, number.is_some());
