@@ -6,10 +6,20 @@ use eventcast_tests::fuzz::{self, TARGETS, Target};
 
 /// Inputs made of the corpus of each target, beside the corpus itself, unless `EVENTCAST_FUZZ` says how many. The
 /// fuzzer goes on from there.
-const MUTATIONS: usize = 5_000;
+const MUTATIONS: u64 = 5_000;
 
 /// How many, for long runs by hand.
 const MUTATIONS_VARIABLE: &str = "EVENTCAST_FUZZ";
+
+/// What decides which, likewise.
+const SEED_VARIABLE: &str = "EVENTCAST_FUZZ_SEED";
+
+fn number(variable: &str, otherwise: u64) -> u64 {
+    env::var(variable).map_or(otherwise, |text| {
+        text.parse()
+            .unwrap_or_else(|_| panic!("{variable} is a number, not {text:?}"))
+    })
+}
 
 fn try_target(name: &str) {
     let target = TARGETS.iter().find(|target| target.name == name);
@@ -24,11 +34,8 @@ fn try_target(name: &str) {
         );
         target.try_input(&path.display(), bytes);
     }
-    let count = env::var(MUTATIONS_VARIABLE).map_or(MUTATIONS, |text| {
-        text.parse()
-            .unwrap_or_else(|_| panic!("{MUTATIONS_VARIABLE} is a number, not {text:?}"))
-    });
-    target.try_mutations(1, count);
+    let count = number(MUTATIONS_VARIABLE, MUTATIONS);
+    target.try_mutations(number(SEED_VARIABLE, 1), count as usize);
     println!(
         "{name}: {} files, {count} inputs made of them",
         corpus.len()
