@@ -119,8 +119,14 @@ async fn main() -> Result<(), Box<dyn Error>> {
     for one in display.peers() {
         let figures = one.figures;
         println!(
-            "the display on {}: {} events in order, {} of them repaired, {} lost; {} came twice",
-            one.peer, figures.received, figures.repaired, figures.lost, figures.doubles
+            "the display on {}: {} events in order, {} of them repaired, {} lost; {} came twice; \
+             an answer took {:.1?}",
+            one.peer,
+            figures.received,
+            figures.repaired,
+            figures.lost,
+            figures.doubles,
+            figures.round_trip.unwrap_or_default()
         );
     }
     let (asked, answered) = (display.stats(), station.stats());

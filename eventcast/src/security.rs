@@ -17,6 +17,9 @@
 //!
 //! # What somebody on the network can do
 //!
+//! Tests that begin with `sealed::` are on real sockets, in the tests of the project (`tests/tests/bus/sealed.rs`); the
+//! others stand beside the protocol.
+//!
 //! The attacker here sees every datagram, keeps all of them, and can hold them back, change them, and send what it
 //! likes from any address. It does not have the passphrase.
 //!
@@ -24,13 +27,13 @@
 //! | --- | --- | --- |
 //! | read events, or their names | nothing: AES-128-CBC, with an IV from the system's random source for each datagram | `sealed::nothing_shows_on_the_wire` |
 //! | see that two events are alike | nothing: sealed twice, they differ everywhere | `sealed::nothing_repeats_on_the_wire` |
-//! | send an event, or change one | it is dropped: HMAC-SHA-256 over all of it, looked at before anything else | `every_bit_of_a_sealed_datagram_counts` |
-//! | learn something from how the bus reacts | nothing: it sends nothing, keeps nothing, and reports every reason in the same words | `sealed::what_is_changed_is_refused_in_silence` |
-//! | show a datagram a second time | it is dropped: each has a number that counts once | `every_recorded_datagram_is_refused_when_it_is_shown_again` |
-//! | take it to another group, or to another bus | it is dropped: the seal names both | `proto::seal` |
+//! | send an event, or change one | it is dropped: HMAC-SHA-256 over all of it, looked at before anything else | `no_bit_and_no_length_of_a_datagram_can_be_changed` |
+//! | learn something from how the bus reacts | nothing: whatever is wrong with the seal, it sends nothing, keeps nothing, and says the same words | `sealed::what_is_changed_is_refused_in_silence` |
+//! | show a datagram a second time | it is dropped: each has a number that counts once | `nothing_that_was_recorded_has_any_effect_again`, `sealed::restarted_senders_are_heard_at_once` |
+//! | take it to another group, or to another bus | it is dropped: the seal names both | `the_bad_vectors_are_refused_for_their_cause`, `what_is_sealed_is_opened_by_whom_it_is_for` |
 //! | use the bus against others | nothing: what does not open is never answered | `sealed::what_is_changed_is_refused_in_silence` |
-//! | fill its memory | the tables of senders and windows have a limit | `proto::seal::replays` |
-//! | send in the clear what a bus would obey | it is dropped unread | `sealed::clear_and_sealed_do_not_mix` |
+//! | fill its memory | the tables of senders and windows have a limit | `incarnations_are_bounded` |
+//! | send in the clear what a bus would obey | it is dropped unread | `sealed::clear_requests_are_not_obeyed` |
 //!
 //! # What it can do all the same
 //!
@@ -44,7 +47,8 @@
 //! - **Replay to a bus that has just started,** within narrow bounds: such a bus cannot know what was sent before. In
 //!   its first minute it refuses what was sent more than a second before its start, and in any case what is older than
 //!   `clock_tolerance` (30 s) by its clock. So it can be shown what it would have heard itself, had it started a second
-//!   earlier. After a minute nothing is left of that.
+//!   earlier. After a minute nothing is left of that (`what_can_be_shown_again_to_a_receiver_that_was_restarted`). The
+//!   same rule makes a bus that has just started deaf, for as long, to one whose clock is seconds behind.
 //! - **Set clocks.** Whoever can move a bus's clock by more than `clock_tolerance` makes it deaf, and it says so.
 //!
 //! # What a member can do

@@ -149,6 +149,14 @@ pub enum Notice {
         /// Why they were given up.
         reason: &'static str,
     },
+    /// The kernel has dropped datagrams, because they came faster than this bus read them and its receive buffer was
+    /// full. What is missing of the events in them is asked for again. Linux alone tells of it; told at most once in
+    /// ten seconds.
+    #[non_exhaustive]
+    KernelDrops {
+        /// How many since the last notice of this kind.
+        count: u64,
+    },
     /// A peer is there: it was heard for the first time, or again.
     #[non_exhaustive]
     PeerJoined {
@@ -300,6 +308,11 @@ impl fmt::Display for Notice {
                 }
                 write!(f, ": {reason}")
             }
+            Self::KernelDrops { count } => write!(
+                f,
+                "the kernel dropped {count} datagrams, because the receive buffer was full: make listeners quicker, \
+                 or raise `receive_buffer`"
+            ),
             Self::PeerJoined { peer } => write!(f, "{peer} is there"),
             Self::PeerLeft { peer, reason } => {
                 write!(f, "{peer} is gone: {}", reason.describe())

@@ -41,6 +41,9 @@ const LONGEST_TICK: Duration = Duration::from_millis(50);
 /// How often it looks at the most, so that a tiny budget does not keep a core busy.
 const SHORTEST_TICK: Duration = Duration::from_micros(100);
 
+/// How often it is told that the kernel has dropped datagrams.
+const DROPS_INTERVAL: Duration = Duration::from_secs(10);
+
 /// Pause after the sockets failed in a way that they should not, so that the reading thread does not spin.
 const AFTER_FAILURE: Duration = Duration::from_millis(10);
 
@@ -85,6 +88,9 @@ pub(crate) struct Lane {
     called: Option<Arc<Listener>>,
     /// More may be waiting in the sockets.
     more: bool,
+    /// What the kernel had dropped when that was told last, and when it may be told again.
+    told_drops: u64,
+    next_drops: Duration,
     _closed: TellClosed,
 }
 
@@ -131,6 +137,8 @@ impl Reading {
             call: 0,
             called: None,
             more: false,
+            told_drops: 0,
+            next_drops: Duration::ZERO,
             _closed: TellClosed(closed),
         });
         (reading, lane)
@@ -376,6 +384,12 @@ impl Lane {
         let (drops, errors) = (self.receiver.kernel_drops(), self.receiver.passing_errors());
         reading.kernel_drops.store(drops, Ordering::Relaxed);
         reading.socket_errors.store(errors, Ordering::Relaxed);
+        if drops > self.told_drops && now.elapsed >= self.next_drops {
+            let count = drops - self.told_drops;
+            self.told_drops = drops;
+            self.next_drops = now.elapsed + DROPS_INTERVAL;
+            core.notices.tell(core, Notice::KernelDrops { count });
+        }
         self.more = received? > 0;
         Ok(())
     }

@@ -36,7 +36,19 @@ struct Gap {
     pause: Duration,
     /// When it was missed, or something of it came.
     since: Duration,
-    asked: bool,
+    /// When it was asked for last, and how often it was.
+    asked_at: Duration,
+    asks: u32,
+}
+
+/// How a number came that was missing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Filled {
+    /// It had been asked for.
+    pub(super) asked: bool,
+    /// How long ago, if that was once: of what was asked for more often nobody knows which time was answered (Karn's
+    /// rule, RFC 6298 section 3).
+    pub(super) answered_after: Option<Duration>,
 }
 
 impl Gaps {
@@ -59,19 +71,23 @@ impl Gaps {
             due,
             pause: FIRST_PAUSE,
             since: now,
-            asked: false,
+            asked_at: now,
+            asks: 0,
         };
         self.insert(first, gap);
     }
 
-    /// Notes that a number has come. `None`: it was not missing; else whether it had been asked for.
-    pub(super) fn fill(&mut self, now: Duration, number: u64) -> Option<bool> {
+    /// Notes that a number has come. `None`: it was not missing.
+    pub(super) fn fill(&mut self, now: Duration, number: u64) -> Option<Filled> {
         let (first, gap) = self.overlapping((number, number))?;
         self.remove(first);
         let rest = Gap { since: now, ..gap };
         self.insert_if_any((first, number - 1), rest);
         self.insert_if_any((number + 1, gap.last), rest);
-        Some(gap.asked)
+        Some(Filled {
+            asked: gap.asks > 0,
+            answered_after: (gap.asks == 1).then(|| now.saturating_sub(gap.asked_at)),
+        })
     }
 
     /// Takes out what has been asked for of these numbers, piece by piece: `None` when nothing is left of it.
@@ -79,7 +95,7 @@ impl Gaps {
         let mut from = first;
         loop {
             let (start, gap) = self.overlapping((from, last))?;
-            if gap.asked {
+            if gap.asks > 0 {
                 let taken = (start.max(first), gap.last.min(last));
                 self.carve(start, gap, taken);
                 return Some(taken);
@@ -122,7 +138,8 @@ impl Gaps {
         {
             let mut gap = self.remove(first);
             spans.push((first, gap.last));
-            gap.asked = true;
+            gap.asked_at = now;
+            gap.asks += 1;
             // No later than the moment at which it is over.
             gap.due = (now + gap.pause).min(gap.since.saturating_add(ttl));
             gap.pause = (gap.pause * 2).min(LONGEST_PAUSE);
@@ -236,12 +253,18 @@ mod tests {
         gaps.add(ms(0), (5, 9), ms(7));
         assert_eq!(gaps.fill(ms(1), 4), None);
         assert_eq!(gaps.fill(ms(1), 10), None);
-        assert_eq!(gaps.fill(ms(1), 7), Some(false));
+        assert_eq!(gaps.fill(ms(1), 7), Some(Filled::default()));
         assert_eq!(asked(&mut gaps, ms(7)), [(5, 6), (8, 9)]);
-        assert_eq!(gaps.fill(ms(2_000), 5), Some(true));
-        assert_eq!(gaps.give_up(ms(3_500), TTL), Some((8, 9)));
+        let answered = |asked, after: Option<u64>| Filled {
+            asked,
+            answered_after: after.map(ms),
+        };
+        assert_eq!(gaps.fill(ms(9), 8), Some(answered(true, Some(2))));
+        assert_eq!(asked(&mut gaps, ms(27)), [(5, 6), (9, 9)]);
+        assert_eq!(gaps.fill(ms(2_000), 5), Some(answered(true, None)));
+        assert_eq!(gaps.give_up(ms(3_500), TTL), Some((9, 9)));
         assert_eq!(gaps.give_up(ms(3_500), TTL), None);
-        assert_eq!(gaps.fill(ms(3_600), 6), Some(true));
+        assert_eq!(gaps.fill(ms(3_600), 6), Some(answered(true, None)));
         assert!(gaps.is_empty() && gaps.due().is_none());
     }
 

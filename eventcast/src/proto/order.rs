@@ -14,7 +14,7 @@ use std::{collections::BTreeMap, ops::Range, time::Duration};
 
 use super::{
     events::MessageFacts,
-    gaps::{Gaps, Span},
+    gaps::{Filled, Gaps, Span},
 };
 
 /// How far a number may be beyond the last known one (WIRE.md section 7).
@@ -148,26 +148,26 @@ impl Order {
     }
 
     /// Notes that a message with this number exists: those before it that are not there are missing from now on, and
-    /// it is not. Gives whether it had been asked for.
+    /// it is not. Gives whether it was missing, and how it came.
     #[inline]
-    pub(super) fn note(&mut self, now: Duration, number: u64, due: Duration) -> bool {
+    pub(super) fn note(&mut self, now: Duration, number: u64, due: Duration) -> Filled {
         if std::mem::take(&mut self.tentative) && number < self.next {
             // The hello was of another time, or a lie: what it claimed is forgotten.
             self.gaps.forget_above(0);
             (self.next, self.highest) = (number, number);
             self.claimed = 0;
             self.told.clear();
-            return false;
+            return Filled::default();
         }
         if number == self.highest + 1 && self.claimed <= self.highest {
             // Nothing missing, nothing claimed: the usual case.
             self.highest = number;
-            return false;
+            return Filled::default();
         }
         self.note_out_of_order(now, number, due)
     }
 
-    fn note_out_of_order(&mut self, now: Duration, number: u64, due: Duration) -> bool {
+    fn note_out_of_order(&mut self, now: Duration, number: u64, due: Duration) -> Filled {
         while let Some(entry) = self.told.first_entry()
             && *entry.key() <= number
         {
@@ -186,10 +186,10 @@ impl Order {
                 self.gaps.add(now, (known + 1, number - 1), due);
             }
             self.highest = number;
-            return false;
+            return Filled::default();
         }
         self.highest = self.highest.max(number);
-        self.gaps.fill(now, number).unwrap_or(false)
+        self.gaps.fill(now, number).unwrap_or_default()
     }
 
     /// Takes a claim that numbers up to `last` exist. A lower claim takes back a higher one.

@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use super::{hash::HashKey, order::Order, peers::Peer};
+use super::{gaps::Filled, hash::HashKey, order::Order, peers::Peer};
 
 /// Most streams that are followed (WIRE.md section 9).
 pub(super) const MAX_STREAMS: usize = 4096;
@@ -77,6 +77,27 @@ pub struct PeerFigures {
     pub lost: u64,
     /// Messages that came more than once.
     pub doubles: u64,
+    /// How long it takes from a request to its answer, smoothed as RFC 6298 section 2 has it: the way there and back,
+    /// and up to 5 ms for which a peer gathers requests. `None` as long as nothing had to be asked for.
+    pub round_trip: Option<Duration>,
+}
+
+impl PeerFigures {
+    /// Counts a message that had been asked for, and gives 1 if this one had.
+    #[inline]
+    pub(super) fn count_repair(&mut self, filled: Filled) -> u64 {
+        if !filled.asked {
+            return 0;
+        }
+        self.repaired += 1;
+        if let Some(now) = filled.answered_after {
+            self.round_trip = Some(match self.round_trip {
+                None => now,
+                Some(before) => (before * 7 + now) / 8,
+            });
+        }
+        1
+    }
 }
 
 /// A peer as it is now.

@@ -2,16 +2,18 @@
 //!
 //! That each figure also is a metric is tested where both are made, in the library.
 
-use eventcast::SubscribeOptions;
+use std::{sync::mpsc, time::Duration};
+
+use eventcast::{Notice, SubscribeOptions};
 use eventcast_tests::{
     craft::Message,
     group::Group,
     runner::Case,
     tap::Tap,
-    wait::{block_on, eventually},
+    wait::{Seen, block_on, eventually},
 };
 
-use crate::common::{bus, count, emit_whole, pair, send_paced};
+use crate::common::{builder, bus, count, emit_whole, pair, send_paced};
 
 pub(crate) fn cases() -> Vec<Case> {
     vec![
@@ -19,6 +21,7 @@ pub(crate) fn cases() -> Vec<Case> {
         Case::new("figures::joined_events", joined_events),
         Case::new("figures::subscriptions", subscriptions),
         Case::new("figures::over_a_restart", over_a_restart),
+        Case::new("figures::kernel_drops", kernel_drops),
     ]
 }
 
@@ -89,4 +92,49 @@ fn over_a_restart() {
         block_on(bus.start()).expect("it starts");
         assert_eq!(count(&bus), (round, round));
     }
+}
+
+fn kernel_drops() {
+    let group = Group::unused();
+    // The smallest buffer, and a listener that may hold up the reading of it.
+    let bus = builder(group)
+        .receive_buffer(1)
+        .listener_budget(Duration::from_secs(60));
+    let bus = bus.build().expect("good options");
+    let told = Seen::new();
+    let list = told.clone();
+    bus.on_notice(move |notice: &Notice| {
+        if let Notice::KernelDrops { count, .. } = notice {
+            list.push((*count, notice.to_string()));
+        }
+    });
+    let ((held, holds), (release, released)) = (mpsc::channel(), mpsc::channel());
+    let released = std::sync::Mutex::new(released);
+    bus.on_named(
+        "hold/up",
+        move |_: &eventcast::Received<eventcast::Args>| {
+            let _ = held.send(());
+            let released = released.lock().expect("one call at a time");
+            let _ = released.recv_timeout(Duration::from_secs(10));
+        },
+    );
+    block_on(bus.start()).expect("it starts");
+    let tap = Tap::join(group);
+    tap.send(&Message::event(group, "hold/up", vec![]).bytes());
+    holds
+        .recv_timeout(Duration::from_secs(10))
+        .expect("it is called");
+    let large = Message::event(group, "drop", vec!["d".repeat(800).into()]);
+    for _ in 0..200 {
+        tap.send(&large.bytes());
+    }
+    release.send(()).expect("it waits");
+    // The kernel says how many it dropped with the next that it did not.
+    eventually("it is told", || {
+        tap.send(&Message::event(group, "after", vec![]).bytes());
+        !told.all().is_empty()
+    });
+    let (count, text) = &told.all()[0];
+    assert!((1..=bus.stats().kernel_drops).contains(count), "{text}");
+    assert!(text.contains("raise `receive_buffer`"), "{text}");
 }

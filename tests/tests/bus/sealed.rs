@@ -283,7 +283,9 @@ fn nothing_shows_on_the_wire() {
     let hostname = a.hostname();
     for bytes in &recorded {
         assert!(contains(bytes, b"__ec_sealed"));
-        for word in ["very-secret", "attack", "hello", &id, hostname] {
+        // What is very short stands somewhere in any bytes.
+        let words = ["very-secret", "attack", "hello", &id, hostname];
+        for word in words.into_iter().filter(|word| word.len() > 4) {
             assert!(!contains(bytes, word.as_bytes()), "{word} shows");
         }
     }

@@ -155,10 +155,8 @@ impl Engine {
                 return Err(DropCause::Double.into());
             }
             Place::Next => {
-                if stream.order.note(now.elapsed, number, due) {
-                    stream.figures.repaired += 1;
-                    self.stats.repaired_messages += 1;
-                }
+                let filled = stream.order.note(now.elapsed, number, due);
+                self.stats.repaired_messages += stream.figures.count_repair(filled);
                 stream.order.forget_partial(number);
                 stream.order.advance();
                 stream.figures.received += 1;
@@ -169,10 +167,8 @@ impl Engine {
                 }
             }
             Place::Ahead => {
-                if stream.order.note(now.elapsed, number, due) {
-                    stream.figures.repaired += 1;
-                    self.stats.repaired_messages += 1;
-                }
+                let filled = stream.order.note(now.elapsed, number, due);
+                self.stats.repaired_messages += stream.figures.count_repair(filled);
                 stream.order.forget_partial(number);
                 if cfg!(eventcast_sabotage = "wrong_order") {
                     stream.order.pass((number, number));
