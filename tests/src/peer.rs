@@ -4,6 +4,8 @@
 //! it, in the version and with the checksum that the lock file beside it names.
 
 use std::{
+    collections::BTreeMap,
+    fmt::Write as _,
     fs,
     hash::{DefaultHasher, Hash, Hasher},
     io::{BufRead, BufReader, Write},
@@ -38,6 +40,30 @@ pub struct Peer {
     heard: Vec<Heard>,
 }
 
+/// What a peer does so that nobody else reads what it sends, or writes what it hears.
+#[derive(Clone, Copy, Debug)]
+pub enum Guard<'a> {
+    /// Nothing.
+    Clear,
+    /// Sealed datagrams, with this passphrase.
+    Passphrase(&'a str),
+    /// Sealed datagrams, with this ready key.
+    ReadyKey(&'a [u8]),
+    /// The classic cipher, with this passphrase.
+    Classic(&'a str),
+}
+
+/// What is special about an event that a sealed peer sends; nothing, by default.
+#[derive(Clone, Debug, Default)]
+pub struct How {
+    /// The one peer that it is for, by its id, and the port on this machine to which it goes.
+    pub to: Option<(String, u16)>,
+    /// The counter that it gets instead of the next one.
+    pub counter: Option<u64>,
+    /// How many milliseconds later than now it claims to be sent.
+    pub shift: i64,
+}
+
 /// An event that the peer heard.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Heard {
@@ -54,12 +80,23 @@ impl Peer {
     ///
     /// `build_folder` is `env!("CARGO_TARGET_TMPDIR")`, which only a test file knows.
     pub fn start(build_folder: &str, group: Group, max_payload_size: usize) -> Self {
+        Self::guarded(build_folder, group, max_payload_size, Guard::Clear)
+    }
+
+    /// The same with a passphrase or a key.
+    pub fn guarded(
+        build_folder: &str,
+        group: Group,
+        max_payload_size: usize,
+        guard: Guard<'_>,
+    ) -> Self {
         let packages = install(Path::new(build_folder)).unwrap_or_else(|error| panic!("{error}"));
         let mut process = Command::new("node")
             .arg(PROGRAM)
             .arg(group.address.to_string())
             .arg(group.port.to_string())
             .arg(max_payload_size.to_string())
+            .arg(guard.to_json().to_string())
             .current_dir(packages)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -88,24 +125,39 @@ impl Peer {
 
     /// Sends an event, and gives the number of its datagrams once all have gone out.
     pub fn emit(&mut self, name: &str, arguments: &[Bson]) -> u64 {
+        self.emit_as(name, arguments, &How::default())
+    }
+
+    /// The same in a way that only a sealed peer has.
+    pub fn emit_as(&mut self, name: &str, arguments: &[Bson], how: &How) -> u64 {
         let arguments: Vec<_> = arguments
             .iter()
             .cloned()
             .map(Bson::into_canonical_extjson)
             .collect();
-        let command = json!({ "emit": name, "args": arguments });
-        writeln!(self.commands, "{command}").expect("the peer takes commands");
-        let sent = self.answer("sent");
-        let sent = sent["$numberInt"].as_str().expect("a number of datagrams");
-        sent.parse().expect("a number of datagrams")
+        let command = json!({ "emit": name, "args": arguments, "how": how.to_json() });
+        number(&self.ask(&command, "sent"))
+    }
+
+    /// Sends the same bytes again that it sent last, to the same address.
+    pub fn send_again(&mut self) {
+        self.ask(&json!({ "again": true }), "sent");
+    }
+
+    /// How many datagrams it has refused until now, by cause.
+    pub fn refused(&mut self) -> BTreeMap<String, u64> {
+        let refused = self.ask(&json!({ "refused": true }), "refused");
+        let refused = refused.as_object().expect("numbers by cause");
+        refused
+            .iter()
+            .map(|(cause, count)| (cause.clone(), number(count)))
+            .collect()
     }
 
     /// From now on it passes over chunks of these indexes when they first come, and leaves those out when it first
     /// sends a message.
     pub fn lose(&mut self, coming: &[u32], going: &[u32]) {
-        let command = json!({ "lose": { "in": coming, "out": going } });
-        writeln!(self.commands, "{command}").expect("the peer takes commands");
-        self.answer("lose");
+        self.ask(&json!({ "lose": { "in": coming, "out": going } }), "lose");
     }
 
     /// The next event that it heard, which must come.
@@ -116,6 +168,12 @@ impl Peer {
             self.heard.push(heard(&answer));
         }
         self.heard.remove(0)
+    }
+
+    #[track_caller]
+    fn ask(&mut self, command: &Value, key: &str) -> Value {
+        writeln!(self.commands, "{command}").expect("the peer takes commands");
+        self.answer(key)
     }
 
     #[track_caller]
@@ -143,6 +201,45 @@ impl Drop for Peer {
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
+}
+
+impl Guard<'_> {
+    /// As the peer's command line has it.
+    fn to_json(self) -> Value {
+        match self {
+            Self::Clear => json!({}),
+            Self::Passphrase(text) => json!({ "passphrase": text }),
+            Self::ReadyKey(bytes) => json!({ "readyKey": hex(bytes) }),
+            Self::Classic(text) => json!({ "classic": text }),
+        }
+    }
+}
+
+impl How {
+    fn to_json(&self) -> Value {
+        let mut how = json!({ "shift": self.shift });
+        if let Some((id, port)) = &self.to {
+            how["to"] = json!({ "id": id, "port": port });
+        }
+        if let Some(counter) = self.counter {
+            how["counter"] = json!(counter);
+        }
+        how
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        write!(text, "{byte:02x}").expect("there is always room in a string");
+        text
+    })
+}
+
+/// A count in canonical extended JSON.
+#[track_caller]
+fn number(value: &Value) -> u64 {
+    let number = value["$numberInt"].as_str().expect("a small number");
+    number.parse().expect("not below 0")
 }
 
 fn heard(answer: &Value) -> Heard {

@@ -153,15 +153,15 @@ fn metadata() {
 }
 
 /// Twenty kilobytes, of which every part differs from every other.
-fn long() -> Vec<Bson> {
-    let text: Vec<_> = (0..4_000).map(|number| number.to_string()).collect();
+pub(crate) fn long() -> Vec<Bson> {
+    let text: Vec<_> = (0..6_000).map(|number| number.to_string()).collect();
     let mut text = text.concat();
     text.truncate(20_000);
     vec![text.into()]
 }
 
 /// Two chunks in the middle, and the last.
-const LOST: [u32; 3] = [3, 7, 13];
+const LOST: [u32; 3] = [3, 7, 19];
 
 fn the_peer_asks() {
     let group = Group::unused();

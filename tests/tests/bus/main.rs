@@ -8,6 +8,7 @@ mod delivery;
 mod emit;
 mod figures;
 mod foreign;
+mod foreign_guarded;
 mod harness;
 mod hostile;
 mod ipv6;
@@ -47,6 +48,7 @@ fn main() -> ExitCode {
     cases.extend(hostile::cases());
     cases.extend(causes::cases());
     cases.extend(foreign::cases());
+    cases.extend(foreign_guarded::cases());
     cases.extend(listeners::cases());
     cases.extend(many::cases());
     cases.extend(life::cases());

@@ -214,7 +214,9 @@ fn clear_and_sealed_do_not_mix() {
     };
     send_paced(&tap, &closed, [marked(true), marked(false)]);
     assert_eq!(heard.map(|count| count.get()), [0, 0]);
-    eventually("both say so", || by_closed.len() >= 1 && by_open.len() >= 1);
+    eventually("both say so", || {
+        !by_closed.is_empty() && !by_open.is_empty()
+    });
     let (cause, text) = &by_closed.all()[0];
     assert_eq!(*cause, "clear");
     assert!(
