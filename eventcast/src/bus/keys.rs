@@ -67,21 +67,26 @@ impl KeyRing {
 
     /// Derives what the bus starts with. Takes its time.
     pub(crate) fn derive(&self) {
-        let Some(state) = self.lock() else { return };
-        let (keys, set) = (state.keys.clone(), state.set);
-        drop(state);
-        let derived = derive(&keys, &self.salt);
-        if let Some(mut state) = self.lock()
-            && state.set == set
+        // Until nobody has set others meanwhile.
+        while let Some(state) = self.lock()
+            && state.derived.is_none()
         {
-            state.derived = Some(derived);
+            let (keys, set) = (state.keys.clone(), state.set);
+            drop(state);
+            let derived = derive(&keys, &self.salt);
+            if let Some(mut state) = self.lock()
+                && state.set == set
+            {
+                state.derived = Some(derived);
+            }
         }
     }
 
     /// What an engine is to know of it. `None`: the bus is not sealed.
     pub(crate) fn config(&self, options: &Options) -> Option<SealConfig> {
         let state = self.lock()?;
-        let keys = state.derived.clone()?;
+        let keys = state.derived.clone();
+        let keys = keys.expect("a session begins when its keys are derived");
         let group = options.multicast_membership.address;
         let mut config = SealConfig::new(keys, group, options.port, IvSource::new(fill_random));
         config.clock_tolerance = options.clock_tolerance;

@@ -58,6 +58,7 @@ pub(crate) fn cases() -> Vec<Case> {
         ),
         case("sealed::a_start_holds_up_nobody", a_start_holds_up_nobody),
         case("sealed::stopped_while_it_starts", stopped_while_it_starts),
+        case("sealed::keys_set_while_it_starts", keys_set_while_it_starts),
         case(
             "sealed::short_passphrases_are_warned_about",
             short_passphrases,
@@ -575,6 +576,23 @@ fn stopped_while_it_starts() {
     let started = other.start();
     drop(other);
     assert!(matches!(block_on(started), Err(Error::Stopped)));
+}
+
+fn keys_set_while_it_starts() {
+    let group = Group::unused();
+    let secret = "a passphrase that is replaced before it was ever used";
+    let bus = builder(group).passphrase(secret);
+    let bus = bus.build().expect("good options");
+    let started_meanwhile = bus.start();
+    let set = bus.set_keys(Keys::new(key(13)));
+    block_on(started_meanwhile).expect("it starts");
+    block_on(set).expect("it is a key");
+    let other = started(sealed(group, 13));
+    let heard = count(&other, "sealed/meanwhile");
+    bus.emit_named("sealed/meanwhile", ()).expect("it runs");
+    heard.wait_for(1);
+    // Never, not even at first, in the clear.
+    assert_eq!(dropped(&other, "clear"), 0);
 }
 
 fn short_passphrases() {
