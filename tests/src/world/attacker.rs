@@ -125,7 +125,7 @@ impl Attacker {
                 }
                 altered
             }
-            11 | 12 => self.splice(&first),
+            11 | 12 => return self.splice(from, &first),
             _ => return self.make_up(members, victim),
         };
         let intact = altered[..] == bytes[..];
@@ -158,15 +158,21 @@ impl Attacker {
     }
 
     /// The box of this one with something else around it, or some of it with some of another's.
-    fn splice(&mut self, first: &Had) -> Vec<u8> {
-        let (Some(other), Some(own)) = (self.any(), sealed::box_in(&first.bytes)) else {
-            return Vec::new();
+    fn splice(&mut self, from: SocketAddr, first: &Had) -> Injection {
+        let of = |had: &Had, bytes: Vec<u8>| Injection {
+            from,
+            intact: bytes[..] == had.bytes[..],
+            bytes: bytes.into(),
+            of: Some(Rc::clone(&had.cast)),
         };
-        let Some(theirs) = sealed::box_in(&other.bytes) else {
-            return Vec::new();
+        let other = self.any().unwrap_or_else(|| first.clone());
+        let places = sealed::box_in(&first.bytes).zip(sealed::box_in(&other.bytes));
+        let Some((own, theirs)) = places else {
+            return of(first, Vec::new());
         };
         if self.random.chance(0.3) {
-            return [&other.bytes[..theirs.start], &first.bytes[own.start..]].concat();
+            let spliced = [&other.bytes[..theirs.start], &first.bytes[own.start..]].concat();
+            return of(first, spliced);
         }
         // As many bytes of the other one's, at the same place in the box: some or all of its label, or of the rest.
         let len = own.len().min(theirs.len());
@@ -176,7 +182,12 @@ impl Attacker {
         let mut altered = first.bytes.to_vec();
         altered[own.start + start..own.start + end]
             .copy_from_slice(&other.bytes[theirs.start + start..theirs.start + end]);
-        altered
+        // What was not taken over may have been the same in both.
+        if altered[own] == other.bytes[theirs] {
+            of(&other, altered)
+        } else {
+            of(first, altered)
+        }
     }
 
     /// What a bus without a key would say.
