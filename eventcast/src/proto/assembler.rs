@@ -4,8 +4,7 @@
 //! handed out or given up, and for all bounds on what is held meanwhile. Not for what is inside the joined message,
 //! and not for remembering which messages are over: that is `Seen`'s.
 //!
-//! A message is known by the address from which it comes and its `seqId`, so that nobody can add to another's. A
-//! claimed number of chunks sets nothing aside. What is given up on the way, to make room or because nothing came
+//! A message is known by its [`Origin`] and its `seqId`, so that nobody can add to another's. A claimed number of chunks sets nothing aside. What is given up on the way, to make room or because nothing came
 //! any more, waits in [`Assembler::poll_given_up`], to be taken after every call that takes `&mut self`.
 //!
 //! What is missing is asked for as [`Requests`] say.
@@ -23,13 +22,14 @@ use super::{
     hash::HashKey,
     peers::Peer,
     requests::{Repair, Requests},
+    seal::Stamp,
     slices::Slices,
     stats::DropCause,
     streams::StreamRef,
     wire::{MAX_CHUNKS, MessageId, SeqId},
 };
 
-/// Most incomplete messages of one address.
+/// Most incomplete messages of one origin.
 pub(super) const MAX_INCOMPLETE: u32 = 1024;
 
 /// What is reckoned for each slice beside its bytes.
@@ -45,8 +45,18 @@ const OVERDUE_TTLS: u32 = 20;
 /// follow at the next call, which is due at once.
 const MAX_EXPIRED_AT_ONCE: usize = 256;
 
+/// Whose a message is, as far as nobody else can be that.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Origin {
+    /// Whoever sends from there.
+    Address(SocketAddr),
+    /// Who has sealed it, wherever it comes from: what is on its way can be given another address.
+    Sealer(Stamp),
+}
+
 /// A chunk whose metadata is good.
 pub(super) struct Chunk<'a> {
+    pub(super) origin: Origin,
     pub(super) from: SocketAddr,
     pub(super) seq_id: &'a [u8],
     pub(super) message_id: MessageId,
@@ -75,11 +85,15 @@ pub(super) struct Taken {
 pub(super) struct Ask {
     pub(super) to: SocketAddr,
     pub(super) seq_id: SeqId,
+    /// The stream that waits for the message.
+    pub(super) stream: Option<StreamRef>,
     index: usize,
 }
 
 /// What all chunks of a message say.
 pub(super) struct About {
+    pub(super) origin: Origin,
+    /// Where its first chunk came from.
     pub(super) from: SocketAddr,
     pub(super) seq_id: SeqId,
     pub(super) message_id: MessageId,
@@ -122,7 +136,7 @@ pub(super) struct Assembler {
     asks: BTreeSet<(Duration, usize)>,
     /// All messages by holder and age.
     by_age: BTreeMap<(Holder, u64), usize>,
-    holders: HashMap<SocketAddr, (Holder, u32), HashKey>,
+    holders: HashMap<Origin, (Holder, u32), HashKey>,
     /// All holders by how many messages they have.
     by_count: BTreeSet<(u32, Holder)>,
     next_holder: Holder,
@@ -130,9 +144,9 @@ pub(super) struct Assembler {
     given_up: Vec<GivenUp>,
 }
 
-type Key = (SocketAddr, SeqId);
+type Key = (Origin, SeqId);
 
-/// An address that has incomplete messages.
+/// An origin that has incomplete messages.
 type Holder = u64;
 
 struct Partial {
@@ -196,7 +210,7 @@ impl Assembler {
     /// Takes a chunk. On `Err` it was not taken; others may have been given up to make room all the same.
     pub(super) fn take(&mut self, now: Duration, chunk: &Chunk<'_>) -> Result<Taken, DropCause> {
         self.check_limits(chunk)?;
-        let key = (chunk.from, SeqId::new(chunk.seq_id));
+        let key = (chunk.origin, SeqId::new(chunk.seq_id));
         let mut opened = false;
         let index = match self.by_key.get(&key) {
             Some(&index) => {
@@ -248,9 +262,15 @@ impl Assembler {
                 partial
                     .requests
                     .ask(now, partial.last, &partial.slices, missing);
-                let (to, seq_id) = (partial.about.from, partial.about.seq_id);
+                let about = &partial.about;
+                let (to, seq_id, stream) = (about.from, about.seq_id, about.stream);
                 self.schedule(index);
-                return Some(Ask { to, seq_id, index });
+                return Some(Ask {
+                    to,
+                    seq_id,
+                    stream,
+                    index,
+                });
             }
             self.schedule(index);
         }
@@ -310,6 +330,7 @@ impl Assembler {
     /// Begins a message, without its first chunk.
     fn open(&mut self, now: Duration, key: Key, chunk: &Chunk<'_>) -> Result<usize, DropCause> {
         let about = About {
+            origin: chunk.origin,
             from: chunk.from,
             seq_id: key.1,
             message_id: chunk.message_id,
@@ -320,7 +341,7 @@ impl Assembler {
             stream: chunk.stream,
         };
         let cost = about.cost();
-        if let Some(&(holder, count)) = self.holders.get(&chunk.from)
+        if let Some(&(holder, count)) = self.holders.get(&chunk.origin)
             && count >= MAX_INCOMPLETE
         {
             let oldest = self.oldest_of(holder);
@@ -330,10 +351,10 @@ impl Assembler {
 
         let (holder, count) = *self
             .holders
-            .get(&chunk.from)
+            .get(&chunk.origin)
             .unwrap_or(&(self.next_holder, 0));
         self.next_holder += u64::from(count == 0);
-        self.recount(chunk.from, holder, count, count + 1);
+        self.recount(chunk.origin, holder, count, count + 1);
         let birth = self.next_birth;
         self.next_birth += 1;
         let due = now.saturating_add(self.message_ttl);
@@ -404,13 +425,13 @@ impl Assembler {
         Ok(())
     }
 
-    /// The oldest message of the address that holds most. Among addresses that hold as many, the one whose message
+    /// The oldest message of the origin that holds most. Among origins that hold as many, the one whose message
     /// has been silent longest: so a flood from many addresses does not hit those that make progress.
     fn victim(&mut self) -> Option<usize> {
         let silent = self.most_silent()?;
         let &(most, crowded) = self.by_count.last()?;
         let partial = self.partial(silent);
-        let (holder, count) = self.holders[&partial.about.from];
+        let (holder, count) = self.holders[&partial.about.origin];
         Some(self.oldest_of(if count == most { holder } else { crowded }))
     }
 
@@ -428,9 +449,9 @@ impl Assembler {
         victim.is_some()
     }
 
-    /// Lets go of what a stream does not wait for any more: messages with these numbers, from its address.
-    pub(super) fn forget(&mut self, from: SocketAddr, stream: StreamRef, (first, last): Span) {
-        let Some(&(holder, _)) = self.holders.get(&from) else {
+    /// Lets go of what a stream does not wait for any more: messages with these numbers, of this origin.
+    pub(super) fn forget(&mut self, origin: Origin, stream: StreamRef, (first, last): Span) {
+        let Some(&(holder, _)) = self.holders.get(&origin) else {
             return;
         };
         let over = |index: &usize| {
@@ -477,27 +498,27 @@ impl Assembler {
         let partial = self.partials[index].take().expect(KEPT);
         self.free.push(index);
         let about = &partial.about;
-        self.by_key.remove(&(about.from, about.seq_id));
+        self.by_key.remove(&(about.origin, about.seq_id));
         self.due.remove(&(partial.due, index));
         if let Some(due) = partial.ask_due {
             self.asks.remove(&(due, index));
         }
         self.by_age.remove(&(partial.holder, partial.birth));
-        let (_, count) = self.holders[&about.from];
-        self.recount(about.from, partial.holder, count, count - 1);
+        let (_, count) = self.holders[&about.origin];
+        self.recount(about.origin, partial.holder, count, count - 1);
         self.held -= partial.cost();
         partial
     }
 
-    fn recount(&mut self, from: SocketAddr, holder: Holder, before: u32, after: u32) {
+    fn recount(&mut self, origin: Origin, holder: Holder, before: u32, after: u32) {
         if before > 0 {
             self.by_count.remove(&(before, holder));
         }
         if after > 0 {
             self.by_count.insert((after, holder));
-            self.holders.insert(from, (holder, after));
+            self.holders.insert(origin, (holder, after));
         } else {
-            self.holders.remove(&from);
+            self.holders.remove(&origin);
         }
     }
 

@@ -112,6 +112,10 @@ impl Engine {
         );
         let mut rng = StdRng::from_seed(seed);
         let keys = HashKey::random(&mut rng);
+        let remembered = config.message_ttl.saturating_mul(REMEMBERED_TTLS);
+        // On a sealed bus, for as long as a datagram that somebody holds back stays fresh.
+        let fresh = config.seal.as_ref().map(|seal| seal.clock_tolerance);
+        let had = remembered.max(fresh.unwrap_or_default().saturating_mul(2));
         let sealing = config.seal.map(|seal| {
             let own = (config.id.as_str(), config.incarnation);
             Box::new(Sealed::new(seal, own, now, keys))
@@ -127,7 +131,6 @@ impl Engine {
             longest_control = chunker.longest_control();
         }
         let hostname = shortened(&config.hostname, MAX_HOST);
-        let remembered = config.message_ttl.saturating_mul(REMEMBERED_TTLS);
         Self {
             id: config.id.clone(),
             incarnation: config.incarnation,
@@ -158,7 +161,7 @@ impl Engine {
             keys,
             peers: Peers::new(config.id, config.incarnation, keys),
             times: TimeReader::new(),
-            seen: Seen::new(remembered),
+            seen: Seen::new(had),
             assembler: Assembler::new(
                 config.max_message_size,
                 config.max_held_bytes,

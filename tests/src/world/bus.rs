@@ -1,9 +1,10 @@
 //! One bus of a world: an engine with its clocks. All that the world knows of the engine's interface stands here.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, sync::Mutex, time::Duration};
 
 use eventcast::proto::{
-    Accepted, Config, Destination, Engine, EngineStats, Event, Events, Now, Outgoing, Peer, Refusal,
+    Accepted, Config, Destination, Engine, EngineStats, Event, Events, IvSource, Now, Outgoing,
+    Peer, Refusal, SealConfig, SealKey, SealKeys,
 };
 
 use super::{
@@ -11,6 +12,7 @@ use super::{
     payload::{self, Stamp},
     plan::Options,
     random::Random,
+    sealed,
 };
 
 /// The wall clock when the world begins.
@@ -36,6 +38,8 @@ pub(super) struct Identity {
     pub incarnation: u64,
     /// Where it says it can be reached.
     pub named: SocketAddr,
+    /// The root of its key, if its group is sealed.
+    pub root: Option<[u8; 32]>,
 }
 
 /// Something that an engine tells, as far as a world looks at it.
@@ -100,6 +104,9 @@ impl Bus {
         config.max_held_bytes = options.max_held_bytes;
         config.history_bytes = options.history_bytes;
         config.message_ttl = options.message_ttl;
+        if let Some(root) = &identity.root {
+            config.seal = Some(seal(root, random));
+        }
         let monotonic = random.below(3600) * 1000 * MILLI;
         let wall_ms = WORLD_BEGAN_MS.saturating_add_signed(ahead_ms);
         Self {
@@ -198,9 +205,24 @@ impl Bus {
         self.engine.stats()
     }
 
+    /// What its wall clock shows.
+    pub(super) fn clock_ms(&self, at: Nanos) -> u64 {
+        self.now(at).unix_ms
+    }
+
     fn now(&self, at: Nanos) -> Now {
         moment(at, self.monotonic, self.wall_ms)
     }
+}
+
+fn seal(root: &[u8; 32], random: &mut Random) -> SealConfig {
+    let source = Mutex::new(Random::new(4, random.word()));
+    let ivs = IvSource::new(move |bytes| {
+        let mut source = source.lock().expect("nothing panics with this lock");
+        bytes.fill_with(|| source.word() as u8);
+    });
+    let (group, port) = sealed::GROUP;
+    SealConfig::new(SealKeys::new(SealKey::from_root(root)), group, port, ivs)
 }
 
 fn moment(at: Nanos, monotonic: Nanos, wall_ms: u64) -> Now {

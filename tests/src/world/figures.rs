@@ -28,6 +28,10 @@ pub struct Figures {
     pub control: u64,
     /// What became of their copies.
     pub network: Losses,
+    /// Worlds whose group is sealed.
+    pub sealed: u64,
+    /// Datagrams that an attacker brought to a bus.
+    pub injected: u64,
     /// Messages given to the applications of buses.
     pub delivered: u64,
     /// And of old peers.
@@ -57,6 +61,8 @@ impl Figures {
         self.network.doubled += other.network.doubled;
         self.network.reordered += other.network.reordered;
         self.network.altered += other.network.altered;
+        self.sealed += other.sealed;
+        self.injected += other.injected;
         self.delivered += other.delivered;
         self.delivered_to_old += other.delivered_to_old;
         self.repaired += other.repaired;
@@ -70,8 +76,9 @@ impl fmt::Display for Figures {
         let network = &self.network;
         writeln!(
             f,
-            "{} worlds, {} s of their time, {} messages",
+            "{} worlds ({} of them sealed), {} s of their time, {} messages",
             self.worlds,
+            self.sealed,
             self.virtual_time / (1000 * MILLI),
             self.messages
         )?;
@@ -82,8 +89,13 @@ impl fmt::Display for Figures {
         )?;
         writeln!(
             f,
-            "copies: {} lost ({} of them for want of room), {} doubled, {} reordered, {} corrupted",
-            network.lost, network.crowded_out, network.doubled, network.reordered, network.altered
+            "copies: {} lost ({} of them for want of room), {} doubled, {} reordered, {} corrupted; {} injected by an attacker",
+            network.lost,
+            network.crowded_out,
+            network.doubled,
+            network.reordered,
+            network.altered,
+            self.injected
         )?;
         write!(
             f,

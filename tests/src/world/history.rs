@@ -43,6 +43,8 @@ pub struct History {
     pub heartbeat: Nanos,
     /// The faults were such that everything numbered can be delivered in time: nothing may be told as lost.
     pub mild: bool,
+    /// The group is sealed: no old peer reads anything, and what is repaired for several goes to the group as it was.
+    pub sealed: bool,
 }
 
 /// What is known of a life.

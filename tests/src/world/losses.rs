@@ -187,6 +187,7 @@ impl Trial {
                         id: format!("{:016x}", 0x1055_0000 + index),
                         incarnation: WORLD_BEGAN_MS,
                         named: address(index),
+                        root: None,
                     },
                     &options,
                     0,
@@ -326,7 +327,9 @@ impl Trial {
             (Said::Event, Some(number)) if number > self.had => Sort::First(number),
             (Said::Event | Said::Again(_), _) => Sort::Repair,
             (Said::Nack { .. } | Said::Retx { .. }, _) => Sort::Request,
-            (Said::Hello { .. } | Said::Gone | Said::Bye { .. }, _) => Sort::Other,
+            (Said::Hello { .. } | Said::Gone | Said::Bye { .. } | Said::Sealed(_), _) => {
+                Sort::Other
+            }
         }
     }
 

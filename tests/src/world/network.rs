@@ -49,7 +49,7 @@ pub(super) enum State {
     Good,
     /// It is no datagram any more.
     Destroyed,
-    /// Its metadata are good, and what comes after them is not.
+    /// Its metadata are good, and what comes after them is not. A sealed one may be anything between good and destroyed.
     Altered,
 }
 
@@ -59,6 +59,8 @@ pub(super) struct Network {
     weather: Weather,
     random: Random,
     members: usize,
+    /// Nobody but the holders of a key can lie in a datagram.
+    sealed: bool,
     /// Whom each can hear: all with the same bit.
     side: u32,
     /// In a burst of losses.
@@ -74,11 +76,12 @@ pub(super) struct Network {
 impl Network {
     /// A network with this weather.
     #[must_use]
-    pub(super) fn new(weather: Weather, members: usize, random: Random) -> Self {
+    pub(super) fn new(weather: Weather, members: usize, sealed: bool, random: Random) -> Self {
         Self {
             weather,
             random,
             members,
+            sealed,
             side: 0,
             in_burst: vec![false; members],
             last: vec![0; members * members],
@@ -185,7 +188,11 @@ impl Network {
         let (bytes, state) = match reading {
             Some(reading) if self.random.chance(self.weather.altered) => {
                 self.losses.altered += 1;
-                alter(&mut self.random, bytes, reading)
+                if self.sealed {
+                    (alter_sealed(&mut self.random, bytes), State::Altered)
+                } else {
+                    alter(&mut self.random, bytes, reading)
+                }
             }
             _ => (Rc::clone(bytes), State::Good),
         };
@@ -227,6 +234,19 @@ fn alter(random: &mut Random, bytes: &[u8], reading: &Reading) -> (Rc<[u8]>, Sta
         }
     }
     (altered.into(), State::Destroyed)
+}
+
+/// Makes other bytes of a sealed datagram, in which any may be altered.
+fn alter_sealed(random: &mut Random, bytes: &[u8]) -> Rc<[u8]> {
+    let mut altered = bytes.to_vec();
+    match random.below(3) {
+        0 => altered.truncate(random.index(bytes.len())),
+        _ => {
+            let at = random.index(bytes.len());
+            altered[at] ^= 1 << random.below(8);
+        }
+    }
+    altered.into()
 }
 
 /// A queue of bytes that is emptied at a steady rate.

@@ -22,6 +22,13 @@ const ROOMY: usize = 4 << 20;
 /// In so much time a number is asked for ten times.
 const PATIENT: Duration = Duration::from_secs(3);
 
+/// How far wall clocks are off at most, in milliseconds: either way.
+const SKEW: i64 = 10_000;
+
+/// The same in a sealed group, where a bus does not hear at first those whose clocks are more than a second behind its
+/// own.
+const SEALED_SKEW: i64 = 450;
+
 /// How long it is looked whether anything is still done.
 const QUIET: Nanos = 3_000 * MILLI;
 
@@ -52,12 +59,15 @@ pub enum Fault {
     LateJoin,
     /// Some leave.
     Leave,
-    /// Some are of another make.
+    /// Some are of another make. Only in groups that are not sealed.
     OldPeers,
+    /// Somebody without the key has everything that was sent, and sends it again, and parts of it, and what it makes
+    /// up. Only in sealed groups.
+    Attacker,
 }
 
 /// All kinds.
-pub const FAULTS: [Fault; 13] = [
+pub const FAULTS: [Fault; 14] = [
     Fault::Loss,
     Fault::BurstLoss,
     Fault::SharedLoss,
@@ -71,6 +81,7 @@ pub const FAULTS: [Fault; 13] = [
     Fault::LateJoin,
     Fault::Leave,
     Fault::OldPeers,
+    Fault::Attacker,
 ];
 
 /// What is to happen.
@@ -78,6 +89,8 @@ pub const FAULTS: [Fault; 13] = [
 pub struct Plan {
     /// What decided it.
     pub seed: u64,
+    /// The group is sealed.
+    pub sealed: bool,
     /// Its kinds of fault.
     pub faults: Vec<Fault>,
     /// Who takes part.
@@ -210,6 +223,8 @@ pub enum Act {
         /// It is not to be waited for.
         best_effort: bool,
     },
+    /// The attacker does something.
+    Attack,
 }
 
 impl Plan {
@@ -217,9 +232,15 @@ impl Plan {
     #[must_use]
     pub fn new(seed: u64) -> Self {
         let mut random = Random::new(1, seed);
-        let faults = choose_faults(&mut random);
+        let sealed = random.chance(1.0 / 3.0);
+        let faults = choose_faults(&mut random, sealed);
         let has = |fault| faults.contains(&fault);
-        let members = choose_members(&mut random, &faults);
+        let mut members = choose_members(&mut random, &faults);
+        if sealed {
+            for member in &mut members {
+                member.skew_ms = member.skew_ms * SEALED_SKEW / SKEW;
+            }
+        }
         let calm_from = random.between(1_500, 4_000) * MILLI;
         let ttl = members[0].options.message_ttl;
         let quiet_from = calm_from + SETTLING + 2 * nanos(ttl);
@@ -241,11 +262,15 @@ impl Plan {
             && options.message_ttl >= PATIENT
             && !mild.into_iter().any(has)
             && weather.loss + weather.shared_loss <= 0.06;
-        let mut acts = choose_fates(&mut random, &faults, &members, calm_from);
+        let mut acts = choose_fates(&mut random, (&faults, sealed), &members, calm_from);
+        if has(Fault::Attacker) {
+            acts.extend(choose_attacks(&mut random, calm_from, quiet_from + QUIET));
+        }
         acts.extend(choose_words(&mut random, &members, calm_from));
         acts.sort_by_key(|(at, _)| *at);
         Self {
             seed,
+            sealed,
             members,
             weather,
             acts,
@@ -258,12 +283,23 @@ impl Plan {
     }
 }
 
-fn choose_faults(random: &mut Random) -> Vec<Fault> {
+fn choose_faults(random: &mut Random, sealed: bool) -> Vec<Fault> {
     let count = LEAST_FAULTS + random.below(4);
     let mut faults: Vec<Fault> = Vec::new();
+    if sealed && random.chance(0.6) {
+        faults.push(Fault::Attacker);
+        if random.chance(0.4) {
+            faults.push(Fault::Restart);
+        }
+    }
+    let impossible = if sealed {
+        Fault::OldPeers
+    } else {
+        Fault::Attacker
+    };
     while (faults.len() as u64) < count {
         let fault = *random.pick(&FAULTS);
-        if !faults.contains(&fault) {
+        if fault != impossible && !faults.contains(&fault) {
             faults.push(fault);
         }
     }
@@ -297,7 +333,7 @@ fn choose_members(random: &mut Random, faults: &[Fault]) -> Vec<Member> {
             echo: random.chance(0.5) && index < count,
             options,
             sluggish: *random.pick(&[0, 0, MILLI / 10, 2 * MILLI]),
-            skew_ms: random.below(20_000) as i64 - 10_000,
+            skew_ms: random.below(2 * SKEW as u64) as i64 - SKEW,
         })
         .collect()
 }
@@ -353,7 +389,7 @@ fn choose_weather(random: &mut Random, faults: &[Fault], members: usize) -> Weat
 /// Who comes, goes, and is cut off.
 fn choose_fates(
     random: &mut Random,
-    faults: &[Fault],
+    (faults, sealed): (&[Fault], bool),
     members: &[Member],
     calm_from: Nanos,
 ) -> Vec<(Nanos, Act)> {
@@ -374,7 +410,12 @@ fn choose_fates(
     }
     if has(Fault::Restart) {
         for _ in 0..random.between(1, 3) {
-            let clock_ms = *random.pick(&[0, 0, -3_600_000, -500, 86_400_000]);
+            let clock_ms = if sealed {
+                // Farther, and others take what it says for old or for a lie.
+                *random.pick(&[0, 0, -500, -1_500, 1_000])
+            } else {
+                *random.pick(&[0, 0, -3_600_000, -500, 86_400_000])
+            };
             let act = Act::Restart {
                 member: 1 + random.index(buses - 1),
                 after: *random.pick(&[0, MILLI, 100 * MILLI, 1000 * MILLI]),
@@ -397,6 +438,17 @@ fn choose_fates(
         }
     }
     acts
+}
+
+/// When the attacker does something: mostly while much else goes on, but not only.
+fn choose_attacks(random: &mut Random, calm_from: Nanos, end: Nanos) -> Vec<(Nanos, Act)> {
+    let count = random.between(100, 1_500);
+    (0..count)
+        .map(|_| {
+            let until = *random.pick(&[calm_from, calm_from, calm_from, end]);
+            (random.between(calm_from / 20, until), Act::Attack)
+        })
+        .collect()
 }
 
 /// Who says what.

@@ -66,6 +66,8 @@ pub(super) enum Said {
     },
     /// `__ec_again`: the datagram in it.
     Again(Box<Reading>),
+    /// `__ec_sealed`: the box.
+    Sealed(Vec<u8>),
 }
 
 /// Reads a datagram. `None`: an old peer would not survive it, or it is nothing that the wire document knows.
@@ -188,6 +190,12 @@ fn control(name: &str, body: &[u8]) -> Option<Said> {
                 let inner = read(&binary.bytes)?;
                 // Wrapped once, and only what an application sent.
                 (inner.said == Said::Event).then(|| Said::Again(Box::new(inner)))?
+            }
+            _ => return None,
+        },
+        "__ec_sealed" => match first {
+            Bson::Binary(binary) if binary.subtype == BinarySubtype::Generic => {
+                Said::Sealed(binary.bytes.clone())
             }
             _ => return None,
         },

@@ -8,6 +8,7 @@ use std::{
 };
 
 use super::{
+    attacker::{Attacker, Injection, Victim},
     bus::{Bus, Identity, Told, WORLD_BEGAN_MS, Who},
     figures::Figures,
     history::{
@@ -16,9 +17,10 @@ use super::{
     network::{Copy, Network, State},
     old_peer::{Deed, OldPeer},
     payload,
-    plan::{Act, Plan},
+    plan::{Act, Fault, Plan},
     random::Random,
     reading::{self, Reading, Said},
+    sealed::{Gate, Label, Opener, Verdict},
 };
 
 /// A bus may find so many things to do one after the other without time going on.
@@ -29,6 +31,9 @@ const EMIT_RETRY: Nanos = 20 * MILLI;
 
 /// What metadata take at most here.
 const MOST_METADATA: usize = 500;
+
+/// And what is around a sealed datagram.
+const MOST_SEAL: usize = 400;
 
 /// What an old peer sends at most at a time: it is asked for what is missing twice a second.
 const MOST_OLD: usize = 10_000;
@@ -49,6 +54,9 @@ struct Simulation<'p> {
     now: Nanos,
     random: Random,
     network: Network,
+    /// The root of the group's key, and what opens what is sealed with it.
+    seal: Option<([u8; 32], Opener)>,
+    attacker: Option<Attacker>,
     seats: Vec<Seat>,
     agenda: BinaryHeap<Reverse<Entry>>,
     entries: u64,
@@ -78,6 +86,8 @@ struct Seat {
     /// The highest numbers known of each life: by hellos and goodbyes, and by messages.
     known: HashMap<Life, [Option<u64>; 2]>,
     met: HashSet<SocketAddr>,
+    /// What it takes in a sealed group.
+    gate: Gate,
     /// Of what messages a repair came.
     repaired: HashSet<MessageKey>,
     held: usize,
@@ -105,13 +115,16 @@ enum Future {
     Wake(usize),
     Arrive(usize, Rc<Cast>, Copy),
     Read(usize, Rc<Cast>, Copy),
+    Inject(usize, Injection),
 }
 
 /// A datagram that was sent.
-struct Cast {
+pub(super) struct Cast {
     by: Life,
-    from: SocketAddr,
+    pub(super) from: SocketAddr,
     to: Option<SocketAddr>,
+    /// What stands around it in a sealed group.
+    label: Option<Label>,
     reading: Option<Reading>,
     message: Option<MessageKey>,
     repair: bool,
@@ -122,11 +135,20 @@ impl<'p> Simulation<'p> {
         let mut random = Random::new(2, plan.seed);
         let network_random = Random::new(random.word(), plan.seed);
         let members = plan.members.len();
+        let seal = plan.sealed.then(|| {
+            let root = Random::new(3, plan.seed).bytes();
+            (root, Opener::new(&root))
+        });
+        let attacker = plan.faults.contains(&Fault::Attacker);
+        let attacker = attacker.then(|| Attacker::new(Random::new(5, plan.seed)));
+        let weather = plan.weather.clone();
         let mut simulation = Self {
             plan,
             now: 0,
             random,
-            network: Network::new(plan.weather.clone(), members, network_random),
+            network: Network::new(weather, members, plan.sealed, network_random),
+            seal,
+            attacker,
             seats: (0..members).map(|_| Seat::default()).collect(),
             agenda: BinaryHeap::new(),
             entries: 0,
@@ -161,6 +183,7 @@ impl<'p> Simulation<'p> {
                 Future::Wake(member) => self.wake(member),
                 Future::Arrive(to, cast, copy) => self.arrive(to, cast, copy),
                 Future::Read(to, cast, copy) => self.hand_over(to, &cast, &copy),
+                Future::Inject(to, injection) => self.inject(to, &injection),
             }
         }
     }
@@ -187,8 +210,10 @@ impl<'p> Simulation<'p> {
             end: self.plan.end,
             heartbeat: 1000 * MILLI,
             mild: self.plan.mild,
+            sealed: self.plan.sealed,
         };
         self.figures.worlds = 1;
+        self.figures.sealed = self.plan.sealed.into();
         self.figures.network = self.network.losses;
         self.figures.virtual_time = self.plan.end;
         (history, self.figures)
@@ -228,6 +253,7 @@ impl<'p> Simulation<'p> {
                 len,
                 best_effort,
             } => self.emit(member, len, best_effort),
+            Act::Attack => self.attack(),
         }
     }
 
@@ -268,6 +294,7 @@ impl<'p> Simulation<'p> {
                 id: id.clone(),
                 incarnation,
                 named,
+                root: self.seal.as_ref().map(|(root, _)| *root),
             };
             let bus = Bus::start(
                 self.now,
@@ -284,6 +311,7 @@ impl<'p> Simulation<'p> {
             address,
             starts: seat.starts,
             clock_ms: seat.clock_ms,
+            gate: Gate::new(&id, began),
             ..Seat::default()
         };
         self.lives.push(LifeFacts {
@@ -401,8 +429,9 @@ impl<'p> Simulation<'p> {
             self.plan_for(self.now + EMIT_RETRY, Future::Act(again));
             return;
         };
-        if payload_len + MOST_METADATA > self.plan.members[member].options.max_payload_size {
-            self.seats[member].large += payload_len + MOST_METADATA;
+        let around = MOST_METADATA + if self.plan.sealed { MOST_SEAL } else { 0 };
+        if payload_len + around > self.plan.members[member].options.max_payload_size {
+            self.seats[member].large += payload_len + around;
         }
         self.figures.messages += 1;
         self.places[life as usize] += 1;
@@ -446,24 +475,127 @@ impl<'p> Simulation<'p> {
                 self.do_deeds(to, deeds);
             }
             Actor::Bus(_) => {
-                self.listen(to, cast, copy.state);
-                if let Actor::Bus(bus) = &mut self.seats[to].actor {
-                    bus.hear(self.now, cast.from, &copy.bytes);
-                }
-                self.pump(to);
+                let state = if self.plan.sealed {
+                    let intact = copy.state == State::Good;
+                    self.pass_gate(to, cast, intact, &copy.bytes)
+                } else {
+                    Some(copy.state)
+                };
+                self.hear(to, cast.from, &copy.bytes, Some(cast).zip(state));
             }
         }
     }
 
+    /// Lets a bus hear something, which may be what was sent, in that state.
+    fn hear(
+        &mut self,
+        to: usize,
+        from: SocketAddr,
+        bytes: &[u8],
+        cast: Option<(&Rc<Cast>, State)>,
+    ) {
+        if let Some((cast, state)) = cast {
+            self.listen(to, from, cast, state);
+        }
+        if let Actor::Bus(bus) = &mut self.seats[to].actor {
+            bus.hear(self.now, from, bytes);
+        }
+        self.pump(to);
+    }
+
+    /// What a bus in a sealed group makes of a datagram that has the box of this one, perhaps.
+    fn judge(
+        &self,
+        to: usize,
+        cast: &Cast,
+        intact: bool,
+        bytes: &[u8],
+    ) -> Option<(Label, u64, Verdict)> {
+        let seat = &self.seats[to];
+        let (Actor::Bus(bus), Some((_, opener))) = (&seat.actor, &self.seal) else {
+            return None;
+        };
+        let label = if intact {
+            cast.label?
+        } else {
+            opener.find(bytes)?
+        };
+        let now_ms = bus.clock_ms(self.now);
+        let verdict = seat.gate.judge(now_ms, cast.by, &label, intact);
+        let own = cast.by == seat.life;
+        (!own && verdict != Verdict::Refused).then_some((label, now_ms, verdict))
+    }
+
+    /// The same, and it comes. `None`: it is refused.
+    fn pass_gate(&mut self, to: usize, cast: &Cast, intact: bool, bytes: &[u8]) -> Option<State> {
+        let (label, now_ms, _) = self.judge(to, cast, intact, bytes)?;
+        let gate = &mut self.seats[to].gate;
+        match gate.take(now_ms, cast.by, &label, intact) {
+            Verdict::Taken => Some(State::Good),
+            Verdict::Perhaps => Some(State::Altered),
+            Verdict::Refused => None,
+        }
+    }
+
+    /// The attacker does something.
+    fn attack(&mut self) {
+        let addresses: Vec<SocketAddr> = self.seats.iter().map(|seat| seat.address).collect();
+        let Some(attacker) = &mut self.attacker else {
+            return;
+        };
+        if self.lives.is_empty() {
+            return;
+        }
+        let life = attacker.choose(self.lives.len());
+        let victim = Victim {
+            life: life as Life,
+            id: &self.lives[life].id,
+            incarnation: self.incarnations[life].unwrap_or_default(),
+            sent: self.places[life],
+        };
+        let injection = attacker.make(&addresses, &victim);
+        match attacker.aim(addresses.len()) {
+            Some(to) => self.inject(to, &injection),
+            None => (0..addresses.len()).for_each(|to| self.inject(to, &injection)),
+        }
+    }
+
+    /// The attacker brings something to a bus.
+    fn inject(&mut self, to: usize, injection: &Injection) {
+        if !matches!(self.seats[to].actor, Actor::Bus(_)) {
+            return;
+        }
+        let Injection {
+            from,
+            bytes,
+            of,
+            intact,
+        } = injection;
+        let calm = self.now >= self.plan.calm_from;
+        let mut state = None;
+        if let Some(cast) = of
+            && self.judge(to, cast, *intact, bytes).is_some()
+        {
+            if calm {
+                // What was lost before would be news, and news are not quiet.
+                return;
+            }
+            state = self.pass_gate(to, cast, *intact, bytes);
+        }
+        self.figures.injected += 1;
+        self.hear(to, *from, bytes, of.as_ref().zip(state));
+    }
+
     /// Notes what a bus can know from now on.
-    fn listen(&mut self, to: usize, cast: &Cast, state: State) {
+    fn listen(&mut self, to: usize, from: SocketAddr, cast: &Cast, state: State) {
+        let sealed = self.plan.sealed;
         let seat = &mut self.seats[to];
         let life = seat.life;
         let mut news = Vec::new();
-        if seat.met.insert(cast.from) {
+        if seat.met.insert(from) {
             news.push(What::Met {
                 by: life,
-                address: cast.from,
+                address: from,
             });
         }
         let altered = state == State::Altered;
@@ -475,7 +607,7 @@ impl<'p> Simulation<'p> {
                 Said::Event => reading.number,
                 Said::Again(inner) => inner.number,
                 Said::Hello { last, .. } | Said::Bye { last } => Some(*last),
-                Said::Nack { .. } | Said::Retx { .. } | Said::Gone => None,
+                Said::Nack { .. } | Said::Retx { .. } | Said::Gone | Said::Sealed(_) => None,
             };
             let claimed = matches!(reading.said, Said::Hello { .. } | Said::Bye { .. });
             let known = seat.known.get(&cast.by).copied().unwrap_or_default();
@@ -500,7 +632,8 @@ impl<'p> Simulation<'p> {
                 });
             }
             if let Some(message) = cast.message {
-                if altered {
+                // What is in a box is as it was, or not there.
+                if altered && !sealed {
                     news.push(What::Altered { to: life, message });
                 }
                 if cast.repair {
@@ -677,7 +810,7 @@ impl<'p> Simulation<'p> {
     fn send(&mut self, member: usize, to: Option<SocketAddr>, bytes: &[u8]) {
         let seat = &self.seats[member];
         let (by, from) = (seat.life, seat.address);
-        let reading = reading::read(bytes);
+        let (label, reading) = self.read(seat.life, to, bytes);
         let kind = self.kind(reading.as_ref());
         let (message, repair) = match kind {
             Kind::Data {
@@ -715,15 +848,32 @@ impl<'p> Simulation<'p> {
             by,
             from,
             to,
+            label,
             reading,
             message,
             repair,
         });
         let bytes: Rc<[u8]> = bytes.into();
+        if let Some(attacker) = &mut self.attacker {
+            attacker.keep(&cast, &bytes);
+        }
         for receiver in receivers {
             if self.seats[receiver].starts == 0
                 || receiver == member && to.is_none() && !self.plan.members[member].echo
             {
+                continue;
+            }
+            if self.now < self.plan.calm_from
+                && let Some(attacker) = &mut self.attacker
+                && let Some(pause) = attacker.hold_back()
+            {
+                let injection = Injection {
+                    from,
+                    bytes: Rc::clone(&bytes),
+                    of: Some(Rc::clone(&cast)),
+                    intact: true,
+                };
+                self.plan_for(self.now + pause, Future::Inject(receiver, injection));
                 continue;
             }
             let way = (member, receiver);
@@ -734,6 +884,23 @@ impl<'p> Simulation<'p> {
                 self.plan_for(copy.at, Future::Arrive(receiver, Rc::clone(&cast), copy));
             }
         }
+    }
+
+    /// What was sent, as far as its receivers can read it. In a sealed group all has to be sealed, as its sender's.
+    fn read(
+        &self,
+        by: Life,
+        to: Option<SocketAddr>,
+        bytes: &[u8],
+    ) -> (Option<Label>, Option<Reading>) {
+        let Some((_, opener)) = &self.seal else {
+            return (None, reading::read(bytes));
+        };
+        let read = opener.read(bytes).filter(|(label, _)| {
+            let incarnation = self.incarnations[by as usize];
+            label.fits(&self.lives[by as usize].id, incarnation, to.is_some())
+        });
+        read.unzip()
     }
 
     fn kind(&self, reading: Option<&Reading>) -> Kind {
@@ -754,6 +921,7 @@ impl<'p> Simulation<'p> {
             Said::Hello { .. } => Kind::Hello,
             Said::Bye { .. } => Kind::Bye,
             Said::Gone => Kind::Gone,
+            Said::Sealed(_) => Kind::Unreadable,
             Said::Nack { id, inc, missing } => Kind::Nack {
                 of: self.life_of(id, Some(*inc)),
                 missing: missing.clone(),
@@ -791,6 +959,7 @@ impl Default for Seat {
             turns: 0,
             known: HashMap::new(),
             met: HashSet::new(),
+            gate: Gate::default(),
             repaired: HashSet::new(),
             held: 0,
             queued: 0,

@@ -394,6 +394,18 @@ fn old_peers() {
     };
     keeps(says(&[data(0, false), data(1, false), data(0, true)]));
     breaks(Promise::OldPeers, says(&[data(0, false), data(0, false)]));
+    // Nobody else opens what is sealed, so a repair needs no wrapping; but it keeps its pauses.
+    let twice = || says(&[data(0, false), data(0, false)]).sealed();
+    keeps(twice());
+    let repair = || data(0, false);
+    breaks(
+        Promise::NoStorm,
+        twice()
+            .after(0)
+            .casts(SENDER, None, repair())
+            .after(10 * MILLI)
+            .casts(SENDER, None, repair()),
+    );
     breaks(Promise::OldPeers, says(&[Kind::Unreadable]));
     // It knows no numbers, so nothing comes to it in order, but once.
     let two = || {
@@ -450,6 +462,7 @@ impl Story {
                 end: QUIET_FROM + HEARTBEAT,
                 heartbeat: HEARTBEAT,
                 mild: false,
+                sealed: false,
             },
             now: 1_000 * MILLI,
             hellos: true,
@@ -473,6 +486,11 @@ impl Story {
 
     fn mild(mut self) -> Self {
         self.history.mild = true;
+        self
+    }
+
+    fn sealed(mut self) -> Self {
+        self.history.sealed = true;
         self
     }
 

@@ -12,11 +12,12 @@ use crate::{
     codec::RawArgs,
     proto::{
         DropCause, Events, LostReason, Now, Peer,
-        assembler::{MESSAGE_COST, PIECE_COST},
+        assembler::{MESSAGE_COST, Origin, PIECE_COST},
         events::MessageFacts,
         gaps::Span,
         order::{FARTHEST, Held, Order, Place},
         peers::KnownAt,
+        seal::Stamp,
         streams::StreamRef,
     },
 };
@@ -302,11 +303,16 @@ impl Engine {
                     break;
                 };
                 let mut lost = Vec::new();
-                let address = stream.address;
+                let origin = match stream.peer.incarnation {
+                    Some(incarnation) if self.sealing.is_some() => {
+                        Origin::Sealer(Stamp::new(&stream.peer.id, incarnation))
+                    }
+                    _ => Origin::Address(stream.address),
+                };
                 let Some(passed) = stream.order.give_up_first(&mut lost) else {
                     break;
                 };
-                self.assembler.forget(address, at, passed);
+                self.assembler.forget(origin, at, passed);
                 self.stats.drops.count(DropCause::Crowded);
                 for gap in lost {
                     self.lose(at, Some(gap), LostReason::Crowded);

@@ -7,7 +7,7 @@ use crate::{
     codec::{self, RawArgs},
     proto::{
         DropCause, MessageId, Now, Peer,
-        assembler::{About, Chunk, GivenUp, Joined, Taken},
+        assembler::{About, Chunk, GivenUp, Joined, Origin, Taken},
         events::{ExpiredFacts, ExpiredReason, MessageFacts, Refused},
         order::Place,
         peers::{KnownAt, Relation},
@@ -61,6 +61,16 @@ pub(super) struct Sender {
     pub(super) at: KnownAt,
     pub(super) peer: Arc<Peer>,
     pub(super) layers: Layers,
+}
+
+impl Sender {
+    #[inline]
+    fn origin(&self) -> Origin {
+        match self.layers.stamp {
+            Some(stamp) => Origin::Sealer(stamp),
+            None => Origin::Address(self.from),
+        }
+    }
 }
 
 impl Engine {
@@ -162,7 +172,7 @@ impl Engine {
             let body = Body::Small(args);
             return self.take_numbered(now, at, number, incoming.name, body, facts);
         }
-        let mut trace = self.trace(sender.from, incoming.seq_id);
+        let mut trace = self.trace(sender.origin(), incoming.seq_id);
         trace.content = Some(self.content(incoming, &sender.peer));
         if self.seen.contains(now.elapsed, trace) {
             return Err(DropCause::Double.into());
@@ -181,8 +191,10 @@ impl Engine {
         sender: Sender,
         stream: Option<(StreamRef, u64)>,
     ) -> Result<(), Dropped> {
-        let from = sender.from;
-        // The stream waits for what comes from where its sender is, and asks for the number until then.
+        let (from, origin) = (sender.from, sender.origin());
+        let sealed = matches!(origin, Origin::Sealer(_));
+        // The stream waits for what comes from where its sender is, or was sealed by it, and asks for the number until
+        // then.
         let mut waits = None;
         if let Some((at, number)) = stream {
             let place = self.believe(at, number)?;
@@ -192,11 +204,11 @@ impl Engine {
                     stream.figures.doubles += 1;
                     return Err(DropCause::Double.into());
                 }
-                waits = (stream.address == from).then_some(at);
+                waits = (sealed || stream.address == from).then_some(at);
             }
         }
         if waits.is_none() {
-            let trace = self.trace(from, incoming.seq_id);
+            let trace = self.trace(origin, incoming.seq_id);
             if self.seen.contains(now.elapsed, trace) && !cfg!(eventcast_sabotage = "opened_again")
             {
                 return Err(DropCause::Double.into());
@@ -204,6 +216,7 @@ impl Engine {
         }
         let ask_at = self.ask_due(now.elapsed);
         let chunk = Chunk {
+            origin,
             from,
             seq_id: incoming.seq_id,
             message_id: incoming.message_id,
@@ -302,7 +315,7 @@ impl Engine {
         about: &About,
         bytes: Result<Vec<u8>, DropCause>,
     ) -> Result<(), Dropped> {
-        let mut trace = self.trace(about.from, about.seq_id.as_bytes());
+        let mut trace = self.trace(about.origin, about.seq_id.as_bytes());
         let checked = self.check_joined(bytes, about);
         if let Ok((_, checked)) = &checked {
             trace.content = Some(checked.content);
@@ -370,7 +383,7 @@ impl Engine {
                 continue;
             }
             if about.stream.is_none() {
-                let trace = self.trace(about.from, about.seq_id.as_bytes());
+                let trace = self.trace(about.origin, about.seq_id.as_bytes());
                 self.seen.insert(now, trace);
             }
             let mut untold = 0;
@@ -435,17 +448,23 @@ impl Engine {
         }
     }
 
-    /// What a `seqId` from an address is remembered by.
+    /// What a `seqId` of an origin is remembered by.
     #[inline]
-    fn trace(&self, from: SocketAddr, seq_id: &[u8]) -> Trace {
-        let ip = match from {
-            SocketAddr::V4(v4) => v4.ip().to_ipv6_mapped(),
-            SocketAddr::V6(v6) => *v6.ip(),
+    fn trace(&self, origin: Origin, seq_id: &[u8]) -> Trace {
+        let origin = match origin {
+            Origin::Address(from) => {
+                let ip = match from {
+                    SocketAddr::V4(v4) => v4.ip().to_ipv6_mapped(),
+                    SocketAddr::V6(v6) => *v6.ip(),
+                };
+                let address = (u128::from_be_bytes(ip.octets()), from.port());
+                self.keys.hash_one(address)
+            }
+            Origin::Sealer(stamp) => self.keys.hash_one(stamp),
         };
-        let address = (u128::from_be_bytes(ip.octets()), from.port());
         Trace {
             seq_id: self.keys.hash(&[seq_id]),
-            address: self.keys.hash_one(address) as u32,
+            address: origin as u32,
             content: None,
         }
     }

@@ -42,7 +42,10 @@ impl Engine {
         let mut missing = std::mem::take(&mut self.indexes);
         while let Some(ask) = self.assembler.poll_ask(now.elapsed, &mut missing) {
             let (id, host, port) = (self.id.clone(), self.host.clone(), self.port);
-            let to = Destination::Peer(ask.to);
+            // Where something sealed came from says little of where its sender is.
+            let stream = ask.stream.filter(|_| self.sealing.is_some());
+            let stream = stream.and_then(|at| self.streams.get(at));
+            let to = Destination::Peer(stream.map_or(ask.to, |stream| stream.address));
             let mut named = 0;
             self.send_control(now, to, RETX, |out, room| {
                 let seq_id = ask.seq_id.as_bytes();

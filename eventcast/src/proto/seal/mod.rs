@@ -89,13 +89,21 @@ pub(super) const fn longest_sealed_in(len: usize) -> usize {
 }
 
 /// What the HMAC of a box vouches for: who has sealed it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Stamp {
     pub(super) sender: [u8; 8],
     pub(super) incarnation: u64,
 }
 
 impl Stamp {
+    /// That of a bus with this id.
+    pub(super) fn new(id: &str, incarnation: u64) -> Self {
+        Self {
+            sender: id_bytes(id),
+            incarnation,
+        }
+    }
+
     /// Whether who says so of itself can be who has sealed it.
     pub(super) fn fits(self, id: &str, incarnation: Option<u64>) -> bool {
         self.fits_incarnation(incarnation) && id_bytes(id) == self.sender
@@ -143,10 +151,7 @@ impl Sealing {
         key: HashKey,
     ) -> Self {
         Self {
-            own: Stamp {
-                sender: id_bytes(id),
-                incarnation,
-            },
+            own: Stamp::new(id, incarnation),
             group: config.group,
             port: config.port,
             ring: Ring::new(&config.keys, config.group, config.port),

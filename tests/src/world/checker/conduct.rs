@@ -191,12 +191,15 @@ impl Conduct<'_, '_> {
             });
         }
         if to.is_none() && !again {
-            if !self.bare.insert(what) {
+            let first = self.bare.insert(what);
+            if !first && !self.history.sealed {
                 self.violations.add(at, Promise::OldPeers, || {
                     format!("{name} sends {message}, chunk {chunk}, to the group a second time, where an old peer takes it for new")
                 });
             }
-            return;
+            if first || !self.history.sealed {
+                return;
+            }
         }
         let times = self.answers.entry((message, chunk, to)).or_default();
         let [before, last] = *times;

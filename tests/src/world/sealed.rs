@@ -1,0 +1,270 @@
+//! Sealed datagrams by the wire document (section 8), opened without the library, and which of them a bus takes.
+//!
+//! The world has made the key, so it can look into whatever is sent. What it finds there is for the checker alone.
+
+use std::{
+    collections::{HashMap, HashSet},
+    net::{IpAddr, Ipv4Addr},
+};
+
+use aes::{
+    Aes128,
+    cipher::{BlockModeDecrypt, KeyIvInit, block_padding::Pkcs7},
+};
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::Sha256;
+
+use super::{
+    history::Life,
+    reading::{self, Reading, Said},
+};
+
+/// The group to which all datagrams are bound.
+pub(super) const GROUP: (IpAddr, u16) = (IpAddr::V4(Ipv4Addr::new(224, 0, 0, 1)), 9000);
+
+// Where things begin in a box.
+const AT_INCARNATION: usize = 13;
+const AT_COUNTER: usize = 21;
+const AT_IV: usize = 29;
+const AT_CIPHERTEXT: usize = 45;
+const TAG: usize = 32;
+
+/// What stands before the datagram in the plaintext.
+const PRELUDE: usize = 16;
+
+/// What stands between the metadata and the box: the length of a document, the key of an array, its length, the key of
+/// a binary value, its length and its subtype.
+const BEFORE_BOX: usize = 4 + 1 + 8 + 4 + 1 + 2 + 4 + 1;
+
+/// The ends of the array and of the document.
+const AFTER_BOX: usize = 2;
+
+/// The bit of a counter that says that it counts datagrams to single peers.
+const TO_ONE: u64 = 1 << 63;
+
+/// What differs at most between the clocks of sender and receiver, in milliseconds.
+const TOLERANCE: u64 = 30_000;
+
+/// For so long after its start a bus refuses what was sent a second and more before it.
+const YOUNG: u64 = 60_000;
+const BEFORE_START: u64 = 1000;
+
+/// How many counters below the highest a bus knows one by one.
+const WIDTH: u64 = 4096;
+
+/// What is written around a sealed datagram.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Label {
+    /// The sender's 8 bytes and its incarnation.
+    pub sealer: ([u8; 8], u64),
+    /// Its counter.
+    pub counter: u64,
+    /// When it was sent, in milliseconds since 1970 by the sender's clock.
+    pub sent_ms: u64,
+    /// For whom: zeros for the group.
+    pub recipient: [u8; 8],
+}
+
+/// Opens what was sealed with one key.
+pub(super) struct Opener {
+    id: [u8; 4],
+    aes: [u8; 16],
+    mac: Hmac<Sha256>,
+}
+
+impl Opener {
+    /// With the key of this root.
+    pub(super) fn new(root: &[u8; 32]) -> Self {
+        let derive = |text: &str| keyed(root).chain_update(text).finalize().into_bytes();
+        let (group, port) = GROUP;
+        Self {
+            id: first_bytes(&derive("eventcast/1 id")),
+            aes: first_bytes(&derive("eventcast/1 aes")),
+            mac: keyed(&derive("eventcast/1 mac"))
+                .chain_update(format!("eventcast/sealed/1|{group}:{port}|")),
+        }
+    }
+
+    /// Reads a sealed datagram as a strict peer would: what is around it, and what is in it.
+    pub(super) fn read(&self, bytes: &[u8]) -> Option<(Label, Reading)> {
+        let outer = reading::read(bytes)?;
+        let Said::Sealed(sealed) = outer.said else {
+            return None;
+        };
+        let (label, datagram) = self.open(&sealed)?;
+        let inner = reading::read(&datagram)?;
+        (outer.seq_len == 1).then_some((label, inner))
+    }
+
+    /// Whether a bus may find a good box in this, and with what around it: whoever cannot read this can read none.
+    pub(super) fn find(&self, bytes: &[u8]) -> Option<Label> {
+        let sealed = bytes.get(box_in(bytes)?)?;
+        Some(self.open(sealed)?.0)
+    }
+
+    fn open(&self, sealed: &[u8]) -> Option<(Label, Vec<u8>)> {
+        let (signed, tag) = sealed.split_last_chunk::<TAG>()?;
+        if signed.first() != Some(&1) || signed.get(1..5) != Some(&self.id) {
+            return None;
+        }
+        let expected = self.mac.clone().chain_update(signed).finalize();
+        if expected.into_bytes()[..] != tag[..] {
+            return None;
+        }
+        let iv: [u8; 16] = first_bytes(signed.get(AT_IV..AT_CIPHERTEXT)?);
+        let mut plain = signed[AT_CIPHERTEXT..].to_vec();
+        let cipher = cbc::Decryptor::<Aes128>::new(&self.aes.into(), &iv.into());
+        let len = cipher.decrypt_padded::<Pkcs7>(&mut plain).ok()?.len();
+        plain.truncate(len);
+        let (prelude, datagram) = plain.split_at_checked(PRELUDE)?;
+        let label = Label {
+            sealer: (first_bytes(&signed[5..]), word(&signed[AT_INCARNATION..])),
+            counter: word(&signed[AT_COUNTER..]),
+            sent_ms: word(prelude),
+            recipient: first_bytes(&prelude[8..]),
+        };
+        Some((label, datagram.to_vec()))
+    }
+}
+
+impl Label {
+    /// Whether it can be on a datagram of this one to the group, or to one peer.
+    pub(super) fn fits(&self, id: &str, incarnation: Option<u64>, to_one: bool) -> bool {
+        self.sealer == (bytes_of_id(id), incarnation.unwrap_or_default())
+            && (self.recipient != [0; 8]) == to_one
+            && (self.counter & TO_ONE != 0) == to_one
+            && self.counter & !TO_ONE != 0
+    }
+}
+
+/// Where the box begins and ends in a sealed datagram, if there is room for one.
+pub(super) fn box_in(bytes: &[u8]) -> Option<std::ops::Range<usize>> {
+    let metadata = usize::from(u16::from_be_bytes(*bytes.first_chunk()?));
+    let range = 2 + metadata + BEFORE_BOX..bytes.len().checked_sub(AFTER_BOX)?;
+    (range.end > range.start + AT_CIPHERTEXT + TAG).then_some(range)
+}
+
+/// The 8 bytes that an id of 16 hex digits says.
+fn bytes_of_id(id: &str) -> [u8; 8] {
+    u64::from_str_radix(id, 16).map_or([0; 8], u64::to_be_bytes)
+}
+
+fn keyed(key: &[u8]) -> Hmac<Sha256> {
+    Hmac::new_from_slice(key).expect("a key has any length")
+}
+
+fn word(bytes: &[u8]) -> u64 {
+    u64::from_be_bytes(first_bytes(bytes))
+}
+
+fn first_bytes<const N: usize>(bytes: &[u8]) -> [u8; N] {
+    *bytes.first_chunk().expect("there are more")
+}
+
+/// Whether a bus takes a datagram.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// It does.
+    Taken,
+    /// It depends on how strictly it reads what no key protects.
+    Perhaps,
+    /// It must not.
+    Refused,
+}
+
+/// A bus, as far as that decides what it takes.
+#[derive(Debug, Default)]
+pub(super) struct Gate {
+    own: [u8; 8],
+    started_ms: u64,
+    counters: HashMap<(Life, bool), Counters>,
+}
+
+/// What was had of the counters of one incarnation and kind.
+#[derive(Debug, Default)]
+struct Counters {
+    /// The lowest that can have set the window: all below count as had.
+    low: Option<u64>,
+    /// The highest that can have.
+    high: u64,
+    /// It has been set.
+    set: bool,
+    /// The highest that was taken, and that was taken perhaps.
+    highest: [u64; 2],
+    had: HashSet<u64>,
+}
+
+impl Gate {
+    /// That of a bus with this id, which starts when its clock shows this.
+    pub(super) fn new(id: &str, started_ms: u64) -> Self {
+        Self {
+            own: bytes_of_id(id),
+            started_ms,
+            counters: HashMap::new(),
+        }
+    }
+
+    /// What becomes of a datagram of another life, if it comes now. `intact`: it is as it was sent, and not only its
+    /// box.
+    pub(super) fn judge(&self, now_ms: u64, of: Life, label: &Label, intact: bool) -> Verdict {
+        let young = now_ms - self.started_ms < YOUNG;
+        let stale = label.sent_ms.abs_diff(now_ms) > TOLERANCE
+            || young && label.sent_ms + BEFORE_START < self.started_ms;
+        if stale || label.recipient != [0; 8] && label.recipient != self.own {
+            return Verdict::Refused;
+        }
+        let (kind, counter) = Counters::of(of, label);
+        let verdict = self
+            .counters
+            .get(&kind)
+            .map_or(Verdict::Taken, |counters| counters.judge(counter));
+        if verdict == Verdict::Taken && !intact {
+            Verdict::Perhaps
+        } else {
+            verdict
+        }
+    }
+
+    /// The same; and it comes.
+    pub(super) fn take(&mut self, now_ms: u64, of: Life, label: &Label, intact: bool) -> Verdict {
+        let verdict = self.judge(now_ms, of, label, intact);
+        if verdict != Verdict::Refused {
+            let (kind, counter) = Counters::of(of, label);
+            self.counters.entry(kind).or_default().take(counter, intact);
+        }
+        verdict
+    }
+}
+
+impl Counters {
+    fn of(life: Life, label: &Label) -> ((Life, bool), u64) {
+        ((life, label.counter & TO_ONE != 0), label.counter & !TO_ONE)
+    }
+
+    fn judge(&self, counter: u64) -> Verdict {
+        let [highest, highest_perhaps] = self.highest;
+        let below = self.set && self.low.is_some_and(|low| counter < low);
+        if below || self.had.contains(&counter) || counter + WIDTH <= highest {
+            Verdict::Refused
+        } else if counter < self.high || counter + WIDTH <= highest_perhaps {
+            Verdict::Perhaps
+        } else {
+            Verdict::Taken
+        }
+    }
+
+    fn take(&mut self, counter: u64, intact: bool) {
+        if !self.set {
+            self.low = Some(self.low.unwrap_or(counter).min(counter));
+            self.set = intact && counter >= self.high;
+            self.high = self.high.max(counter);
+        }
+        let [highest, highest_perhaps] = &mut self.highest;
+        *highest_perhaps = counter.max(*highest_perhaps);
+        if intact {
+            *highest = counter.max(*highest);
+            // Whether it was taken now or not, it is not any more.
+            self.had.insert(counter);
+        }
+    }
+}
