@@ -4,8 +4,9 @@
 //! handed out or given up, and for all bounds on what is held meanwhile. Not for what is inside the joined message,
 //! and not for remembering which messages are over: that is `Seen`'s.
 //!
-//! A message is known by its [`Origin`] and its `seqId`, so that nobody can add to another's. A claimed number of chunks sets nothing aside. What is given up on the way, to make room or because nothing came
-//! any more, waits in [`Assembler::poll_given_up`], to be taken after every call that takes `&mut self`.
+//! A message is known by its [`Origin`] and its `seqId`, so that nobody can add to another's. A claimed number of chunks
+//! sets nothing aside. What is given up on the way, to make room or because nothing came any more, waits in
+//! [`Assembler::poll_given_up`], to be taken after every call that takes `&mut self`.
 //!
 //! What is missing is asked for as [`Requests`] say.
 
