@@ -102,6 +102,7 @@ impl std::fmt::Debug for Summary<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Plan {
             seed,
+            sealed,
             faults,
             members,
             weather,
@@ -110,6 +111,7 @@ impl std::fmt::Debug for Summary<'_> {
         } = self.0;
         f.debug_struct("Plan")
             .field("seed", seed)
+            .field("sealed", sealed)
             .field("faults", faults)
             .field("members", &members.len())
             .field("options", &members[0].options)
