@@ -4,7 +4,7 @@
 //! | file | what |
 //! | --- | --- |
 //! | `plan` | from a seed to who takes part, what goes wrong, and who says what when |
-//! | `simulation` | plays a plan; everything that happens goes into a history |
+//! | `simulation` | plays a plan; everything that happens goes into a history: `arrivals`, what reaches a member, `departures`, what comes out of it |
 //! | `network` | what becomes of a datagram on its way |
 //! | `attacker` | somebody who has everything that was sent, and no key |
 //! | `bus` | an engine and its machine's clocks |

@@ -1,5 +1,8 @@
 //! Plays a plan: virtual time, the members, and what goes between them.
 
+mod arrivals;
+mod departures;
+
 use std::{
     cmp::Reverse,
     collections::{BinaryHeap, HashMap, HashSet},
@@ -8,19 +11,17 @@ use std::{
 };
 
 use super::{
-    attacker::{Attacker, Injection, Victim},
-    bus::{Bus, Identity, Told, WORLD_BEGAN_MS, Who},
+    attacker::{Attacker, Injection},
+    bus::{Bus, Identity, WORLD_BEGAN_MS, Who},
     figures::Figures,
-    history::{
-        Content, End, History, Kind, Life, LifeFacts, MILLI, MessageKey, Nanos, Record, What,
-    },
-    network::{Copy, Network, State},
-    old_peer::{Deed, OldPeer},
+    history::{End, History, Life, LifeFacts, MILLI, MessageKey, Nanos, Record, What},
+    network::{Copy, Network},
+    old_peer::OldPeer,
     payload,
     plan::{Act, Fault, Plan},
     random::Random,
-    reading::{self, Reading, Said},
-    sealed::{Gate, Label, Opener, Verdict},
+    reading::Reading,
+    sealed::{Gate, Label, Opener},
 };
 
 /// A bus may find so many things to do one after the other without time going on.
@@ -448,226 +449,6 @@ impl<'p> Simulation<'p> {
         self.pump(member);
     }
 
-    fn arrive(&mut self, to: usize, cast: Rc<Cast>, copy: Copy) {
-        match self.network.arrive(self.now, to, copy.bytes.len()) {
-            Some(at) if at > self.now => self.plan_for(at, Future::Read(to, cast, copy)),
-            Some(_) => self.hand_over(to, &cast, &copy),
-            None => {}
-        }
-    }
-
-    fn hand_over(&mut self, to: usize, cast: &Rc<Cast>, copy: &Copy) {
-        let seat = &mut self.seats[to];
-        if cast.to.is_some_and(|address| address != seat.address) {
-            return;
-        }
-        match &mut seat.actor {
-            Actor::Absent => {}
-            Actor::Old(peer) => {
-                // What the network doubles is not the sender's fault; and what it destroys would end a real one.
-                if copy.double || copy.state != State::Good {
-                    return;
-                }
-                let Some(reading) = &cast.reading else {
-                    return;
-                };
-                let deeds = peer.hear(self.now, cast.from, reading, &copy.bytes);
-                self.do_deeds(to, deeds);
-            }
-            Actor::Bus(_) => {
-                let state = if self.plan.sealed {
-                    let intact = copy.state == State::Good;
-                    self.pass_gate(to, cast, intact, &copy.bytes)
-                } else {
-                    Some(copy.state)
-                };
-                self.hear(to, cast.from, &copy.bytes, Some(cast).zip(state));
-            }
-        }
-    }
-
-    /// Lets a bus hear something, which may be what was sent, in that state.
-    fn hear(
-        &mut self,
-        to: usize,
-        from: SocketAddr,
-        bytes: &[u8],
-        cast: Option<(&Rc<Cast>, State)>,
-    ) {
-        if let Some((cast, state)) = cast {
-            self.listen(to, from, cast, state);
-        }
-        if let Actor::Bus(bus) = &mut self.seats[to].actor {
-            bus.hear(self.now, from, bytes);
-        }
-        self.pump(to);
-    }
-
-    /// What a bus in a sealed group makes of a datagram that has the box of this one, perhaps.
-    fn judge(
-        &self,
-        to: usize,
-        cast: &Cast,
-        intact: bool,
-        bytes: &[u8],
-    ) -> Option<(Label, u64, Verdict)> {
-        let seat = &self.seats[to];
-        let (Actor::Bus(bus), Some((_, opener))) = (&seat.actor, &self.seal) else {
-            return None;
-        };
-        let label = if intact {
-            cast.label?
-        } else {
-            opener.find(bytes)?
-        };
-        let now_ms = bus.clock_ms(self.now);
-        let verdict = seat.gate.judge(now_ms, cast.by, &label, intact);
-        let own = cast.by == seat.life;
-        (!own && verdict != Verdict::Refused).then_some((label, now_ms, verdict))
-    }
-
-    /// The same, and it comes. `None`: it is refused.
-    fn pass_gate(&mut self, to: usize, cast: &Cast, intact: bool, bytes: &[u8]) -> Option<State> {
-        let (label, now_ms, _) = self.judge(to, cast, intact, bytes)?;
-        let gate = &mut self.seats[to].gate;
-        match gate.take(now_ms, cast.by, &label, intact) {
-            Verdict::Taken => Some(State::Good),
-            Verdict::Perhaps => Some(State::Altered),
-            Verdict::Refused => None,
-        }
-    }
-
-    /// The attacker does something.
-    fn attack(&mut self) {
-        let addresses: Vec<SocketAddr> = self.seats.iter().map(|seat| seat.address).collect();
-        let Some(attacker) = &mut self.attacker else {
-            return;
-        };
-        if self.lives.is_empty() {
-            return;
-        }
-        let life = attacker.choose(self.lives.len());
-        let victim = Victim {
-            life: life as Life,
-            id: &self.lives[life].id,
-            incarnation: self.incarnations[life].unwrap_or_default(),
-            sent: self.places[life],
-        };
-        let injection = attacker.make(&addresses, &victim);
-        match attacker.aim(addresses.len()) {
-            Some(to) => self.inject(to, &injection),
-            None => (0..addresses.len()).for_each(|to| self.inject(to, &injection)),
-        }
-    }
-
-    /// The attacker brings something to a bus.
-    fn inject(&mut self, to: usize, injection: &Injection) {
-        if !matches!(self.seats[to].actor, Actor::Bus(_)) {
-            return;
-        }
-        let Injection {
-            from,
-            bytes,
-            of,
-            intact,
-        } = injection;
-        let calm = self.now >= self.plan.calm_from;
-        let mut state = None;
-        if let Some(cast) = of
-            && self.judge(to, cast, *intact, bytes).is_some()
-        {
-            if calm {
-                // What was lost before would be news, and news are not quiet.
-                return;
-            }
-            state = self.pass_gate(to, cast, *intact, bytes);
-        }
-        self.figures.injected += 1;
-        self.hear(to, *from, bytes, of.as_ref().zip(state));
-    }
-
-    /// Notes what a bus can know from now on.
-    fn listen(&mut self, to: usize, from: SocketAddr, cast: &Cast, state: State) {
-        let sealed = self.plan.sealed;
-        let seat = &mut self.seats[to];
-        let life = seat.life;
-        let mut news = Vec::new();
-        if seat.met.insert(from) {
-            news.push(What::Met {
-                by: life,
-                address: from,
-            });
-        }
-        let altered = state == State::Altered;
-        if let Some(reading) = &cast.reading
-            && state != State::Destroyed
-            && cast.by != life
-        {
-            let number = match &reading.said {
-                Said::Event => reading.number,
-                Said::Again(inner) => inner.number,
-                Said::Hello { last, .. } | Said::Bye { last } => Some(*last),
-                Said::Nack { .. } | Said::Retx { .. } | Said::Gone | Said::Sealed(_) => None,
-            };
-            let claimed = matches!(reading.said, Said::Hello { .. } | Said::Bye { .. });
-            let known = seat.known.get(&cast.by).copied().unwrap_or_default();
-            let [by_claim, by_message] = known;
-            let before = if claimed { by_claim } else { by_message };
-            // What others have asked for says nothing about where to begin.
-            let begins = !matches!(reading.said, Said::Again(_));
-            if let Some(number) = number
-                && before.map_or(begins || by_claim.is_some(), |before| before < number)
-            {
-                if !altered {
-                    let mut known = known;
-                    known[usize::from(!claimed)] = Some(number);
-                    seat.known.insert(cast.by, known);
-                }
-                news.push(What::Heard {
-                    by: life,
-                    of: cast.by,
-                    number,
-                    claimed,
-                    altered,
-                });
-            }
-            if let Some(message) = cast.message {
-                // What is in a box is as it was, or not there.
-                if altered && !sealed {
-                    news.push(What::Altered { to: life, message });
-                }
-                if cast.repair {
-                    seat.repaired.insert(message);
-                }
-            }
-        }
-        for what in news {
-            self.note(what);
-        }
-    }
-
-    fn do_deeds(&mut self, member: usize, deeds: Vec<Deed>) {
-        let to = self.seats[member].life;
-        for deed in deeds {
-            match deed {
-                Deed::Send(address, bytes) => self.send(member, Some(address), &bytes),
-                Deed::Deliver(id, stamp) => {
-                    let sender = self.messages.get(&id).copied();
-                    // It knows nothing of incarnations.
-                    let content = content(stamp, sender);
-                    self.figures.delivered_to_old += 1;
-                    self.note(What::Delivered {
-                        to,
-                        from: sender.map(|message| message.sender),
-                        number: None,
-                        content,
-                    });
-                }
-            }
-        }
-        self.schedule(member);
-    }
-
     fn wake(&mut self, member: usize) {
         if self.seats[member].wake_at != Some(self.now) {
             return;
@@ -750,51 +531,6 @@ impl<'p> Simulation<'p> {
         }
     }
 
-    /// Notes what a bus tells its application.
-    fn tell(&mut self, member: usize, told: Told) {
-        let to = self.seats[member].life;
-        let what = match told {
-            Told::Message {
-                from,
-                number,
-                id,
-                stamp,
-            } => {
-                let sender = self.messages.get(&id).copied();
-                let content = content(stamp, sender);
-                self.figures.delivered += 1;
-                let repaired =
-                    sender.is_some_and(|message| self.seats[member].repaired.contains(&message));
-                self.figures.repaired += u64::from(repaired);
-                What::Delivered {
-                    to,
-                    from: self.life_by(&from),
-                    number,
-                    content,
-                }
-            }
-            Told::Expired { number, id } => {
-                self.figures.told_lost += u64::from(number.is_some());
-                self.figures.expired += 1;
-                What::Expired {
-                    to,
-                    message: self.messages.get(&id).copied(),
-                    number,
-                }
-            }
-            Told::Lost { of, first, last } => {
-                self.figures.told_lost += (last + 1).saturating_sub(first);
-                What::Lost {
-                    to,
-                    of: self.life_by(&of),
-                    first,
-                    last,
-                }
-            }
-        };
-        self.note(what);
-    }
-
     fn life_by(&self, who: &Who) -> Option<Life> {
         self.life_of(&who.id, who.incarnation)
     }
@@ -804,145 +540,6 @@ impl<'p> Simulation<'p> {
         let (life, _) =
             lives.find(|(_, (facts, other))| facts.id == id && **other == incarnation)?;
         Some(life)
-    }
-
-    /// Puts a datagram of a member onto the network.
-    fn send(&mut self, member: usize, to: Option<SocketAddr>, bytes: &[u8]) {
-        let seat = &self.seats[member];
-        let (by, from) = (seat.life, seat.address);
-        let (label, reading) = self.read(seat.life, to, bytes);
-        let kind = self.kind(reading.as_ref());
-        let (message, repair) = match kind {
-            Kind::Data {
-                message,
-                chunk,
-                again,
-            } => {
-                let first = message.is_some_and(|message| self.had.insert((message, chunk)));
-                (message, again || !first)
-            }
-            _ => (None, false),
-        };
-        self.figures.datagrams += 1;
-        self.figures.bytes += bytes.len() as u64;
-        self.figures.repairs += u64::from(repair);
-        self.figures.control += u64::from(!matches!(kind, Kind::Data { .. }));
-        self.note(What::Cast { by, to, kind });
-
-        let receivers = match to {
-            Some(address) => {
-                let owner = |seat: &Seat| seat.address == address && seat.starts > 0;
-                let owner = self.seats.iter().position(owner);
-                owner.map_or(0..0, |owner| owner..owner + 1)
-            }
-            None => 0..self.seats.len(),
-        };
-        let Some((away, lost)) = self.network.leave(self.now, member, bytes.len()) else {
-            let copies = receivers.len().saturating_sub(1).max(1) as u64;
-            self.network.losses.copies += copies;
-            self.network.losses.lost += copies;
-            self.network.losses.crowded_out += copies;
-            return;
-        };
-        let cast = Rc::new(Cast {
-            by,
-            from,
-            to,
-            label,
-            reading,
-            message,
-            repair,
-        });
-        let bytes: Rc<[u8]> = bytes.into();
-        if let Some(attacker) = &mut self.attacker {
-            attacker.keep(&cast, &bytes);
-        }
-        for receiver in receivers {
-            if self.seats[receiver].starts == 0
-                || receiver == member && to.is_none() && !self.plan.members[member].echo
-            {
-                continue;
-            }
-            if self.now < self.plan.calm_from
-                && let Some(attacker) = &mut self.attacker
-                && let Some(pause) = attacker.hold_back()
-            {
-                let injection = Injection {
-                    from,
-                    bytes: Rc::clone(&bytes),
-                    of: Some(Rc::clone(&cast)),
-                    intact: true,
-                };
-                self.plan_for(self.now + pause, Future::Inject(receiver, injection));
-                continue;
-            }
-            let way = (member, receiver);
-            let copies = self
-                .network
-                .carry(away, way, &bytes, cast.reading.as_ref(), lost);
-            for copy in copies.into_iter().flatten() {
-                self.plan_for(copy.at, Future::Arrive(receiver, Rc::clone(&cast), copy));
-            }
-        }
-    }
-
-    /// What was sent, as far as its receivers can read it. In a sealed group all has to be sealed, as its sender's.
-    fn read(
-        &self,
-        by: Life,
-        to: Option<SocketAddr>,
-        bytes: &[u8],
-    ) -> (Option<Label>, Option<Reading>) {
-        let Some((_, opener)) = &self.seal else {
-            return (None, reading::read(bytes));
-        };
-        let read = opener.read(bytes).filter(|(label, _)| {
-            let incarnation = self.incarnations[by as usize];
-            label.fits(&self.lives[by as usize].id, incarnation, to.is_some())
-        });
-        read.unzip()
-    }
-
-    fn kind(&self, reading: Option<&Reading>) -> Kind {
-        let Some(reading) = reading else {
-            return Kind::Unreadable;
-        };
-        match &reading.said {
-            Said::Event => Kind::Data {
-                message: self.messages.get(&reading.seq_id).copied(),
-                chunk: reading.seq,
-                again: false,
-            },
-            Said::Again(inner) => Kind::Data {
-                message: self.messages.get(&inner.seq_id).copied(),
-                chunk: inner.seq,
-                again: true,
-            },
-            Said::Hello { .. } => Kind::Hello,
-            Said::Bye { .. } => Kind::Bye,
-            Said::Gone => Kind::Gone,
-            Said::Sealed(_) => Kind::Unreadable,
-            Said::Nack { id, inc, missing } => Kind::Nack {
-                of: self.life_of(id, Some(*inc)),
-                missing: missing.clone(),
-            },
-            Said::Retx {
-                seq_id, missing, ..
-            } => Kind::Retx {
-                message: self.messages.get(seq_id).copied(),
-                missing: missing.clone(),
-            },
-        }
-    }
-}
-
-fn content(stamp: Option<payload::Stamp>, by_id: Option<MessageKey>) -> Content {
-    match stamp {
-        Some(stamp) => Content::Whole {
-            message: stamp.message,
-            digest: stamp.digest,
-        },
-        None => Content::Broken(by_id),
     }
 }
 

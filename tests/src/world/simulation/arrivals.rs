@@ -1,0 +1,212 @@
+//! What reaches a member: by the network, or by the attacker, and what the member can know from then on.
+
+use std::{net::SocketAddr, rc::Rc};
+
+use super::{Actor, Cast, Future, Simulation};
+use crate::world::{
+    attacker::{Injection, Victim},
+    history::{Life, What},
+    network::{Copy, State},
+    reading::Said,
+    sealed::{Label, Verdict},
+};
+
+impl Simulation<'_> {
+    pub(super) fn arrive(&mut self, to: usize, cast: Rc<Cast>, copy: Copy) {
+        match self.network.arrive(self.now, to, copy.bytes.len()) {
+            Some(at) if at > self.now => self.plan_for(at, Future::Read(to, cast, copy)),
+            Some(_) => self.hand_over(to, &cast, &copy),
+            None => {}
+        }
+    }
+
+    pub(super) fn hand_over(&mut self, to: usize, cast: &Rc<Cast>, copy: &Copy) {
+        let seat = &mut self.seats[to];
+        if cast.to.is_some_and(|address| address != seat.address) {
+            return;
+        }
+        match &mut seat.actor {
+            Actor::Absent => {}
+            Actor::Old(peer) => {
+                // What the network doubles is not the sender's fault; and what it destroys would end a real one.
+                if copy.double || copy.state != State::Good {
+                    return;
+                }
+                let Some(reading) = &cast.reading else {
+                    return;
+                };
+                let deeds = peer.hear(self.now, cast.from, reading, &copy.bytes);
+                self.do_deeds(to, deeds);
+            }
+            Actor::Bus(_) => {
+                let state = if self.plan.sealed {
+                    let intact = copy.state == State::Good;
+                    self.pass_gate(to, cast, intact, &copy.bytes)
+                } else {
+                    Some(copy.state)
+                };
+                self.hear(to, cast.from, &copy.bytes, Some(cast).zip(state));
+            }
+        }
+    }
+
+    /// Lets a bus hear something, which may be what was sent, in that state.
+    fn hear(
+        &mut self,
+        to: usize,
+        from: SocketAddr,
+        bytes: &[u8],
+        cast: Option<(&Rc<Cast>, State)>,
+    ) {
+        if let Some((cast, state)) = cast {
+            self.listen(to, from, cast, state);
+        }
+        if let Actor::Bus(bus) = &mut self.seats[to].actor {
+            bus.hear(self.now, from, bytes);
+        }
+        self.pump(to);
+    }
+
+    /// What a bus in a sealed group makes of a datagram that has the box of this one, perhaps.
+    fn judge(
+        &self,
+        to: usize,
+        cast: &Cast,
+        intact: bool,
+        bytes: &[u8],
+    ) -> Option<(Label, u64, Verdict)> {
+        let seat = &self.seats[to];
+        let (Actor::Bus(bus), Some((_, opener))) = (&seat.actor, &self.seal) else {
+            return None;
+        };
+        let label = if intact {
+            cast.label?
+        } else {
+            opener.find(bytes)?
+        };
+        let now_ms = bus.clock_ms(self.now);
+        let verdict = seat.gate.judge(now_ms, cast.by, &label, intact);
+        let own = cast.by == seat.life;
+        (!own && verdict != Verdict::Refused).then_some((label, now_ms, verdict))
+    }
+
+    /// The same, and it comes. `None`: it is refused.
+    fn pass_gate(&mut self, to: usize, cast: &Cast, intact: bool, bytes: &[u8]) -> Option<State> {
+        let (label, now_ms, _) = self.judge(to, cast, intact, bytes)?;
+        let gate = &mut self.seats[to].gate;
+        match gate.take(now_ms, cast.by, &label, intact) {
+            Verdict::Taken => Some(State::Good),
+            Verdict::Perhaps => Some(State::Altered),
+            Verdict::Refused => None,
+        }
+    }
+
+    /// The attacker does something.
+    pub(super) fn attack(&mut self) {
+        let addresses: Vec<SocketAddr> = self.seats.iter().map(|seat| seat.address).collect();
+        let Some(attacker) = &mut self.attacker else {
+            return;
+        };
+        if self.lives.is_empty() {
+            return;
+        }
+        let life = attacker.choose(self.lives.len());
+        let victim = Victim {
+            life: life as Life,
+            id: &self.lives[life].id,
+            incarnation: self.incarnations[life].unwrap_or_default(),
+            sent: self.places[life],
+        };
+        let injection = attacker.make(&addresses, &victim);
+        match attacker.aim(addresses.len()) {
+            Some(to) => self.inject(to, &injection),
+            None => (0..addresses.len()).for_each(|to| self.inject(to, &injection)),
+        }
+    }
+
+    /// The attacker brings something to a bus.
+    pub(super) fn inject(&mut self, to: usize, injection: &Injection) {
+        if !matches!(self.seats[to].actor, Actor::Bus(_)) {
+            return;
+        }
+        let Injection {
+            from,
+            bytes,
+            of,
+            intact,
+        } = injection;
+        let calm = self.now >= self.plan.calm_from;
+        let mut state = None;
+        if let Some(cast) = of
+            && self.judge(to, cast, *intact, bytes).is_some()
+        {
+            if calm {
+                // What was lost before would be news, and news are not quiet.
+                return;
+            }
+            state = self.pass_gate(to, cast, *intact, bytes);
+        }
+        self.figures.injected += 1;
+        self.hear(to, *from, bytes, of.as_ref().zip(state));
+    }
+
+    /// Notes what a bus can know from now on.
+    fn listen(&mut self, to: usize, from: SocketAddr, cast: &Cast, state: State) {
+        let sealed = self.plan.sealed;
+        let seat = &mut self.seats[to];
+        let life = seat.life;
+        let mut news = Vec::new();
+        if seat.met.insert(from) {
+            news.push(What::Met {
+                by: life,
+                address: from,
+            });
+        }
+        let altered = state == State::Altered;
+        if let Some(reading) = &cast.reading
+            && state != State::Destroyed
+            && cast.by != life
+        {
+            let number = match &reading.said {
+                Said::Event => reading.number,
+                Said::Again(inner) => inner.number,
+                Said::Hello { last, .. } | Said::Bye { last } => Some(*last),
+                Said::Nack { .. } | Said::Retx { .. } | Said::Gone | Said::Sealed(_) => None,
+            };
+            let claimed = matches!(reading.said, Said::Hello { .. } | Said::Bye { .. });
+            let known = seat.known.get(&cast.by).copied().unwrap_or_default();
+            let [by_claim, by_message] = known;
+            let before = if claimed { by_claim } else { by_message };
+            // What others have asked for says nothing about where to begin.
+            let begins = !matches!(reading.said, Said::Again(_));
+            if let Some(number) = number
+                && before.map_or(begins || by_claim.is_some(), |before| before < number)
+            {
+                if !altered {
+                    let mut known = known;
+                    known[usize::from(!claimed)] = Some(number);
+                    seat.known.insert(cast.by, known);
+                }
+                news.push(What::Heard {
+                    by: life,
+                    of: cast.by,
+                    number,
+                    claimed,
+                    altered,
+                });
+            }
+            if let Some(message) = cast.message {
+                // What is in a box is as it was, or not there.
+                if altered && !sealed {
+                    news.push(What::Altered { to: life, message });
+                }
+                if cast.repair {
+                    seat.repaired.insert(message);
+                }
+            }
+        }
+        for what in news {
+            self.note(what);
+        }
+    }
+}
