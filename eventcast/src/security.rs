@@ -74,7 +74,7 @@
 //!
 //! # What it costs
 //!
-//! The rounds take some 0.2 s once in a process for each passphrase and salt, on a thread of their own: no async
+//! The rounds take a tenth of a second or two once in a process for each passphrase and salt, on a thread of their own: no async
 //! thread waits. **In a program that is built without optimisation they take seconds.** That is mended by two lines
 //! in the program's `Cargo.toml`, which build the dependencies with optimisation and the program itself without:
 //!
