@@ -17,8 +17,8 @@
 //!
 //! # What somebody on the network can do
 //!
-//! Tests that begin with `sealed::` are on real sockets, in the tests of the project (`tests/tests/bus/sealed.rs`); the
-//! others stand beside the protocol.
+//! Tests that begin with `sealed::` are on real sockets, in the tests of the project (`tests/tests/bus/sealed.rs`);
+//! the others stand beside the protocol.
 //!
 //! The attacker here sees every datagram, keeps all of them, and can hold them back, change them, and send what it
 //! likes from any address. It does not have the passphrase.
@@ -38,45 +38,49 @@
 //! # What it can do all the same
 //!
 //! - **Hold back and drop.** What is lost for good is told as lost, with its numbers; that it was done on purpose
-//!   nobody can see.
+//!   nobody can see. The simulated worlds have such an attacker (`promises_hold_in_every_world`).
 //! - **Watch.** In the clear remain: that it is eventcast, which key is used (by a number), eight bytes that stand for
 //!   the sender's id, when it was started, how many datagrams it sent, when, and how long they are, rounded up to 16
-//!   bytes. Who must not be seen to speak needs a network that hides it.
+//!   bytes (`sealed::nothing_shows_on_the_wire`). Who must not be seen to speak needs a network that hides it.
 //! - **Flood.** Every datagram that does not open costs this machine about as much as one that does. A firewall in
 //!   front of the port, or a group on a network of its own, is what helps.
 //! - **Replay to a bus that has just started,** within narrow bounds: such a bus cannot know what was sent before. In
 //!   its first minute it refuses what was sent more than a second before its start, and in any case what is older than
-//!   `clock_tolerance` (30 s) by its clock. So it can be shown what it would have heard itself, had it started a second
-//!   earlier. After a minute nothing is left of that (`what_can_be_shown_again_to_a_receiver_that_was_restarted`). The
-//!   same rule makes a bus that has just started deaf, for as long, to one whose clock is seconds behind.
-//! - **Set clocks.** Whoever can move a bus's clock by more than `clock_tolerance` makes it deaf, and it says so.
+//!   `clock_tolerance` (30 s) by its clock. So it can be shown what it would have heard itself, had it started a
+//!   second earlier. After a minute nothing is left of that
+//!   (`what_can_be_shown_again_to_a_receiver_that_was_restarted`). The same rule makes a bus that has just started
+//!   deaf, for as long, to one whose clock is seconds behind.
+//! - **Set clocks.** Whoever can move a bus's clock by more than `clock_tolerance` makes it deaf, and it says so
+//!   (`what_was_not_opened_is_told_as_one_and_a_wrong_clock_with_its_offset`).
 //!
 //! # What a member can do
 //!
 //! All members have the same key. A member can read everything, and it can speak as any other: the seal shows that
-//! somebody in the group said it, not who. Where that matters, sign the events themselves. Who leaves the group keeps
-//! what it knows: change the passphrase ([`Bus::set_keys`](crate::Bus::set_keys), without a stop; the example
-//! `change_key` shows it). What was recorded before can be read with the old passphrase by whoever learns it later:
-//! there is no forward secrecy.
+//! somebody in the group said it, not who (`what_a_holder_of_the_key_may_not_seal` shows what is checked all the
+//! same). Where that matters, sign the events themselves. Who leaves the group keeps what it knows: change the
+//! passphrase ([`Bus::set_keys`](crate::Bus::set_keys), without a stop; the example `change_key` shows it,
+//! `sealed::keys_change_without_a_lost_event` proves it). What was recorded before can be read with the old passphrase
+//! by whoever learns it later: there is no forward secrecy.
 //!
 //! # The passphrase
 //!
 //! Whoever records one datagram can try passphrases on it at home. Each try costs 600,000 rounds of
 //! PBKDF2-HMAC-SHA-256 (RFC 8018), which is what OWASP recommends; a passphrase of four or more words chosen by dice
-//! is out of reach, a name with a digit is not. Below twelve bytes a bus warns. The salt is made of group and port
-//! unless `key_salt` says otherwise, so that one passphrase gives other keys in another group. Where keys are kept
-//! elsewhere, [`Secret::ready_key`](crate::Secret::ready_key) takes 32 random bytes as they are.
+//! is out of reach, a name with a digit is not. Below twelve bytes a bus warns
+//! (`sealed::short_passphrases_are_warned_about`). The salt is made of group and port unless `key_salt` says
+//! otherwise, so that one passphrase gives other keys in another group (`passphrases_and_ready_keys_give_the_roots`).
+//! Where keys are kept elsewhere, [`Secret::ready_key`](crate::Secret::ready_key) takes 32 random bytes as they are.
 //!
 //! It comes from the builder, from the variable `EVENTCAST_PASSPHRASE`, or from a file that its owner alone can read
-//! (`passphrase_file`). It shows nowhere: not in `Debug`, not in an error, not in a log
-//! (`secrets_never_show` in the tests of the options). A variable can be read by other programs of the same user; a
-//! file is better.
+//! (`passphrase_file`). It shows nowhere: not in `Debug`, not in an error, not in a log (`secrets_never_show` in the
+//! tests of the options). A variable can be read by other programs of the same user; a file is better.
 //!
 //! # What it costs
 //!
-//! The rounds take a tenth of a second or two once in a process for each passphrase and salt, on a thread of their own: no async
-//! thread waits. **In a program that is built without optimisation they take seconds.** That is mended by two lines
-//! in the program's `Cargo.toml`, which build the dependencies with optimisation and the program itself without:
+//! The rounds take a tenth of a second or two once in a process for each passphrase and salt, on a thread of their
+//! own: no async thread waits (`sealed::a_start_holds_up_nobody`). **In a program that is built without optimisation
+//! they take seconds.** That is mended by two lines in the program's `Cargo.toml`, which build the dependencies with
+//! optimisation and the program itself without:
 //!
 //! ```toml
 //! [profile.dev.package."*"]
@@ -90,4 +94,5 @@
 //!
 //! Peers of another make have a cipher of their own: AES-128-CBC with a key and an IV that come from the passphrase by
 //! one round of MD5. Events that begin alike look alike, and nothing stops forgery or replay. With the feature
-//! `classic` and the option `classic_cipher` a bus speaks it. Nothing on this page holds for such a bus.
+//! `classic` and the option `classic_cipher` a bus speaks it (`sealed::classic_buses`). Nothing on this page holds for
+//! such a bus.
