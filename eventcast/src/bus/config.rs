@@ -387,7 +387,7 @@ options! {
         given: impl Into<Secret>,
         value: Secret,
         option: Option<Secret> = None,
-        allowed: "a passphrase that is not empty, or a ready key of at least 32 bytes",
+        allowed: SECRET,
         check: |secret| secret.is_usable().then(|| Some(secret.clone())),
     }
 

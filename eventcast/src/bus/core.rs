@@ -19,7 +19,7 @@ use super::{
     keys::KeyRing,
     life::Life,
     listener::Sink,
-    notice::Notices,
+    notices::Notices,
     options::Options,
     received::Origin,
     secret::Secret,

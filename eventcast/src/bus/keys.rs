@@ -125,19 +125,29 @@ pub(crate) fn set_keys(core: &Arc<Core>, keys: Keys) -> Transition {
         return Transition::over(Ok(()));
     }
     let done = Arc::<Completion>::default();
-    let (for_thread, told) = (Arc::clone(core), Arc::clone(&done));
-    let spawned = std::thread::Builder::new()
-        .name("eventcast-keys".into())
-        .spawn(move || {
-            let core = for_thread;
-            let derived = derive(&keys, &core.keys.salt);
-            put_in(&core, set, derived);
-            told.complete(Ok(()));
-        });
+    let told = Arc::clone(&done);
+    let spawned = spawn(core, move |core| {
+        let derived = derive(&keys, &core.keys.salt);
+        put_in(core, set, derived);
+        told.complete(Ok(()));
+    });
     match spawned {
-        Ok(_) => Transition::of(&done),
-        Err(error) => Transition::over(Err(Error::Thread(Arc::new(error)))),
+        Ok(()) => Transition::of(&done),
+        Err(error) => Transition::over(Err(error)),
     }
+}
+
+/// Starts the thread on which keys are derived, since that takes time.
+pub(crate) fn spawn(
+    core: &Arc<Core>,
+    work: impl FnOnce(&Arc<Core>) + Send + 'static,
+) -> Result<(), Error> {
+    let core = Arc::clone(core);
+    std::thread::Builder::new()
+        .name("eventcast-keys".into())
+        .spawn(move || work(&core))
+        .map(drop)
+        .map_err(|error| Error::Thread(Arc::new(error)))
 }
 
 /// Puts derived keys to use, unless others were set since.

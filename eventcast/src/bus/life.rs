@@ -8,7 +8,7 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
-use super::{core::Core, notice::Notice, session::Session};
+use super::{core::Core, keys, notice::Notice, session::Session};
 use crate::error::Error;
 
 #[derive(Default)]
@@ -43,7 +43,12 @@ impl Life {
             }
             Phase::Stopped if core.keys.must_be_derived() => {
                 let done = Arc::<Completion>::default();
-                if let Err(error) = derive_keys(core, &done) {
+                let going_on = Arc::clone(&done);
+                let spawned = keys::spawn(core, move |core| {
+                    core.keys.derive();
+                    Self::go_on(core, &going_on);
+                });
+                if let Err(error) = spawned {
                     return Transition::started(Err(error));
                 }
                 *phase = Phase::Starting(Arc::clone(&done));
@@ -142,19 +147,6 @@ impl Life {
     }
 }
 
-/// Derives the keys of a bus on a thread of their own, since that takes time, and goes on with the start.
-fn derive_keys(core: &Arc<Core>, done: &Arc<Completion>) -> Result<(), Error> {
-    let (core, done) = (Arc::clone(core), Arc::clone(done));
-    std::thread::Builder::new()
-        .name("eventcast-keys".into())
-        .spawn(move || {
-            core.keys.derive();
-            Life::go_on(&core, &done);
-        })
-        .map(drop)
-        .map_err(|error| Error::Thread(Arc::new(error)))
-}
-
 /// Opens a session, and hands back the notices of that, to be told when the phase is no longer locked.
 fn open(core: &Arc<Core>, phase: &mut Phase) -> Result<Vec<Notice>, Error> {
     if core.runtime().is_none() && core.has_async_listeners() {
@@ -209,8 +201,8 @@ impl Completion {
     }
 }
 
-/// A `start`, a `stop` or a change of keys under way. It goes on whether or not this is awaited; awaiting tells when it is done, and
-/// how it went.
+/// A `start`, a `stop` or a change of keys under way. It goes on whether or not this is awaited; awaiting tells when
+/// it is done, and how it went.
 pub struct Transition(Progress);
 
 enum Progress {

@@ -29,6 +29,7 @@ mod listening;
 #[cfg(feature = "metrics")]
 mod metrics;
 mod notice;
+mod notices;
 mod options;
 mod outbox;
 mod pattern;
@@ -58,7 +59,8 @@ pub use self::{
     emit::Emitted,
     life::Transition,
     listener::{FromArgs, ListenerId},
-    notice::{Notice, NoticeStream},
+    notice::Notice,
+    notices::NoticeStream,
     pattern::{InvalidPattern, Pattern},
     received::{Origin, Received},
     secret::{Keys, Secret},
@@ -132,8 +134,7 @@ impl Bus {
     }
 
     /// Replaces the keys of a sealed bus while it runs or is stopped. No event is lost: what waits to be sent is sealed
-    /// with the new ones, and what others have sealed with one that is taken away is asked for again, if they have it
-    /// in another.
+    /// with the new ones, and what others had sealed with one that is taken away they seal anew when it is asked for.
     ///
     /// It acts when called: the keys are derived on a thread of their own, unless this process has derived them before,
     /// and what this returns may be awaited, to learn when they are in use, or dropped. Of several calls the last

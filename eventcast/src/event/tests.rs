@@ -289,9 +289,7 @@ fn generic_code_can_name_generic_events() {
 mod shadowed {
     use crate::NetEvent as Event;
 
-    #[allow(dead_code, reason = "it must not be found")]
     mod eventcast {}
-    #[allow(dead_code, reason = "it must not be found")]
     mod core {}
 
     #[derive(Event, serde::Serialize, serde::Deserialize)]

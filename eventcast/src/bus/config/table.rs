@@ -77,7 +77,7 @@ macro_rules! options {
             given: $given:ty,
             value: $value:ty,
             option: $option:ty = $default:expr,
-            allowed: $allowed:literal,
+            allowed: $allowed:expr,
             check: $check:expr,
         }
     )*) => {
