@@ -55,6 +55,10 @@ pub enum Error {
     #[cfg(feature = "log")]
     #[error(transparent)]
     Log(#[from] crate::log::LogError),
+    /// The console could not be opened. Of the feature `repl`.
+    #[cfg(feature = "repl")]
+    #[error(transparent)]
+    Repl(#[from] crate::repl::ReplError),
     /// Keys were set on a bus that has none.
     #[error("the bus is not sealed, so it has no keys to replace; build it with `passphrase`")]
     NotSealed,

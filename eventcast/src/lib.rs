@@ -42,6 +42,7 @@
 //! | `classic` | the option `classic_cipher`, for peers of another make that use a passphrase |
 //! | `log` | `eventcast::log`: a `tracing` subscriber for programs that have none, and its levels at run time |
 //! | `metrics` | `Bus::publish_metrics`: the figures of [`Stats`] for the recorder of the crate `metrics` |
+//! | `repl` | the options `repl` and `repl_port`: a console for each bus, see `eventcast::repl` |
 //! | `proto` | `eventcast::proto` and `eventcast::codec`: the protocol by itself. It may change with any version |
 //!
 //! # How it is built
@@ -52,6 +53,7 @@
 //! | `codec` | serde to and from BSON bytes, and the check of raw BSON |
 //! | `proto` | the protocol: no socket, no clock, no async, no global random numbers |
 //! | `net` | sockets: joining groups, interfaces, batches of datagrams |
+//! | `repl` | the console, with the feature of that name |
 //!
 //! Linux is what it is built and tested on. Receiving many datagrams with one system call, sending many with one,
 //! and [`Stats::kernel_drops`] rest on Linux; elsewhere each datagram takes a call, and the count stays 0.
@@ -84,6 +86,8 @@ pub mod proto;
     reason = "public, and used in full, with the feature alone"
 )]
 mod proto;
+#[cfg(feature = "repl")]
+pub mod repl;
 pub mod security;
 
 pub use bson;

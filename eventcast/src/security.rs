@@ -17,8 +17,8 @@
 //!
 //! # What somebody on the network can do
 //!
-//! Tests that begin with `sealed::` are on real sockets, in the tests of the project (`tests/tests/bus/sealed.rs`);
-//! the others stand beside the protocol.
+//! Tests that begin with `sealed::` or `console_guarded::` are on real sockets, in the tests of the project
+//! (`tests/tests/bus/`); the others stand beside the protocol.
 //!
 //! The attacker here sees every datagram, keeps all of them, and can hold them back, change them, and send what it
 //! likes from any address. It does not have the passphrase.
@@ -73,7 +73,7 @@
 //!
 //! It comes from the builder, from the variable `EVENTCAST_PASSPHRASE`, or from a file that its owner alone can read
 //! (`passphrase_file`). It shows nowhere: not in `Debug`, not in an error, not in a log (`secrets_never_show` in the
-//! tests of the options). A variable can be read by other programs of the same user; a file is better.
+//! tests of the options), and not in the console (`console_guarded::secrets_never_show`). A variable can be read by other programs of the same user; a file is better.
 //!
 //! # What it costs
 //!

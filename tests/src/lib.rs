@@ -3,7 +3,7 @@
 //! [`runner`] runs tests that say what they need; [`process`] gives one a process or a network
 //! namespace of its own; [`group`] hands out multicast groups that nobody else uses; [`tap`]
 //! records and sends datagrams, [`craft`] makes them from the wire document alone, without the
-//! library; [`peer`] is a bus in another language; [`wait`] waits for things to happen; [`world`] is a
+//! library; [`peer`] is a bus in another language; [`console`] talks to a bus's console; [`wait`] waits for things to happen; [`world`] is a
 //! whole group of buses on virtual time; [`fuzz`] has the functions that take any bytes at all. On Linux [`host`] makes
 //! other machines, and [`cable`] lays a lossy cable between two of them.
 //!
@@ -12,6 +12,7 @@
 
 #[cfg(target_os = "linux")]
 pub mod cable;
+pub mod console;
 pub mod craft;
 pub mod fuzz;
 pub mod group;

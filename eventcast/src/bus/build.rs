@@ -35,19 +35,19 @@ impl Builder {
     /// [`Error::Config`](crate::Error::Config) names the option, the value and what is allowed.
     pub fn build(self) -> Result<Bus> {
         let drawn = random_u64()?;
-        let (options, unknown) = self.options(std::env::vars_os(), || drawn)?;
+        let (layers, unknown) = self.layers(std::env::vars_os())?;
+        let options = self.options(&layers, || drawn)?;
         for variable in unknown {
             tracing::warn!(target: "eventcast", "{variable}");
         }
         let drawn = u64::from_ne_bytes(random()?);
         let id = options.id_for_start(|| drawn);
-        let core = Arc::new(Core::new(
-            options,
-            id,
-            hostname(),
-            self.runtime,
-            self.receive,
-        ));
+        #[cfg(feature = "repl")]
+        let settings = layers.settings(&options);
+        let core = Core::new(options, id, hostname(), self.runtime, self.receive);
+        #[cfg(feature = "repl")]
+        let core = core.with_settings(settings);
+        let core = Arc::new(core);
         core.adopt_runtime();
         Ok(Bus::from_core(core))
     }

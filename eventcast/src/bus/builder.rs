@@ -60,17 +60,16 @@ impl Builder {
         self
     }
 
-    /// The options of the bus, and the variables to warn about. `variables` are those of the
-    /// process, and looked at only if this builder may; `random` is asked at most once.
+    /// What was said about the bus in each of the places, and the variables to warn about. `variables` are those of
+    /// the process, and looked at only if this builder may.
     ///
     /// # Errors
     ///
-    /// The first wrong value.
-    pub(super) fn options<N: AsRef<OsStr>, V: AsRef<OsStr>>(
+    /// The first variable with a wrong value.
+    pub(super) fn layers<N: AsRef<OsStr>, V: AsRef<OsStr>>(
         &self,
         variables: impl IntoIterator<Item = (N, V)>,
-        random: impl FnOnce() -> u64,
-    ) -> Result<(Options, Vec<UnknownVariable>), ConfigError> {
+    ) -> Result<(Layers, Vec<UnknownVariable>), ConfigError> {
         let (environment, unknown) = if self.environment {
             Config::from_variables(variables)?
         } else {
@@ -81,9 +80,22 @@ impl Builder {
             environment,
             file: self.file.clone(),
         };
+        Ok((layers, unknown))
+    }
+
+    /// The options of the bus. `random` is asked at most once.
+    ///
+    /// # Errors
+    ///
+    /// The first wrong value.
+    pub(super) fn options(
+        &self,
+        layers: &Layers,
+        random: impl FnOnce() -> u64,
+    ) -> Result<Options, ConfigError> {
         let options = layers.resolve(random)?;
         self.check_receive(&options)?;
-        Ok((options, unknown))
+        Ok(options)
     }
 
     /// What is there to receive with is for a sealed bus, and usable.

@@ -22,7 +22,7 @@ mod table;
 mod tests;
 mod value;
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -34,8 +34,10 @@ pub use value::ListenerQueue;
 use super::builder::Builder;
 use super::secret::Secret;
 
+#[cfg(feature = "repl")]
+pub(crate) use table::Setting;
 use table::{Entry, options, put};
-use value::{Value, within};
+use value::{Show, Value, within};
 
 /// The system takes a socket buffer's size as a C int, and Linux doubles what it is given.
 const MAX_SOCKET_BUFFER: usize = i32::MAX as usize / 2;
@@ -65,6 +67,9 @@ const CLOCK_TOLERANCE: (Duration, Duration) = (Duration::from_secs(1), Duration:
 /// What a passphrase or key must be.
 pub(super) const SECRET: &str =
     "a passphrase that is not empty, or a ready key of at least 32 bytes";
+
+/// What a console's token must be.
+const TOKEN: &str = "a text of at least one character, without control characters";
 
 /// Below ten microseconds the clock would be watched for longer than the listener runs; above a
 /// minute nobody reads the socket while a listener hangs.
@@ -451,6 +456,57 @@ options! {
         option: bool = false,
         allowed: "true or false",
         check: |&on| Some(on),
+    }
+
+    /// Whether the bus has a console: a place on this machine where a person can see what the bus does, watch events
+    /// and emit some, with `telnet` or `nc`. The page `eventcast::repl` has the commands. Needs the feature `repl`.
+    ///
+    /// Default: false, unless `repl_port` is given. Whoever reaches a console may do what the program itself may do
+    /// with its bus, so none is there that was not asked for.
+    repl in "EVENTCAST_REPL" {
+        given: bool,
+        value: bool,
+        option: bool = false,
+        allowed: "true or false",
+        check: |&on| Some(on),
+    }
+
+    /// The TCP port of the console, 0 to 65,535. Giving it turns the console on, unless `repl` says false in the same
+    /// place or in a better one.
+    ///
+    /// Default, and with 0: any that is free; it is logged, and `Bus::repl_address` tells it.
+    repl_port | "replPort" in "EVENTCAST_REPL_PORT" {
+        given: u16,
+        value: u16,
+        option: u16 = 0,
+        allowed: "0 to 65,535 (0: any that is free)",
+        check: |&port| Some(port),
+    }
+
+    /// Where the console listens: `localhost`, or an address of this machine. One that others can reach needs a
+    /// `repl_token`, and is warned about: what is typed there goes over the network in the clear.
+    ///
+    /// Default: `localhost`, which is 127.0.0.1.
+    repl_host | "replHost" in "EVENTCAST_REPL_HOST" {
+        given: impl Into<String>,
+        value: String,
+        option: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST),
+        allowed: "\"localhost\", or an address of this machine",
+        check: |host| match host.as_str() {
+            "localhost" => Some(IpAddr::V4(Ipv4Addr::LOCALHOST)),
+            address => address.parse().ok(),
+        },
+    }
+
+    /// What a client of the console has to say first.
+    ///
+    /// Default: none, so that every user of this machine may use a console on `localhost`.
+    repl_token | "replToken" in "EVENTCAST_REPL_TOKEN" {
+        given: impl Into<Secret>,
+        value: Secret,
+        option: Option<Secret> = None,
+        allowed: TOKEN,
+        check: |token| token.is_line().then(|| Some(token.clone())),
     }
 }
 

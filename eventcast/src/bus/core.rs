@@ -38,6 +38,8 @@ pub(crate) struct Core {
     pub(crate) undecodable: Reports,
     pub(crate) life: Life,
     pub(crate) keys: KeyRing,
+    #[cfg(feature = "repl")]
+    pub(crate) repl: crate::repl::Repl,
     /// Rung when the send queue has room again, or the bus stops.
     room: tokio::sync::Notify,
     /// How many wait for that.
@@ -95,6 +97,8 @@ impl Core {
             life: Life::default(),
             room: tokio::sync::Notify::new(),
             waiting_for_room: AtomicUsize::new(0),
+            #[cfg(feature = "repl")]
+            repl: crate::repl::Repl::new(Vec::new()),
             max_listeners,
             handles: AtomicUsize::new(0),
             session: RwLock::new(None),
@@ -108,6 +112,13 @@ impl Core {
             published: Published::new(group),
             origin_of_time: Instant::now(),
         }
+    }
+
+    /// With the options as the console shows them.
+    #[cfg(feature = "repl")]
+    pub(crate) fn with_settings(self, settings: Vec<super::config::Setting>) -> Self {
+        let repl = crate::repl::Repl::new(settings);
+        Self { repl, ..self }
     }
 
     /// The time, as the protocol takes it.
@@ -214,6 +225,8 @@ impl Core {
     /// What the last handle does when it goes: stops without waiting, and ends everything that waits for events.
     fn shut_down(self: &Arc<Self>) {
         drop(Life::stop(self));
+        #[cfg(feature = "repl")]
+        self.repl.close();
         for listener in self.table.remove_all() {
             listener.close();
         }

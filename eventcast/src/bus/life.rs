@@ -8,6 +8,8 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
+#[cfg(feature = "repl")]
+use super::WeakBus;
 use super::{core::Core, keys, notice::Notice, session::Session};
 use crate::error::Error;
 
@@ -152,7 +154,12 @@ fn open(core: &Arc<Core>, phase: &mut Phase) -> Result<Vec<Notice>, Error> {
     if core.runtime().is_none() && core.has_async_listeners() {
         return Err(Error::NoRuntime);
     }
+    // Before the sockets: a bus that runs has the console that was asked for.
+    #[cfg(feature = "repl")]
+    let warning = core.repl.open(&core.options, WeakBus::of(core))?;
     let (session, notices) = Session::open(core)?;
+    #[cfg(feature = "repl")]
+    let notices = warning.into_iter().chain(notices).collect();
     core.set_session(Some(Arc::clone(&session)));
     *phase = Phase::Running(session);
     Ok(notices)

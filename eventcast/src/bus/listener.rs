@@ -262,6 +262,17 @@ impl Listener {
         &self.sink
     }
 
+    /// How it takes its events, for a person.
+    #[cfg(feature = "repl")]
+    pub(crate) fn kind(&self) -> &'static str {
+        match &self.sink {
+            Sink::Inline(inline) if inline.queue.get().is_some() => "slow, in a queue",
+            Sink::Inline(_) => "inline",
+            Sink::Async(_) => "async",
+            Sink::Stream(_) => "stream",
+        }
+    }
+
     /// Queues the event where the listener has a queue. `kept` shares the copy between the queues of one event.
     pub(crate) fn offer(
         self: &Arc<Self>,

@@ -50,6 +50,8 @@ use std::{
     sync::{Arc, Weak, atomic::Ordering},
 };
 
+#[cfg(feature = "repl")]
+pub(crate) use self::config::{Options, Setting};
 pub use self::{
     async_listener::AsyncListener,
     backlog::Overflow,
@@ -218,6 +220,13 @@ impl Bus {
         self.core.stats()
     }
 
+    /// Where the console of this bus listens. `None` where none was asked for, or before the first start. With the
+    /// feature `repl`; the page [`repl`](crate::repl) says what a console is.
+    #[cfg(feature = "repl")]
+    pub fn repl_address(&self) -> Option<SocketAddr> {
+        self.core.repl.address()
+    }
+
     pub(crate) fn from_core(core: Arc<Core>) -> Self {
         core.add_handle();
         Self { core }
@@ -347,6 +356,58 @@ impl Bus {
     }
 }
 
+/// What the console looks at.
+#[cfg(feature = "repl")]
+impl Bus {
+    pub(crate) fn settings(&self) -> &[Setting] {
+        self.core.repl.settings()
+    }
+
+    pub(crate) fn group(&self) -> String {
+        let group = &self.core.options.multicast_membership;
+        match group.address {
+            std::net::IpAddr::V4(_) => format!("{group}:{}", self.port()),
+            std::net::IpAddr::V6(_) => format!("[{group}]:{}", self.port()),
+        }
+    }
+
+    /// Who can read what this bus says.
+    pub(crate) fn secrecy(&self) -> &'static str {
+        let options = &self.core.options;
+        match &options.passphrase {
+            None => "none: everything goes in the clear",
+            Some(_) if options.classic_cipher => "the classic cipher, which protects from nobody",
+            Some(_) => "sealed",
+        }
+    }
+
+    /// All listeners, by what they listen to, and then in the order of their calls.
+    pub(crate) fn registered(&self) -> Vec<Registered> {
+        let mut all = self.core.table.all();
+        all.sort_by(|one, other| (&one.key, one.order).cmp(&(&other.key, other.order)));
+        let facts = |listener: Arc<listener::Listener>| Registered {
+            topic: Arc::clone(&listener.key),
+            kind: listener.kind(),
+            location: listener.location,
+        };
+        all.into_iter().map(facts).collect()
+    }
+
+    pub(crate) fn tell(&self, notice: Notice) {
+        self.core.notices.tell(&self.core, notice);
+    }
+}
+
+/// A listener as the console shows it.
+#[cfg(feature = "repl")]
+pub(crate) struct Registered {
+    /// Its event key, or its pattern.
+    pub(crate) topic: Arc<str>,
+    pub(crate) kind: &'static str,
+    /// Where it was registered.
+    pub(crate) location: &'static Location<'static>,
+}
+
 impl Clone for Bus {
     fn clone(&self) -> Self {
         Self::from_core(Arc::clone(&self.core))
@@ -383,7 +444,15 @@ impl WeakBus {
     /// The bus, unless its last handle has gone.
     pub fn upgrade(&self) -> Option<Bus> {
         let core = self.core.upgrade()?;
-        core.try_add_handle().then_some(Bus { core })
+        // Not made before it is known to count: dropping it would count, too.
+        core.try_add_handle().then(|| Bus { core })
+    }
+
+    #[cfg(feature = "repl")]
+    pub(crate) fn of(core: &Arc<Core>) -> Self {
+        Self {
+            core: Arc::downgrade(core),
+        }
     }
 }
 
@@ -420,7 +489,9 @@ mod tests {
         assert!(weak.upgrade().is_some());
         let mut stream = second.subscribe_named("x");
         drop(second);
-        assert!(weak.upgrade().is_none());
+        for _ in 0..3 {
+            assert!(weak.upgrade().is_none());
+        }
         assert!(stream.try_next().is_none());
     }
 }

@@ -205,6 +205,18 @@ pub enum Notice {
         /// How many bytes were given up.
         bytes: usize,
     },
+    /// Somebody has connected to the console of this bus.
+    #[non_exhaustive]
+    ConsoleConnected {
+        /// From where.
+        from: SocketAddr,
+    },
+    /// A client of the console has gone.
+    #[non_exhaustive]
+    ConsoleDisconnected {
+        /// Where it was.
+        from: SocketAddr,
+    },
 }
 
 impl fmt::Display for Notice {
@@ -334,6 +346,8 @@ impl fmt::Display for Notice {
             Self::SendFailed { error, bytes, .. } => {
                 write!(f, "{bytes} bytes were not sent: {error}")
             }
+            Self::ConsoleConnected { from } => write!(f, "{from} has connected to the console"),
+            Self::ConsoleDisconnected { from } => write!(f, "{from} has left the console"),
         }
     }
 }
@@ -414,6 +428,9 @@ impl Notice {
             | Self::PeerJoined { .. }
             | Self::PeerLeft { .. } => {
                 tracing::info!(target: "eventcast", "{self}");
+            }
+            Self::ConsoleConnected { .. } | Self::ConsoleDisconnected { .. } => {
+                tracing::info!(target: "eventcast::repl", "{self}");
             }
             Self::ListenerPanicked { .. } | Self::SendFailed { .. } => {
                 tracing::error!(target: "eventcast", "{self}");

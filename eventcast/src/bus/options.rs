@@ -9,6 +9,8 @@ mod tests;
 
 use std::path::Path;
 
+#[cfg(feature = "repl")]
+use super::config::Setting;
 use super::config::{Config, ConfigError, ConfigLayer};
 use super::secret::Secret;
 
@@ -45,10 +47,17 @@ impl Layers {
         self.check_zone(&options)?;
         self.settle_passphrase(&mut options, Secret::from_file)?;
         self.check_cipher(&options)?;
+        self.settle_repl(&mut options)?;
         if options.port == 0 {
             options.port = random_port(random(), options.unicast_port);
         }
         Ok(options)
+    }
+
+    /// Every option, as the console shows it.
+    #[cfg(feature = "repl")]
+    pub(super) fn settings(&self, options: &Options) -> Vec<Setting> {
+        options.settings(self.by_rank())
     }
 
     fn by_rank(&self) -> [(&Config, ConfigLayer); 3] {
@@ -186,6 +195,46 @@ impl Layers {
             shown,
             allowed.to_owned(),
         ))
+    }
+
+    /// There is a console if one was asked for, and it is neither open to the network by accident nor left out of the
+    /// program.
+    fn settle_repl(&self, options: &mut Options) -> Result<(), ConfigError> {
+        let layers = self.by_rank();
+        let rank =
+            |is_given: fn(&Config) -> bool| layers.iter().position(|(config, _)| is_given(config));
+        let switch = rank(|config| config.repl.is_some());
+        let port = rank(|config| config.repl_port.is_some());
+        // The better place counts, and in one place the plain word.
+        let by_port = port.filter(|&port| switch.is_none_or(|switch| port < switch));
+        options.repl |= by_port.is_some();
+        if !options.repl {
+            return Ok(());
+        }
+        let (asked, at, shown) = match by_port {
+            Some(at) => ("repl_port", at, options.repl_port.to_string()),
+            None => ("repl", switch.unwrap_or_default(), "true".to_owned()),
+        };
+        if cfg!(not(feature = "repl")) {
+            let allowed = if asked == "repl" { "false" } else { "left out" };
+            let allowed =
+                format!("{allowed}: this program is built without the feature `repl` of eventcast");
+            return Err(ConfigError::new(asked, layers[at].1, shown, allowed));
+        }
+        let host = options.repl_host;
+        if !host.is_loopback() && options.repl_token.is_none() {
+            let layer = self.layer(|config| config.repl_host.is_some());
+            let allowed = format!(
+                "given where `repl_host` is {host}: others can reach a console there, and could use it"
+            );
+            return Err(ConfigError::new(
+                "repl_token",
+                layer.unwrap_or(ConfigLayer::Builder),
+                "none".to_owned(),
+                allowed,
+            ));
+        }
+        Ok(())
     }
 
     /// What was sent last can be sent again, however large it is.

@@ -94,7 +94,7 @@ impl Pattern {
     }
 
     /// The pattern that matches every name.
-    pub(super) fn every() -> Self {
+    pub(crate) fn every() -> Self {
         Self {
             text: "**".into(),
             tokens: [Token::LongRun].into(),

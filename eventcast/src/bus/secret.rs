@@ -102,6 +102,12 @@ impl Secret {
         matches!(&self.0, Kind::Passphrase(text) if text.len() < SHORT)
     }
 
+    /// Whether a person can type it as a line.
+    pub(super) fn is_line(&self) -> bool {
+        let text = self.as_passphrase();
+        text.is_some_and(|text| !text.is_empty() && !text.contains(char::is_control))
+    }
+
     /// The passphrase, unless it is a ready key.
     pub(super) fn as_passphrase(&self) -> Option<&str> {
         match &self.0 {
@@ -111,7 +117,7 @@ impl Secret {
     }
 
     /// The bytes, whatever they are.
-    pub(super) fn bytes(&self) -> &[u8] {
+    pub(crate) fn bytes(&self) -> &[u8] {
         match &self.0 {
             Kind::Passphrase(text) => text.as_bytes(),
             Kind::ReadyKey(bytes) => bytes,

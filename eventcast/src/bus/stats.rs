@@ -71,6 +71,15 @@ macro_rules! figures {
                 FIGURES.iter().zip([$(*$name),+])
             }
 
+            /// All of them by name, as the console shows them.
+            #[cfg(feature = "repl")]
+            pub(crate) fn named(&self) -> impl Iterator<Item = (String, u64)> {
+                let Self { $($name,)+ dropped } = self;
+                let figures = [$((stringify!($name).to_owned(), *$name)),+];
+                let dropped = dropped.iter().map(|(cause, count)| (format!("dropped: {cause}"), *count));
+                figures.into_iter().chain(dropped)
+            }
+
             /// Every figure another number, from 1 on.
             #[cfg(all(test, feature = "metrics"))]
             pub(crate) fn all_different() -> Self {

@@ -4,6 +4,8 @@ mod cards;
 mod causes;
 mod chunks;
 mod common;
+mod console;
+mod console_guarded;
 mod delivery;
 mod emit;
 mod figures;
@@ -61,6 +63,8 @@ fn main() -> ExitCode {
     cases.extend(values::cases());
     cases.extend(figures::cases());
     cases.extend(log::cases());
+    cases.extend(console::cases());
+    cases.extend(console_guarded::cases());
     eventcast_tests::runner::run(cases)
 }
 

@@ -55,6 +55,18 @@ impl Entry {
     }
 }
 
+/// An option as the console shows it.
+#[cfg(feature = "repl")]
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Setting {
+    /// The option's name.
+    pub(crate) name: &'static str,
+    /// Its value, or that it is not shown.
+    pub(crate) value: String,
+    /// Where it was said. `None`: nowhere, so that it has its default or follows from another option.
+    pub(crate) given: Option<&'static str>,
+}
+
 /// Puts a value that was read, and that its option's check takes, into its field.
 pub(super) fn put<V, P>(
     field: &mut Option<V>,
@@ -148,6 +160,27 @@ macro_rules! options {
                         }
                     },)*
                 })
+            }
+        }
+
+        #[cfg(feature = "repl")]
+        impl Options {
+            /// Every option, as the console shows it. `layers` are the places where it could be said, the best first.
+            pub(in crate::bus) fn settings(&self, layers: [(&Config, ConfigLayer); 3]) -> Vec<Setting> {
+                let given = |is_given: fn(&Config) -> bool| {
+                    layers.iter().find(|(config, _)| is_given(config)).map(|&(_, layer)| layer)
+                };
+                vec![$(
+                    Setting {
+                        name: stringify!($name),
+                        value: self.$name.show(),
+                        given: given(|config| config.$name.is_some()).map(|layer| match layer {
+                            ConfigLayer::Builder => "builder",
+                            ConfigLayer::Environment => $variable,
+                            ConfigLayer::File => "configuration",
+                        }),
+                    },
+                )*]
             }
         }
 

@@ -175,13 +175,15 @@ fn secrets_never_show() {
         "{\"encrypt\": {\"key\": {\"alpha\": 1}}}",
         "{\"encrypt\": {\"key\": \"alpha\", \"key\": \"alpha\"}}",
         "{\"passphrase\": \"alpha\", \"passphrase\": \"alpha\"}",
+        "{\"repl_token\": \"alpha\\n\"}",
+        "{\"replToken\": [\"alpha\"]}",
     ] {
         let error = from_json(text).unwrap_err();
         assert!(!error.contains("alpha"), "{error}");
     }
-    let config = from_json("{\"passphrase\": \"alpha\"}").unwrap();
+    let config = from_json("{\"passphrase\": \"alpha\", \"repl_token\": \"alpha\"}").unwrap();
     let builder = Builder::new().config(config.clone()).passphrase("alpha");
-    let builder = builder.receive_with("alpha");
+    let builder = builder.receive_with("alpha").repl_token("alpha");
     let shown = format!("{config:?} {builder:#?}");
     assert!(!shown.contains("alpha"), "{shown}");
 }
@@ -243,7 +245,7 @@ fn unknown_keys() {
             "unknown option `{stranger}`: the options are id, address, port, multicast_mem"
         );
         assert!(error.starts_with(&start), "{error}");
-        assert!(error.ends_with("classic_cipher, old_peers"), "{error}");
+        assert!(error.ends_with("repl_host, repl_token"), "{error}");
     }
 }
 

@@ -5,11 +5,13 @@
 //! a text.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use zeroize::Zeroize;
 
+use super::GroupAddress;
 use crate::bus::secret::Secret;
 
 /// Stands for a value that is never shown.
@@ -60,8 +62,13 @@ impl fmt::Display for Raw {
     }
 }
 
+/// What can be shown to a person, by an error or by the console.
+pub(super) trait Show {
+    fn show(&self) -> String;
+}
+
 /// A kind of value that an option may have.
-pub(super) trait Value: Sized {
+pub(super) trait Value: Show + Sized {
     /// How it is written in a file; follows the range in an error.
     const IN_FILES: &'static str = "";
     /// How it is written in a variable; follows the range in an error.
@@ -71,9 +78,25 @@ pub(super) trait Value: Sized {
 
     fn from_file(raw: &Raw) -> Option<Self>;
     fn from_variable(text: &str) -> Option<Self>;
+}
 
-    /// As an error shows it.
-    fn show(&self) -> String;
+/// What need not be given.
+impl<T: Show> Show for Option<T> {
+    fn show(&self) -> String {
+        self.as_ref().map_or_else(|| "none".to_owned(), T::show)
+    }
+}
+
+impl Show for IpAddr {
+    fn show(&self) -> String {
+        self.to_string()
+    }
+}
+
+impl Show for GroupAddress {
+    fn show(&self) -> String {
+        self.to_string()
+    }
 }
 
 impl Value for String {
@@ -87,7 +110,9 @@ impl Value for String {
     fn from_variable(text: &str) -> Option<Self> {
         Some(text.to_owned())
     }
+}
 
+impl Show for String {
     fn show(&self) -> String {
         format!("{self:?}")
     }
@@ -111,7 +136,9 @@ impl Value for Secret {
     fn from_variable(text: &str) -> Option<Self> {
         Some(text.into())
     }
+}
 
+impl Show for Secret {
     fn show(&self) -> String {
         if self.bytes().is_empty() {
             "empty".to_owned()
@@ -129,7 +156,9 @@ impl Value for PathBuf {
     fn from_variable(text: &str) -> Option<Self> {
         Some(Self::from(text))
     }
+}
 
+impl Show for PathBuf {
     fn show(&self) -> String {
         format!("{:?}", self.display().to_string())
     }
@@ -143,7 +172,9 @@ impl Value for Vec<u8> {
     fn from_variable(text: &str) -> Option<Self> {
         Some(text.as_bytes().to_vec())
     }
+}
 
+impl Show for Vec<u8> {
     fn show(&self) -> String {
         format!("{:?}", String::from_utf8_lossy(self))
     }
@@ -166,7 +197,9 @@ impl Value for bool {
             _ => None,
         }
     }
+}
 
+impl Show for bool {
     fn show(&self) -> String {
         self.to_string()
     }
@@ -185,7 +218,9 @@ macro_rules! whole_numbers {
             fn from_variable(text: &str) -> Option<Self> {
                 text.trim().parse().ok()
             }
+        }
 
+        impl Show for $type {
             fn show(&self) -> String {
                 self.to_string()
             }
@@ -218,7 +253,9 @@ impl Value for Duration {
             Err(_) => humantime::parse_duration(text).ok(),
         }
     }
+}
 
+impl Show for Duration {
     fn show(&self) -> String {
         humantime::format_duration(*self).to_string()
     }
@@ -304,7 +341,9 @@ impl Value for ListenerQueue {
             usize::from_variable,
         )
     }
+}
 
+impl Show for ListenerQueue {
     fn show(&self) -> String {
         format!("{} events and {} bytes", self.events, self.bytes)
     }

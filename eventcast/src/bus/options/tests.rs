@@ -1,6 +1,6 @@
 //! Defaults, ranges as a builder meets them, which place wins, and rules between two options.
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 use proptest::prelude::*;
@@ -16,11 +16,12 @@ fn options(builder: Builder) -> Result<Options, String> {
 }
 
 fn with_variables(builder: Builder, variables: &[(&str, &str)]) -> Result<Options, String> {
-    let (options, unknown) = builder
-        .options(variables.iter().copied(), || 0)
-        .map_err(|error| error.to_string())?;
-    assert_eq!(unknown, []);
-    Ok(options)
+    let resolve = || {
+        let (layers, unknown) = builder.layers(variables.iter().copied())?;
+        assert_eq!(unknown, []);
+        builder.options(&layers, || 0)
+    };
+    resolve().map_err(|error: ConfigError| error.to_string())
 }
 
 fn group(address: &str, zone: Option<&str>) -> GroupAddress {
@@ -66,6 +67,10 @@ fn defaults() {
         clock_tolerance: Duration::from_secs(30),
         classic_cipher: false,
         old_peers: false,
+        repl: false,
+        repl_port: 0,
+        repl_host: Ipv4Addr::LOCALHOST.into(),
+        repl_token: None,
     };
     assert_eq!(options, expected);
 }
@@ -102,7 +107,11 @@ fn every_setter() {
         .passphrase("alpha")
         .key_salt(*b"salt")
         .clock_tolerance(Duration::from_secs(1))
-        .old_peers(true);
+        .old_peers(true)
+        .repl(false)
+        .repl_port(4000)
+        .repl_host("::1")
+        .repl_token("alpha");
     let expected = Options {
         id: Some("me".to_owned()),
         address: Some(Ipv4Addr::LOCALHOST.into()),
@@ -136,6 +145,10 @@ fn every_setter() {
         clock_tolerance: Duration::from_secs(1),
         classic_cipher: false,
         old_peers: true,
+        repl: false,
+        repl_port: 4000,
+        repl_host: Ipv6Addr::LOCALHOST.into(),
+        repl_token: Some("alpha".into()),
     };
     assert_eq!(options(builder), Ok(expected));
 }
@@ -164,14 +177,12 @@ fn builder_beats_environment_beats_file() {
     // Not even looked at.
     let quiet = Builder::new().environment(false);
     let wrong = [("EVENTCAST_PORT", "none"), ("EVENTCAST_PROT", "1")];
-    assert_eq!(quiet.options(wrong, || 0).unwrap().1, []);
+    assert_eq!(quiet.layers(wrong).unwrap().1, []);
 }
 
 #[test]
 fn unknown_variables_are_handed_on() {
-    let (_, unknown) = Builder::new()
-        .options([("EVENTCAST_PROT", "1")], || 0)
-        .unwrap();
+    let (_, unknown) = Builder::new().layers([("EVENTCAST_PROT", "1")]).unwrap();
     assert_eq!(unknown[0].suggestion.as_deref(), Some("EVENTCAST_PORT"));
 }
 
@@ -349,16 +360,15 @@ fn random_ports() {
     assert!(random_port(u64::MAX, 0) >= 49_152);
     assert_eq!(random_port(0, 49_152), 49_153);
     assert_eq!(random_port(16_383, 65_535), 49_152);
-    let zero = Builder::new()
-        .port(0)
-        .options(NO_VARIABLES, || 5)
-        .unwrap()
-        .0;
-    assert_eq!(zero.port, 49_157);
-    let given = Builder::new().port(9000);
-    given
-        .options(NO_VARIABLES, || panic!("not needed"))
-        .unwrap();
+    let drawn = |builder: Builder, random: fn() -> u64| {
+        let (layers, _) = builder.layers(NO_VARIABLES).unwrap();
+        builder.options(&layers, random).unwrap().port
+    };
+    assert_eq!(drawn(Builder::new().port(0), || 5), 49_157);
+    assert_eq!(
+        drawn(Builder::new().port(9000), || panic!("not needed")),
+        9000
+    );
 }
 
 #[test]
@@ -582,4 +592,126 @@ fn the_classic_cipher_takes_a_passphrase() {
             .unwrap_err()
             .contains("where there is no `passphrase`")
     );
+}
+
+#[cfg(not(feature = "repl"))]
+#[test]
+fn a_console_is_a_feature() {
+    for (builder, variables, start) in [
+        (
+            Builder::new().repl(true),
+            &[][..],
+            "option `repl` (set on the builder) is true, but must be false: this program is built without",
+        ),
+        (
+            Builder::new(),
+            &[("EVENTCAST_REPL_PORT", "4000")],
+            "option `repl_port` (from the variable EVENTCAST_REPL_PORT) is 4000, but must be left out: this program",
+        ),
+    ] {
+        let error = with_variables(builder, variables).unwrap_err();
+        assert!(error.starts_with(start), "{error}");
+    }
+}
+
+#[cfg(feature = "repl")]
+#[test]
+fn a_console_is_there_when_it_is_asked_for() {
+    let file = |text| Builder::new().config(serde_json::from_str(text).unwrap());
+    for (builder, variables, is_there) in [
+        (Builder::new(), &[][..], false),
+        (
+            Builder::new().repl_token("alpha").repl_host("0.0.0.0"),
+            &[],
+            false,
+        ),
+        (Builder::new().repl(true), &[], true),
+        (Builder::new().repl_port(0), &[], true),
+        (Builder::new().repl(false).repl_port(4000), &[], false),
+        // The better place counts.
+        (
+            Builder::new().repl(false),
+            &[("EVENTCAST_REPL_PORT", "4000")],
+            false,
+        ),
+        (
+            Builder::new().repl_port(0),
+            &[("EVENTCAST_REPL", "false")],
+            true,
+        ),
+        (
+            file(r#"{"repl": false}"#),
+            &[("EVENTCAST_REPL_PORT", "4000")],
+            true,
+        ),
+        (
+            file(r#"{"replPort": 4000}"#),
+            &[("EVENTCAST_REPL", "false")],
+            false,
+        ),
+        (
+            file(r#"{"replPort": 4000}"#),
+            &[("EVENTCAST_REPL", "true")],
+            true,
+        ),
+    ] {
+        let said = format!("{builder:?} {variables:?}");
+        assert_eq!(
+            with_variables(builder, variables).unwrap().repl,
+            is_there,
+            "{said}"
+        );
+    }
+}
+
+#[cfg(feature = "repl")]
+#[test]
+fn a_console_for_others_has_a_token() {
+    let open = || Builder::new().repl(true).repl_host("0.0.0.0");
+    assert_eq!(
+        options(open()),
+        Err("option `repl_token` (set on the builder) is none, but must be given where `repl_host` is 0.0.0.0: others \
+             can reach a console there, and could use it"
+            .to_owned())
+    );
+    assert!(options(open().repl_token("alpha")).is_ok());
+    for host in ["localhost", "127.0.0.2", "::1"] {
+        assert!(options(open().repl_host(host)).is_ok(), "{host}");
+    }
+    for host in ["192.0.2.1", "::", "fe80::1"] {
+        assert!(options(open().repl_host(host)).is_err(), "{host}");
+    }
+}
+
+#[cfg(feature = "repl")]
+#[test]
+fn the_console_sees_every_option_and_no_secret() {
+    let builder = Builder::new()
+        .passphrase("alpha bravo")
+        .repl_token("alpha charlie")
+        .port(9000)
+        .config(serde_json::from_str(r#"{"multicastTtl": 2}"#).unwrap());
+    let (layers, _) = builder.layers([("EVENTCAST_ID", "me")]).unwrap();
+    let settings = layers.settings(&builder.options(&layers, || 0).unwrap());
+    let of = |name| {
+        let setting = settings
+            .iter()
+            .find(|setting| setting.name == name)
+            .unwrap();
+        (setting.value.as_str(), setting.given)
+    };
+    assert_eq!(of("port"), ("9000", Some("builder")));
+    assert_eq!(of("id"), ("\"me\"", Some("EVENTCAST_ID")));
+    assert_eq!(of("multicast_ttl"), ("2", Some("configuration")));
+    assert_eq!(of("message_ttl"), ("3s", None));
+    assert_eq!(of("receive_buffer"), ("none", None));
+    assert_eq!(
+        of("passphrase"),
+        ("a value that is not shown", Some("builder"))
+    );
+    assert_eq!(
+        of("repl_token"),
+        ("a value that is not shown", Some("builder"))
+    );
+    assert!(!format!("{settings:?}").contains("alpha"));
 }

@@ -24,6 +24,8 @@ const INTERFACE: &str =
     "\"default\", \"all\", an address of this machine, or the name of an interface";
 const BUFFER: &str = "1 to 1,073,741,823 bytes";
 
+const HOST: &str = "\"localhost\", or an address of this machine";
+
 const HIDDEN: &str = "a value that is not shown";
 
 /// 66 bytes, and 64.
@@ -493,6 +495,58 @@ pub(super) const CASES: &[Case] = &[
         must_be: (
             "true or false",
             "true or false (or 1 or 0, yes or no, on or off)",
+        ),
+    },
+    Case {
+        name: "repl",
+        other: "repl",
+        variable: "EVENTCAST_REPL",
+        files: &[("true", "true"), ("false", "false")],
+        variables: &[("on", "true"), ("0", "false")],
+        wrong_files: &[("\"yes\"", "\"yes\""), ("4000", "4000")],
+        wrong_variables: &["", "4000"],
+        must_be: (
+            "true or false",
+            "true or false (or 1 or 0, yes or no, on or off)",
+        ),
+    },
+    Case {
+        name: "repl_port",
+        other: "replPort",
+        variable: "EVENTCAST_REPL_PORT",
+        files: &[("0", "0"), ("65535", "65535")],
+        variables: &[("4000", "4000")],
+        wrong_files: &[("65536", "65536"), ("\"4000\"", "\"4000\"")],
+        wrong_variables: &["65536", ""],
+        must_be: (
+            "0 to 65,535 (0: any that is free)",
+            "0 to 65,535 (0: any that is free)",
+        ),
+    },
+    Case {
+        name: "repl_host",
+        other: "replHost",
+        variable: "EVENTCAST_REPL_HOST",
+        files: &[
+            ("\"localhost\"", "\"localhost\""),
+            ("\"0.0.0.0\"", "\"0.0.0.0\""),
+        ],
+        variables: &[("::1", "\"::1\"")],
+        wrong_files: &[("\"robot-3\"", "\"robot-3\""), ("0", "0")],
+        wrong_variables: &["", "127.0.0.1:4000", "localhost "],
+        must_be: (HOST, HOST),
+    },
+    Case {
+        name: "repl_token",
+        other: "replToken",
+        variable: "EVENTCAST_REPL_TOKEN",
+        files: &[("\"alpha\"", "Secret(a passphrase)")],
+        variables: &[(" alpha", "Secret(a passphrase)")],
+        wrong_files: &[("\"\"", HIDDEN), ("\"alpha\\n\"", HIDDEN), ("5", HIDDEN)],
+        wrong_variables: &[],
+        must_be: (
+            "a text of at least one character, without control characters: a text, or a table with a text `key`",
+            "a text of at least one character, without control characters",
         ),
     },
 ];

@@ -1,0 +1,290 @@
+//! The thread of one client: its socket, and when to wait for what.
+//!
+//! Each client has a thread of its own, because a command may call listeners of the program, and one that hangs must
+//! not take the console from the others. A client costs at most one line, [`Output::HIGH_WATER`] bytes and what its
+//! watches hold: while it does not read, nothing is read from it either.
+
+use std::{
+    io::{self, ErrorKind, Read, Write},
+    net::{Shutdown, SocketAddr},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::{Context, Poll, Wake, Waker},
+    time::{Duration, Instant},
+};
+
+use mio::{Events, Interest, net::TcpStream};
+
+use super::{
+    output::Output,
+    session::{Flow, Session},
+    telnet::Telnet,
+};
+
+/// How long a client may take to say the token.
+const LOGIN_TIME: Duration = Duration::from_secs(30);
+
+/// How long a client that said a wrong token waits for the answer, so that trying many takes long.
+const BARRED_TIME: Duration = Duration::from_secs(1);
+
+/// How long what is left is tried to be sent when a connection ends.
+const FAREWELL_TIME: Duration = Duration::from_secs(1);
+
+const STREAM: mio::Token = mio::Token(0);
+const BELL: mio::Token = mio::Token(1);
+
+/// Wakes the thread of a client, for something to say or to end.
+pub(super) struct Bell {
+    waker: mio::Waker,
+    rung: AtomicBool,
+    closing: AtomicBool,
+}
+
+impl Bell {
+    /// Ends the connection soon.
+    pub(super) fn close(&self) {
+        self.closing.store(true, Ordering::Release);
+        self.ring();
+    }
+
+    fn ring(&self) {
+        if !self.rung.swap(true, Ordering::AcqRel) {
+            // It fails where the poll has gone, and the thread with it.
+            let _ = self.waker.wake();
+        }
+    }
+}
+
+impl Wake for Bell {
+    fn wake(self: Arc<Self>) {
+        self.ring();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.ring();
+    }
+}
+
+pub(super) struct Client {
+    poll: mio::Poll,
+    stream: TcpStream,
+    bell: Arc<Bell>,
+    session: Session,
+    telnet: Telnet,
+    out: Output,
+    /// What was read and not looked at yet is `input[range]`.
+    input: Box<[u8; 4096]>,
+    unread: std::ops::Range<usize>,
+    /// The socket may have more to read.
+    readable: bool,
+}
+
+impl Client {
+    pub(super) fn new(mut stream: TcpStream, session: Session) -> io::Result<Self> {
+        let poll = mio::Poll::new()?;
+        let interests = Interest::READABLE | Interest::WRITABLE;
+        poll.registry().register(&mut stream, STREAM, interests)?;
+        let bell = Arc::new(Bell {
+            waker: mio::Waker::new(poll.registry(), BELL)?,
+            rung: AtomicBool::new(false),
+            closing: AtomicBool::new(false),
+        });
+        Ok(Self {
+            poll,
+            stream,
+            bell,
+            session,
+            telnet: Telnet::default(),
+            out: Output::default(),
+            input: Box::new([0; 4096]),
+            unread: 0..0,
+            readable: true,
+        })
+    }
+
+    pub(super) fn bell(&self) -> Arc<Bell> {
+        Arc::clone(&self.bell)
+    }
+
+    /// Serves the client until it has done, or the bus has gone.
+    pub(super) fn run(mut self) {
+        self.session.greet(&mut self.out);
+        // Where the connection is broken there is nobody to tell.
+        let last = self.serve().unwrap_or(Flow::Close);
+        if last == Flow::Barred {
+            self.pause(BARRED_TIME);
+            self.out.line("wrong token");
+        }
+        if self.is_closing() {
+            self.out.line("the bus has gone");
+        }
+        let _ = self.farewell();
+    }
+
+    fn serve(&mut self) -> io::Result<Flow> {
+        let waker = Waker::from(self.bell());
+        let mut cx = Context::from_waker(&waker);
+        let mut events = Events::with_capacity(4);
+        let login_ends = Instant::now() + LOGIN_TIME;
+        loop {
+            self.bell.rung.store(false, Ordering::Release);
+            let flow = self.advance(&mut cx)?;
+            if flow != Flow::Go {
+                return Ok(flow);
+            }
+            let patience = if self.session.is_locked() {
+                let left = login_ends.checked_duration_since(Instant::now());
+                if left.is_none() {
+                    return Ok(Flow::Close);
+                }
+                left
+            } else {
+                None
+            };
+            self.wait(&mut events, patience)?;
+        }
+    }
+
+    /// Does what can be done without waiting. What it leaves undone, the socket or the bell will tell.
+    fn advance(&mut self, cx: &mut Context<'_>) -> io::Result<Flow> {
+        loop {
+            let idle = loop {
+                if self.out.is_high() {
+                    break false;
+                }
+                match self.step(cx)? {
+                    Some(Flow::Go) => {}
+                    Some(last) => return Ok(last),
+                    None => break true,
+                }
+            };
+            if idle {
+                self.session.prompt(&mut self.out);
+            }
+            let sent = self.send()?;
+            if idle || !sent {
+                return Ok(Flow::Go);
+            }
+        }
+    }
+
+    /// Takes in one thing that the client has said, or says one thing to it. `None`: there is neither.
+    fn step(&mut self, cx: &mut Context<'_>) -> io::Result<Option<Flow>> {
+        if self.is_closing() {
+            return Ok(Some(Flow::Close));
+        }
+        if !self.session.is_busy() {
+            let mut unread = &self.input[self.unread.clone()];
+            let input = self.telnet.read(&mut unread);
+            self.unread.start = self.unread.end - unread.len();
+            if let Some(input) = input {
+                let flow = self.session.handle(input, &mut self.out);
+                if flow == Flow::Go {
+                    self.session.prompt(&mut self.out);
+                }
+                return Ok(Some(flow));
+            }
+            if self.readable {
+                return self.receive().map(Some);
+            }
+        }
+        Ok(match self.session.poll(cx, &mut self.out) {
+            Poll::Ready(flow) => Some(flow),
+            Poll::Pending => None,
+        })
+    }
+
+    /// Reads once from the socket.
+    fn receive(&mut self) -> io::Result<Flow> {
+        match self.stream.read(&mut self.input[..]) {
+            Ok(0) => return Ok(Flow::Close),
+            Ok(length) => self.unread = 0..length,
+            Err(error) => match error.kind() {
+                ErrorKind::WouldBlock => self.readable = false,
+                ErrorKind::Interrupted => {}
+                _ => return Err(error),
+            },
+        }
+        Ok(Flow::Go)
+    }
+
+    /// Sends what waits; false where some of it has to wait on.
+    fn send(&mut self) -> io::Result<bool> {
+        while !self.out.waiting().is_empty() {
+            match self.stream.write(self.out.waiting()) {
+                Ok(0) => return Err(ErrorKind::WriteZero.into()),
+                Ok(sent) => self.out.advance(sent),
+                Err(error) => match error.kind() {
+                    ErrorKind::WouldBlock => return Ok(false),
+                    ErrorKind::Interrupted => {}
+                    _ => return Err(error),
+                },
+            }
+        }
+        Ok(true)
+    }
+
+    /// Sends what is left, and waits until the client has taken it: a socket that is closed while something waits to
+    /// be read from it takes back what was sent last.
+    fn farewell(&mut self) -> io::Result<()> {
+        let end = Instant::now() + FAREWELL_TIME;
+        let mut events = Events::with_capacity(4);
+        let mut is_sent = self.send()?;
+        if is_sent {
+            self.stream.shutdown(Shutdown::Write)?;
+        }
+        while let Some(left) = end.checked_duration_since(Instant::now()) {
+            self.readable = true;
+            while self.readable && Instant::now() < end {
+                if self.receive()? == Flow::Close {
+                    return Ok(());
+                }
+            }
+            self.wait(&mut events, Some(left))?;
+            if !is_sent {
+                is_sent = self.send()?;
+                if is_sent {
+                    self.stream.shutdown(Shutdown::Write)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Lets time pass, unless the bus goes.
+    fn pause(&mut self, time: Duration) {
+        let end = Instant::now() + time;
+        let mut events = Events::with_capacity(4);
+        while let Some(left) = end.checked_duration_since(Instant::now())
+            && !self.is_closing()
+        {
+            if self.wait(&mut events, Some(left)).is_err() {
+                return;
+            }
+        }
+    }
+
+    /// Waits until the socket or the bell has something to tell.
+    fn wait(&mut self, events: &mut Events, patience: Option<Duration>) -> io::Result<()> {
+        match self.poll.poll(events, patience) {
+            Err(error) if error.kind() != ErrorKind::Interrupted => return Err(error),
+            _ => {}
+        }
+        let mut events = events.iter();
+        self.readable |= events.any(|event| event.token() == STREAM && event.is_readable());
+        Ok(())
+    }
+
+    fn is_closing(&self) -> bool {
+        self.bell.closing.load(Ordering::Acquire)
+    }
+}
+
+/// Says why, and goes.
+pub(super) fn turn_away(mut stream: TcpStream, from: SocketAddr, why: &str) {
+    tracing::warn!(target: "eventcast::repl", "{from} was turned away: {why}");
+    let _ = stream.write(format!("{why}\r\n").as_bytes());
+    let _ = stream.shutdown(Shutdown::Write);
+}

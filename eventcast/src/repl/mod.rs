@@ -1,0 +1,215 @@
+//! The console of a bus: a place where a person looks at it, watches events, and emits some. A page to read; the
+//! console itself is turned on by the option `repl` or `repl_port` of the [`Builder`](crate::Builder).
+//!
+//! ```
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> eventcast::Result<()> {
+//! use eventcast::Bus;
+//!
+//! let bus = Bus::builder()
+//!     .multicast_interface("127.0.0.1") // on a network, leave this line out
+//!     .repl(true)
+//!     .start()
+//!     .await?;
+//! let address = bus.repl_address().expect("it was asked for");
+//! println!("telnet {} {}", address.ip(), address.port());
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! It opens at the first start of the bus, stays open while the bus is stopped, so that it can be started again from
+//! there, and goes with the last handle. Whoever changes a program's environment and not its code turns it on by
+//! `EVENTCAST_REPL=true`, or by `EVENTCAST_REPL_PORT=4000`.
+//!
+//! # Talking to it
+//!
+//! `telnet 127.0.0.1 4000` or `nc 127.0.0.1 4000`: a line is a command, and what comes back is for a person to read,
+//! not for a program; it may change with any version. `help` lists the commands:
+//!
+//! | command | what it does |
+//! | --- | --- |
+//! | `help [COMMAND]` | the commands, or one of them in full |
+//! | `info` | this bus: its id, its group, whether it runs and whether it is sealed |
+//! | `config [PART]` | the options, each with its value and where it was said |
+//! | `peers` | who else is on the group |
+//! | `listeners [PATTERN]` | who listens in this program, to what, and where that was written |
+//! | `stats [PART]` | the figures that are not 0 |
+//! | `emit NAME [VALUE ...]` | sends an event, and calls the listeners of this program |
+//! | `watch [PATTERN]`, `unwatch [PATTERN]` | shows events as they come, from here and from the network |
+//! | `notices on`, `notices off` | shows what the bus tells about itself as it happens |
+//! | `log [[COMPONENT] LEVEL]` | how much this program logs, and sets it (with the feature `log`) |
+//! | `start`, `stop` | starts and stops the bus; the program and the console go on |
+//! | `exit` | ends this connection |
+//!
+//! A value is JSON5, and a bare word is a text: `emit greeting hello 5`. What BSON has and JSON has not is written and
+//! shown as MongoDB's Extended JSON, relaxed: `{$date: "2024-01-02T03:04:05Z"}`.
+//!
+//! # Who may talk to it
+//!
+//! Whoever reaches it may see and send all that the program may. So there is none that was not asked for, it listens
+//! on 127.0.0.1 unless `repl_host` says otherwise, and where others can reach it a `repl_token` has to be given, which
+//! a client says first. Neither that nor anything else that is typed is encrypted: across a network, reach it through
+//! `ssh -L`. On this machine every user can connect, unless there is a token.
+//!
+//! The commands are these and no others; nothing that is typed is run as code or given to a shell. No passphrase and
+//! no token is ever shown. What came from the network is shown so that no terminal obeys it: control characters are
+//! spelled. A line that belongs to a request of HTTP ends the connection, so that a web page cannot make a browser
+//! say the others.
+//!
+//! # Bounds
+//!
+//! A line has at most 65,536 bytes, 32 clients are served at once, and each watches at most 16 patterns. A client that
+//! does not read costs what its watches hold (1,024 events each, and no more bytes than `listener_queue` allows), and
+//! is told how many events it has missed; the bus does not wait for it. Each client has a thread of its own.
+
+mod client;
+mod command;
+mod output;
+mod server;
+mod session;
+mod telnet;
+mod token;
+mod value;
+
+use std::{
+    fmt,
+    io::{self, ErrorKind},
+    net::SocketAddr,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use self::{server::Server, token::Token};
+use crate::{
+    Notice, WeakBus,
+    bus::{Options, Setting},
+};
+
+/// The console could not listen, so the bus did not start. Another `repl_port`, or 0 for any that is free, is what
+/// helps mostly.
+#[derive(Clone)]
+pub struct ReplError {
+    address: SocketAddr,
+    source: Arc<io::Error>,
+}
+
+impl ReplError {
+    fn new(address: SocketAddr, source: io::Error) -> Self {
+        Self {
+            address,
+            source: Arc::new(source),
+        }
+    }
+
+    /// Where it was to listen.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+}
+
+impl fmt::Display for ReplError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (address, source) = (self.address, &self.source);
+        write!(f, "the console cannot listen at {address}: {source}")?;
+        match source.kind() {
+            ErrorKind::AddrInUse => {
+                f.write_str("; choose another `repl_port`, or 0 for any that is free")
+            }
+            ErrorKind::AddrNotAvailable => {
+                f.write_str("; `repl_host` must be an address of this machine")
+            }
+            ErrorKind::PermissionDenied => f.write_str(
+                "; a `repl_port` below 1024 is for privileged programs: choose a higher one",
+            ),
+            _ => Ok(()),
+        }
+    }
+}
+
+// As that of the error that it becomes a part of.
+impl fmt::Debug for ReplError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl std::error::Error for ReplError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&*self.source)
+    }
+}
+
+/// The console of one bus, whether it has one or not.
+pub(crate) struct Repl {
+    settings: Vec<Setting>,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+enum State {
+    /// The bus has not been started.
+    #[default]
+    NotYet,
+    Open(Server),
+    /// The last handle has gone.
+    Over,
+}
+
+impl Repl {
+    pub(crate) fn new(settings: Vec<Setting>) -> Self {
+        Self {
+            settings,
+            state: Mutex::default(),
+        }
+    }
+
+    /// The options as the console shows them.
+    pub(crate) fn settings(&self) -> &[Setting] {
+        &self.settings
+    }
+
+    /// Where it listens.
+    pub(crate) fn address(&self) -> Option<SocketAddr> {
+        match &*self.lock() {
+            State::Open(server) => Some(server.address),
+            State::NotYet | State::Over => None,
+        }
+    }
+
+    /// Opens it where it was asked for and is not open; gives what is to be told about that.
+    pub(crate) fn open(
+        &self,
+        options: &Options,
+        bus: WeakBus,
+    ) -> Result<Option<Notice>, ReplError> {
+        let mut state = self.lock();
+        if !options.repl || !matches!(*state, State::NotYet) {
+            return Ok(None);
+        }
+        let (host, port) = (options.repl_host, options.repl_port);
+        let token = options
+            .repl_token
+            .as_ref()
+            .map(|token| Token::new(token.bytes()));
+        let server = Server::open(host, port, token, bus)?;
+        let address = server.address;
+        *state = State::Open(server);
+        tracing::info!(target: "eventcast::repl", "the console listens at {address}");
+        Ok((!host.is_loopback()).then(|| Notice::Warning {
+            text: format!(
+                "the console at {address} can be reached from other machines: whoever has the token can do with this \
+                 bus what the program can, and what is typed goes over the network in the clear"
+            ),
+        }))
+    }
+
+    /// Ends it, with all its clients, and for good. Waits for nothing.
+    pub(crate) fn close(&self) {
+        let before = std::mem::replace(&mut *self.lock(), State::Over);
+        drop(before);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // Nothing that can panic runs under this lock.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

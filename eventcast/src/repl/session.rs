@@ -1,0 +1,462 @@
+//! One client of the console: what it has said, what it watches, and what it is answered.
+//!
+//! Responsible for the login, for carrying out commands on the bus, and for turning events and notices into lines. Not
+//! responsible for sockets nor for waiting: [`client`](super::client) drives it, and stops adding when the
+//! [`Output`] is high.
+
+use std::{
+    net::SocketAddr,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::SystemTime,
+};
+
+use bson::Bson;
+use futures_core::Stream;
+
+use super::{
+    command::{self, Command},
+    output::{Output, columns},
+    telnet::{Input, MAX_LINE},
+    token::Token,
+    value,
+};
+#[cfg(feature = "log")]
+use crate::log::{self, Component, Level, LogError};
+use crate::{
+    Args, Bus, Notice, NoticeStream, Pattern, Received, Subscription, Transition, WeakBus,
+};
+
+/// How much of an event's arguments is shown, in bytes.
+const MAX_SHOWN: usize = 4_096;
+
+/// How many patterns one client watches.
+const MAX_WATCHES: usize = 16;
+
+/// What a client is asked for where there is a token.
+const TOKEN: &str = "token: ";
+
+/// Whether the connection is to go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Flow {
+    Go,
+    /// The token was wrong: it ends after a pause, with these words.
+    Barred,
+    Close,
+}
+
+pub(super) struct Session {
+    bus: WeakBus,
+    /// What the client still has to say before anything else.
+    token: Option<Arc<Token>>,
+    from: SocketAddr,
+    watches: Vec<Watch>,
+    notices: Option<NoticeStream>,
+    /// A `start` or a `stop` under way, and what is said when it is done.
+    doing: Option<(Transition, &'static str)>,
+}
+
+struct Watch {
+    pattern: Pattern,
+    events: Subscription<Args>,
+    missed_told: u64,
+}
+
+impl Session {
+    pub(super) fn new(bus: WeakBus, token: Option<Arc<Token>>, from: SocketAddr) -> Self {
+        Self {
+            bus,
+            token,
+            from,
+            watches: Vec::new(),
+            notices: None,
+            doing: None,
+        }
+    }
+
+    /// Says what this is.
+    pub(super) fn greet(&self, out: &mut Output) {
+        if self.token.is_some() {
+            out.ask(TOKEN);
+            return;
+        }
+        if let Some(bus) = self.bus.upgrade() {
+            let (id, port) = (bus.id(), bus.port());
+            out.line(format_args!(
+                "eventcast, bus {id} on port {port}; `help` lists the commands"
+            ));
+        }
+    }
+
+    /// Whether it waits for the token.
+    pub(super) fn is_locked(&self) -> bool {
+        self.token.is_some()
+    }
+
+    /// Whether something is under way that has to end before the next line is looked at.
+    pub(super) fn is_busy(&self) -> bool {
+        self.doing.is_some()
+    }
+
+    /// Takes in what the client has said.
+    pub(super) fn handle(&mut self, input: Input, out: &mut Output) -> Flow {
+        match input {
+            Input::Answer(bytes) => {
+                out.raw(&bytes);
+                return Flow::Go;
+            }
+            Input::End => return Flow::Close,
+            Input::Line(line) if is_http(&line) => {
+                tracing::warn!(
+                    target: "eventcast::repl",
+                    "{} speaks HTTP: a browser was led to the console, and nothing that it sent was done",
+                    self.from
+                );
+                return Flow::Close;
+            }
+            Input::Line(line) => {
+                out.answered();
+                if self.is_locked() {
+                    return self.log_in(&line, out);
+                }
+                match command::parse(&line) {
+                    Ok(None) => {}
+                    Ok(Some(command)) => return self.obey(command, out),
+                    Err(mistake) => out.line(mistake),
+                }
+            }
+            Input::Interrupt => {
+                out.answered();
+                out.gap();
+            }
+            Input::TooLong | Input::NotText if self.is_locked() => {
+                out.answered();
+                return Flow::Barred;
+            }
+            Input::TooLong => {
+                out.answered();
+                out.line(format_args!("line too long (limit {MAX_LINE} bytes)"));
+            }
+            Input::NotText => {
+                out.answered();
+                out.line("that was not UTF-8, and nothing was done");
+            }
+        }
+        Flow::Go
+    }
+
+    fn log_in(&mut self, line: &str, out: &mut Output) -> Flow {
+        match self.token.take_if(|token| token.is(line)) {
+            Some(_) => {
+                self.greet(out);
+                Flow::Go
+            }
+            None => Flow::Barred,
+        }
+    }
+
+    /// Says one thing that has happened, if there is one.
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>, out: &mut Output) -> Poll<Flow> {
+        if let Some((transition, done)) = &mut self.doing {
+            let result = std::task::ready!(Pin::new(transition).poll(cx));
+            match result {
+                Ok(()) => out.line(*done),
+                Err(error) => out.line(error),
+            }
+            self.doing = None;
+            out.prompt();
+            return Poll::Ready(Flow::Go);
+        }
+        if let Poll::Ready(notice) = self.poll_notice(cx) {
+            out.line(format_args!("notice: {notice}"));
+            return Poll::Ready(Flow::Go);
+        }
+        self.poll_watches(cx, out).map(|()| Flow::Go)
+    }
+
+    fn poll_notice(&mut self, cx: &mut Context<'_>) -> Poll<Notice> {
+        let Some(notices) = &mut self.notices else {
+            return Poll::Pending;
+        };
+        match std::task::ready!(Pin::new(notices).poll_next(cx)) {
+            Some(notice) => Poll::Ready(notice),
+            // The bus has gone, and the connection will, too.
+            None => {
+                self.notices = None;
+                Poll::Pending
+            }
+        }
+    }
+
+    /// Says what the watches have to say next: one event, or that some were missed.
+    fn poll_watches(&mut self, cx: &mut Context<'_>, out: &mut Output) -> Poll<()> {
+        for at in 0..self.watches.len() {
+            let (before, behind) = self.watches.split_at_mut(at);
+            let watch = &mut behind[0];
+            while let Poll::Ready(Some(event)) = Pin::new(&mut watch.events).poll_next(cx) {
+                let missed = watch.events.missed();
+                let newly = missed - std::mem::replace(&mut watch.missed_told, missed);
+                if newly > 0 {
+                    out.line(format_args!(
+                        "({newly} events missed: they came faster than they were read)"
+                    ));
+                }
+                // An event that two patterns match is said once.
+                if before
+                    .iter()
+                    .any(|other| other.pattern.matches(event.name()))
+                {
+                    continue;
+                }
+                out.line(shown(&event));
+                return Poll::Ready(());
+            }
+        }
+        Poll::Pending
+    }
+
+    /// Adds a prompt, where a line may be typed.
+    pub(super) fn prompt(&self, out: &mut Output) {
+        if !self.is_locked() && !self.is_busy() {
+            out.prompt();
+        }
+    }
+
+    fn obey(&mut self, command: Command, out: &mut Output) -> Flow {
+        let Some(bus) = self.bus.upgrade() else {
+            return Flow::Close;
+        };
+        match command {
+            Command::Help(None) => out.line(command::overview()),
+            Command::Help(Some(entry)) => out.line(entry.describe()),
+            Command::Info => out.line(info(&bus)),
+            Command::Config(part) => out.line(config(&bus, &part)),
+            Command::Peers => out.line(peers(&bus)),
+            Command::Listeners(pattern) => out.line(listeners(&bus, &pattern)),
+            Command::Stats(part) => out.line(stats(&bus, part.as_deref())),
+            Command::Emit { name, args } => self.emit(&bus, &name, args, out),
+            Command::Watch(pattern) => self.watch(&bus, pattern, out),
+            Command::Unwatch(pattern) => {
+                let before = self.watches.len();
+                self.watches
+                    .retain(|watch| pattern.as_ref().is_some_and(|gone| *gone != watch.pattern));
+                if self.watches.len() == before {
+                    out.line("there is no such watch");
+                }
+            }
+            Command::Notices(on) => self.notices = on.then(|| bus.notices()),
+            #[cfg(feature = "log")]
+            Command::Log(wanted) => out.line(log(wanted)),
+            Command::Start => {
+                tracing::info!(target: "eventcast::repl", "{} starts the bus", self.from);
+                self.doing = Some((bus.start(), "the bus runs"));
+            }
+            Command::Stop => {
+                tracing::info!(target: "eventcast::repl", "{} stops the bus", self.from);
+                self.doing = Some((bus.stop(), "the bus is stopped; `start` starts it again"));
+            }
+            Command::Exit => return Flow::Close,
+        }
+        Flow::Go
+    }
+
+    fn emit(&self, bus: &Bus, name: &str, args: Vec<Bson>, out: &mut Output) {
+        // Arguments may hold what no log shall show.
+        tracing::info!(target: "eventcast::repl", "{} emits {name:?}", self.from);
+        match bus.emit_named(name, args) {
+            Ok(emitted) => {
+                let number = emitted.number.map(|number| format!(" as event {number}"));
+                let number = number.unwrap_or_default();
+                let listeners = match emitted.listeners {
+                    1 => "1 listener".to_owned(),
+                    count => format!("{count} listeners"),
+                };
+                out.line(format_args!("sent{number}; {listeners} in this program"));
+            }
+            Err(error) => out.line(error),
+        }
+    }
+
+    fn watch(&mut self, bus: &Bus, pattern: Pattern, out: &mut Output) {
+        if self.watches.iter().any(|watch| watch.pattern == pattern) {
+            out.line("that is watched already");
+        } else if self.watches.len() == MAX_WATCHES {
+            out.line(format_args!(
+                "at most {MAX_WATCHES} patterns are watched at once: `unwatch` one"
+            ));
+        } else {
+            let events = bus.subscribe_pattern(pattern.as_str());
+            self.watches.push(Watch {
+                pattern,
+                events,
+                missed_told: 0,
+            });
+        }
+    }
+}
+
+/// Whether a line is one of a request that a browser sends. A page from anywhere can make a browser connect to
+/// this machine, and put lines of its own behind these.
+fn is_http(line: &str) -> bool {
+    let is_header = |name: &str| {
+        line.get(..name.len())
+            .is_some_and(|start| start.eq_ignore_ascii_case(name))
+    };
+    line.ends_with(" HTTP/1.1") || line.ends_with(" HTTP/1.0") || is_header("host:")
+}
+
+fn shown(event: &Received<Args>) -> String {
+    let origin = event.origin();
+    let time = origin.time().map(|time| {
+        let text = humantime::format_rfc3339_millis(time).to_string();
+        // `2024-01-02T03:04:05.006Z`, and the day is today for whoever watches.
+        text.get(11..23).map(str::to_owned).unwrap_or(text)
+    });
+    let time = time.as_deref().unwrap_or("--:--:--.---");
+    let name = event.name();
+    let args = value::shown(event, MAX_SHOWN);
+    let gap = if args.is_empty() { "" } else { " " };
+    let number = origin
+        .number()
+        .map(|number| format!(", event {number}"))
+        .unwrap_or_default();
+    if origin.is_local() {
+        format!("{time} {name}{gap}{args} (from here{number})")
+    } else {
+        let (host, id) = (origin.hostname(), origin.id());
+        format!("{time} {name}{gap}{args} (from {host}, {id}{number})")
+    }
+}
+
+fn info(bus: &Bus) -> String {
+    let row = |name: &str, value: String| [name.to_owned(), value];
+    let running = bus
+        .unicast_address()
+        .map(|address| format!("running, reached at {address}"));
+    let mut rows = vec![
+        row("bus", bus.id()),
+        row("host", bus.hostname().to_owned()),
+        row("group", bus.group().to_string()),
+        row("state", running.unwrap_or_else(|| "stopped".to_owned())),
+        row("secrecy", bus.secrecy().to_owned()),
+        row("peers", bus.peers().len().to_string()),
+        row(
+            "version",
+            concat!("eventcast ", env!("CARGO_PKG_VERSION")).to_owned(),
+        ),
+        row(
+            "time",
+            humantime::format_rfc3339_seconds(SystemTime::now()).to_string(),
+        ),
+    ];
+    if let Some(address) = bus.repl_address() {
+        rows.push(row("console", address.to_string()));
+    }
+    columns(&rows)
+}
+
+fn config(bus: &Bus, part: &str) -> String {
+    let rows: Vec<_> = bus
+        .settings()
+        .iter()
+        .filter(|setting| setting.name.contains(part))
+        .map(|setting| {
+            let given = setting
+                .given
+                .map(|place| format!("({place})"))
+                .unwrap_or_default();
+            [setting.name.to_owned(), setting.value.clone(), given]
+        })
+        .collect();
+    or_nothing(columns(&rows), "no option is called so")
+}
+
+fn peers(bus: &Bus) -> String {
+    let heading = [
+        "id",
+        "host",
+        "address",
+        "version",
+        "heard",
+        "received",
+        "repaired",
+        "lost",
+        "round trip",
+    ];
+    let mut rows = vec![heading.map(str::to_owned)];
+    rows.extend(bus.peers().into_iter().map(|status| {
+        let (peer, figures) = (status.peer, status.figures);
+        let ago = |time: std::time::Duration| format!("{:.1} s ago", time.as_secs_f64());
+        let millis = |time: std::time::Duration| format!("{:.1} ms", time.as_secs_f64() * 1e3);
+        [
+            peer.id.clone(),
+            peer.hostname.clone(),
+            peer.address.to_string(),
+            status.version,
+            ago(status.heard_ago),
+            figures.received.to_string(),
+            figures.repaired.to_string(),
+            figures.lost.to_string(),
+            figures.round_trip.map_or_else(|| "-".to_owned(), millis),
+        ]
+    }));
+    match rows.len() {
+        1 => "nobody else is there".to_owned(),
+        _ => columns(&rows),
+    }
+}
+
+fn listeners(bus: &Bus, pattern: &Pattern) -> String {
+    let rows: Vec<_> = bus
+        .registered()
+        .into_iter()
+        .filter(|listener| pattern.matches(&listener.topic))
+        .map(|listener| {
+            let place = if listener.location.file() == file!() {
+                "a console's `watch`".to_owned()
+            } else {
+                listener.location.to_string()
+            };
+            [listener.topic.to_string(), listener.kind.to_owned(), place]
+        })
+        .collect();
+    or_nothing(columns(&rows), "nobody listens")
+}
+
+fn stats(bus: &Bus, part: Option<&str>) -> String {
+    let stats = bus.stats();
+    let rows: Vec<_> = stats
+        .named()
+        .filter(|(name, value)| part.map_or(*value > 0, |part| name.contains(part)))
+        .map(|(name, value)| [name, value.to_string()])
+        .collect();
+    or_nothing(columns(&rows), "there is no such figure")
+}
+
+#[cfg(feature = "log")]
+fn log(wanted: Option<(Option<Component>, Level)>) -> String {
+    let act = || {
+        if let Some((component, level)) = wanted {
+            for one in Component::ALL {
+                if component.is_none_or(|component| component == one) {
+                    log::set_level(one, level)?;
+                }
+            }
+        }
+        let rows: Result<Vec<_>, LogError> = Component::ALL
+            .iter()
+            .map(|&component| Ok([component.to_string(), log::level(component)?.to_string()]))
+            .collect();
+        Ok(columns(&rows?))
+    };
+    act().unwrap_or_else(|error: LogError| error.to_string())
+}
+
+fn or_nothing(text: String, nothing: &str) -> String {
+    if text.is_empty() {
+        nothing.to_owned()
+    } else {
+        text
+    }
+}

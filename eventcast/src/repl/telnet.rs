@@ -1,0 +1,322 @@
+//! From bytes to lines: what a client types, with telnet's own bytes taken out of it.
+//!
+//! Responsible for the framing of RFC 854 (commands after the byte 255, options refused as its page 2 has it, CR LF
+//! and CR NUL), for the bound of a line, and for the few keys that a terminal may send as they are. Clients that are
+//! no telnet, such as `nc`, send none of it and are read just the same.
+//!
+//! Contract: pure. No input panics, and none takes more memory than [`MAX_LINE`].
+
+/// The longest line, in bytes: room for an event with a long list, and nothing that would be typed by hand.
+pub(super) const MAX_LINE: usize = 64 * 1024;
+
+/// RFC 854, "TELNET COMMAND STRUCTURE".
+mod command {
+    pub(super) const SUBNEGOTIATION_END: u8 = 240;
+    pub(super) const BREAK: u8 = 243;
+    pub(super) const INTERRUPT: u8 = 244;
+    pub(super) const ERASE_CHARACTER: u8 = 247;
+    pub(super) const ERASE_LINE: u8 = 248;
+    pub(super) const SUBNEGOTIATION: u8 = 250;
+    pub(super) const WILL: u8 = 251;
+    pub(super) const WONT: u8 = 252;
+    pub(super) const DO: u8 = 253;
+    pub(super) const DONT: u8 = 254;
+    pub(super) const ESCAPE: u8 = 255;
+}
+
+/// RFC 860: a client that has sent an interrupt throws away what it gets until this is answered.
+const TIMING_MARK: u8 = 6;
+
+/// What a terminal in raw mode sends for Ctrl-C, Ctrl-D, and the two keys that erase.
+mod key {
+    pub(super) const INTERRUPT: u8 = 0x03;
+    pub(super) const END: u8 = 0x04;
+    pub(super) const BACKSPACE: u8 = 0x08;
+    pub(super) const DELETE: u8 = 0x7f;
+}
+
+/// What a client has said.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Input {
+    /// A line, without its end.
+    Line(String),
+    /// A line of more than [`MAX_LINE`] bytes. It was thrown away.
+    TooLong,
+    /// A line that is not UTF-8. It was thrown away.
+    NotText,
+    /// What was typed so far does not count.
+    Interrupt,
+    /// The client has done.
+    End,
+    /// A telnet option was asked for or offered; these bytes refuse it.
+    Answer([u8; 3]),
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+enum State {
+    #[default]
+    Data,
+    /// After a CR, which may have an LF or a NUL behind it.
+    Return,
+    /// After the byte 255.
+    Command,
+    /// After a command that has an option behind it.
+    Option(u8),
+    Subnegotiation,
+    /// After the byte 255 within a subnegotiation.
+    SubnegotiationCommand,
+}
+
+/// The reader of one connection.
+#[derive(Debug, Default)]
+pub(super) struct Telnet {
+    line: Vec<u8>,
+    /// The line has grown too long: the rest of it is thrown away as it comes.
+    overlong: bool,
+    state: State,
+}
+
+impl Telnet {
+    /// Reads on, and leaves in `bytes` what comes behind what it gives back. `None`: all was read, and nothing is
+    /// complete.
+    pub(super) fn read(&mut self, bytes: &mut &[u8]) -> Option<Input> {
+        loop {
+            if matches!(self.state, State::Data) {
+                let plain = bytes.iter().take_while(|&&byte| is_plain(byte)).count();
+                let (plain, rest) = bytes.split_at(plain);
+                self.push(plain);
+                *bytes = rest;
+            }
+            let (&byte, rest) = bytes.split_first()?;
+            *bytes = rest;
+            let input = self.take(byte);
+            if input.is_some() {
+                return input;
+            }
+        }
+    }
+
+    fn take(&mut self, byte: u8) -> Option<Input> {
+        match std::mem::take(&mut self.state) {
+            State::Return if matches!(byte, b'\n' | 0) => None,
+            State::Data | State::Return => self.take_data(byte),
+            State::Command => self.take_command(byte),
+            State::Option(asked) => refusal(asked, byte).map(Input::Answer),
+            State::Subnegotiation => {
+                self.state = match byte {
+                    command::ESCAPE => State::SubnegotiationCommand,
+                    _ => State::Subnegotiation,
+                };
+                None
+            }
+            State::SubnegotiationCommand => {
+                if byte != command::SUBNEGOTIATION_END {
+                    self.state = State::Subnegotiation;
+                }
+                None
+            }
+        }
+    }
+
+    fn take_data(&mut self, byte: u8) -> Option<Input> {
+        match byte {
+            command::ESCAPE => self.state = State::Command,
+            b'\n' => return Some(self.end_line()),
+            b'\r' => {
+                self.state = State::Return;
+                return Some(self.end_line());
+            }
+            key::INTERRUPT => return Some(self.interrupt()),
+            key::END if self.line.is_empty() && !self.overlong => return Some(Input::End),
+            key::BACKSPACE | key::DELETE => self.erase_character(),
+            // RFC 854, page 11: it does nothing.
+            0 => {}
+            _ => self.push(&[byte]),
+        }
+        None
+    }
+
+    fn take_command(&mut self, byte: u8) -> Option<Input> {
+        match byte {
+            command::ESCAPE => self.push(&[byte]),
+            command::WILL | command::WONT | command::DO | command::DONT => {
+                self.state = State::Option(byte);
+            }
+            command::SUBNEGOTIATION => self.state = State::Subnegotiation,
+            command::INTERRUPT | command::BREAK => return Some(self.interrupt()),
+            command::ERASE_CHARACTER => self.erase_character(),
+            command::ERASE_LINE => self.clear(),
+            _ => {}
+        }
+        None
+    }
+
+    fn push(&mut self, bytes: &[u8]) {
+        let room = MAX_LINE - self.line.len();
+        self.overlong |= bytes.len() > room;
+        self.line.extend_from_slice(&bytes[..bytes.len().min(room)]);
+    }
+
+    fn end_line(&mut self) -> Input {
+        let overlong = std::mem::take(&mut self.overlong);
+        let line = std::mem::take(&mut self.line);
+        if overlong {
+            return Input::TooLong;
+        }
+        String::from_utf8(line).map_or(Input::NotText, Input::Line)
+    }
+
+    fn interrupt(&mut self) -> Input {
+        self.clear();
+        Input::Interrupt
+    }
+
+    fn erase_character(&mut self) {
+        let is_continuation = |byte: u8| byte & 0b1100_0000 == 0b1000_0000;
+        while self.line.pop().is_some_and(is_continuation) {}
+    }
+
+    fn clear(&mut self) {
+        self.line = Vec::new();
+        self.overlong = false;
+    }
+}
+
+/// Whether a byte means nothing but itself.
+fn is_plain(byte: u8) -> bool {
+    byte >= b' ' && byte != key::DELETE && byte != command::ESCAPE
+}
+
+/// What is to be said to a client that asks for an option or offers one: no, to all but a timing mark. That it stops
+/// doing so needs no answer, and giving one could go on for ever (RFC 854, page 3).
+fn refusal(asked: u8, option: u8) -> Option<[u8; 3]> {
+    let answer = match asked {
+        command::DO if option == TIMING_MARK => command::WILL,
+        command::DO => command::WONT,
+        command::WILL => command::DONT,
+        _ => return None,
+    };
+    Some([command::ESCAPE, answer, option])
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn read_all(mut bytes: &[u8]) -> Vec<Input> {
+        let mut telnet = Telnet::default();
+        std::iter::from_fn(|| telnet.read(&mut bytes)).collect()
+    }
+
+    /// Read in pieces of one byte.
+    fn read_slowly(bytes: &[u8]) -> Vec<Input> {
+        let mut telnet = Telnet::default();
+        let pieces = bytes.chunks(1);
+        pieces
+            .filter_map(|mut piece| telnet.read(&mut piece))
+            .collect()
+    }
+
+    fn line(text: &str) -> Input {
+        Input::Line(text.to_owned())
+    }
+
+    #[test]
+    fn every_end_of_a_line_is_one() {
+        for bytes in [
+            &b"help\r\nhelp\r\n"[..],
+            b"help\nhelp\n",
+            b"help\r\0help\r\0",
+            b"help\rhelp\r",
+        ] {
+            assert_eq!(read_all(bytes), [line("help"), line("help")], "{bytes:?}");
+            assert_eq!(read_slowly(bytes), read_all(bytes), "{bytes:?}");
+        }
+        assert_eq!(
+            read_all(b"\n\r\n\r\r\n"),
+            [line(""), line(""), line(""), line("")]
+        );
+        // What is cut off is no line.
+        assert_eq!(read_all(b"help"), []);
+    }
+
+    #[test]
+    fn negotiations_are_taken_out_and_refused() {
+        let bytes = b"\xff\xfd\x01\xff\xfb\x1f\xff\xfa\x1f\x00\x50\x00\x18\xff\xf0help\r\n";
+        let expected = [
+            Input::Answer([255, 252, 1]),
+            Input::Answer([255, 254, 31]),
+            line("help"),
+        ];
+        assert_eq!(read_all(bytes), expected);
+        assert_eq!(read_slowly(bytes), expected);
+        // No answer to an answer, and a 255 within a subnegotiation does not end it.
+        assert_eq!(read_all(b"he\xff\xfc\x01l\xff\xfe\x01p\n"), [line("help")]);
+        assert_eq!(
+            read_all(b"\xff\xfa\x1f\xff\xff\xf0\xff\xf0help\n"),
+            [line("help")]
+        );
+    }
+
+    #[test]
+    fn an_interrupt_clears_the_line_and_its_mark_is_answered() {
+        assert_eq!(
+            read_all(b"emit x\xff\xf4\xff\xfd\x06help\r\n"),
+            [Input::Interrupt, Input::Answer([255, 251, 6]), line("help")]
+        );
+        assert_eq!(
+            read_all(b"emit\x03help\n"),
+            [Input::Interrupt, line("help")]
+        );
+    }
+
+    #[test]
+    fn keys_that_erase() {
+        assert_eq!(
+            read_all("hellö\x7fp\x08\x08\x08lp\n".as_bytes()),
+            [line("help")]
+        );
+        assert_eq!(read_all(b"x\xff\xf7help\n"), [line("help")]);
+        assert_eq!(read_all(b"all of it\xff\xf8help\n"), [line("help")]);
+        assert_eq!(read_all(b"\x7f\x7fa\n"), [line("a")]);
+        assert_eq!(read_all(b"x\x04\n\x04"), [line("x\u{4}"), Input::End]);
+    }
+
+    #[test]
+    fn what_is_not_utf8_is_no_line() {
+        assert_eq!(
+            read_all(b"emit x \"\xff\xff\"\nhelp\n"),
+            [Input::NotText, line("help")]
+        );
+    }
+
+    #[test]
+    fn a_line_without_end_takes_no_memory() {
+        let mut telnet = Telnet::default();
+        let much = vec![b'a'; 1 << 20];
+        for _ in 0..8 {
+            assert_eq!(telnet.read(&mut &much[..]), None);
+            assert!(telnet.line.capacity() <= 2 * MAX_LINE);
+        }
+        let mut rest = &b"\nhelp\n"[..];
+        assert_eq!(telnet.read(&mut rest), Some(Input::TooLong));
+        assert_eq!(telnet.read(&mut rest), Some(line("help")));
+
+        let mut longest = vec![b'a'; MAX_LINE];
+        longest.push(b'\n');
+        assert_eq!(read_all(&longest).len(), 1);
+        assert!(matches!(&read_all(&longest)[0], Input::Line(line) if line.len() == MAX_LINE));
+    }
+
+    proptest! {
+        #[test]
+        fn pieces_change_nothing(bytes in prop::collection::vec(
+            prop_oneof![any::<u8>(), Just(255), 240..=255u8, Just(b'\r'), Just(b'\n')],
+            0..64,
+        )) {
+            prop_assert_eq!(read_all(&bytes), read_slowly(&bytes));
+        }
+    }
+}

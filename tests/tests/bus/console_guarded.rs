@@ -1,0 +1,506 @@
+//! The console against whoever should not be there, and clients that behave badly.
+
+use std::{
+    collections::HashSet,
+    fs,
+    net::{Ipv4Addr, SocketAddr},
+    sync::mpsc,
+    thread,
+    time::Instant,
+};
+
+use bson::Bson;
+use eventcast::{Builder, Notice};
+use eventcast_tests::{
+    console::Console,
+    craft::Message,
+    group::Group,
+    process,
+    runner::{Case, run_alone},
+    tap::Tap,
+    wait::{PATIENCE, Seen, block_on, eventually},
+};
+
+use crate::{
+    common::{builder, bus, collect, count, started},
+    console::{address, with_console},
+};
+
+pub(crate) fn cases() -> Vec<Case> {
+    let case = |name: &str, body: fn()| Case::new(name, body);
+    vec![
+        case("console_guarded::none_unasked", none_unasked).in_own_process(),
+        case(
+            "console_guarded::for_others_with_a_token",
+            for_others_with_a_token,
+        )
+        .in_own_network(),
+        case("console_guarded::token", token),
+        case("console_guarded::secrets_never_show", secrets_never_show),
+        case(SAYS_ALL, says_all).in_own_process(),
+        case("console_guarded::browsers", browsers),
+        case("console_guarded::terminals", terminals),
+        case("console_guarded::telnet", telnet),
+        case("console_guarded::endless_line", endless_line).in_own_process(),
+        case("console_guarded::crowd", crowd),
+        case(
+            "console_guarded::clients_that_do_not_read",
+            clients_that_do_not_read,
+        )
+        .in_own_process(),
+        case(
+            "console_guarded::a_listener_that_hangs",
+            a_listener_that_hangs,
+        ),
+    ]
+}
+
+/// The TCP addresses on which this process listens.
+fn listening() -> Vec<SocketAddr> {
+    let own: HashSet<String> = fs::read_dir("/proc/self/fd")
+        .unwrap()
+        .filter_map(|file| {
+            fs::read_link(file.ok()?.path())
+                .ok()?
+                .into_os_string()
+                .into_string()
+                .ok()
+        })
+        .collect();
+    let table = fs::read_to_string("/proc/self/net/tcp").unwrap();
+    assert_eq!(
+        fs::read_to_string("/proc/self/net/tcp6")
+            .unwrap_or_default()
+            .lines()
+            .filter(|line| {
+                own.contains(&format!(
+                    "socket:[{}]",
+                    line.split_whitespace().nth(9).unwrap_or_default()
+                ))
+            })
+            .count(),
+        0
+    );
+    let listening = table.lines().skip(1).filter_map(|line| {
+        let cells: Vec<_> = line.split_whitespace().collect();
+        let is_listening = cells[3] == "0A" && own.contains(&format!("socket:[{}]", cells[9]));
+        let (ip, port) = cells[1].split_once(':')?;
+        let ip = Ipv4Addr::from(u32::from_str_radix(ip, 16).ok()?.to_ne_bytes());
+        let port = u16::from_str_radix(port, 16).ok()?;
+        is_listening.then_some((ip, port).into())
+    });
+    listening.collect()
+}
+
+/// RP-01: nothing listens unless it was asked for, and then on this machine alone.
+fn none_unasked() {
+    let quiet = bus(Group::unused());
+    assert_eq!(listening(), []);
+    assert_eq!(quiet.repl_address(), None);
+
+    let stopped = with_console(Group::unused()).build().unwrap();
+    assert_eq!(listening(), []);
+    assert_eq!(stopped.repl_address(), None);
+
+    block_on(stopped.start()).unwrap();
+    let at = address(&stopped);
+    assert_eq!(listening(), [at]);
+    assert_eq!(at.ip(), Ipv4Addr::LOCALHOST);
+    block_on(stopped.stop()).unwrap();
+    assert_eq!(listening(), [at]);
+    drop(stopped);
+    eventually("it is closed", || listening().is_empty());
+}
+
+fn for_others_with_a_token() {
+    let open = || with_console(Group::unused()).repl_host("0.0.0.0");
+    let error = open().build().unwrap_err().to_string();
+    assert!(
+        error.contains("option `repl_token`") && error.contains("0.0.0.0"),
+        "{error}"
+    );
+
+    let bus = open().repl_token("delta echo").build().unwrap();
+    let warnings = Seen::new();
+    let list = warnings.clone();
+    bus.on_notice(move |notice: &Notice| {
+        if let Notice::Warning { text, .. } = notice {
+            list.push(text.clone());
+        }
+    });
+    block_on(bus.start()).unwrap();
+    assert!(address(&bus).ip().is_unspecified());
+    let told = warnings.wait_for(1);
+    assert!(
+        told[0].contains("can be reached from other machines"),
+        "{told:?}"
+    );
+    assert!(!told[0].contains("delta"), "{told:?}");
+    // What it is not for everybody is for those with the token.
+    let mut console = Console::connect((Ipv4Addr::LOCALHOST, address(&bus).port()).into());
+    console.until("token: ");
+    console.send(b"delta echo\n");
+    console.until("> ");
+    assert!(console.ask("info").contains("running"));
+}
+
+fn token() {
+    let bus = started(with_console(Group::unused()).repl_token("delta echo"));
+    let emitted = count(&bus, "console_guarded/token");
+    let connect = || {
+        let mut console = Console::connect(address(&bus));
+        console.until("token: ");
+        console
+    };
+    for said in [
+        "",
+        "delta",
+        "delta echo ",
+        "Delta echo",
+        "emit console_guarded/token",
+        &"x".repeat(100_000),
+    ] {
+        let mut console = connect();
+        console.send(format!("{said}\nemit console_guarded/token\n").as_bytes());
+        assert_eq!(console.to_end(), "wrong token\r\n", "{said:.20}");
+    }
+    assert_eq!(emitted.get(), 0);
+    let mut console = connect();
+    // A slip of the finger is no answer.
+    console.send(b"delta x\x7fecho\r\n");
+    console.until("> ");
+    console.ask("emit console_guarded/token");
+    assert_eq!(emitted.get(), 1);
+}
+
+const PASSPHRASE: &str = "alpha-bravo-charlie";
+const TOKEN: &str = "delta-echo-foxtrot";
+const SAYS_ALL: &str = "console_guarded::says_all";
+
+/// Everything that a console can be made to say, and all that is logged meanwhile.
+fn says_all() {
+    use eventcast::log::{self, Component, Level};
+
+    log::install().expect("nobody else did");
+    for component in Component::ALL {
+        log::set_level(component, Level::Trace).unwrap();
+    }
+    let options = with_console(Group::unused())
+        .passphrase(PASSPHRASE)
+        .receive_with(PASSPHRASE)
+        .repl_token(TOKEN);
+    eprintln!("{options:?}");
+    let bus = options.build().unwrap();
+    eprintln!("{bus:?}");
+    block_on(bus.start()).unwrap();
+    let mut wrong = Console::connect(address(&bus));
+    wrong.send(b"delta-echo-foxtrot?\n");
+    println!("{}", wrong.to_end());
+
+    let mut console = Console::connect(address(&bus));
+    console.send(format!("{TOKEN}\n").as_bytes());
+    println!("{}", console.until("> "));
+    let help = console.ask("help");
+    println!("{help}");
+    assert!(help.lines().count() > 10);
+    for line in help.lines() {
+        let name = line.split_whitespace().next().unwrap();
+        println!("{}", console.ask(&format!("help {name}")));
+        // As it stands there, and with something behind it. It stays.
+        if name != "exit" {
+            for line in [
+                name.to_owned(),
+                format!("{name} pass"),
+                format!("{name} token"),
+                format!("{name} \"x"),
+            ] {
+                println!("{}", console.ask(&line));
+            }
+        }
+    }
+    let config = console.ask("config");
+    println!("{config}");
+    for option in ["passphrase", "repl_token"] {
+        let line = config
+            .lines()
+            .find(|line| line.starts_with(option))
+            .unwrap();
+        assert!(line.contains("not shown"), "{line}");
+    }
+    assert!(console.ask("info").contains("sealed"));
+    println!("{:?}", bus.stats());
+    println!("the end");
+}
+
+/// RP-01: neither passphrase nor token shows in anything that a console says, nor in what is logged.
+fn secrets_never_show() {
+    let output = run_alone(SAYS_ALL, &[]).unwrap_or_else(|error| panic!("{error}"));
+    let [said, logged] =
+        [output.stdout, output.stderr].map(|text| String::from_utf8(text).unwrap());
+    assert!(said.ends_with("the end\n"), "{said}");
+    assert!(logged.contains("has connected to the console"), "{logged}");
+    for secret in ["bravo", "echo-fox"] {
+        for text in [&said, &logged] {
+            assert!(!text.contains(secret), "{secret} in {text}");
+        }
+    }
+}
+
+/// A page from anywhere can make a browser send a request to this machine, with lines in it.
+fn browsers() {
+    let bus = started(with_console(Group::unused()));
+    let emitted = count(&bus, "console_guarded/browser");
+    for request in [
+        "POST / HTTP/1.1\r\nContent-Length: 40\r\n\r\nemit console_guarded/browser\r\n",
+        "GET /emit%20x HTTP/1.0\r\n\r\nemit console_guarded/browser\r\n",
+        "Host: 127.0.0.1\r\n\r\nemit console_guarded/browser\r\n",
+    ] {
+        let mut console = Console::open(address(&bus));
+        console.send(request.as_bytes());
+        assert_eq!(console.to_end(), "", "{request}");
+    }
+    assert_eq!(emitted.get(), 0);
+    Console::open(address(&bus)).ask("emit console_guarded/browser");
+    assert_eq!(emitted.get(), 1);
+}
+
+/// What comes from the network reaches no terminal as anything but text.
+fn terminals() {
+    let group = Group::unused();
+    let bus = started(with_console(group));
+    let mut console = Console::open(address(&bus));
+    console.ask("notices on");
+    console.ask("watch");
+    let odd = "\u{1b}[2J\u{7}\u{9b}31m\u{202e}\r\n";
+    let tap = Tap::join(group);
+    let message = Message::event(
+        group,
+        "console_guarded/\u{202e}odd",
+        vec![Bson::String(odd.to_owned()), Bson::Symbol(odd.to_owned())],
+    );
+    tap.send(&message.set("hostname", odd).set("id", "\u{202e}x").bytes());
+    let seen = console.until(")\r\n");
+    assert!(seen.contains("console_guarded/\\u{202e}odd"), "{seen}");
+    assert!(
+        seen.contains(r#""\u001b[2J\u0007\u009b31m\u202e\r\n""#),
+        "{seen}"
+    );
+    assert!(
+        seen.contains(r"from \u{1b}[2J\u{7}\u{9b}31m\u{202e}\u{d}"),
+        "{seen}"
+    );
+    let answer = console.ask("\u{1b}[A\u{1b}[2J");
+    for text in [seen, answer] {
+        let odd: Vec<char> = text
+            .chars()
+            .filter(|c| c.is_control() && !"\r\n".contains(*c) || *c == '\u{202e}')
+            .collect();
+        assert_eq!(odd, [], "{text:?}");
+    }
+}
+
+/// RP-02: with telnet's own bytes in it, in whatever pieces, a line is what it is without them.
+fn telnet() {
+    let bus = started(with_console(Group::unused()));
+    let collected = collect(&bus, "console_guarded/ff");
+    let expected = Console::open(address(&bus)).ask("help");
+    assert!(expected.lines().count() > 10);
+    assert_eq!(
+        expected.matches("\r\n").count(),
+        expected.matches('\n').count()
+    );
+
+    let negotiation = b"\xff\xfd\x01\xff\xfb\x1f\xff\xfa\x1f\x00\x50\x00\x18\xff\xf0";
+    for (before, after) in [
+        (&negotiation[..], &b"\r\n"[..]),
+        (b"", b"\r\0"),
+        (b"", b"\n"),
+        (b"hel\xff\xf4\xff\xfd\x06", b"\r\n"),
+    ] {
+        for in_pieces in [false, true] {
+            let mut console = Console::open(address(&bus));
+            console.stream.set_nodelay(true).unwrap();
+            let line = [before, b"help", after].concat();
+            if in_pieces {
+                for byte in line {
+                    console.send(&[byte]);
+                }
+            } else {
+                console.send(&line);
+            }
+            let came = text_until_prompt(&mut console, &expected);
+            assert!(came.ends_with(&expected), "{before:?} {after:?}: {came}");
+            // One prompt for one line.
+            console.send(b"config nothing\r\n");
+            assert_eq!(console.until("> "), "no option is called so\r\n> ");
+        }
+    }
+
+    let mut console = Console::open(address(&bus));
+    console.send(b"emit console_guarded/ff \"\xff\xff\"\r\n");
+    assert_eq!(
+        console.until("> "),
+        "that was not UTF-8, and nothing was done\r\n> "
+    );
+    assert_eq!(collected.len(), 0);
+    // Cut off within a negotiation.
+    console.send(b"\xff\xfa\x1f");
+    drop(console);
+    assert_eq!(Console::open(address(&bus)).ask("help"), expected);
+}
+
+/// Reads up to the prompt after the answer, without what refuses options.
+#[track_caller]
+fn text_until_prompt(console: &mut Console, answer: &str) -> String {
+    let mut bytes = Vec::new();
+    let end = [answer.as_bytes(), b"> "].concat();
+    while !bytes.ends_with(&end) {
+        let mut byte = [0];
+        std::io::Read::read_exact(&mut console.stream, &mut byte).expect("the answer");
+        bytes.push(byte[0]);
+    }
+    let mut text = Vec::new();
+    let mut rest = &bytes[..bytes.len() - 2];
+    while let Some((&first, behind)) = rest.split_first() {
+        if first == 0xff {
+            rest = &behind[2..];
+        } else {
+            text.push(first);
+            rest = behind;
+        }
+    }
+    String::from_utf8(text).expect("what is left is text")
+}
+
+/// RP-03: a line without end costs nothing and nobody.
+fn endless_line() {
+    const MIB: usize = 1 << 20;
+    let bus = started(with_console(Group::unused()));
+    let mut endless = Console::open(address(&bus));
+    let mut other = Console::open(address(&bus));
+    let expected = other.ask("help");
+    let before = process::memory_in_use();
+    let (done, is_done) = mpsc::channel();
+    let flood = thread::spawn(move || {
+        let much = vec![b'a'; MIB];
+        for _ in 0..200 {
+            endless.send(&much);
+        }
+        done.send(()).unwrap();
+        endless
+    });
+    let mut answers = 0;
+    while is_done.try_recv().is_err() {
+        assert_eq!(other.ask("help"), expected);
+        answers += 1;
+    }
+    assert!(answers > 0);
+    let mut endless = flood.join().expect("all of it was taken");
+    endless.send(b"\n");
+    assert_eq!(
+        endless.until("> "),
+        "line too long (limit 65536 bytes)\r\n> "
+    );
+    assert_eq!(endless.ask("help"), expected);
+    let grown = process::memory_in_use().saturating_sub(before);
+    // One of them is the flood's own.
+    assert!(grown < 6 * MIB as u64, "{grown} bytes");
+}
+
+/// RP-03: those that are too many are told so, and cost nobody else anything.
+fn crowd() {
+    let bus = started(with_console(Group::unused()));
+    let mut first = Console::open(address(&bus));
+    let mut admitted = Vec::new();
+    let mut turned_away = 0;
+    for _ in 0..1_000 {
+        let mut console = Console::connect(address(&bus));
+        let greeting = console.until("\r\n");
+        if greeting.contains("at most 32 clients") {
+            assert_eq!(console.to_end(), "");
+            turned_away += 1;
+        } else {
+            admitted.push(console);
+        }
+    }
+    assert_eq!((admitted.len(), turned_away), (31, 969));
+    assert!(first.ask("info").contains("running"));
+    admitted.clear();
+    eventually("there is room again", || {
+        Console::connect(address(&bus))
+            .until("\r\n")
+            .contains("`help`")
+    });
+}
+
+/// RP-05: who does not read is told how much was missed, and nobody waits for that.
+fn clients_that_do_not_read() {
+    const EVENTS: usize = 100_000;
+    let group = Group::unused();
+    // What a bus keeps of what it has sent is not what is measured here.
+    let small =
+        |builder: Builder| started(builder.max_message_size(100_000).history_bytes(100_000));
+    let (bus, other) = (small(with_console(group)), small(builder(group)));
+    let mut asleep = Console::open(address(&bus));
+    asleep.ask("watch console_guarded/many");
+    let mut awake = Console::open(address(&bus));
+    awake.ask("watch console_guarded/many");
+    let heard = count(&bus, "console_guarded/many");
+    let before = process::memory_in_use();
+    let reading = thread::spawn(move || all_or_missed(&mut awake, EVENTS));
+
+    let text = "x".repeat(1_000);
+    let end = Instant::now() + 3 * PATIENCE;
+    for emitted in 0..EVENTS {
+        other.emit_named("console_guarded/many", &*text).unwrap();
+        // No more than the receive buffer has room for.
+        while heard.get() + 32 <= emitted {
+            assert!(Instant::now() < end, "{} of {emitted} came", heard.get());
+            thread::yield_now();
+        }
+    }
+    eventually("the bus's own listener hears all", || heard.get() >= EVENTS);
+    assert_eq!(heard.get(), EVENTS);
+    let grown = process::memory_in_use().saturating_sub(before);
+    assert!(grown < 16 << 20, "{grown} bytes");
+    let (seen, missed) = reading.join().expect("all came, or was told");
+    assert_eq!(seen + missed, EVENTS);
+    assert!(seen > 0);
+    let (seen, missed) = all_or_missed(&mut asleep, EVENTS);
+    assert_eq!(seen + missed, EVENTS);
+    assert!(missed > 0, "it did not read");
+}
+
+/// Reads until so many events were shown or told as missed, and counts both.
+fn all_or_missed(console: &mut Console, events: usize) -> (usize, usize) {
+    let (mut seen, mut missed) = (0, 0);
+    while seen + missed < events {
+        let line = console.until("\r\n");
+        if line.contains("console_guarded/many") {
+            seen += 1;
+        } else if let Some((count, _)) = line.split_once(" events missed") {
+            let count = count.rsplit('(').next().unwrap_or_default();
+            missed += count.parse::<usize>().expect("a number");
+        }
+    }
+    (seen, missed)
+}
+
+/// A command that calls a listener which does not come back takes the console from nobody else.
+fn a_listener_that_hangs() {
+    let bus = started(with_console(Group::unused()));
+    let (release, released) = mpsc::channel::<()>();
+    let released = std::sync::Mutex::new(released);
+    bus.on_named("console_guarded/hang", move |_| {
+        let _ = released
+            .lock()
+            .map(|released| released.recv_timeout(PATIENCE));
+    });
+    let mut hanging = Console::open(address(&bus));
+    hanging.send(b"emit console_guarded/hang\n");
+    let mut other = Console::open(address(&bus));
+    assert!(other.ask("info").contains("running"));
+    assert!(other.ask("listeners").contains("console_guarded/hang"));
+    release.send(()).unwrap();
+    hanging.until("> ");
+}
