@@ -149,26 +149,39 @@ impl Life {
     }
 }
 
-/// Opens a session, and hands back the notices of that, to be told when the phase is no longer locked.
-fn open(core: &Arc<Core>, phase: &mut Phase) -> Result<Vec<Notice>, Error> {
+/// What came of opening a session.
+struct Opened {
+    /// To be told when the phase is no longer locked.
+    notices: Vec<Notice>,
+    result: Result<(), Error>,
+}
+
+fn open(core: &Arc<Core>, phase: &mut Phase) -> Opened {
+    let mut notices = Vec::new();
+    let result = open_session(core, &mut notices).map(|session| {
+        core.set_session(Some(Arc::clone(&session)));
+        *phase = Phase::Running(session);
+    });
+    Opened { notices, result }
+}
+
+fn open_session(core: &Arc<Core>, notices: &mut Vec<Notice>) -> Result<Arc<Session>, Error> {
     if core.runtime().is_none() && core.has_async_listeners() {
         return Err(Error::NoRuntime);
     }
-    // Before the sockets: a bus that runs has the console that was asked for.
+    // Before the sockets: where these cannot be had, it shows why.
     #[cfg(feature = "repl")]
-    let warning = core.repl.open(&core.options, WeakBus::of(core))?;
-    let (session, notices) = Session::open(core)?;
-    #[cfg(feature = "repl")]
-    let notices = warning.into_iter().chain(notices).collect();
-    core.set_session(Some(Arc::clone(&session)));
-    *phase = Phase::Running(session);
-    Ok(notices)
+    notices.extend(core.repl.open(&core.options, WeakBus::of(core))?);
+    let (session, told) = Session::open(core)?;
+    notices.extend(told);
+    Ok(session)
 }
 
-fn tell(core: &Arc<Core>, opened: Result<Vec<Notice>, Error>) -> Result<(), Error> {
-    for notice in opened? {
+fn tell(core: &Arc<Core>, opened: Opened) -> Result<(), Error> {
+    for notice in opened.notices {
         core.notices.tell(core, notice);
     }
+    opened.result?;
     core.wake_async_listeners();
     Ok(())
 }

@@ -205,6 +205,12 @@ pub enum Notice {
         /// How many bytes were given up.
         bytes: usize,
     },
+    /// The console of this bus listens.
+    #[non_exhaustive]
+    ConsoleOpened {
+        /// Where.
+        address: SocketAddr,
+    },
     /// Somebody has connected to the console of this bus.
     #[non_exhaustive]
     ConsoleConnected {
@@ -346,6 +352,7 @@ impl fmt::Display for Notice {
             Self::SendFailed { error, bytes, .. } => {
                 write!(f, "{bytes} bytes were not sent: {error}")
             }
+            Self::ConsoleOpened { address } => write!(f, "the console listens at {address}"),
             Self::ConsoleConnected { from } => write!(f, "{from} has connected to the console"),
             Self::ConsoleDisconnected { from } => write!(f, "{from} has left the console"),
         }
@@ -429,7 +436,9 @@ impl Notice {
             | Self::PeerLeft { .. } => {
                 tracing::info!(target: "eventcast", "{self}");
             }
-            Self::ConsoleConnected { .. } | Self::ConsoleDisconnected { .. } => {
+            Self::ConsoleOpened { .. }
+            | Self::ConsoleConnected { .. }
+            | Self::ConsoleDisconnected { .. } => {
                 tracing::info!(target: "eventcast::repl", "{self}");
             }
             Self::ListenerPanicked { .. } | Self::SendFailed { .. } => {

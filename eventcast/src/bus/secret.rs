@@ -98,7 +98,7 @@ impl Secret {
     }
 
     /// Whether it is a passphrase that somebody could find by trying.
-    pub(super) fn is_short(&self) -> bool {
+    pub(crate) fn is_short(&self) -> bool {
         matches!(&self.0, Kind::Passphrase(text) if text.len() < SHORT)
     }
 

@@ -176,30 +176,32 @@ impl Repl {
     }
 
     /// Opens it where it was asked for and is not open; gives what is to be told about that.
-    pub(crate) fn open(
-        &self,
-        options: &Options,
-        bus: WeakBus,
-    ) -> Result<Option<Notice>, ReplError> {
+    pub(crate) fn open(&self, options: &Options, bus: WeakBus) -> Result<Vec<Notice>, ReplError> {
         let mut state = self.lock();
         if !options.repl || !matches!(*state, State::NotYet) {
-            return Ok(None);
+            return Ok(Vec::new());
         }
         let (host, port) = (options.repl_host, options.repl_port);
-        let token = options
-            .repl_token
-            .as_ref()
-            .map(|token| Token::new(token.bytes()));
-        let server = Server::open(host, port, token, bus)?;
+        let token = options.repl_token.as_ref();
+        let hashed = token.map(|token| Token::new(token.bytes()));
+        let server = Server::open(host, port, hashed, bus)?;
         let address = server.address;
         *state = State::Open(server);
-        tracing::info!(target: "eventcast::repl", "the console listens at {address}");
-        Ok((!host.is_loopback()).then(|| Notice::Warning {
-            text: format!(
+        let warn = |text| Notice::Warning { text };
+        let open = (!host.is_loopback()).then(|| {
+            warn(format!(
                 "the console at {address} can be reached from other machines: whoever has the token can do with this \
                  bus what the program can, and what is typed goes over the network in the clear"
-            ),
-        }))
+            ))
+        });
+        let short = token.filter(|token| token.is_short()).map(|_| {
+            warn(
+                "`repl_token` is short: somebody could find it by trying; take four words or more"
+                    .to_owned(),
+            )
+        });
+        let opened = Notice::ConsoleOpened { address };
+        Ok([opened].into_iter().chain(open).chain(short).collect())
     }
 
     /// Ends it, with all its clients, and for good. Waits for nothing.

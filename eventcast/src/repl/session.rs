@@ -299,11 +299,12 @@ impl Session {
 /// Whether a line is one of a request that a browser sends. A page from anywhere can make a browser connect to
 /// this machine, and put lines of its own behind these.
 fn is_http(line: &str) -> bool {
-    let is_header = |name: &str| {
-        line.get(..name.len())
-            .is_some_and(|start| start.eq_ignore_ascii_case(name))
+    let is_request = |(rest, version): (&str, &str)| {
+        // No command begins so.
+        version.starts_with("HTTP/") && rest.starts_with(|c: char| c.is_ascii_uppercase())
     };
-    line.ends_with(" HTTP/1.1") || line.ends_with(" HTTP/1.0") || is_header("host:")
+    let is_host = |start: &str| start.eq_ignore_ascii_case("host:");
+    line.rsplit_once(' ').is_some_and(is_request) || line.get(..5).is_some_and(is_host)
 }
 
 fn shown(event: &Received<Args>) -> String {

@@ -289,27 +289,37 @@ fn refused_start() {
         .multicast_interface("192.0.2.77")
         .build()
         .unwrap();
+    let opened = Seen::new();
+    let list = opened.clone();
+    bus.on_notice(move |notice: &Notice| {
+        if let Notice::ConsoleOpened { address, .. } = notice {
+            list.push(*address);
+        }
+    });
     let error = block_on(bus.start()).unwrap_err().to_string();
     // The bus does not run, but the console is there to see why.
+    assert_eq!(opened.wait_for(1), [address(&bus)]);
     let mut console = Console::open(address(&bus));
     assert_eq!(console.ask("start"), format!("{error}\r\n"));
     assert_eq!(row(&console.ask("info"), "state"), ["stopped"]);
 }
 
 fn is_told_of() {
-    let bus = started(with_console(Group::unused()));
+    let bus = with_console(Group::unused()).build().unwrap();
     let seen = Seen::new();
     let list = seen.clone();
     bus.on_notice(move |notice: &Notice| match notice {
+        Notice::ConsoleOpened { address, .. } => list.push(("open", *address)),
         Notice::ConsoleConnected { from, .. } => list.push(("+", *from)),
         Notice::ConsoleDisconnected { from, .. } => list.push(("-", *from)),
         _ => {}
     });
+    block_on(bus.start()).unwrap();
     let console = Console::open(address(&bus));
     let from = console.stream.local_addr().unwrap();
-    assert_eq!(seen.wait_for(1), [("+", from)]);
+    assert_eq!(seen.wait_for(2), [("open", address(&bus)), ("+", from)]);
     drop(console);
-    assert_eq!(seen.wait_for(2)[1], ("-", from));
+    assert_eq!(seen.wait_for(3)[2], ("-", from));
 }
 
 fn goes_with_the_last_handle() {

@@ -130,12 +130,14 @@ fn for_others_with_a_token() {
     });
     block_on(bus.start()).unwrap();
     assert!(address(&bus).ip().is_unspecified());
-    let told = warnings.wait_for(1);
-    assert!(
-        told[0].contains("can be reached from other machines"),
-        "{told:?}"
-    );
-    assert!(!told[0].contains("delta"), "{told:?}");
+    let told = warnings.wait_for(2);
+    for (text, expected) in told.iter().zip([
+        "can be reached from other machines",
+        "`repl_token` is short",
+    ]) {
+        assert!(text.contains(expected), "{told:?}");
+        assert!(!text.contains("delta"), "{told:?}");
+    }
     // What it is not for everybody is for those with the token.
     let mut console = Console::connect((Ipv4Addr::LOCALHOST, address(&bus).port()).into());
     console.until("token: ");
@@ -251,6 +253,7 @@ fn browsers() {
     let bus = started(with_console(Group::unused()));
     let emitted = count(&bus, "console_guarded/browser");
     for request in [
+        "PRI * HTTP/2.0\r\n\r\nemit console_guarded/browser\r\n",
         "POST / HTTP/1.1\r\nContent-Length: 40\r\n\r\nemit console_guarded/browser\r\n",
         "GET /emit%20x HTTP/1.0\r\n\r\nemit console_guarded/browser\r\n",
         "Host: 127.0.0.1\r\n\r\nemit console_guarded/browser\r\n",
@@ -260,7 +263,7 @@ fn browsers() {
         assert_eq!(console.to_end(), "", "{request}");
     }
     assert_eq!(emitted.get(), 0);
-    Console::open(address(&bus)).ask("emit console_guarded/browser");
+    Console::open(address(&bus)).ask("emit console_guarded/browser HTTP/1.1");
     assert_eq!(emitted.get(), 1);
 }
 
