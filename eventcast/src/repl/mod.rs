@@ -138,6 +138,56 @@ impl std::error::Error for ReplError {
     }
 }
 
+/// For the fuzzer: reads bytes as those of a client, and panics where it makes a difference in which pieces they come,
+/// where what is shown of a value is not that value, or where a terminal would obey it.
+#[cfg(feature = "proto")]
+#[doc(hidden)]
+pub fn check_input(bytes: &[u8]) {
+    use self::{
+        command::Command,
+        output::{Output, is_unsafe},
+        telnet::{Input, Telnet},
+    };
+
+    let read = |size: usize| {
+        let mut telnet = Telnet::default();
+        let mut inputs = Vec::new();
+        for mut piece in bytes.chunks(size) {
+            inputs.extend(std::iter::from_fn(|| telnet.read(&mut piece)));
+        }
+        inputs
+    };
+    let inputs = read(bytes.len().max(1));
+    assert_eq!(inputs, read(1));
+    let mut out = Output::default();
+    for input in inputs {
+        let Input::Line(line) = input else {
+            continue;
+        };
+        match command::parse(&line) {
+            Ok(Some(Command::Emit { args, .. })) => {
+                let shown = value::shown(&args, usize::MAX);
+                let again: Result<Vec<_>, _> = value::tokens(&shown)
+                    .and_then(|tokens| tokens.into_iter().map(value::value).collect());
+                // By their text: one that is not a number is not equal to itself.
+                assert_eq!(
+                    format!("{again:?}"),
+                    format!("{:?}", Ok::<_, String>(args)),
+                    "{shown}"
+                );
+                out.line(shown);
+            }
+            Ok(command) => out.line(format_args!("{command:?}")),
+            Err(mistake) => out.line(mistake),
+        }
+    }
+    let said = String::from_utf8_lossy(out.waiting());
+    assert!(
+        !said.chars().any(|c| is_unsafe(c) && !"\r\n".contains(c)),
+        "{said:?}"
+    );
+}
+
 /// The console of one bus, whether it has one or not.
 pub(crate) struct Repl {
     settings: Vec<Setting>,

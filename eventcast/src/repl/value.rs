@@ -9,7 +9,7 @@
 use std::fmt::{self, Write};
 
 use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
-use bson::{Bson, DateTime, Document, spec::BinarySubtype};
+use bson::{Bson, DateTime, Document, oid::ObjectId, spec::BinarySubtype};
 use serde::{
     Deserialize, Deserializer,
     de::{DeserializeSeed, Error, MapAccess, SeqAccess, Visitor, value::MapAccessDeserializer},
@@ -343,8 +343,7 @@ fn write(out: &mut Limited, value: &Bson) -> fmt::Result {
         Bson::Undefined => out.write_str("{\"$undefined\": true}"),
         Bson::MinKey => out.write_str("{\"$minKey\": 1}"),
         Bson::MaxKey => out.write_str("{\"$maxKey\": 1}"),
-        // The crate keeps its parts to itself.
-        Bson::DbPointer(pointer) => write_text(out, &format!("{pointer:?}")),
+        Bson::DbPointer(_) => write_db_pointer(out, value),
     }
 }
 
@@ -357,6 +356,25 @@ fn write_date(out: &mut Limited, time: DateTime) -> fmt::Result {
         Ok(text) if (0..YEAR_10_000).contains(&millis) => write!(out, "{{\"$date\": \"{text}\"}}"),
         _ => write!(out, "{{\"$date\": {{\"$numberLong\": \"{millis}\"}}}}"),
     }
+}
+
+/// The crate keeps the parts of a pointer to itself, but writes them where the specification of BSON wants them.
+fn write_db_pointer(out: &mut Limited, pointer: &Bson) -> fmt::Result {
+    /// The document's length, the element's type and its name; then a text with its length, and an ObjectId.
+    const TEXT_AT: usize = 4 + 1 + 2 + 4;
+    const ID_LENGTH: usize = 12;
+    let mut document = Document::new();
+    document.insert("p", pointer);
+    let bytes = document.to_vec().map_err(|_| fmt::Error)?;
+    let id_at = bytes.len() - 1 - ID_LENGTH;
+    let text = bytes.get(TEXT_AT..id_at - 1).ok_or(fmt::Error)?;
+    out.write_str("{\"$dbPointer\": {\"$ref\": ")?;
+    write_text(out, &String::from_utf8_lossy(text))?;
+    let id: [u8; ID_LENGTH] = bytes[id_at..id_at + ID_LENGTH]
+        .try_into()
+        .map_err(|_| fmt::Error)?;
+    let id = ObjectId::from_bytes(id);
+    write!(out, ", \"$id\": {{\"$oid\": \"{id}\"}}}}}}")
 }
 
 fn write_document(out: &mut Limited, document: &Document) -> fmt::Result {
@@ -395,7 +413,7 @@ fn write_text(out: &mut Limited, text: &str) -> fmt::Result {
 
 #[cfg(test)]
 mod tests {
-    use bson::{Binary, Decimal128, Regex, Timestamp, doc, oid::ObjectId};
+    use bson::{Binary, Decimal128, Regex, Timestamp, doc};
     use proptest::prelude::*;
 
     use super::*;
@@ -535,6 +553,8 @@ mod tests {
                 scope: doc! { "a": 1 },
             }),
             Bson::Symbol("s".to_owned()),
+            value("{$dbPointer: {$ref: 'a \"b', $id: {$oid: '65a1b2c3d4e5f60718293a4b'}}}")
+                .unwrap(),
             Bson::Undefined,
             Bson::MinKey,
             Bson::MaxKey,
