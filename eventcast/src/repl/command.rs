@@ -376,8 +376,11 @@ mod tests {
     #[test]
     fn every_command_is_described() {
         let overview = overview();
+        let page = include_str!("mod.rs");
         for entry in COMMANDS {
             assert!(overview.contains(entry.name));
+            let row = format!("`{} ", entry.name);
+            assert!(page.contains(&row) || page.contains(&row.replace(' ', "`")), "{row}");
             assert_eq!(
                 parse(&format!("help {}", entry.name)),
                 Ok(Some(Command::Help(Some(entry))))
