@@ -380,7 +380,10 @@ mod tests {
         for entry in COMMANDS {
             assert!(overview.contains(entry.name));
             let row = format!("`{} ", entry.name);
-            assert!(page.contains(&row) || page.contains(&row.replace(' ', "`")), "{row}");
+            assert!(
+                page.contains(&row) || page.contains(&row.replace(' ', "`")),
+                "{row}"
+            );
             assert_eq!(
                 parse(&format!("help {}", entry.name)),
                 Ok(Some(Command::Help(Some(entry))))

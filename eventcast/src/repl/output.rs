@@ -2,9 +2,6 @@
 
 use std::fmt::{self, Write as _};
 
-/// What stands before what a person types.
-const PROMPT: &str = "> ";
-
 /// Bytes that wait to be sent. Whoever adds to them stops at [`HIGH_WATER`](Self::HIGH_WATER).
 #[derive(Debug, Default)]
 pub(super) struct Output {
@@ -34,15 +31,10 @@ impl Output {
         self.line("");
     }
 
-    /// Adds a prompt, unless it is there.
-    pub(super) fn prompt(&mut self) {
-        self.ask(PROMPT);
-    }
-
-    /// Adds a question that waits for an answer in its line.
-    pub(super) fn ask(&mut self, question: &str) {
+    /// Adds a prompt, unless one is there: what is answered in its own line.
+    pub(super) fn ask(&mut self, prompt: &str) {
         if !self.prompted {
-            self.bytes.extend_from_slice(question.as_bytes());
+            self.bytes.extend_from_slice(prompt.as_bytes());
             self.prompted = true;
         }
     }
@@ -150,14 +142,14 @@ mod tests {
     #[test]
     fn a_prompt_gives_way_to_what_comes_by_itself() {
         let mut out = Output::default();
-        out.prompt();
-        out.prompt();
+        out.ask("> ");
+        out.ask("> ");
         out.answered();
         out.line("answer");
-        out.prompt();
+        out.ask("> ");
         out.line("event");
         out.line("event");
-        out.prompt();
+        out.ask("> ");
         let text = String::from_utf8(out.waiting().to_vec()).unwrap();
         assert_eq!(text, "> answer\r\n> \revent\r\nevent\r\n> ");
     }

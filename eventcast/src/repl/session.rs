@@ -34,7 +34,8 @@ const MAX_SHOWN: usize = 4_096;
 /// How many patterns one client watches.
 const MAX_WATCHES: usize = 16;
 
-/// What a client is asked for where there is a token.
+/// What stands before what a person types, and what a client is asked for where there is a token.
+const PROMPT: &str = "> ";
 const TOKEN: &str = "token: ";
 
 /// Whether the connection is to go on.
@@ -75,13 +76,11 @@ impl Session {
         }
     }
 
-    /// Says what this is.
+    /// Says what this is, to those who may know it.
     pub(super) fn greet(&self, out: &mut Output) {
-        if self.token.is_some() {
-            out.ask(TOKEN);
-            return;
-        }
-        if let Some(bus) = self.bus.upgrade() {
+        if !self.is_locked()
+            && let Some(bus) = self.bus.upgrade()
+        {
             let (id, port) = (bus.id(), bus.port());
             out.line(format_args!(
                 "eventcast, bus {id} on port {port}; `help` lists the commands"
@@ -165,7 +164,7 @@ impl Session {
                 Err(error) => out.line(error),
             }
             self.doing = None;
-            out.prompt();
+            self.prompt(out);
             return Poll::Ready(Flow::Go);
         }
         if let Poll::Ready(notice) = self.poll_notice(cx) {
@@ -216,10 +215,12 @@ impl Session {
         Poll::Pending
     }
 
-    /// Adds a prompt, where a line may be typed.
+    /// Asks for the next line, where one may be typed.
     pub(super) fn prompt(&self, out: &mut Output) {
-        if !self.is_locked() && !self.is_busy() {
-            out.prompt();
+        if self.is_locked() {
+            out.ask(TOKEN);
+        } else if !self.is_busy() {
+            out.ask(PROMPT);
         }
     }
 

@@ -168,7 +168,9 @@ fn token() {
     }
     assert_eq!(emitted.get(), 0);
     let mut console = connect();
-    // A slip of the finger is no answer.
+    // A slip of the finger is no answer, and neither is Ctrl-C.
+    console.send(b"what?\x03");
+    console.until("token: ");
     console.send(b"delta x\x7fecho\r\n");
     console.until("> ");
     console.ask("emit console_guarded/token");
