@@ -1,5 +1,7 @@
 //! Buses with a passphrase: what they exchange, what they refuse, and what nobody else learns.
 
+mod restarts;
+
 use std::{
     collections::HashSet,
     sync::atomic::{AtomicBool, AtomicU64, Ordering},
@@ -24,7 +26,7 @@ use crate::common::{
 
 pub(crate) fn cases() -> Vec<Case> {
     let case = |name: &str, body: fn()| Case::new(name, body);
-    vec![
+    let mut cases = vec![
         case("sealed::one_passphrase", one_passphrase),
         case("sealed::another_passphrase", another_passphrase),
         case(
@@ -47,10 +49,6 @@ pub(crate) fn cases() -> Vec<Case> {
             "sealed::what_is_changed_is_refused_in_silence",
             what_is_changed_is_refused_in_silence,
         ),
-        case(
-            "sealed::restarted_senders_are_heard_at_once",
-            restarted_senders,
-        ),
         case("sealed::keys_change_without_a_lost_event", keys_change),
         case(
             "sealed::set_keys_says_what_is_wrong",
@@ -64,7 +62,9 @@ pub(crate) fn cases() -> Vec<Case> {
             short_passphrases,
         ),
         case("sealed::classic_buses", classic_buses),
-    ]
+    ];
+    cases.extend(restarts::cases());
+    cases
 }
 
 #[derive(NetEvent, Serialize, Deserialize, Debug)]
@@ -401,45 +401,6 @@ fn what_is_changed_is_refused_in_silence() {
         })
         .collect();
     assert_eq!(texts.len(), 1, "{texts:?}");
-}
-
-/// CR-05, with clocks as they are: clocks that go back are the simulated world's.
-fn restarted_senders() {
-    let group = Group::unused();
-    let tap = Tap::join(group);
-    let b = started(sealed(group, 8));
-    let heard = collect(&b, "sealed/life");
-    let first = || started(sealed(group, 8).id("00000000deadbeef"));
-    let mut recorded = Vec::new();
-    for life in 0..5 {
-        let a = first();
-        let before = heard.len();
-        paced(
-            100,
-            || heard.len() - before,
-            |index| {
-                let number = life * 1_000 + index as i32;
-                a.emit_named("sealed/life", number).expect("there is room");
-            },
-        );
-        recorded.extend(all_of(&tap));
-        drop(a);
-    }
-    assert_eq!(heard.len(), 500);
-    // What was said in former lives does not come again.
-    send_paced(&tap, &b, &recorded);
-    let a = first();
-    fence_between(&a, &b);
-    assert_eq!(heard.len(), 500);
-    assert!(dropped(&b, "double") >= 500, "{:?}", b.stats().dropped);
-    // Nor to one that starts later, but what it would have heard had it started a second before.
-    std::thread::sleep(Duration::from_millis(1_200));
-    let late = started(sealed(group, 8));
-    let again = count(&late, "sealed/life");
-    send_paced(&tap, &late, &recorded);
-    fence_between(&a, &late);
-    assert_eq!(again.get(), 0);
-    assert!(dropped(&late, "old") >= 500, "{:?}", late.stats().dropped);
 }
 
 fn keys_change() {
