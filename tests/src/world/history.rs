@@ -170,6 +170,13 @@ pub enum What {
         /// How much it may.
         limit: usize,
     },
+    /// A bus refused what another one had sealed for it in time, with a key that it has, and what it had not had.
+    Refused {
+        /// Who refused.
+        by: Life,
+        /// Whose datagram.
+        of: Life,
+    },
     /// A bus always had something more to do at once.
     Spun {
         /// Which.

@@ -52,9 +52,44 @@ const BEFORE_START: u64 = 1000;
 /// How many counters below the highest a bus knows one by one.
 const WIDTH: u64 = 4096;
 
+/// The roots of a group's keys: of that which it begins with, and of that which it may change to.
+pub(super) type Roots = [[u8; 32]; 2];
+
+/// The keys that a bus has, as places among the roots.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Holds {
+    /// What it seals with, and opens.
+    pub send: usize,
+    /// What it opens beside.
+    pub receive: &'static [usize],
+}
+
+/// What buses hold before a group changes its key, and in each of the rounds in which it does: all can hear the new
+/// one, all use it, nobody hears the old one any more.
+pub(super) const ROUNDS: [Holds; 4] = [
+    Holds {
+        send: 0,
+        receive: &[],
+    },
+    Holds {
+        send: 0,
+        receive: &[1],
+    },
+    Holds {
+        send: 1,
+        receive: &[0],
+    },
+    Holds {
+        send: 1,
+        receive: &[],
+    },
+];
+
 /// What is written around a sealed datagram.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Label {
+    /// The key that it is sealed with, as a place among the roots.
+    pub key: usize,
     /// The sender's 8 bytes and its incarnation.
     pub sealer: ([u8; 8], u64),
     /// Its counter.
@@ -65,16 +100,17 @@ pub(super) struct Label {
     pub recipient: [u8; 8],
 }
 
-/// Opens what was sealed with one key.
-pub(super) struct Opener {
+/// Opens what was sealed with any key of a group.
+pub(super) struct Opener([Key; 2]);
+
+struct Key {
     id: [u8; 4],
     aes: [u8; 16],
     mac: Hmac<Sha256>,
 }
 
-impl Opener {
-    /// With the key of this root.
-    pub(super) fn new(root: &[u8; 32]) -> Self {
+impl Key {
+    fn new(root: &[u8; 32]) -> Self {
         let derive = |text: &str| keyed(root).chain_update(text).finalize().into_bytes();
         let (group, port) = GROUP;
         Self {
@@ -83,6 +119,13 @@ impl Opener {
             mac: keyed(&derive("eventcast/1 mac"))
                 .chain_update(format!("eventcast/sealed/1|{group}:{port}|")),
         }
+    }
+}
+
+impl Opener {
+    /// With the keys of these roots.
+    pub(super) fn new(roots: &Roots) -> Self {
+        Self(roots.each_ref().map(Key::new))
     }
 
     /// Reads a sealed datagram as a strict peer would: what is around it, and what is in it.
@@ -104,20 +147,24 @@ impl Opener {
 
     fn open(&self, sealed: &[u8]) -> Option<(Label, Vec<u8>)> {
         let (signed, tag) = sealed.split_last_chunk::<TAG>()?;
-        if signed.first() != Some(&1) || signed.get(1..5) != Some(&self.id) {
+        if signed.first() != Some(&1) {
             return None;
         }
-        let expected = self.mac.clone().chain_update(signed).finalize();
+        let id = signed.get(1..5)?;
+        let place = self.0.iter().position(|key| key.id == id)?;
+        let key = &self.0[place];
+        let expected = key.mac.clone().chain_update(signed).finalize();
         if expected.into_bytes()[..] != tag[..] {
             return None;
         }
         let iv: [u8; 16] = first_bytes(signed.get(AT_IV..AT_CIPHERTEXT)?);
         let mut plain = signed[AT_CIPHERTEXT..].to_vec();
-        let cipher = cbc::Decryptor::<Aes128>::new(&self.aes.into(), &iv.into());
+        let cipher = cbc::Decryptor::<Aes128>::new(&key.aes.into(), &iv.into());
         let len = cipher.decrypt_padded::<Pkcs7>(&mut plain).ok()?.len();
         plain.truncate(len);
         let (prelude, datagram) = plain.split_at_checked(PRELUDE)?;
         let label = Label {
+            key: place,
             sealer: (first_bytes(&signed[5..]), word(&signed[AT_INCARNATION..])),
             counter: word(&signed[AT_COUNTER..]),
             sent_ms: word(prelude),
@@ -128,9 +175,15 @@ impl Opener {
 }
 
 impl Label {
-    /// Whether it can be on a datagram of this one to the group, or to one peer.
-    pub(super) fn fits(&self, id: &str, incarnation: Option<u64>, to_one: bool) -> bool {
+    /// Whether it can be on a datagram of this one, who seals with that key, to the group, or to one peer.
+    pub(super) fn fits(
+        &self,
+        (id, incarnation): (&str, Option<u64>),
+        key: usize,
+        to_one: bool,
+    ) -> bool {
         self.sealer == (bytes_of_id(id), incarnation.unwrap_or_default())
+            && self.key == key
             && (self.recipient != [0; 8]) == to_one
             && (self.counter & TO_ONE != 0) == to_one
             && self.counter & !TO_ONE != 0
@@ -173,10 +226,12 @@ pub(super) enum Verdict {
 }
 
 /// A bus, as far as that decides what it takes.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Gate {
     own: [u8; 8],
     started_ms: u64,
+    /// The keys that it has now.
+    pub holds: Holds,
     counters: HashMap<(Life, bool), Counters>,
 }
 
@@ -194,12 +249,19 @@ struct Counters {
     had: HashSet<u64>,
 }
 
+impl Holds {
+    fn opens(self, key: usize) -> bool {
+        self.send == key || self.receive.contains(&key)
+    }
+}
+
 impl Gate {
-    /// That of a bus with this id, which starts when its clock shows this.
-    pub(super) fn new(id: &str, started_ms: u64) -> Self {
+    /// That of a bus with this id, which starts with these keys when its clock shows this.
+    pub(super) fn new(id: &str, started_ms: u64, holds: Holds) -> Self {
         Self {
             own: bytes_of_id(id),
             started_ms,
+            holds,
             counters: HashMap::new(),
         }
     }
@@ -210,7 +272,10 @@ impl Gate {
         let young = now_ms - self.started_ms < YOUNG;
         let stale = label.sent_ms.abs_diff(now_ms) > TOLERANCE
             || young && label.sent_ms + BEFORE_START < self.started_ms;
-        if stale || label.recipient != [0; 8] && label.recipient != self.own {
+        if stale
+            || !self.holds.opens(label.key)
+            || label.recipient != [0; 8] && label.recipient != self.own
+        {
             return Verdict::Refused;
         }
         let (kind, counter) = Counters::of(of, label);

@@ -6,11 +6,11 @@ use super::{Cast, Future, Seat, Simulation};
 use crate::world::{
     attacker::Injection,
     bus::Told,
-    history::{Content, Kind, Life, MessageKey, What},
+    history::{Content, Kind, MessageKey, What},
     old_peer::Deed,
     payload,
     reading::{self, Reading, Said},
-    sealed::Label,
+    sealed::{Label, ROUNDS},
 };
 
 impl Simulation<'_> {
@@ -85,7 +85,7 @@ impl Simulation<'_> {
     pub(super) fn send(&mut self, member: usize, to: Option<SocketAddr>, bytes: &[u8]) {
         let seat = &self.seats[member];
         let (by, from) = (seat.life, seat.address);
-        let (label, reading) = self.read(seat.life, to, bytes);
+        let (label, reading) = self.read(seat, to, bytes);
         let kind = self.kind(reading.as_ref());
         let (message, repair) = match kind {
             Kind::Data {
@@ -161,10 +161,11 @@ impl Simulation<'_> {
         }
     }
 
-    /// What was sent, as far as its receivers can read it. In a sealed group all has to be sealed, as its sender's.
+    /// What was sent, as far as its receivers can read it. In a sealed group all has to be sealed, as its sender's, and
+    /// with the key that its sender is to use.
     fn read(
         &self,
-        by: Life,
+        by: &Seat,
         to: Option<SocketAddr>,
         bytes: &[u8],
     ) -> (Option<Label>, Option<Reading>) {
@@ -172,8 +173,9 @@ impl Simulation<'_> {
             return (None, reading::read(bytes));
         };
         let read = opener.read(bytes).filter(|(label, _)| {
-            let incarnation = self.incarnations[by as usize];
-            label.fits(&self.lives[by as usize].id, incarnation, to.is_some())
+            let life = by.life as usize;
+            let sender = (&*self.lives[life].id, self.incarnations[life]);
+            label.fits(sender, ROUNDS[by.round].send, to.is_some())
         });
         read.unzip()
     }
