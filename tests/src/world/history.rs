@@ -170,9 +170,10 @@ pub enum What {
         /// How much it may.
         limit: usize,
     },
-    /// A bus refused what another one had sealed for it in time, with a key that it has, and what it had not had.
+    /// A bus refused what another one had sealed for it in time, with a key that it has, and what it had not had; or it
+    /// lacks the key that another one uses.
     Refused {
-        /// Who refused.
+        /// Who refuses.
         by: Life,
         /// Whose datagram.
         of: Life,

@@ -175,6 +175,11 @@ impl Opener {
 }
 
 impl Label {
+    /// Whether its counter counts datagrams to single peers.
+    pub(super) fn is_to_one(&self) -> bool {
+        self.counter & TO_ONE != 0
+    }
+
     /// Whether it can be on a datagram of this one, who seals with that key, to the group, or to one peer.
     pub(super) fn fits(
         &self,
@@ -185,7 +190,7 @@ impl Label {
         self.sealer == (bytes_of_id(id), incarnation.unwrap_or_default())
             && self.key == key
             && (self.recipient != [0; 8]) == to_one
-            && (self.counter & TO_ONE != 0) == to_one
+            && self.is_to_one() == to_one
             && self.counter & !TO_ONE != 0
     }
 }
@@ -250,7 +255,8 @@ struct Counters {
 }
 
 impl Holds {
-    fn opens(self, key: usize) -> bool {
+    /// Whether this one is among them.
+    pub(super) fn opens(self, key: usize) -> bool {
         self.send == key || self.receive.contains(&key)
     }
 }
@@ -303,7 +309,7 @@ impl Gate {
 
 impl Counters {
     fn of(life: Life, label: &Label) -> ((Life, bool), u64) {
-        ((life, label.counter & TO_ONE != 0), label.counter & !TO_ONE)
+        ((life, label.is_to_one()), label.counter & !TO_ONE)
     }
 
     fn judge(&self, counter: u64) -> Verdict {

@@ -91,6 +91,8 @@ struct Seat {
     gate: Gate,
     /// How far it is in a change of keys.
     round: usize,
+    /// The last counters that it sealed with: to the group, and to single peers.
+    sealed: [u64; 2],
     /// Of what messages a repair came.
     repaired: HashSet<MessageKey>,
     held: usize,
@@ -576,6 +578,7 @@ impl Default for Seat {
             met: HashSet::new(),
             gate: Gate::new("", 0, ROUNDS[0]),
             round: 0,
+            sealed: [0; 2],
             repaired: HashSet::new(),
             held: 0,
             queued: 0,
