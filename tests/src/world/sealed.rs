@@ -1,4 +1,4 @@
-//! Sealed datagrams by the wire document (section 8), opened without the library, and which of them a bus takes.
+//! Sealed datagrams by the wire document (section 8), and which of them a bus takes.
 //!
 //! The world has made the key, so it can look into whatever is sent. What it finds there is for the checker alone.
 
@@ -7,40 +7,15 @@ use std::{
     net::{IpAddr, Ipv4Addr},
 };
 
-use aes::{
-    Aes128,
-    cipher::{BlockModeDecrypt, KeyIvInit, block_padding::Pkcs7},
-};
-use hmac::{Hmac, KeyInit, Mac};
-use sha2::Sha256;
-
 use super::{
     history::Life,
     reading::{self, Reading, Said},
 };
+pub(super) use crate::seal::box_in;
+use crate::seal::{Key, TO_ONE, bytes_of_id};
 
 /// The group to which all datagrams are bound.
 pub(super) const GROUP: (IpAddr, u16) = (IpAddr::V4(Ipv4Addr::new(224, 0, 0, 1)), 9000);
-
-// Where things begin in a box.
-const AT_INCARNATION: usize = 13;
-const AT_COUNTER: usize = 21;
-const AT_IV: usize = 29;
-const AT_CIPHERTEXT: usize = 45;
-const TAG: usize = 32;
-
-/// What stands before the datagram in the plaintext.
-const PRELUDE: usize = 16;
-
-/// What stands between the metadata and the box: the length of a document, the key of an array, its length, the key of
-/// a binary value, its length and its subtype.
-const BEFORE_BOX: usize = 4 + 1 + 8 + 4 + 1 + 2 + 4 + 1;
-
-/// The ends of the array and of the document.
-const AFTER_BOX: usize = 2;
-
-/// The bit of a counter that says that it counts datagrams to single peers.
-const TO_ONE: u64 = 1 << 63;
 
 /// What differs at most between the clocks of sender and receiver, in milliseconds.
 const TOLERANCE: u64 = 30_000;
@@ -103,29 +78,10 @@ pub(super) struct Label {
 /// Opens what was sealed with any key of a group.
 pub(super) struct Opener([Key; 2]);
 
-struct Key {
-    id: [u8; 4],
-    aes: [u8; 16],
-    mac: Hmac<Sha256>,
-}
-
-impl Key {
-    fn new(root: &[u8; 32]) -> Self {
-        let derive = |text: &str| keyed(root).chain_update(text).finalize().into_bytes();
-        let (group, port) = GROUP;
-        Self {
-            id: first_bytes(&derive("eventcast/1 id")),
-            aes: first_bytes(&derive("eventcast/1 aes")),
-            mac: keyed(&derive("eventcast/1 mac"))
-                .chain_update(format!("eventcast/sealed/1|{group}:{port}|")),
-        }
-    }
-}
-
 impl Opener {
     /// With the keys of these roots.
     pub(super) fn new(roots: &Roots) -> Self {
-        Self(roots.each_ref().map(Key::new))
+        Self(roots.each_ref().map(|root| Key::new(root, GROUP)))
     }
 
     /// Reads a sealed datagram as a strict peer would: what is around it, and what is in it.
@@ -146,31 +102,16 @@ impl Opener {
     }
 
     fn open(&self, sealed: &[u8]) -> Option<(Label, Vec<u8>)> {
-        let (signed, tag) = sealed.split_last_chunk::<TAG>()?;
-        if signed.first() != Some(&1) {
-            return None;
-        }
-        let id = signed.get(1..5)?;
-        let place = self.0.iter().position(|key| key.id == id)?;
-        let key = &self.0[place];
-        let expected = key.mac.clone().chain_update(signed).finalize();
-        if expected.into_bytes()[..] != tag[..] {
-            return None;
-        }
-        let iv: [u8; 16] = first_bytes(signed.get(AT_IV..AT_CIPHERTEXT)?);
-        let mut plain = signed[AT_CIPHERTEXT..].to_vec();
-        let cipher = cbc::Decryptor::<Aes128>::new(&key.aes.into(), &iv.into());
-        let len = cipher.decrypt_padded::<Pkcs7>(&mut plain).ok()?.len();
-        plain.truncate(len);
-        let (prelude, datagram) = plain.split_at_checked(PRELUDE)?;
+        let mut opened = (0..).zip(&self.0).map(|(at, key)| (at, key.open(sealed)));
+        let (key, content) = opened.find_map(|(at, content)| Some((at, content?)))?;
         let label = Label {
-            key: place,
-            sealer: (first_bytes(&signed[5..]), word(&signed[AT_INCARNATION..])),
-            counter: word(&signed[AT_COUNTER..]),
-            sent_ms: word(prelude),
-            recipient: first_bytes(&prelude[8..]),
+            key,
+            sealer: content.sealer,
+            counter: content.counter,
+            sent_ms: content.sent_ms,
+            recipient: content.recipient,
         };
-        Some((label, datagram.to_vec()))
+        Some((label, content.datagram))
     }
 }
 
@@ -193,30 +134,6 @@ impl Label {
             && self.is_to_one() == to_one
             && self.counter & !TO_ONE != 0
     }
-}
-
-/// Where the box begins and ends in a sealed datagram, if there is room for one.
-pub(super) fn box_in(bytes: &[u8]) -> Option<std::ops::Range<usize>> {
-    let metadata = usize::from(u16::from_be_bytes(*bytes.first_chunk()?));
-    let range = 2 + metadata + BEFORE_BOX..bytes.len().checked_sub(AFTER_BOX)?;
-    (range.end > range.start + AT_CIPHERTEXT + TAG).then_some(range)
-}
-
-/// The 8 bytes that an id of 16 hex digits says.
-fn bytes_of_id(id: &str) -> [u8; 8] {
-    u64::from_str_radix(id, 16).map_or([0; 8], u64::to_be_bytes)
-}
-
-fn keyed(key: &[u8]) -> Hmac<Sha256> {
-    Hmac::new_from_slice(key).expect("a key has any length")
-}
-
-fn word(bytes: &[u8]) -> u64 {
-    u64::from_be_bytes(first_bytes(bytes))
-}
-
-fn first_bytes<const N: usize>(bytes: &[u8]) -> [u8; N] {
-    *bytes.first_chunk().expect("there are more")
 }
 
 /// Whether a bus takes a datagram.
