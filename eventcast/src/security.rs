@@ -29,7 +29,7 @@
 //! | see that two events are alike | nothing: sealed twice, they differ everywhere | `sealed::nothing_repeats_on_the_wire` |
 //! | send an event, or change one | it is dropped: HMAC-SHA-256 over all of it, looked at before anything else | `no_bit_and_no_length_of_a_datagram_can_be_changed` |
 //! | learn something from how the bus reacts | nothing: whatever is wrong with the seal, it sends nothing, keeps nothing, and says the same words | `sealed::what_is_changed_is_refused_in_silence` |
-//! | show a datagram a second time | it is dropped: each has a number that counts once | `nothing_that_was_recorded_has_any_effect_again`, `sealed::restarted_senders_are_heard_at_once` |
+//! | show a datagram a second time | it is dropped: each has a number that counts once | `nothing_that_was_recorded_has_any_effect_again`, `sealed::killed_senders_are_heard_at_once_when_they_are_back` |
 //! | take it to another group, or to another bus | it is dropped: the seal names both | `the_bad_vectors_are_refused_for_their_cause`, `what_is_sealed_is_opened_by_whom_it_is_for` |
 //! | use the bus against others | nothing: what does not open is never answered | `sealed::what_is_changed_is_refused_in_silence` |
 //! | fill its memory | the tables of senders and windows have a limit | `incarnations_are_bounded` |

@@ -7,6 +7,7 @@
 mod bson_check;
 mod datagram;
 mod engine;
+mod insider;
 mod typed_decode;
 
 use std::{
@@ -14,13 +15,19 @@ use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
     panic::{self, AssertUnwindSafe},
     path::{Path, PathBuf},
+    sync::atomic::{AtomicU64, Ordering},
     time::Duration,
 };
 
-use eventcast::proto::{Config, DropCause, Engine, Event, Events, Now};
+use eventcast::proto::{
+    Config, DropCause, Engine, Event, Events, IvSource, Now, SealConfig, SealKey, SealKeys,
+};
 
 pub use self::{
-    bson_check::bson_check, datagram::datagram, engine::engine, typed_decode::typed_decode,
+    bson_check::bson_check,
+    datagram::datagram,
+    engine::{engine, sealed_engine},
+    typed_decode::typed_decode,
 };
 
 /// A function that takes any bytes, with its name, which is also that of its corpus.
@@ -33,7 +40,7 @@ pub struct Target {
 }
 
 /// All targets.
-pub const TARGETS: [Target; 4] = [
+pub const TARGETS: [Target; 5] = [
     Target {
         name: "datagram",
         run: datagram,
@@ -49,6 +56,10 @@ pub const TARGETS: [Target; 4] = [
     Target {
         name: "engine",
         run: engine,
+    },
+    Target {
+        name: "sealed_engine",
+        run: sealed_engine,
     },
 ];
 
@@ -179,14 +190,41 @@ fn address(port: u16) -> SocketAddr {
     (HOST, port).into()
 }
 
+/// The root of the key of sealed engines, and what their datagrams are bound to.
+const SEAL_ROOT: [u8; 32] = [7; 32];
+const SEALED_GROUP: (IpAddr, u16) = (IpAddr::V4(Ipv4Addr::new(224, 0, 0, 1)), 9000);
+
+const INCARNATION: u64 = 1_795_585_400_000;
+
 fn new_engine(id: &str, port: u16) -> Engine {
-    let mut config = Config::new(id, 1_795_585_400_000, HOST, port);
+    Engine::new(config(id, port), [port as u8; 32], at(Duration::ZERO))
+}
+
+fn new_sealed_engine(id: &str, port: u16) -> Engine {
+    let keys = SealKeys::new(SealKey::from_root(&SEAL_ROOT));
+    let (group, group_port) = SEALED_GROUP;
+    // No two are the same, and nothing but the input decides.
+    let made = AtomicU64::new(0);
+    let ivs = IvSource::new(move |bytes| {
+        let (ivs, _) = bytes.as_chunks_mut();
+        for iv in ivs {
+            let number = made.fetch_add(1, Ordering::Relaxed);
+            *iv = (u128::from(port) << 64 | u128::from(number)).to_be_bytes();
+        }
+    });
+    let mut config = config(id, port);
+    config.seal = Some(SealConfig::new(keys, group, group_port, ivs));
+    Engine::new(config, [port as u8; 32], at(Duration::ZERO))
+}
+
+fn config(id: &str, port: u16) -> Config {
+    let mut config = Config::new(id, INCARNATION, HOST, port);
     config.message_ttl = MESSAGE_TTL;
     config.max_held_bytes = MAX_HELD;
     config.max_message_size = MAX_MESSAGE;
     config.max_payload_size = MAX_PAYLOAD;
     config.hostname = "fuzzed".to_owned();
-    Engine::new(config, [port as u8; 32], at(Duration::ZERO))
+    config
 }
 
 /// A message as the application gets it.

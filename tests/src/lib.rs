@@ -3,7 +3,8 @@
 //! [`runner`] runs tests that say what they need; [`process`] gives one a process or a network
 //! namespace of its own; [`group`] hands out multicast groups that nobody else uses; [`tap`]
 //! records and sends datagrams, [`craft`] makes them from the wire document alone, without the
-//! library; [`peer`] is a bus in another language; [`console`] talks to a bus's console; [`wait`] waits for things to happen; [`world`] is a
+//! library, and [`seal`] seals and opens them; [`peer`] is a bus in another language; [`console`] talks to a bus's
+//! console; [`wait`] waits for things to happen; [`world`] is a
 //! whole group of buses on virtual time; [`fuzz`] has the functions that take any bytes at all. On Linux [`host`] makes
 //! other machines, and [`cable`] lays a lossy cable between two of them.
 //!
@@ -21,6 +22,7 @@ pub mod host;
 pub mod peer;
 pub mod process;
 pub mod runner;
+pub mod seal;
 pub mod tap;
 pub mod wait;
 pub mod world;

@@ -63,8 +63,22 @@ fn engine() {
 }
 
 #[test]
+fn sealed_engine() {
+    try_target("sealed_engine");
+}
+
+#[test]
 fn every_target_is_tried() {
     let mut names = TARGETS.map(|target| target.name);
     names.sort_unstable();
-    assert_eq!(names, ["bson_check", "datagram", "engine", "typed_decode"]);
+    assert_eq!(
+        names,
+        [
+            "bson_check",
+            "datagram",
+            "engine",
+            "sealed_engine",
+            "typed_decode"
+        ]
+    );
 }

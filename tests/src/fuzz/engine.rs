@@ -1,4 +1,4 @@
-//! An engine, a peer and strangers, driven by a script of bytes.
+//! An engine, a peer and strangers, and in a sealed group a member that breaks the rules, driven by a script of bytes.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -10,13 +10,17 @@ use bson::{Bson, doc};
 use eventcast::proto::{Destination, Engine, Events, Now, Outgoing, Refusal};
 
 use super::{
-    ALL_OVER, MAX_INPUT, MESSAGE_TTL, address, at, check_bounds, new_engine, run_until,
-    take_messages,
+    ALL_OVER, MAX_INPUT, MESSAGE_TTL, address, at, check_bounds,
+    insider::{INSIDER, INSIDER_ID, Insider},
+    new_engine, new_sealed_engine, run_until, take_messages,
 };
 use crate::craft;
 
 const SUBJECT: u16 = 9001;
 const PEER: u16 = 9002;
+
+const SUBJECT_ID: &str = "feedfacefeedface";
+const PEER_ID: &str = "0123456789abcdef";
 
 /// Ports of strangers.
 const STRANGERS: u16 = 9100;
@@ -35,11 +39,23 @@ const MAX_KEPT: usize = 256;
 /// Whatever happens, the subject holds no more than it may, its timeouts move on, and of what the peer sent nothing
 /// is delivered twice or changed. In the end the subject holds nothing, and hears a good message.
 pub fn engine(bytes: &[u8]) {
+    run(bytes, None);
+}
+
+/// The same with a key: nothing that a stranger sends is delivered, and nothing but what was sealed. A member of the
+/// group breaks the rules from within.
+///
+/// Beside what holds of a clear one, whatever names the peer as its sender is the peer's.
+pub fn sealed_engine(bytes: &[u8]) {
+    run(bytes, Some(Insider::new()));
+}
+
+fn run(bytes: &[u8], insider: Option<Insider>) {
     if bytes.len() > MAX_INPUT {
         return;
     }
     let mut script = Script { bytes };
-    let mut world = World::new();
+    let mut world = World::new(insider);
     for _ in 0..MAX_STEPS {
         let Some(step) = script.next() else { break };
         world.step(step, &mut script);
@@ -47,7 +63,7 @@ pub fn engine(bytes: &[u8]) {
     world.finish();
 }
 
-struct Script<'a> {
+pub(super) struct Script<'a> {
     bytes: &'a [u8],
 }
 
@@ -59,14 +75,26 @@ impl<'a> Script<'a> {
     }
 
     /// A number, or 0 at the end of the script.
-    fn number(&mut self) -> usize {
+    pub(super) fn number(&mut self) -> usize {
         self.next().unwrap_or(0).into()
     }
 
-    fn take(&mut self, count: usize) -> &'a [u8] {
+    pub(super) fn take(&mut self, count: usize) -> &'a [u8] {
         let (taken, rest) = self.bytes.split_at(count.min(self.bytes.len()));
         self.bytes = rest;
         taken
+    }
+
+    /// Changes up to three bytes.
+    pub(super) fn change(&mut self, bytes: &mut [u8]) {
+        for _ in 0..self.number() % 4 {
+            let at = self.number() | self.number() << 8;
+            let with = self.next().unwrap_or(0);
+            if !bytes.is_empty() {
+                let at = at % bytes.len();
+                bytes[at] = with;
+            }
+        }
     }
 }
 
@@ -81,6 +109,8 @@ struct World {
     now: Now,
     subject: Engine,
     peer: Engine,
+    /// Only in a sealed group.
+    insider: Option<Insider>,
     events: Events,
     buf: Vec<u8>,
     /// What the peer sent and the subject has not had, in order.
@@ -94,11 +124,13 @@ struct World {
 }
 
 impl World {
-    fn new() -> Self {
+    fn new(insider: Option<Insider>) -> Self {
+        let new = maker(insider.is_some());
         Self {
             now: at(Duration::from_secs(30)),
-            subject: new_engine("feedfacefeedface", SUBJECT),
-            peer: new_engine("0123456789abcdef", PEER),
+            subject: new(SUBJECT_ID, SUBJECT),
+            peer: new(PEER_ID, PEER),
+            insider,
             events: Events::new(),
             buf: Vec::new(),
             on_the_way: VecDeque::new(),
@@ -110,7 +142,8 @@ impl World {
     }
 
     fn step(&mut self, step: u8, script: &mut Script<'_>) {
-        match step % 14 {
+        let steps = if self.insider.is_some() { 17 } else { 14 };
+        match step % steps {
             0 => self.emit(true, script.number() / 4),
             1 => self.emit(false, script.number() / 4),
             2 => self.emit(true, script.number() * 8),
@@ -129,7 +162,9 @@ impl World {
             10 => self.pass_on(script.number()),
             11 => self.echo(script.number()),
             12 => self.wait(Duration::from_millis(script.number() as u64)),
-            _ => self.wait(Duration::from_millis(16 * script.number() as u64)),
+            13 => self.wait(Duration::from_millis(16 * script.number() as u64)),
+            14 => self.emit_inside(script.number() * 4),
+            _ => self.forge_inside(script),
         }
         self.settle();
     }
@@ -180,6 +215,13 @@ impl World {
                 self.own.push_back(datagram.to_vec());
             }
         }
+        if let Some(insider) = &mut self.insider {
+            while let Some(transmit) = insider.engine.poll_transmit(self.now, &mut self.buf) {
+                for datagram in split(&self.buf, transmit.segment_size) {
+                    insider.keep(datagram);
+                }
+            }
+        }
         while self.own.len() > MAX_KEPT {
             self.own.pop_front();
         }
@@ -193,9 +235,12 @@ impl World {
 
     fn check_messages(&mut self) {
         for message in take_messages(&mut self.subject, &mut self.events) {
-            // A stranger can say what it likes, also in the peer's words.
-            if message.from != address(PEER) {
-                continue;
+            match &self.insider {
+                // A stranger can say what it likes, also in the peer's words.
+                None if message.from != address(PEER) => continue,
+                Some(_) if message.id == INSIDER_ID => continue,
+                Some(_) => assert_eq!(message.id, PEER_ID, "nobody else has sealed anything"),
+                None => {}
             }
             let number = message.args.get(7..11).expect("the first argument");
             let number = i32::from_le_bytes(number.try_into().expect("four bytes"));
@@ -253,14 +298,7 @@ impl World {
                 .map(|index| self.sent[index].bytes.clone())
         }
         .unwrap_or_default();
-        for _ in 0..script.number() % 4 {
-            let at = script.number() | script.number() << 8;
-            let with = script.next().unwrap_or(0);
-            if !bytes.is_empty() {
-                let at = at % bytes.len();
-                bytes[at] = with;
-            }
-        }
+        script.change(&mut bytes);
         self.hand_in(from, &bytes);
     }
 
@@ -278,6 +316,40 @@ impl World {
         }
     }
 
+    /// A member of the group emits something to be sealed again.
+    fn emit_inside(&mut self, length: usize) {
+        let Some(insider) = &mut self.insider else {
+            return;
+        };
+        let text = Bson::String("y".repeat(length));
+        let outgoing = Outgoing {
+            name: "inside",
+            payload: &craft::bytes_of(&doc! { "payload": [text] }),
+            schema: None,
+            best_effort: length % 8 == 4,
+        };
+        match insider.engine.emit(self.now, outgoing) {
+            Ok(_) | Err(Refusal::QueueFull { .. }) => {}
+            Err(refusal) => panic!("{refusal}"),
+        }
+    }
+
+    /// A member of the group changes something that it, the peer or the subject sent, and seals it as it likes.
+    fn forge_inside(&mut self, script: &mut Script<'_>) {
+        let which = script.number();
+        let other = if which >= 128 {
+            self.own.iter().rev().nth(which % 32)
+        } else {
+            self.recent(which / 4).map(|index| &self.sent[index].bytes)
+        };
+        let from = if which % 4 == 3 { STRANGERS } else { INSIDER };
+        let Some(insider) = &mut self.insider else {
+            return;
+        };
+        let bytes = insider.forge(self.now, SUBJECT_ID, other.map(Vec::as_slice), script);
+        self.hand_in(address(from), &bytes);
+    }
+
     /// The subject hears itself.
     fn echo(&mut self, back: usize) {
         if let Some(bytes) = self.own.iter().rev().nth(back) {
@@ -288,7 +360,11 @@ impl World {
 
     fn wait(&mut self, pause: Duration) {
         self.now = at(self.now.elapsed + pause);
-        for engine in [&mut self.subject, &mut self.peer] {
+        let insider = self.insider.as_mut().map(|insider| &mut insider.engine);
+        for engine in [&mut self.subject, &mut self.peer]
+            .into_iter()
+            .chain(insider)
+        {
             let mut calls = 0;
             while engine
                 .poll_timeout()
@@ -309,7 +385,8 @@ impl World {
         let end = self.now.elapsed + ALL_OVER;
         run_until(&mut self.subject, &mut self.events, self.now, end);
         assert_eq!(self.subject.stats().held_bytes, 0);
-        let mut friend = new_engine("ffffffffffffffff", 9003);
+        let new = maker(self.insider.is_some());
+        let mut friend = new("ffffffffffffffff", 9003);
         let outgoing = Outgoing {
             name: "last",
             payload: &craft::bytes_of(&doc! { "payload": [] }),
@@ -320,12 +397,27 @@ impl World {
         friend.emit(now, outgoing).expect("there is room");
         while let Some(transmit) = friend.poll_transmit(now, &mut self.buf) {
             for datagram in split(&self.buf, transmit.segment_size) {
+                // What the insider seals is good, where what is in it is.
+                let resealed = self.insider.as_mut().map(|insider| {
+                    let content = insider.open(datagram);
+                    insider.reseal(&content)
+                });
+                let datagram = resealed.as_deref().unwrap_or(datagram);
                 self.subject.handle_datagram(now, address(9003), datagram);
             }
         }
         let heard = take_messages(&mut self.subject, &mut self.events);
         assert_eq!(heard.len(), 1, "{heard:?}");
         assert_eq!(heard[0].name, "last");
+    }
+}
+
+/// What makes engines for a group that is sealed or is not.
+fn maker(sealed: bool) -> fn(&str, u16) -> Engine {
+    if sealed {
+        new_sealed_engine
+    } else {
+        new_engine
     }
 }
 

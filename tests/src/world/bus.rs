@@ -3,8 +3,8 @@
 use std::{net::SocketAddr, sync::Mutex, time::Duration};
 
 use eventcast::proto::{
-    Accepted, Config, Destination, Engine, EngineStats, Event, Events, IvSource, Now, Outgoing,
-    Peer, Refusal, SealConfig, SealKey, SealKeys,
+    Accepted, Config, Destination, DropCause, Engine, EngineStats, Event, Events, IvSource, Now,
+    Outgoing, Peer, Refusal, SealConfig, SealKey, SealKeys,
 };
 
 use super::{
@@ -12,7 +12,7 @@ use super::{
     payload::{self, Stamp},
     plan::Options,
     random::Random,
-    sealed,
+    sealed::{self, Holds, Roots},
 };
 
 /// The wall clock when the world begins.
@@ -38,8 +38,8 @@ pub(super) struct Identity {
     pub incarnation: u64,
     /// Where it says it can be reached.
     pub named: SocketAddr,
-    /// The root of its key, if its group is sealed.
-    pub root: Option<[u8; 32]>,
+    /// The roots of the group's keys, and which it has, if its group is sealed.
+    pub keys: Option<(Roots, Holds)>,
 }
 
 /// Something that an engine tells, as far as a world looks at it.
@@ -104,8 +104,8 @@ impl Bus {
         config.max_held_bytes = options.max_held_bytes;
         config.history_bytes = options.history_bytes;
         config.message_ttl = options.message_ttl;
-        if let Some(root) = &identity.root {
-            config.seal = Some(seal(root, random));
+        if let Some((roots, holds)) = &identity.keys {
+            config.seal = Some(seal(seal_keys(roots, *holds), random));
         }
         let monotonic = random.below(3600) * 1000 * MILLI;
         let wall_ms = WORLD_BEGAN_MS.saturating_add_signed(ahead_ms);
@@ -138,6 +138,11 @@ impl Bus {
             best_effort,
         };
         self.engine.emit(now, event)
+    }
+
+    /// From now on it has these keys.
+    pub(super) fn set_keys(&mut self, roots: &Roots, holds: Holds) {
+        self.engine.set_seal_keys(&seal_keys(roots, holds));
     }
 
     /// Says goodbye.
@@ -205,6 +210,12 @@ impl Bus {
         self.engine.stats()
     }
 
+    /// How often it has refused something for its seal, but not because it was had.
+    pub(super) fn refused_seals(&self) -> u64 {
+        let drops = self.engine.stats().drops;
+        UNSEALED.iter().map(|cause| drops.get(*cause)).sum()
+    }
+
     /// What its wall clock shows.
     pub(super) fn clock_ms(&self, at: Nanos) -> u64 {
         self.now(at).unix_ms
@@ -215,14 +226,32 @@ impl Bus {
     }
 }
 
-fn seal(root: &[u8; 32], random: &mut Random) -> SealConfig {
+/// Why what was sealed for a bus, and not had, is never refused.
+const UNSEALED: [DropCause; 8] = [
+    DropCause::Clear,
+    DropCause::Suite,
+    DropCause::Key,
+    DropCause::Mac,
+    DropCause::Time,
+    DropCause::Recipient,
+    DropCause::Old,
+    DropCause::Sender,
+];
+
+fn seal_keys(roots: &Roots, holds: Holds) -> SealKeys {
+    let key = |place: usize| SealKey::from_root(&roots[place]);
+    let receive = holds.receive.iter().map(|place| key(*place));
+    receive.fold(SealKeys::new(key(holds.send)), SealKeys::and_receive)
+}
+
+fn seal(keys: SealKeys, random: &mut Random) -> SealConfig {
     let source = Mutex::new(Random::new(4, random.word()));
     let ivs = IvSource::new(move |bytes| {
         let mut source = source.lock().expect("nothing panics with this lock");
         bytes.fill_with(|| source.word() as u8);
     });
     let (group, port) = sealed::GROUP;
-    SealConfig::new(SealKeys::new(SealKey::from_root(root)), group, port, ivs)
+    SealConfig::new(keys, group, port, ivs)
 }
 
 fn moment(at: Nanos, monotonic: Nanos, wall_ms: u64) -> Now {

@@ -30,6 +30,8 @@ pub struct Figures {
     pub network: Losses,
     /// Worlds whose group is sealed.
     pub sealed: u64,
+    /// Of these, those whose group changes its key.
+    pub key_changes: u64,
     /// Datagrams that an attacker brought to a bus.
     pub injected: u64,
     /// Messages given to the applications of buses.
@@ -62,6 +64,7 @@ impl Figures {
         self.network.reordered += other.network.reordered;
         self.network.altered += other.network.altered;
         self.sealed += other.sealed;
+        self.key_changes += other.key_changes;
         self.injected += other.injected;
         self.delivered += other.delivered;
         self.delivered_to_old += other.delivered_to_old;
@@ -76,9 +79,10 @@ impl fmt::Display for Figures {
         let network = &self.network;
         writeln!(
             f,
-            "{} worlds ({} of them sealed), {} s of their time, {} messages",
+            "{} worlds ({} of them sealed, of which {} change their key), {} s of their time, {} messages",
             self.worlds,
             self.sealed,
+            self.key_changes,
             self.virtual_time / (1000 * MILLI),
             self.messages
         )?;

@@ -170,6 +170,14 @@ pub enum What {
         /// How much it may.
         limit: usize,
     },
+    /// A bus refused what another one had sealed for it in time, with a key that it has, and what it had not had; or it
+    /// lacks the key that another one uses.
+    Refused {
+        /// Who refuses.
+        by: Life,
+        /// Whose datagram.
+        of: Life,
+    },
     /// A bus always had something more to do at once.
     Spun {
         /// Which.

@@ -187,7 +187,7 @@ impl Trial {
                         id: format!("{:016x}", 0x1055_0000 + index),
                         incarnation: WORLD_BEGAN_MS,
                         named: address(index),
-                        root: None,
+                        keys: None,
                     },
                     &options,
                     0,

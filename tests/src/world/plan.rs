@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::{
     history::{MILLI, Nanos, nanos},
     random::Random,
+    sealed::ROUNDS,
 };
 
 /// Each world has at least so many messages.
@@ -28,6 +29,9 @@ const SKEW: i64 = 10_000;
 /// The same in a sealed group, where a bus does not hear at first those whose clocks are more than a second behind its
 /// own.
 const SEALED_SKEW: i64 = 450;
+
+/// The share of sealed groups that change their key.
+const KEY_CHANGES: f64 = 0.25;
 
 /// How long it is looked whether anything is still done.
 const QUIET: Nanos = 3_000 * MILLI;
@@ -91,6 +95,8 @@ pub struct Plan {
     pub seed: u64,
     /// The group is sealed.
     pub sealed: bool,
+    /// It changes its key while it runs.
+    pub changes_key: bool,
     /// Its kinds of fault.
     pub faults: Vec<Fault>,
     /// Who takes part.
@@ -225,6 +231,8 @@ pub enum Act {
     },
     /// The attacker does something.
     Attack,
+    /// A member, whether it runs or not, gets the keys of the next round of a change.
+    ChangeKeys(usize),
 }
 
 impl Plan {
@@ -267,10 +275,17 @@ impl Plan {
             acts.extend(choose_attacks(&mut random, calm_from, quiet_from + QUIET));
         }
         acts.extend(choose_words(&mut random, &members, calm_from));
+        // From numbers of its own, so that the same worlds without it stay as they are.
+        let mut random = Random::new(6, seed);
+        let changes_key = sealed && random.chance(KEY_CHANGES);
+        if changes_key {
+            acts.extend(choose_key_change(&mut random, members.len(), calm_from));
+        }
         acts.sort_by_key(|(at, _)| *at);
         Self {
             seed,
             sealed,
+            changes_key,
             members,
             weather,
             acts,
@@ -449,6 +464,20 @@ fn choose_attacks(random: &mut Random, calm_from: Nanos, end: Nanos) -> Vec<(Nan
             (random.between(calm_from / 20, until), Act::Attack)
         })
         .collect()
+}
+
+/// When each member gets which keys: in each of three rounds all of them, in any order, before the next begins.
+fn choose_key_change(random: &mut Random, members: usize, calm_from: Nanos) -> Vec<(Nanos, Act)> {
+    let mut times = [0; ROUNDS.len()].map(|_| random.between(calm_from / 20, calm_from * 9 / 10));
+    times.sort_unstable();
+    let mut acts = Vec::new();
+    for round in times.windows(2) {
+        for member in 0..members {
+            let at = random.between(round[0], round[1]);
+            acts.push((at, Act::ChangeKeys(member)));
+        }
+    }
+    acts
 }
 
 /// Who says what.

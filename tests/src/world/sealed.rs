@@ -1,4 +1,4 @@
-//! Sealed datagrams by the wire document (section 8), opened without the library, and which of them a bus takes.
+//! Sealed datagrams by the wire document (section 8), and which of them a bus takes.
 //!
 //! The world has made the key, so it can look into whatever is sent. What it finds there is for the checker alone.
 
@@ -7,40 +7,15 @@ use std::{
     net::{IpAddr, Ipv4Addr},
 };
 
-use aes::{
-    Aes128,
-    cipher::{BlockModeDecrypt, KeyIvInit, block_padding::Pkcs7},
-};
-use hmac::{Hmac, KeyInit, Mac};
-use sha2::Sha256;
-
 use super::{
     history::Life,
     reading::{self, Reading, Said},
 };
+pub(super) use crate::seal::box_in;
+use crate::seal::{Key, TO_ONE, bytes_of_id};
 
 /// The group to which all datagrams are bound.
 pub(super) const GROUP: (IpAddr, u16) = (IpAddr::V4(Ipv4Addr::new(224, 0, 0, 1)), 9000);
-
-// Where things begin in a box.
-const AT_INCARNATION: usize = 13;
-const AT_COUNTER: usize = 21;
-const AT_IV: usize = 29;
-const AT_CIPHERTEXT: usize = 45;
-const TAG: usize = 32;
-
-/// What stands before the datagram in the plaintext.
-const PRELUDE: usize = 16;
-
-/// What stands between the metadata and the box: the length of a document, the key of an array, its length, the key of
-/// a binary value, its length and its subtype.
-const BEFORE_BOX: usize = 4 + 1 + 8 + 4 + 1 + 2 + 4 + 1;
-
-/// The ends of the array and of the document.
-const AFTER_BOX: usize = 2;
-
-/// The bit of a counter that says that it counts datagrams to single peers.
-const TO_ONE: u64 = 1 << 63;
 
 /// What differs at most between the clocks of sender and receiver, in milliseconds.
 const TOLERANCE: u64 = 30_000;
@@ -52,9 +27,44 @@ const BEFORE_START: u64 = 1000;
 /// How many counters below the highest a bus knows one by one.
 const WIDTH: u64 = 4096;
 
+/// The roots of a group's keys: of that which it begins with, and of that which it may change to.
+pub(super) type Roots = [[u8; 32]; 2];
+
+/// The keys that a bus has, as places among the roots.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Holds {
+    /// What it seals with, and opens.
+    pub send: usize,
+    /// What it opens beside.
+    pub receive: &'static [usize],
+}
+
+/// What buses hold before a group changes its key, and in each of the rounds in which it does: all can hear the new
+/// one, all use it, nobody hears the old one any more.
+pub(super) const ROUNDS: [Holds; 4] = [
+    Holds {
+        send: 0,
+        receive: &[],
+    },
+    Holds {
+        send: 0,
+        receive: &[1],
+    },
+    Holds {
+        send: 1,
+        receive: &[0],
+    },
+    Holds {
+        send: 1,
+        receive: &[],
+    },
+];
+
 /// What is written around a sealed datagram.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Label {
+    /// The key that it is sealed with, as a place among the roots.
+    pub key: usize,
     /// The sender's 8 bytes and its incarnation.
     pub sealer: ([u8; 8], u64),
     /// Its counter.
@@ -65,24 +75,13 @@ pub(super) struct Label {
     pub recipient: [u8; 8],
 }
 
-/// Opens what was sealed with one key.
-pub(super) struct Opener {
-    id: [u8; 4],
-    aes: [u8; 16],
-    mac: Hmac<Sha256>,
-}
+/// Opens what was sealed with any key of a group.
+pub(super) struct Opener([Key; 2]);
 
 impl Opener {
-    /// With the key of this root.
-    pub(super) fn new(root: &[u8; 32]) -> Self {
-        let derive = |text: &str| keyed(root).chain_update(text).finalize().into_bytes();
-        let (group, port) = GROUP;
-        Self {
-            id: first_bytes(&derive("eventcast/1 id")),
-            aes: first_bytes(&derive("eventcast/1 aes")),
-            mac: keyed(&derive("eventcast/1 mac"))
-                .chain_update(format!("eventcast/sealed/1|{group}:{port}|")),
-        }
+    /// With the keys of these roots.
+    pub(super) fn new(roots: &Roots) -> Self {
+        Self(roots.each_ref().map(|root| Key::new(root, GROUP)))
     }
 
     /// Reads a sealed datagram as a strict peer would: what is around it, and what is in it.
@@ -103,62 +102,38 @@ impl Opener {
     }
 
     fn open(&self, sealed: &[u8]) -> Option<(Label, Vec<u8>)> {
-        let (signed, tag) = sealed.split_last_chunk::<TAG>()?;
-        if signed.first() != Some(&1) || signed.get(1..5) != Some(&self.id) {
-            return None;
-        }
-        let expected = self.mac.clone().chain_update(signed).finalize();
-        if expected.into_bytes()[..] != tag[..] {
-            return None;
-        }
-        let iv: [u8; 16] = first_bytes(signed.get(AT_IV..AT_CIPHERTEXT)?);
-        let mut plain = signed[AT_CIPHERTEXT..].to_vec();
-        let cipher = cbc::Decryptor::<Aes128>::new(&self.aes.into(), &iv.into());
-        let len = cipher.decrypt_padded::<Pkcs7>(&mut plain).ok()?.len();
-        plain.truncate(len);
-        let (prelude, datagram) = plain.split_at_checked(PRELUDE)?;
+        let mut opened = (0..).zip(&self.0).map(|(at, key)| (at, key.open(sealed)));
+        let (key, content) = opened.find_map(|(at, content)| Some((at, content?)))?;
         let label = Label {
-            sealer: (first_bytes(&signed[5..]), word(&signed[AT_INCARNATION..])),
-            counter: word(&signed[AT_COUNTER..]),
-            sent_ms: word(prelude),
-            recipient: first_bytes(&prelude[8..]),
+            key,
+            sealer: content.sealer,
+            counter: content.counter,
+            sent_ms: content.sent_ms,
+            recipient: content.recipient,
         };
-        Some((label, datagram.to_vec()))
+        Some((label, content.datagram))
     }
 }
 
 impl Label {
-    /// Whether it can be on a datagram of this one to the group, or to one peer.
-    pub(super) fn fits(&self, id: &str, incarnation: Option<u64>, to_one: bool) -> bool {
+    /// Whether its counter counts datagrams to single peers.
+    pub(super) fn is_to_one(&self) -> bool {
+        self.counter & TO_ONE != 0
+    }
+
+    /// Whether it can be on a datagram of this one, who seals with that key, to the group, or to one peer.
+    pub(super) fn fits(
+        &self,
+        (id, incarnation): (&str, Option<u64>),
+        key: usize,
+        to_one: bool,
+    ) -> bool {
         self.sealer == (bytes_of_id(id), incarnation.unwrap_or_default())
+            && self.key == key
             && (self.recipient != [0; 8]) == to_one
-            && (self.counter & TO_ONE != 0) == to_one
+            && self.is_to_one() == to_one
             && self.counter & !TO_ONE != 0
     }
-}
-
-/// Where the box begins and ends in a sealed datagram, if there is room for one.
-pub(super) fn box_in(bytes: &[u8]) -> Option<std::ops::Range<usize>> {
-    let metadata = usize::from(u16::from_be_bytes(*bytes.first_chunk()?));
-    let range = 2 + metadata + BEFORE_BOX..bytes.len().checked_sub(AFTER_BOX)?;
-    (range.end > range.start + AT_CIPHERTEXT + TAG).then_some(range)
-}
-
-/// The 8 bytes that an id of 16 hex digits says.
-fn bytes_of_id(id: &str) -> [u8; 8] {
-    u64::from_str_radix(id, 16).map_or([0; 8], u64::to_be_bytes)
-}
-
-fn keyed(key: &[u8]) -> Hmac<Sha256> {
-    Hmac::new_from_slice(key).expect("a key has any length")
-}
-
-fn word(bytes: &[u8]) -> u64 {
-    u64::from_be_bytes(first_bytes(bytes))
-}
-
-fn first_bytes<const N: usize>(bytes: &[u8]) -> [u8; N] {
-    *bytes.first_chunk().expect("there are more")
 }
 
 /// Whether a bus takes a datagram.
@@ -173,10 +148,12 @@ pub(super) enum Verdict {
 }
 
 /// A bus, as far as that decides what it takes.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Gate {
     own: [u8; 8],
     started_ms: u64,
+    /// The keys that it has now.
+    pub holds: Holds,
     counters: HashMap<(Life, bool), Counters>,
 }
 
@@ -194,12 +171,20 @@ struct Counters {
     had: HashSet<u64>,
 }
 
+impl Holds {
+    /// Whether this one is among them.
+    pub(super) fn opens(self, key: usize) -> bool {
+        self.send == key || self.receive.contains(&key)
+    }
+}
+
 impl Gate {
-    /// That of a bus with this id, which starts when its clock shows this.
-    pub(super) fn new(id: &str, started_ms: u64) -> Self {
+    /// That of a bus with this id, which starts with these keys when its clock shows this.
+    pub(super) fn new(id: &str, started_ms: u64, holds: Holds) -> Self {
         Self {
             own: bytes_of_id(id),
             started_ms,
+            holds,
             counters: HashMap::new(),
         }
     }
@@ -210,7 +195,10 @@ impl Gate {
         let young = now_ms - self.started_ms < YOUNG;
         let stale = label.sent_ms.abs_diff(now_ms) > TOLERANCE
             || young && label.sent_ms + BEFORE_START < self.started_ms;
-        if stale || label.recipient != [0; 8] && label.recipient != self.own {
+        if stale
+            || !self.holds.opens(label.key)
+            || label.recipient != [0; 8] && label.recipient != self.own
+        {
             return Verdict::Refused;
         }
         let (kind, counter) = Counters::of(of, label);
@@ -238,7 +226,7 @@ impl Gate {
 
 impl Counters {
     fn of(life: Life, label: &Label) -> ((Life, bool), u64) {
-        ((life, label.counter & TO_ONE != 0), label.counter & !TO_ONE)
+        ((life, label.is_to_one()), label.counter & !TO_ONE)
     }
 
     fn judge(&self, counter: u64) -> Verdict {

@@ -21,7 +21,7 @@ use super::{
     plan::{Act, Fault, Plan},
     random::Random,
     reading::Reading,
-    sealed::{Gate, Label, Opener},
+    sealed::{Gate, Label, Opener, ROUNDS, Roots},
 };
 
 /// A bus may find so many things to do one after the other without time going on.
@@ -55,8 +55,8 @@ struct Simulation<'p> {
     now: Nanos,
     random: Random,
     network: Network,
-    /// The root of the group's key, and what opens what is sealed with it.
-    seal: Option<([u8; 32], Opener)>,
+    /// The roots of the group's keys, and what opens what is sealed with them.
+    seal: Option<(Roots, Opener)>,
     attacker: Option<Attacker>,
     seats: Vec<Seat>,
     agenda: BinaryHeap<Reverse<Entry>>,
@@ -89,6 +89,10 @@ struct Seat {
     met: HashSet<SocketAddr>,
     /// What it takes in a sealed group.
     gate: Gate,
+    /// How far it is in a change of keys.
+    round: usize,
+    /// The last counters that it sealed with: to the group, and to single peers.
+    sealed: [u64; 2],
     /// Of what messages a repair came.
     repaired: HashSet<MessageKey>,
     held: usize,
@@ -137,8 +141,9 @@ impl<'p> Simulation<'p> {
         let network_random = Random::new(random.word(), plan.seed);
         let members = plan.members.len();
         let seal = plan.sealed.then(|| {
-            let root = Random::new(3, plan.seed).bytes();
-            (root, Opener::new(&root))
+            let mut random = Random::new(3, plan.seed);
+            let roots = [random.bytes(), random.bytes()];
+            (roots, Opener::new(&roots))
         });
         let attacker = plan.faults.contains(&Fault::Attacker);
         let attacker = attacker.then(|| Attacker::new(Random::new(5, plan.seed)));
@@ -215,6 +220,7 @@ impl<'p> Simulation<'p> {
         };
         self.figures.worlds = 1;
         self.figures.sealed = self.plan.sealed.into();
+        self.figures.key_changes = self.plan.changes_key.into();
         self.figures.network = self.network.losses;
         self.figures.virtual_time = self.plan.end;
         (history, self.figures)
@@ -255,6 +261,18 @@ impl<'p> Simulation<'p> {
                 best_effort,
             } => self.emit(member, len, best_effort),
             Act::Attack => self.attack(),
+            Act::ChangeKeys(member) => self.change_keys(member),
+        }
+    }
+
+    fn change_keys(&mut self, member: usize) {
+        let seat = &mut self.seats[member];
+        seat.round += 1;
+        let holds = ROUNDS[seat.round];
+        seat.gate.holds = holds;
+        if let (Actor::Bus(bus), Some((roots, _))) = (&mut seat.actor, &self.seal) {
+            bus.set_keys(roots, holds);
+            self.pump(member);
         }
     }
 
@@ -288,6 +306,7 @@ impl<'p> Simulation<'p> {
             .find(|&incarnation| self.life_of(&id, Some(incarnation)).is_none())
             .expect("there are many more numbers than lives");
         let seat = &mut self.seats[member];
+        let holds = ROUNDS[seat.round];
         seat.actor = if facts.old {
             Actor::Old(Box::new(OldPeer::new(&id, address)))
         } else {
@@ -295,7 +314,7 @@ impl<'p> Simulation<'p> {
                 id: id.clone(),
                 incarnation,
                 named,
-                root: self.seal.as_ref().map(|(root, _)| *root),
+                keys: self.seal.as_ref().map(|(roots, _)| (*roots, holds)),
             };
             let bus = Bus::start(
                 self.now,
@@ -312,7 +331,8 @@ impl<'p> Simulation<'p> {
             address,
             starts: seat.starts,
             clock_ms: seat.clock_ms,
-            gate: Gate::new(&id, began),
+            gate: Gate::new(&id, began, holds),
+            round: seat.round,
             ..Seat::default()
         };
         self.lives.push(LifeFacts {
@@ -556,7 +576,9 @@ impl Default for Seat {
             turns: 0,
             known: HashMap::new(),
             met: HashSet::new(),
-            gate: Gate::default(),
+            gate: Gate::new("", 0, ROUNDS[0]),
+            round: 0,
+            sealed: [0; 2],
             repaired: HashSet::new(),
             held: 0,
             queued: 0,

@@ -13,8 +13,8 @@ use eventcast_tests::wait::{Seen, block_on, eventually};
 
 pub(crate) use eventcast_tests::process::ip;
 
-/// Says to a case that it is run again on the other machine, and how.
-const ROLE: &str = "EVENTCAST_TEST_ROLE";
+/// Says to a case that it is run again, on another machine or as another process, and how.
+pub(crate) const ROLE: &str = "EVENTCAST_TEST_ROLE";
 
 /// How long is waited for an answer before the question is asked again: a card that has just come
 /// loses what is sent by it for a moment.
@@ -112,20 +112,23 @@ pub(crate) fn joined(group: IpAddr) -> Vec<String> {
     joined
 }
 
-/// How the case was called: as itself, or as the other machine, with these words.
+/// How the case was called: as itself, or as another machine or process, with these words.
 pub(crate) fn role() -> Option<String> {
     env::var(ROLE).ok()
 }
 
-/// Runs this case again, by its name, with `words` as its role, within the command `around`.
+/// Runs this case again, by its name, with `words` as its role, within the command `around` (or nothing).
 pub(crate) fn play(case: &str, around: &[&str], words: &str) -> Command {
     let own = env::current_exe().expect("the test binary is somewhere");
-    let mut command = Command::new(around[0]);
-    command
-        .args(&around[1..])
-        .arg(own)
-        .env("EVENTCAST_TEST_INNER", case)
-        .env(ROLE, words);
+    let mut command = match around {
+        [] => Command::new(own),
+        [program, arguments @ ..] => {
+            let mut command = Command::new(program);
+            command.args(arguments).arg(own);
+            command
+        }
+    };
+    command.env("EVENTCAST_TEST_INNER", case).env(ROLE, words);
     command
 }
 

@@ -33,6 +33,7 @@ pub(crate) fn cases() -> Vec<Case> {
         Case::new("checker::no_storm", no_storm),
         Case::new("checker::no_strangers", no_strangers),
         Case::new("checker::old_peers", old_peers),
+        Case::new("checker::one_group", one_group),
         Case::new("checker::no_spin", no_spin),
     ]
 }
@@ -416,6 +417,14 @@ fn old_peers() {
     };
     keeps(two().gets(OLD, 1).gets(OLD, 0));
     breaks(Promise::Once, two().gets(OLD, 0).gets(OLD, 0));
+}
+
+fn one_group() {
+    let refused = What::Refused {
+        by: RECEIVER,
+        of: SENDER,
+    };
+    breaks(Promise::OneGroup, Story::new().then(refused));
 }
 
 fn no_spin() {

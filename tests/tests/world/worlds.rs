@@ -103,6 +103,7 @@ impl std::fmt::Debug for Summary<'_> {
         let Plan {
             seed,
             sealed,
+            changes_key,
             faults,
             members,
             weather,
@@ -112,6 +113,7 @@ impl std::fmt::Debug for Summary<'_> {
         f.debug_struct("Plan")
             .field("seed", seed)
             .field("sealed", sealed)
+            .field("changes_key", changes_key)
             .field("faults", faults)
             .field("members", &members.len())
             .field("options", &members[0].options)

@@ -96,6 +96,12 @@ impl Conduct<'_, '_> {
                     format!("{of} holds {bytes} {what}, and may hold {limit}")
                 });
             }
+            What::Refused { by, of } => {
+                self.violations.add(at, Promise::OneGroup, || {
+                    let (by, of) = (Named(history, *by), Named(history, *of));
+                    format!("{by} refuses what {of} has sealed for it")
+                });
+            }
             What::Spun { by } => {
                 self.violations.add(at, Promise::NoSpin, || {
                     let by = Named(history, *by);

@@ -124,7 +124,11 @@ impl Deliveries<'_, '_> {
                 message,
                 number,
             } => self.expired(at, to, message, number),
-            What::Cast { .. } | What::Met { .. } | What::Peak { .. } | What::Spun { .. } => {}
+            What::Cast { .. }
+            | What::Met { .. }
+            | What::Peak { .. }
+            | What::Refused { .. }
+            | What::Spun { .. } => {}
         }
     }
 

@@ -34,6 +34,8 @@ pub enum Promise {
     NoStrangers,
     /// What goes to the group can be read by an old peer, and comes to it once.
     OldPeers,
+    /// What a bus has sealed for others, they take.
+    OneGroup,
     /// A bus does not keep its driver busy for nothing.
     NoSpin,
 }

@@ -61,8 +61,19 @@ impl Simulation<'_> {
         if let Some((cast, state)) = cast {
             self.listen(to, from, cast, state);
         }
-        if let Actor::Bus(bus) = &mut self.seats[to].actor {
+        // Whom it has to take in a sealed group.
+        let of = cast.filter(|(_, state)| self.plan.sealed && *state == State::Good);
+        let of = of.map(|(cast, _)| cast.by);
+        let seat = &mut self.seats[to];
+        let by = seat.life;
+        let mut refused = None;
+        if let Actor::Bus(bus) = &mut seat.actor {
+            let before = of.map(|_| bus.refused_seals());
             bus.hear(self.now, from, bytes);
+            refused = of.filter(|_| before < Some(bus.refused_seals()));
+        }
+        if let Some(of) = refused {
+            self.note(What::Refused { by, of });
         }
         self.pump(to);
     }

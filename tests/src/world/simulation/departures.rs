@@ -1,8 +1,8 @@
 //! What comes out of a member: what it tells its application, and what it sends.
 
-use std::{net::SocketAddr, rc::Rc};
+use std::{net::SocketAddr, ops::Range, rc::Rc};
 
-use super::{Cast, Future, Seat, Simulation};
+use super::{Actor, Cast, Future, Seat, Simulation};
 use crate::world::{
     attacker::Injection,
     bus::Told,
@@ -10,7 +10,7 @@ use crate::world::{
     old_peer::Deed,
     payload,
     reading::{self, Reading, Said},
-    sealed::Label,
+    sealed::{Label, ROUNDS},
 };
 
 impl Simulation<'_> {
@@ -85,7 +85,10 @@ impl Simulation<'_> {
     pub(super) fn send(&mut self, member: usize, to: Option<SocketAddr>, bytes: &[u8]) {
         let seat = &self.seats[member];
         let (by, from) = (seat.life, seat.address);
-        let (label, reading) = self.read(seat.life, to, bytes);
+        let (label, reading) = self.read(seat, to, bytes);
+        if let Some(label) = &label {
+            self.seats[member].sealed[usize::from(label.is_to_one())] = label.counter;
+        }
         let kind = self.kind(reading.as_ref());
         let (message, repair) = match kind {
             Kind::Data {
@@ -112,6 +115,9 @@ impl Simulation<'_> {
             }
             None => 0..self.seats.len(),
         };
+        if let Some(label) = &label {
+            self.look_for_closed(by, label, receivers.clone());
+        }
         let Some((away, lost)) = self.network.leave(self.now, member, bytes.len()) else {
             let copies = receivers.len().saturating_sub(1).max(1) as u64;
             self.network.losses.copies += copies;
@@ -161,10 +167,22 @@ impl Simulation<'_> {
         }
     }
 
-    /// What was sent, as far as its receivers can read it. In a sealed group all has to be sealed, as its sender's.
+    /// Notes those who could not open this if it came at once: in a group that changes its key as it should all can.
+    fn look_for_closed(&mut self, of: Life, label: &Label, receivers: Range<usize>) {
+        let closed =
+            |seat: &&Seat| matches!(seat.actor, Actor::Bus(_)) && !seat.gate.holds.opens(label.key);
+        let closed = self.seats[receivers].iter().filter(closed);
+        let closed: Vec<_> = closed.map(|seat| seat.life).collect();
+        for by in closed {
+            self.note(What::Refused { by, of });
+        }
+    }
+
+    /// What was sent, as far as its receivers can read it. In a sealed group all has to be sealed, as its sender's, with
+    /// the key that its sender is to use, and with a counter that it has not used.
     fn read(
         &self,
-        by: Life,
+        by: &Seat,
         to: Option<SocketAddr>,
         bytes: &[u8],
     ) -> (Option<Label>, Option<Reading>) {
@@ -172,8 +190,10 @@ impl Simulation<'_> {
             return (None, reading::read(bytes));
         };
         let read = opener.read(bytes).filter(|(label, _)| {
-            let incarnation = self.incarnations[by as usize];
-            label.fits(&self.lives[by as usize].id, incarnation, to.is_some())
+            let life = by.life as usize;
+            let sender = (&*self.lives[life].id, self.incarnations[life]);
+            label.fits(sender, ROUNDS[by.round].send, to.is_some())
+                && label.counter > by.sealed[usize::from(to.is_some())]
         });
         read.unzip()
     }
