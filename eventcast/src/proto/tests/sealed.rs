@@ -447,6 +447,37 @@ fn the_rest_of_a_message_is_asked_for_where_its_sender_is() {
 }
 
 #[test]
+fn what_was_begun_goes_with_the_gap_that_makes_room() {
+    for is_sealed in [false, true] {
+        let mut bob = Config::new("bob", 1, HOST, 9001);
+        let mut alice = Config::new("alice", 1, HOST, 9001);
+        bob.max_held_bytes = 60_000;
+        if is_sealed {
+            (bob, alice) = (sealed(bob), sealed(alice));
+        }
+        let mut bob = Engine::new(bob, [1; 32], at(0));
+        let mut alice = Engine::new(alice, [2; 32], at(0));
+        let mut said = emit(&mut alice, at(1), "1");
+        // Of the second there is one chunk, and all the others wait for it.
+        said.push(emit(&mut alice, at(1), &"2".repeat(5000)).remove(0));
+        for _ in 0..100 {
+            said.extend(emit(&mut alice, at(1), &"x".repeat(700)));
+        }
+        let mut told = Vec::new();
+        let mut events = Events::new();
+        for datagram in &said {
+            bob.handle_datagram(at(2), address(9100), datagram);
+            bob.take_events(&mut events);
+            told.extend(events.iter().map(|event| net::words(&event)));
+        }
+        assert_eq!(told[..2], ["1", "lost Crowded 2-2"]);
+        assert_eq!(told.len(), 102);
+        let stats = bob.stats();
+        assert_eq!((stats.incomplete_messages, stats.held_bytes), (0, 0));
+    }
+}
+
+#[test]
 fn what_the_protocol_says_itself_needs_no_fragment_either() {
     let config = Config {
         max_payload_size: 1472,
