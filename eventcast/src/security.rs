@@ -31,7 +31,7 @@
 //! | learn something from how the bus reacts | nothing: whatever is wrong with the seal, it sends nothing, keeps nothing, and says the same words | `sealed::what_is_changed_is_refused_in_silence` |
 //! | show a datagram a second time | it is dropped: each has a number that counts once | `nothing_that_was_recorded_has_any_effect_again`, `sealed::killed_senders_are_heard_at_once_when_they_are_back` |
 //! | take it to another group, or to another bus | it is dropped: the seal names both | `the_bad_vectors_are_refused_for_their_cause`, `what_is_sealed_is_opened_by_whom_it_is_for` |
-//! | use the bus against others | nothing: what does not open is never answered | `sealed::what_is_changed_is_refused_in_silence` |
+//! | use the bus against others | little: what does not open is never answered, and of a request that it holds back and moves to another address the answer goes there, once, and opens for nobody else | `sealed::what_is_changed_is_refused_in_silence`, `a_request_that_was_held_back_and_moved_is_answered_once_and_for_its_sender_alone` |
 //! | fill its memory | the tables of senders and windows have a limit | `incarnations_are_bounded` |
 //! | send in the clear what a bus would obey | it is dropped unread | `sealed::clear_requests_are_not_obeyed` |
 //!
@@ -47,11 +47,15 @@
 //! - **Replay to a bus that has just started,** within narrow bounds: such a bus cannot know what was sent before. In
 //!   its first minute it refuses what was sent more than a second before its start, and in any case what is older than
 //!   `clock_tolerance` (30 s) by its clock. So it can be shown what it would have heard itself, had it started a
-//!   second earlier. After a minute nothing is left of that
-//!   (`what_can_be_shown_again_to_a_receiver_that_was_restarted`). The same rule makes a bus that has just started
-//!   deaf, for as long, to one whose clock is seconds behind.
+//!   second earlier, and of a sender whose clock is ahead what that sent by so much longer before. After a minute
+//!   nothing is left of that (`what_can_be_shown_again_to_a_receiver_that_was_restarted`), unless `clock_tolerance` is
+//!   longer than a minute: then it can be shown what senders that it has never heard said within that time
+//!   (`a_young_bus_takes_nothing_from_before_its_start`). The same rule makes a bus that has just started deaf, for as
+//!   long, to one whose clock is seconds behind.
 //! - **Set clocks.** Whoever can move a bus's clock by more than `clock_tolerance` makes it deaf, and it says so
-//!   (`what_was_not_opened_is_told_as_one_and_a_wrong_clock_with_its_offset`).
+//!   (`what_was_not_opened_is_told_as_one_and_a_wrong_clock_with_its_offset`). Whoever can set it back to a time of
+//!   recordings can show it those of senders that it has not heard
+//!   (`a_clock_that_is_set_back_makes_recordings_fresh_but_of_whom_it_knows`): protect what sets clocks.
 //!
 //! # What a member can do
 //!

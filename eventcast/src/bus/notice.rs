@@ -489,10 +489,63 @@ fn advice(refused: &Refused) -> Option<String> {
             "it was sent long before what came last, or before this bus started: a recording, or the sender's clock is \
              behind this one"
         }
+        DropCause::Recipient => {
+            "it is for another bus: one that was at this address before, or somebody passes on what others are sent"
+        }
         DropCause::Sender => {
             "it names another sender than its seal: a member of the group poses as another"
         }
         _ => return None,
     };
     Some(text.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_said_of_refused_datagrams() {
+        let from = SocketAddr::from(([127, 0, 0, 1], 9_000));
+        let told = |cause, unopened, clock_ahead_ms| {
+            let refused = Refused {
+                cause,
+                from: Some(from),
+                count: 2,
+                unopened,
+                clock_ahead_ms,
+            };
+            let notice = Notice::of_protocol(&Event::Refused(refused));
+            notice.expect("it is told").to_string()
+        };
+        for (cause, ahead, said) in [
+            (DropCause::Clear, None, "probably has no passphrase"),
+            (DropCause::Sealed, None, "this bus has none"),
+            (DropCause::Classic, None, "an old peer with a passphrase"),
+            (
+                DropCause::Undecryptable,
+                None,
+                "probably has another passphrase",
+            ),
+            (DropCause::Time, Some(-30_001), "31 s behind this one"),
+            (DropCause::Time, Some(90_000), "90 s ahead of this one"),
+            (DropCause::Old, None, "a recording"),
+            (DropCause::Recipient, None, "for another bus"),
+            (DropCause::Sender, None, "poses as another"),
+        ] {
+            let text = told(cause, false, ahead);
+            let start = format!("2 datagrams dropped from {from}: {} (", cause.name());
+            assert!(text.starts_with(&start) && text.contains(said), "{text}");
+        }
+        // Of what was not opened, the same whatever the cause is.
+        let texts = [
+            DropCause::Malformed,
+            DropCause::Suite,
+            DropCause::Key,
+            DropCause::Mac,
+        ];
+        let texts = texts.map(|cause| told(cause, true, None));
+        assert!(texts[0].contains("probably has another passphrase"));
+        assert!(texts.iter().all(|text| *text == texts[0]), "{texts:?}");
+    }
 }

@@ -227,6 +227,15 @@ mod tests {
         assert_eq!(done.len(), 4);
     }
 
+    /// That is a feature of each of these crates, without which everything else would go on as before. An HMAC is two
+    /// states of its hash and a buffer of it, and says nothing of its own.
+    #[test]
+    fn what_holds_a_key_is_wiped_when_it_goes() {
+        fn is_wiped<T: zeroize::ZeroizeOnDrop>() {}
+        is_wiped::<Aes128>();
+        is_wiped::<Sha256>();
+    }
+
     #[test]
     fn what_cannot_be_a_key_is_refused() {
         let empty = SealKey::from_passphrase("", b"salt");

@@ -256,10 +256,22 @@ impl Sealing {
             return Err(Unsealable::Clock(ahead as i64));
         }
         let young = now.elapsed.saturating_sub(self.started.elapsed) < YOUNG;
-        if young && sent.saturating_add(BEFORE_START) < self.started.unix_ms {
+        if young && sent.saturating_add(BEFORE_START) < self.started_ms(now) {
             return Err(Unsealable::For(DropCause::Old));
         }
         Ok(())
+    }
+
+    /// What this bus's clock showed at its start, or would have shown where it has been set since.
+    fn started_ms(&self, now: Now) -> u64 {
+        let up = now.elapsed.saturating_sub(self.started.elapsed);
+        let started = now.unix_ms.saturating_sub(up.as_millis() as u64);
+        // A difference below this is that of two clocks that nobody has touched.
+        if started.abs_diff(self.started.unix_ms) < BEFORE_START {
+            self.started.unix_ms
+        } else {
+            started
+        }
     }
 }
 

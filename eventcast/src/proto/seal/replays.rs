@@ -186,6 +186,18 @@ mod tests {
         assert_eq!(replays.take(S(63), sealer(100), 1), Ok(()));
     }
 
+    #[test]
+    fn what_stays_fresh_for_longer_is_known_for_longer() {
+        let key = HashKey::random(&mut StdRng::from_seed([1; 32]));
+        let mut replays = Replays::new(Duration::from_secs(120), key);
+        for i in 0..MAX_INCARNATIONS as u64 {
+            assert_eq!(replays.take(S(0), sealer(i), 1), Ok(()));
+        }
+        let new = sealer(9_000);
+        assert_eq!(replays.take(S(239), new, 1), Err(DropCause::Crowded));
+        assert_eq!(replays.take(S(240), new, 1), Ok(()));
+    }
+
     proptest! {
         /// Whatever comes in whatever order: nothing is taken twice while it can be fresh, nobody takes room from
         /// others, and what was not had and is within the window is taken.

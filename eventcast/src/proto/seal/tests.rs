@@ -227,6 +227,52 @@ fn a_young_bus_takes_nothing_from_before_its_start() {
 }
 
 #[test]
+fn a_young_bus_whose_clock_is_set_goes_by_what_it_shows_now() {
+    let hour = 3_600_000;
+    let right = at(40_000);
+    let (ahead, behind) = (right.unix_ms + hour, right.unix_ms - hour);
+    for unix_ms in [ahead, behind] {
+        let mut alice = bus("alice", 5, at(0));
+        let early = sealed(&mut alice, at(38_999), None, b"early");
+        let late = sealed(&mut alice, at(39_000), None, b"late");
+        let mut bob = bus("bob", 6, Now { unix_ms, ..right });
+        let clock = open(&mut bob, Now { unix_ms, ..right }, &late);
+        assert!(matches!(clock, Err(Unsealable::Clock(_))), "{clock:?}");
+        // Five seconds later it is set.
+        let old = Err(Unsealable::For(DropCause::Old));
+        assert_eq!(open(&mut bob, at(45_000), &early), old);
+        assert!(open(&mut bob, at(45_000), &late).is_ok());
+    }
+    // One that is a little faster than the other is left at that.
+    let mut alice = bus("alice", 5, at(0));
+    let late = sealed(&mut alice, at(39_000), None, b"late");
+    let mut bob = bus("bob", 6, right);
+    let fast = Now {
+        unix_ms: at(45_000).unix_ms + 999,
+        ..at(45_000)
+    };
+    assert!(open(&mut bob, fast, &late).is_ok());
+}
+
+#[test]
+fn a_clock_that_is_set_back_makes_recordings_fresh_but_of_whom_it_knows() {
+    let mut known = bus("alice", 5, at(0));
+    let mut gone = bus("alice", 4, at(0));
+    let recorded = sealed(&mut gone, at(10), None, b"of one that it never heard");
+    let had = sealed(&mut known, at(20), None, b"of one that it hears");
+    let mut bob = bus("bob", 6, at(100_000));
+    let later = sealed(&mut known, at(150_000), None, b"later");
+    assert!(open(&mut bob, at(150_000), &later).is_ok());
+    let set_back = Now {
+        unix_ms: at(1000).unix_ms,
+        ..at(200_000)
+    };
+    assert!(open(&mut bob, set_back, &recorded).is_ok());
+    let double = Err(Unsealable::For(DropCause::Double));
+    assert_eq!(open(&mut bob, set_back, &had), double);
+}
+
+#[test]
 fn a_counter_agrees_with_its_recipient() {
     let mut bob = bus("bob", 6, at(0));
     let ring = Ring::new(&KEYS(), [224, 0, 0, 1].into(), 9000);
@@ -271,7 +317,7 @@ fn counters_and_vectors_never_repeat_also_over_a_change_of_key() {
     let mut bob = bus("bob", 6, at(0));
     let new = SealKey::from_root(&[8; 32]);
     bob.set_keys(&KEYS().and_receive(new.clone()));
-    let mut ivs = Vec::new();
+    let (mut ivs, mut had) = (Vec::new(), Vec::new());
     for i in 0..400 {
         if i == 200 {
             alice.set_keys(&SealKeys::new(new.clone()));
@@ -281,6 +327,13 @@ fn counters_and_vectors_never_repeat_also_over_a_change_of_key() {
         assert!(open(&mut bob, at(i), &datagram).is_ok(), "{i}");
         ivs.push(datagram[205 + 29..][..16].to_vec());
         let again = open(&mut bob, at(i), &datagram);
+        assert_eq!(again, Err(Unsealable::For(DropCause::Double)));
+        had.push(datagram);
+    }
+    // Nor is anything new again because the receiver has other keys.
+    bob.set_keys(&SealKeys::new(new).and_receive(SealKey::from_root(&[7; 32])));
+    for datagram in &had {
+        let again = open(&mut bob, at(400), datagram);
         assert_eq!(again, Err(Unsealable::For(DropCause::Double)));
     }
     ivs.sort_unstable();

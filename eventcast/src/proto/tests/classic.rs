@@ -301,6 +301,10 @@ fn layers_come_once_each_and_in_order() {
         let hello = datagrams(&mut alice, at(0)).remove(0);
         if best { hello } else { repeat(&hello) }
     };
+    // Ciphertext that says of itself that it is one of two.
+    let mut outer = bson::doc! { "v": 3, "seq": 0, "seqLen": 2 };
+    outer.extend(bson::doc! { "seqId": "5".repeat(40), "seqEnd": false, "enc": true });
+    let part = framed(&outer, parse(&encrypt(&plain)).rest);
     use DropCause::{Clear, Malformed, Sealed};
     let sealed = seal::vectors::good().remove(0).datagram;
     for (what, datagrams, cause) in [
@@ -332,6 +336,8 @@ fn layers_come_once_each_and_in_order() {
             vec![repeat(&repeat(&encrypt(&plain)))],
             Some(Clear),
         ),
+        ("encrypted part", vec![part.clone()], Some(Malformed)),
+        ("chunks of a part", chunk(&part), Some(Malformed)),
         ("sealed", vec![sealed.clone()], Some(Sealed)),
         ("again sealed", vec![repeat(&sealed)], Some(Sealed)),
         ("encrypted sealed", vec![encrypt(&sealed)], Some(Malformed)),

@@ -316,6 +316,30 @@ fn forged_control_messages_do_no_lasting_harm() {
 }
 
 #[test]
+fn what_cannot_be_had_any_more_is_believed_from_where_its_sender_is() {
+    let mut net = Net::new(2);
+    net.run(100, nothing);
+    net.emit(0, "1");
+    net.emit(0, "2");
+    // The first is missed, and asked for in vain.
+    net.run(140, |_, _, datagram| {
+        number_of(datagram) == Some(1) || name_of(datagram) == NACK
+    });
+    let gone = control("engine-0", ENGINE_0, GONE, |out| {
+        control::write_gone(out, ENGINE_0, &[(1, 1)], 1_000);
+    });
+    let now = net.now();
+    for (from, told) in [
+        (address(6_666), vec!["refused unsolicited x1"]),
+        (engine_address(0), vec!["lost Gone 1-1", "2"]),
+    ] {
+        net.engines[1].handle_datagram(now, from, &gone);
+        net.run(now.elapsed.as_millis() as u64, nothing);
+        assert_eq!(net.told(1), told);
+    }
+}
+
+#[test]
 fn requests_are_answered_within_bounds() {
     let mut net = Net::new(1);
     net.run(10, nothing);

@@ -199,6 +199,40 @@ fn nothing_that_was_recorded_has_any_effect_again() {
 }
 
 #[test]
+fn a_request_that_was_held_back_and_moved_is_answered_once_and_for_its_sender_alone() {
+    let mut net = sealed_net(2);
+    net.run(100, nothing);
+    net.emit(0, "1");
+    net.emit(0, "2");
+    let mut held = Vec::new();
+    net.run(115, |_, _, datagram| {
+        let request = inner_name(datagram) == NACK;
+        if request {
+            held.push(datagram.to_vec());
+        }
+        request || net::number_of(&inner(datagram)) == Some(1)
+    });
+    assert!(!held.is_empty());
+    let before = net.log.len();
+    let (now, elsewhere) = (net.now(), address(9666));
+    for _ in 0..10 {
+        net.engines[0].handle_datagram(now, elsewhere, &held[0]);
+    }
+    net.run(125, |_, _, datagram| inner_name(datagram) == NACK);
+    let answers = net.log[before..].iter().filter_map(|(_, _, to, answer)| {
+        let moved = *to == Destination::Peer(elsewhere);
+        moved.then(|| answer.clone())
+    });
+    let answers: Vec<_> = answers.collect();
+    assert_eq!(answers.len(), 1);
+    let mut other = start("other", 1, at(0));
+    assert_eq!(heard(&mut other, net.now(), 9000, &answers), [""; 0]);
+    assert_eq!(drops(&other), [(DropCause::Recipient, 1)]);
+    let of = engine_address(0).port();
+    assert_eq!(heard(&mut net.engines[1], now, of, &answers), ["1", "2"]);
+}
+
+#[test]
 fn incarnations_are_bounded() {
     let mut bob = start("bob", 1, at(0));
     let mut datagrams = Vec::new();
@@ -268,22 +302,21 @@ fn kinds_of_buses_do_not_hear_each_other() {
     assert_eq!((bob.stats().peers, bob.next_transmit()), (0, None));
 }
 
+/// A datagram as a holder of the key seals it who says that it is this one.
+fn seal_as(who: (&str, u64), datagram: &[u8]) -> Vec<u8> {
+    let key = hash::HashKey::random(&mut StdRng::from_seed([1; 32]));
+    let mut mallory = seal::Sealing::new(seal_with(7), who, at(0), key);
+    let mut out = Vec::new();
+    let seq_id = MessageId([1; 20]).text();
+    mallory.seal(at(0).unix_ms, &seq_id, None, datagram, &mut out);
+    out
+}
+
 #[test]
 fn what_a_holder_of_the_key_may_not_seal() {
     let mut alice = start("alice", 1, at(0));
     let good = emit(&mut alice, at(0), "x").remove(0);
-    let seal = |datagram: &[u8]| {
-        let mut mallory = seal::Sealing::new(
-            seal_with(7),
-            ("alice", 1),
-            at(0),
-            hash::HashKey::random(&mut StdRng::from_seed([1; 32])),
-        );
-        let mut out = Vec::new();
-        let seq_id = MessageId([1; 20]).text();
-        mallory.seal(at(0).unix_ms, &seq_id, None, datagram, &mut out);
-        out
-    };
+    let seal = |datagram: &[u8]| seal_as(("alice", 1), datagram);
     let plain = inner(&good);
     let other = |id: &str, incarnation| {
         Craft {
@@ -343,6 +376,21 @@ fn what_a_holder_of_the_key_may_not_seal() {
 }
 
 #[test]
+fn who_was_heard_before_lends_its_name_to_nobody() {
+    let mut alice = start("alice", 1, at(0));
+    let said = ["1", "2", "3"].map(|text| emit(&mut alice, at(0), text).remove(0));
+    let mut bob = start("bob", 1, at(0));
+    assert_eq!(heard(&mut bob, at(0), 9100, &said[..2]), ["1", "2"]);
+    // From her address and in the very form in which she speaks, so that it is read the quick way.
+    for who in [("mallory", 1), ("alice", 2)] {
+        let posed = seal_as(who, &inner(&said[2]));
+        assert_eq!(heard(&mut bob, at(0), 9100, &[posed]), [""; 0]);
+    }
+    assert_eq!(drops(&bob), [(DropCause::Sender, 2)]);
+    assert_eq!(heard(&mut bob, at(0), 9100, &said[2..]), ["3"]);
+}
+
+#[test]
 fn the_outer_metadata_may_hold_anything_that_has_its_type() {
     let mut alice = start("alice", 1, at(0));
     let mut said = |text: &str| {
@@ -395,6 +443,13 @@ fn the_outer_metadata_may_hold_anything_that_has_its_type() {
         assert_eq!(heard(&mut bob, at(0), 9100, &[datagram]), [""; 0]);
         assert_eq!(bob.stats().drops.get(cause), before + 1, "{cause}");
     }
+    // Of another version nothing is told: anybody can say so.
+    let mut dora = start("dora", 1, at(0));
+    let mut changed = outer.clone();
+    changed.extend(bson::doc! { "v": 4 });
+    dora.handle_datagram(at(0), address(9100), &framed(&changed, &said("refused")));
+    assert_eq!(drops(&dora), [(DropCause::Version, 1)]);
+    assert!(!dora.take_events(&mut Events::new()));
     // Of the payload, one binary of subtype 0 in an array or alone, and nothing else.
     let boxes = [said("a"), said("b"), said("c")];
     let binary = |payload: &[u8], subtype| {
