@@ -77,7 +77,8 @@
 //!
 //! It comes from the builder, from the variable `EVENTCAST_PASSPHRASE`, or from a file that its owner alone can read
 //! (`passphrase_file`). It shows nowhere: not in `Debug`, not in an error, not in a log (`secrets_never_show` in the
-//! tests of the options), and not in the console (`console_guarded::secrets_never_show`). A variable can be read by other programs of the same user; a file is better.
+//! tests of the options), and not in the console (`console_guarded::secrets_never_show`). A variable can be read by
+//! other programs of the same user; a file is better.
 //!
 //! # What it costs
 //!

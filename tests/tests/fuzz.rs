@@ -68,6 +68,11 @@ fn sealed_engine() {
 }
 
 #[test]
+fn console() {
+    try_target("console");
+}
+
+#[test]
 fn every_target_is_tried() {
     let mut names = TARGETS.map(|target| target.name);
     names.sort_unstable();
@@ -75,6 +80,7 @@ fn every_target_is_tried() {
         names,
         [
             "bson_check",
+            "console",
             "datagram",
             "engine",
             "sealed_engine",

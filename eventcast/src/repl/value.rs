@@ -293,6 +293,10 @@ fn write(out: &mut Limited, value: &Bson) -> fmt::Result {
         Bson::Boolean(value) => write!(out, "{value}"),
         Bson::Null => out.write_str("null"),
         Bson::Int32(value) => write!(out, "{value}"),
+        // A plain one would be read as an int32.
+        Bson::Int64(value) if i32::try_from(*value).is_ok() => {
+            write!(out, "{{\"$numberLong\": \"{value}\"}}")
+        }
         Bson::Int64(value) => write!(out, "{value}"),
         Bson::ObjectId(id) => write!(out, "{{\"$oid\": \"{id}\"}}"),
         Bson::DateTime(time) => write_date(out, *time),
@@ -531,6 +535,7 @@ mod tests {
             Bson::Document(doc! { "a b": { "c": true }, "\n": 1 }),
             Bson::Int32(-7),
             Bson::Int64(1 << 40),
+            Bson::Int64(-7),
             Bson::ObjectId(id),
             Bson::DateTime(DateTime::from_millis(1_700_000_000_123)),
             Bson::DateTime(DateTime::from_millis(-1)),
