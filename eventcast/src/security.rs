@@ -79,6 +79,8 @@
 //! (`passphrase_file`). It shows nowhere: not in `Debug`, not in an error, not in a log (`secrets_never_show` in the
 //! tests of the options), and not in the console (`console_guarded::secrets_never_show`). A variable can be read by
 //! other programs of the same user; a file is better.
+//! In memory it is there as long as a bus is that has it, and the keys derived from it, with a digest by which they are
+//! found again, until the process ends: who can read the memory of a program has its keys.
 //!
 //! # What it costs
 //!
