@@ -3,18 +3,20 @@
 //
 //   node peer.mjs GROUP PORT MAX_PAYLOAD [GUARD]
 //
-// GUARD is JSON: {"passphrase": TEXT} or {"readyKey": HEX} for sealed datagrams, {"classic": PASSPHRASE}.
+// GUARD is JSON: {"passphrase": TEXT} or {"readyKey": HEX} for sealed datagrams, perhaps with a {"salt": HEX} and with
+// more keys to take what is sealed with them, {"receive": [..]}; {"classic": PASSPHRASE}.
 //
 // Takes commands on standard input, a line of canonical extended JSON each:
 //   {"emit": NAME, "args": [..]}  sends an event; {"quit": true}  ends;
 //   the same with "how": {"to": {"id", "port"}, "counter": NUMBER, "shift": MILLISECONDS}, each of which may be left
 //   out, for a sealed event to one peer, with a counter of the test's choice, with another send time;
+//   {"keys": GUARD}  replaces the keys for sealed datagrams;
 //   {"again": true}  sends the same bytes once more that it sent last;
 //   {"refused": true}  asks what it did not take;
 //   {"lose": {"in": [..], "out": [..]}}  from now on passes over chunks of these indexes when they first come,
 //   and leaves these out when it first sends.
 // Prints a line for {"ready": PORT}, for what it sent, {"sent": DATAGRAMS}, that it will {"lose": true}, what it did
-// not take, {"refused": {CAUSE: NUMBER, ..}}, and for each event that it hears, {"event": NAME, "args": [..],
+// not take, {"refused": {CAUSE: NUMBER, ..}}, that it has new {"keys": true}, and for each event that it hears, {"event": NAME, "args": [..],
 // "meta": {..}}. It asks for chunks that do not come, and answers who asks for its own.
 
 import { randomBytes } from 'node:crypto';
@@ -217,6 +219,11 @@ for await (const line of createInterface({ input: process.stdin })) {
   if (command.lose) {
     lose = EJSON.parse(line).lose;
     print({ lose: true });
+    continue;
+  }
+  if (command.keys) {
+    seal.setKeys(command.keys);
+    print({ keys: true });
     continue;
   }
   if (command.refused) { print({ refused }); continue; }

@@ -1,7 +1,7 @@
 // Sealed datagrams, from the wire document (section 8) and Node's own cryptography alone.
 //
 // This makes boxes and opens them. The message around a box and the datagram inside are the peer's, see `peer.mjs`. It
-// has one key, and sets no bound on what it remembers: it lives as long as a test.
+// sets no bound on what it remembers: it lives as long as a test.
 
 import {
   createCipheriv, createDecipheriv, createHash, createHmac, pbkdf2Sync, randomBytes, timingSafeEqual,
@@ -74,16 +74,28 @@ class Window {
   }
 }
 
-export class Seal {
-  // `secret` is { passphrase: TEXT } or { readyKey: HEX }; `id` is the peer's own.
-  constructor(secret, group, port, id) {
-    this.label = `eventcast/sealed/1|${group}:${port}`;
+class Key {
+  // `secret` is { passphrase: TEXT } or { readyKey: HEX }.
+  constructor(secret, salt, label) {
     const root = 'passphrase' in secret
-      ? pbkdf2Sync(Buffer.from(secret.passphrase, 'utf8'), this.label, ROUNDS, 32, 'sha256')
-      : hmac(this.label, Buffer.from(secret.readyKey, 'hex'));
+      ? pbkdf2Sync(Buffer.from(secret.passphrase, 'utf8'), salt, ROUNDS, 32, 'sha256')
+      : hmac(salt, Buffer.from(secret.readyKey, 'hex'));
+    this.label = label;
     this.aesKey = hmac(root, 'eventcast/1 aes').subarray(0, 16);
     this.macKey = hmac(root, 'eventcast/1 mac');
-    this.keyId = hmac(root, 'eventcast/1 id').subarray(0, 4);
+    this.id = hmac(root, 'eventcast/1 id').subarray(0, 4);
+  }
+
+  mac(box) {
+    return hmac(this.macKey, `${this.label}|`, box);
+  }
+}
+
+export class Seal {
+  // `keys` as for `setKeys`; `id` is the peer's own.
+  constructor(keys, group, port, id) {
+    this.label = `eventcast/sealed/1|${group}:${port}`;
+    this.setKeys(keys);
     this.own = bytesOf(id);
     this.started = Date.now();
     this.incarnation = BigInt(this.started);
@@ -91,8 +103,11 @@ export class Seal {
     this.windows = new Map();
   }
 
-  mac(box) {
-    return hmac(this.macKey, `${this.label}|`, box);
+  // `send` is { passphrase: TEXT } or { readyKey: HEX }, `receive` more of these; the salt is hexadecimal, and the
+  // group's own where none is given.
+  setKeys({ salt, receive = [], ...send }) {
+    const bytes = salt === undefined ? this.label : Buffer.from(salt, 'hex');
+    this.keys = [send, ...receive].map((secret) => new Key(secret, bytes, this.label));
   }
 
   // The box of a datagram for the group, or for the peer with the id `recipient`. `counter` takes the place of the next
@@ -102,25 +117,28 @@ export class Seal {
     const used = counter === undefined ? this.counters[kind] + 1n : BigInt(counter);
     if (used > this.counters[kind]) this.counters[kind] = used;
     const iv = randomBytes(16);
-    const cipher = createCipheriv('aes-128-cbc', this.aesKey, iv);
+    const [key] = this.keys;
+    const cipher = createCipheriv('aes-128-cbc', key.aesKey, iv);
     const box = Buffer.concat([
-      Buffer.of(SUITE), this.keyId, this.own, uint64(this.incarnation),
+      Buffer.of(SUITE), key.id, this.own, uint64(this.incarnation),
       uint64(kind === 'one' ? used | TO_ONE : used), iv,
       cipher.update(uint64(Date.now() + shift)),
       cipher.update(kind === 'one' ? bytesOf(recipient) : NOBODY),
       cipher.update(datagram), cipher.final(),
     ]);
-    return Buffer.concat([box, this.mac(box)]);
+    return Buffer.concat([box, key.mac(box)]);
   }
 
   // What is in a box, with all that can be checked before the datagram is read, in the order of the wire document.
   open(box) {
     if (box.length < SHORTEST || box.length % BLOCK !== 13) throw new Refused('malformed');
     if (box[0] !== SUITE) throw new Refused('suite');
-    if (!box.subarray(KEY_ID, SENDER).equals(this.keyId)) throw new Refused('key');
+    const named = this.keys.filter(({ id }) => box.subarray(KEY_ID, SENDER).equals(id));
+    if (named.length === 0) throw new Refused('key');
     const [covered, mac] = [box.subarray(0, -MAC_LENGTH), box.subarray(-MAC_LENGTH)];
-    if (!timingSafeEqual(this.mac(covered), mac)) throw new Refused('mac');
-    const plain = this.decrypt(covered);
+    const key = named.find((one) => timingSafeEqual(one.mac(covered), mac));
+    if (!key) throw new Refused('mac');
+    const plain = this.decrypt(covered, key);
     this.checkTime(Number(plain.readBigUInt64BE(0)));
     const recipient = plain.subarray(8, PREFIX);
     const toGroup = recipient.equals(NOBODY);
@@ -133,8 +151,8 @@ export class Seal {
     };
   }
 
-  decrypt(covered) {
-    const decipher = createDecipheriv('aes-128-cbc', this.aesKey, covered.subarray(IV, CIPHERTEXT));
+  decrypt(covered, key) {
+    const decipher = createDecipheriv('aes-128-cbc', key.aesKey, covered.subarray(IV, CIPHERTEXT));
     let plain;
     try {
       plain = Buffer.concat([decipher.update(covered.subarray(CIPHERTEXT)), decipher.final()]);

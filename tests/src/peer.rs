@@ -47,6 +47,13 @@ pub enum Guard<'a> {
     Clear,
     /// Sealed datagrams, with this passphrase.
     Passphrase(&'a str),
+    /// Sealed datagrams, with the first of these passphrases, and whatever is sealed with any of them.
+    Passphrases {
+        /// The passphrases.
+        all: &'a [&'a str],
+        /// The salt for all of them.
+        salt: &'a [u8],
+    },
     /// Sealed datagrams, with this ready key.
     ReadyKey(&'a [u8]),
     /// The classic cipher, with this passphrase.
@@ -154,6 +161,11 @@ impl Peer {
             .collect()
     }
 
+    /// From now on it seals, and takes what is sealed, so. It has been sealing from its start.
+    pub fn change_keys(&mut self, guard: Guard<'_>) {
+        self.ask(&json!({ "keys": guard.to_json() }), "keys");
+    }
+
     /// From now on it passes over chunks of these indexes when they first come, and leaves those out when it first
     /// sends a message.
     pub fn lose(&mut self, coming: &[u32], going: &[u32]) {
@@ -209,6 +221,13 @@ impl Guard<'_> {
         match self {
             Self::Clear => json!({}),
             Self::Passphrase(text) => json!({ "passphrase": text }),
+            Self::Passphrases { all, salt } => {
+                let mut keys = all.iter().map(|text| json!({ "passphrase": text }));
+                let mut guard = keys.next().expect("one to seal with");
+                guard["receive"] = keys.collect();
+                guard["salt"] = hex(salt).into();
+                guard
+            }
             Self::ReadyKey(bytes) => json!({ "readyKey": hex(bytes) }),
             Self::Classic(text) => json!({ "classic": text }),
         }

@@ -1,14 +1,14 @@
 //! A bus with a passphrase and a peer of another make, whose sealing and whose classic cipher share no code with it.
 
 use bson::{Bson, bson};
-use eventcast::{Args, Bus, Received, Secret, args};
+use eventcast::{Args, Bus, Keys, Received, Secret, args};
 use eventcast_tests::{
     craft,
     group::Group,
     peer::{Guard, How, Peer},
     runner::{Case, Need},
     tap::Tap,
-    wait::{Seen, eventually},
+    wait::{Seen, block_on, eventually},
 };
 
 use crate::{
@@ -30,6 +30,7 @@ pub(crate) fn cases() -> Vec<Case> {
         case("the_bus_refuses", the_bus_refuses),
         case("the_peer_refuses", the_peer_refuses),
         case("another_key", another_key),
+        case("passphrase_change", passphrase_change),
         case("classic", classic),
     ]
 }
@@ -261,6 +262,69 @@ fn another_key() {
     eventually("nor does the stranger take it", || {
         stranger.refused().contains_key("key")
     });
+}
+
+/// The passphrase of a group changes in three rounds, in each of which either may be first; with a salt that is not the
+/// group's own.
+fn passphrase_change() {
+    const BY_PEER: &str = "foreign_guarded/change_by_peer";
+    const BY_BUS: &str = "foreign_guarded/change_by_bus";
+    const SALT: &[u8] = b"what this group has agreed on";
+    fn guard<'a>(all: &'a [&'a str]) -> Guard<'a> {
+        Guard::Passphrases { all, salt: SALT }
+    }
+    let [old, new] = ["the passphrase of last year", "the passphrase of this year"];
+    let keys = |all: &[&str]| {
+        let keys = Keys::new(all[0]);
+        all[1..]
+            .iter()
+            .fold(keys, |keys, text| keys.and_receive(*text))
+    };
+    let group = Group::unused();
+    let mut peer = peer(group, guard(&[old]));
+    let bus = started(builder(group).passphrase(old).key_salt(SALT));
+    let seen = collect(&bus, BY_PEER);
+    let mut number = 0;
+    let mut exchange = |peer: &mut Peer, bus: &Bus| {
+        number += 1;
+        peer.emit(BY_PEER, &[number.into()]);
+        let sent: Vec<_> = (1..=number).map(|number| args![number]).collect();
+        assert_eq!(seen.wait_for(sent.len()), sent);
+        bus.emit_named(BY_BUS, number).expect("the bus runs");
+        let heard = peer.next_event();
+        assert_eq!(
+            (heard.name.as_str(), &heard.arguments[..]),
+            (BY_BUS, &[number.into()][..])
+        );
+    };
+    exchange(&mut peer, &bus);
+    let rounds = [
+        (true, vec![old, new]),
+        (false, vec![new, old]),
+        (true, vec![new]),
+    ];
+    for (peer_first, all) in &rounds {
+        for is_peers_turn in [*peer_first, !peer_first] {
+            if is_peers_turn {
+                peer.change_keys(guard(all));
+            } else {
+                block_on(bus.set_keys(keys(all))).expect("these are keys");
+            }
+            exchange(&mut peer, &bus);
+        }
+    }
+    assert!(peer.refused().is_empty(), "{:?}", peer.refused());
+    assert_eq!(dropped(&bus, "key"), 0);
+    // The same passphrase with the group's own salt is another key, and so is the old one by now.
+    peer.change_keys(Guard::Passphrase(new));
+    peer.emit(BY_PEER, &["with another salt".into()]);
+    peer.change_keys(guard(&[old]));
+    peer.emit(BY_PEER, &["with the old one".into()]);
+    eventually("both are refused", || dropped(&bus, "key") == 2);
+    bus.emit_named(BY_BUS, "to friends").expect("the bus runs");
+    eventually("so does the peer", || peer.refused().contains_key("key"));
+    peer.change_keys(guard(&[new]));
+    exchange(&mut peer, &bus);
 }
 
 fn classic() {

@@ -374,27 +374,33 @@ fn a_number_far_ahead_is_believed_at_once() {
     assert_eq!(told, ["lost TooMany 70003-140002", "joined alice"]);
 }
 
+/// The chunks of a message that is sent now: all but the last, and that one.
+fn chunks_and_the_last(best_effort: bool, now: Now) -> (Vec<Vec<u8>>, Vec<u8>) {
+    let mut alice = start("alice", 1, at(0));
+    let payload = large_payload(5000, 1);
+    let event = Outgoing {
+        best_effort,
+        ..outgoing("e", &payload)
+    };
+    alice.emit(now, event).unwrap();
+    let mut chunks = datagrams(&mut alice, now);
+    assert!(chunks.len() > 4);
+    let last = chunks.pop().unwrap();
+    (chunks, last)
+}
+
 #[test]
 fn chunks_belong_to_who_has_sealed_them_wherever_they_come_from() {
     for best_effort in [false, true] {
-        let mut alice = start("alice", 1, at(0));
         let mut bob = start("bob", 1, at(0));
-        let payload = large_payload(5000, 1);
-        let event = Outgoing {
-            best_effort,
-            ..outgoing("e", &payload)
-        };
-        alice.emit(at(1), event).unwrap();
-        let chunks = datagrams(&mut alice, at(1));
-        assert!(chunks.len() > 4);
-        let (late, chunks) = chunks.split_last().unwrap();
+        let (chunks, late) = chunks_and_the_last(best_effort, at(1));
         // On their way they can be given another address.
         for (chunk, port) in chunks.iter().zip([9100, 9200, 9300].into_iter().cycle()) {
             bob.handle_datagram(at(2), address(port), chunk);
         }
         assert_eq!(bob.stats().incomplete_messages, 1);
         let mut events = Events::new();
-        bob.handle_datagram(at(3), address(9200), late);
+        bob.handle_datagram(at(3), address(9200), &late);
         bob.take_events(&mut events);
         let is_message = |event: Event<'_>| matches!(event, Event::Message(_));
         assert!(events.len() == 1 && events.get(0).is_some_and(is_message));
@@ -501,21 +507,13 @@ fn what_the_protocol_says_itself_needs_no_fragment_either() {
 fn a_late_chunk_from_elsewhere_opens_nothing_again() {
     // A sender's clock that is ahead keeps what it sends fresh for longer.
     for (best_effort, ahead) in [(false, 0), (true, 0), (false, 29), (true, 29)] {
-        let mut alice = start("alice", 1, at(0));
         let mut bob = start("bob", 1, at(0));
-        let payload = large_payload(5000, 1);
-        let event = Outgoing {
-            best_effort,
-            ..outgoing("e", &payload)
-        };
         let by_hers = Now {
             unix_ms: at(1).unix_ms + ahead * 1000,
             ..at(1)
         };
-        alice.emit(by_hers, event).unwrap();
-        let chunks = datagrams(&mut alice, by_hers);
-        let (late, chunks) = chunks.split_last().unwrap();
-        for chunk in chunks {
+        let (chunks, late) = chunks_and_the_last(best_effort, by_hers);
+        for chunk in &chunks {
             bob.handle_datagram(at(2), address(9100), chunk);
         }
         let mut told = 0;
@@ -529,7 +527,7 @@ fn a_late_chunk_from_elsewhere_opens_nothing_again() {
             if second == held_until {
                 // It is long over. A chunk that was held back is still fresh, of no use, and opens no second attempt.
                 assert_eq!((told, bob.stats().incomplete_messages), (1, 0));
-                bob.handle_datagram(at(second * 1000 + 1), address(9200), late);
+                bob.handle_datagram(at(second * 1000 + 1), address(9200), &late);
                 assert_eq!(bob.stats().incomplete_messages, 0, "{best_effort} {ahead}");
                 assert_eq!(bob.stats().drops.get(DropCause::Time), 0);
             }

@@ -26,7 +26,7 @@ use eventcast_tests::{
     wait::Seen,
 };
 
-use super::{all_of, dropped, refusals, sealed};
+use super::{all_of, dropped, sealed, what_it_refuses};
 use crate::{
     common::{collect, count, fence_between, paced, send_paced, started},
     machines::{ROLE, play, role},
@@ -215,7 +215,7 @@ impl Listener {
         });
         Self {
             heard: collect(&bus, NAME),
-            refused: refusals(&bus),
+            refused: what_it_refuses(&bus),
             bus,
             started: started_at,
             incarnations,
