@@ -56,12 +56,20 @@ impl Secret {
     ///
     /// What must be otherwise, to follow "must be".
     pub(super) fn from_file(path: &Path) -> Result<Self, String> {
-        let refuse = |error: &io::Error| format!("a file that this program can read: {error}");
-        let mut file = fs::File::open(path).map_err(|error| refuse(&error))?;
-        let facts = file.metadata().map_err(|error| refuse(&error))?;
-        if !facts.is_file() || facts.len() > LONGEST_FILE {
-            return Err("a file with a passphrase in it, and nothing else".to_owned());
-        }
+        let refuse = |error: io::Error| format!("a file that this program can read: {error}");
+        let check = |facts: &fs::Metadata| {
+            if facts.is_file() && facts.len() <= LONGEST_FILE {
+                Ok(())
+            } else {
+                Err("a file with a passphrase in it, and nothing else".to_owned())
+            }
+        };
+        // Opening a pipe would wait for somebody to write into it.
+        check(&fs::metadata(path).map_err(refuse)?)?;
+        let mut file = fs::File::open(path).map_err(refuse)?;
+        // What is there now may be another one.
+        let facts = file.metadata().map_err(refuse)?;
+        check(&facts)?;
         #[cfg(unix)]
         {
             use std::os::unix::fs::PermissionsExt;
@@ -73,7 +81,7 @@ impl Secret {
             }
         }
         let mut text = Zeroizing::new(String::with_capacity(facts.len() as usize + 1));
-        io::Read::read_to_string(&mut file, &mut text).map_err(|error| refuse(&error))?;
+        io::Read::read_to_string(&mut file, &mut text).map_err(refuse)?;
         let line = text.strip_suffix('\n').unwrap_or(&text);
         let secret = Self::passphrase(line.strip_suffix('\r').unwrap_or(line));
         if !secret.is_usable() {
@@ -250,6 +258,11 @@ mod tests {
         fs::remove_file(&path).unwrap();
         let gone = Secret::from_file(&path).unwrap_err();
         assert!(gone.contains("can read"), "{gone}");
+        let made = std::process::Command::new("mkfifo").arg(&path).status();
+        assert!(made.unwrap().success());
+        let pipe = Secret::from_file(&path).unwrap_err();
+        fs::remove_file(&path).unwrap();
+        assert!(pipe.contains("nothing else"), "{pipe}");
         let folder = Secret::from_file(&std::env::temp_dir()).unwrap_err();
         assert!(folder.contains("nothing else"), "{folder}");
     }
