@@ -178,9 +178,10 @@ fn receive() {
         );
         recorded.extend(new);
     }
+    // Beside the events there are hellos.
     let sent = 5 * EVENTS;
     assert!(
-        (sent..sent + sent / 10).contains(&recorded.len()),
+        (sent..2 * sent).contains(&recorded.len()),
         "{}",
         recorded.len()
     );
