@@ -63,18 +63,26 @@ pub fn rerun(
     variables: &[(&str, &str)],
     deadline: Duration,
 ) -> Result<Output, String> {
+    let mut command = own_command(around)?;
+    command.envs(variables.iter().copied());
+    run(&mut command, deadline + GRACE)
+}
+
+/// What runs this very test binary again, inside `around` (a command and its arguments, or nothing).
+///
+/// # Errors
+/// Nobody knows where the binary is.
+pub fn own_command(around: &[&str]) -> Result<Command, String> {
     let own =
         env::current_exe().map_err(|error| format!("cannot find the test binary: {error}"))?;
-    let mut command = match around {
+    Ok(match around {
         [] => Command::new(own),
         [program, arguments @ ..] => {
             let mut command = Command::new(program);
             command.args(arguments).arg(own);
             command
         }
-    };
-    command.envs(variables.iter().copied());
-    run(&mut command, deadline + GRACE)
+    })
 }
 
 /// Runs `ip` with these arguments, which must succeed, in the network namespace of the calling thread.

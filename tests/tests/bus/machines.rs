@@ -9,7 +9,10 @@ use std::{
 };
 
 use eventcast::{Args, Builder, Bus, Notice, Received};
-use eventcast_tests::wait::{Seen, block_on, eventually};
+use eventcast_tests::{
+    process::own_command,
+    wait::{Seen, block_on, eventually},
+};
 
 pub(crate) use eventcast_tests::process::ip;
 
@@ -119,15 +122,7 @@ pub(crate) fn role() -> Option<String> {
 
 /// Runs this case again, by its name, with `words` as its role, within the command `around` (or nothing).
 pub(crate) fn play(case: &str, around: &[&str], words: &str) -> Command {
-    let own = env::current_exe().expect("the test binary is somewhere");
-    let mut command = match around {
-        [] => Command::new(own),
-        [program, arguments @ ..] => {
-            let mut command = Command::new(program);
-            command.args(arguments).arg(own);
-            command
-        }
-    };
+    let mut command = own_command(around).expect("the test binary is somewhere");
     command.env("EVENTCAST_TEST_INNER", case).env(ROLE, words);
     command
 }
