@@ -29,7 +29,7 @@
 //! | see that two events are alike | nothing: sealed twice, they differ everywhere | `sealed::nothing_repeats_on_the_wire` |
 //! | send an event, or change one | it is dropped: HMAC-SHA-256 over all of it, looked at before anything else | `no_bit_and_no_length_of_a_datagram_can_be_changed` |
 //! | learn something from how the bus reacts | nothing: whatever is wrong with the seal, it sends nothing, keeps nothing, and says the same words | `sealed::what_is_changed_is_refused_in_silence` |
-//! | show a datagram a second time | it is dropped: each has a number that counts once | `nothing_that_was_recorded_has_any_effect_again`, `sealed::killed_senders_are_heard_at_once_when_they_are_back` |
+//! | show a datagram a second time | it is dropped: each has a number that counts once; and told, where no network would double it so late (`what_was_had_is_told_where_no_network_doubles_so_late`) | `nothing_that_was_recorded_has_any_effect_again`, `sealed::killed_senders_are_heard_at_once_when_they_are_back` |
 //! | take it to another group, or to another bus | it is dropped: the seal names both | `the_bad_vectors_are_refused_for_their_cause`, `what_is_sealed_is_opened_by_whom_it_is_for` |
 //! | use the bus against others | little: what does not open is never answered, and of a request that it holds back and moves to another address the answer goes there, once, and opens for nobody else | `sealed::what_is_changed_is_refused_in_silence`, `a_request_that_was_held_back_and_moved_is_answered_once_and_for_its_sender_alone` |
 //! | fill its memory | the tables of senders and windows have a limit | `incarnations_are_bounded` |

@@ -445,7 +445,11 @@ impl Notice {
                 tracing::error!(target: "eventcast", "{self}");
             }
             // On a network that doubles datagrams there is nothing that anybody could do about it.
-            Self::Refused { cause, .. } if *cause == DropCause::Double.name() => {
+            Self::Refused {
+                cause,
+                advice: None,
+                ..
+            } if *cause == DropCause::Double.name() => {
                 tracing::debug!(target: "eventcast", "{self}");
             }
             _ => tracing::warn!(target: "eventcast", "{self}"),
@@ -485,6 +489,13 @@ fn advice(refused: &Refused) -> Option<String> {
                  or it is a recording"
             ));
         }
+        DropCause::Double => {
+            let seconds = refused.age_ms? / 1000;
+            return Some(format!(
+                "it was had before, and it was sent {seconds} s ago: somebody shows recordings, or the sender's clock is \
+                 behind this one and the network doubles datagrams"
+            ));
+        }
         DropCause::Old => {
             "it was sent long before what came last, or before this bus started: a recording, or the sender's clock is \
              behind this one"
@@ -514,6 +525,7 @@ mod tests {
                 count: 2,
                 unopened,
                 clock_ahead_ms,
+                age_ms: (cause == DropCause::Double).then_some(5_999),
             };
             let notice = Notice::of_protocol(&Event::Refused(refused));
             notice.expect("it is told").to_string()
@@ -529,6 +541,7 @@ mod tests {
             ),
             (DropCause::Time, Some(-30_001), "31 s behind this one"),
             (DropCause::Time, Some(90_000), "90 s ahead of this one"),
+            (DropCause::Double, None, "sent 5 s ago"),
             (DropCause::Old, None, "a recording"),
             (DropCause::Recipient, None, "for another bus"),
             (DropCause::Sender, None, "poses as another"),

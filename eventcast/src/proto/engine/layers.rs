@@ -174,6 +174,7 @@ impl From<Unsealable> for Dropped {
             Unsealable::Unknown(cause) => Self::Unopened(cause),
             Unsealable::Version(theirs) => Self::Version(theirs),
             Unsealable::Clock(ahead) => Self::Clock(ahead),
+            Unsealable::Recorded(age) => Self::Recorded(age),
             Unsealable::For(cause) => Self::For(cause),
         }
     }

@@ -28,6 +28,8 @@ pub(super) enum Dropped {
     Unopened(DropCause),
     /// A holder of the key has sealed it, and by this bus's clock its time is off by so many milliseconds.
     Clock(i64),
+    /// It was had before, and its seal says that it was sent so many milliseconds ago.
+    Recorded(u64),
 }
 
 /// What a datagram was taken out of.
@@ -491,11 +493,13 @@ impl Engine {
             Dropped::For(cause) | Dropped::Unopened(cause) => cause,
             Dropped::Version(_) => DropCause::Version,
             Dropped::Clock(_) => DropCause::Time,
+            Dropped::Recorded(_) => DropCause::Double,
         };
         self.stats.drops.count(cause);
         let is_told = match cause {
             // One's own voice is nothing to tell.
             DropCause::Echo => false,
+            DropCause::Double if matches!(dropped, Dropped::Recorded(_)) => true,
             DropCause::Double | DropCause::Version => self.sealing.is_none(),
             _ => true,
         };
@@ -520,6 +524,10 @@ impl Engine {
             unopened,
             clock_ahead_ms: match dropped {
                 Dropped::Clock(ahead) => Some(ahead),
+                _ => None,
+            },
+            age_ms: match dropped {
+                Dropped::Recorded(age) => Some(age),
                 _ => None,
             },
         });

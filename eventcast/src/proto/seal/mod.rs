@@ -48,6 +48,9 @@ const CLOCK_TOLERANCE: Duration = Duration::from_secs(30);
 const YOUNG: Duration = Duration::from_secs(60);
 const BEFORE_START: u64 = 1000;
 
+/// A network that doubles datagrams does so within so many milliseconds.
+const DOUBLED_WITHIN: u64 = 1000;
+
 /// How a bus seals. What is common to a group is the same on all its buses: key, salt, group and port.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -124,6 +127,8 @@ pub(super) enum Unsealable {
     Version(u64),
     /// A holder of the key has sealed it, and its time is off by so many milliseconds: positive if it is ahead.
     Clock(i64),
+    /// It was had before, and by its time it was sent so many milliseconds ago: longer than a network takes to double it.
+    Recorded(u64),
     /// Any other cause.
     For(DropCause),
 }
@@ -243,10 +248,12 @@ impl Sealing {
         if contradicts || label.counter & !TO_ONE == 0 {
             return Err(Unsealable::For(DropCause::Malformed));
         }
-        self.replays
-            .take(now.elapsed, label.sealer, label.counter)
-            .map_err(Unsealable::For)?;
-        Ok(stamp)
+        let taken = self.replays.take(now.elapsed, label.sealer, label.counter);
+        match taken {
+            Ok(()) => Ok(stamp),
+            Err(DropCause::Double) => Err(had_before(now, label.send_time)),
+            Err(cause) => Err(Unsealable::For(cause)),
+        }
     }
 
     fn check_time(&self, now: Now, sent: u64) -> Result<(), Unsealable> {
@@ -272,6 +279,14 @@ impl Sealing {
         } else {
             started
         }
+    }
+}
+
+/// Why a datagram is refused that was had, by when it was sent.
+fn had_before(now: Now, sent: u64) -> Unsealable {
+    match now.unix_ms.saturating_sub(sent) {
+        age if age < DOUBLED_WITHIN => Unsealable::For(DropCause::Double),
+        age => Unsealable::Recorded(age),
     }
 }
 

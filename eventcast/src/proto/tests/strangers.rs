@@ -527,6 +527,31 @@ fn noise_is_malformed_and_nothing_else() {
 }
 
 #[test]
+fn what_was_had_is_told_where_no_network_doubles_so_late() {
+    let mut bob = start("bob", 1, at(0));
+    let mut alice = start("alice", 1, at(0));
+    let said = emit(&mut alice, at(0), "x");
+    assert_eq!(heard(&mut bob, at(0), 9100, &said), ["x"]);
+    let mut events = Events::new();
+    let mut told = |bob: &mut Engine, millis: u64| {
+        bob.handle_datagram(at(millis), address(9666), &said[0]);
+        bob.take_events(&mut events);
+        let refused = events.iter().map(|event| match event {
+            Event::Refused(refused) => (refused.cause, refused.from, refused.count, refused.age_ms),
+            other => panic!("{other:?}"),
+        });
+        refused.collect::<Vec<_>>()
+    };
+    let late = |count, age| [(DropCause::Double, Some(address(9666)), count, Some(age))];
+    assert_eq!(told(&mut bob, 1), []);
+    assert_eq!(told(&mut bob, 999), []);
+    assert_eq!(told(&mut bob, 1000), late(1, 1000));
+    assert_eq!(told(&mut bob, 1001), []);
+    assert_eq!(told(&mut bob, 11_000), late(2, 11_000));
+    assert_eq!(bob.stats().drops.get(DropCause::Double), 5);
+}
+
+#[test]
 fn what_was_not_opened_is_told_as_one_and_a_wrong_clock_with_its_offset() {
     let mut bob = start("bob", 1, at(0));
     let mut alice = start("alice", 1, at(0));
