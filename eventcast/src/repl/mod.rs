@@ -41,8 +41,8 @@
 //! | `start`, `stop` | starts and stops the bus; the program and the console go on |
 //! | `exit` | ends this connection |
 //!
-//! A value is JSON5, and a bare word is a text: `emit greeting hello 5`. What BSON has and JSON has not is written and
-//! shown as MongoDB's Extended JSON, relaxed: `{$date: "2024-01-02T03:04:05Z"}`.
+//! A value is JSON5 without comments, and a bare word is a text: `emit greeting hello 5`. What BSON has and JSON has not
+//! is written and shown as MongoDB's Extended JSON, relaxed: `{$date: "2024-01-02T03:04:05Z"}`.
 //!
 //! # Who may talk to it
 //!

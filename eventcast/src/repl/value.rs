@@ -75,6 +75,8 @@ fn end_of_brackets(text: &str) -> Result<usize, String> {
             }
             '{' | '[' => depth += 1,
             '}' | ']' => depth -= 1,
+            // Behind a quote in one, what is a text here would be brackets to the reader of JSON5.
+            '/' => return Err("a comment has no place in a value".to_owned()),
             _ => {}
         }
         at += c.len_utf8();
@@ -463,7 +465,14 @@ mod tests {
                     .unwrap_err()
                     .contains("nested")
             );
+            // Where a comment hides a quote, brackets would look like a text.
+            for (begin, end) in [("/*\"*/", "/*\"*/"), ("//'\u{2028}", "//'\u{2028}")] {
+                let hidden = format!("[{begin}{}{end}]", deep(depth));
+                let error = values(&hidden).unwrap_err();
+                assert!(error.contains("comment"), "{error}");
+            }
         }
+        assert!(values("['a/b', {'/': 1}]").is_ok());
     }
 
     #[test]
