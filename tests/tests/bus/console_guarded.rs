@@ -20,6 +20,7 @@ use eventcast_tests::{
     tap::Tap,
     wait::{PATIENCE, Seen, block_on, eventually},
 };
+use socket2::SockRef;
 
 use crate::{
     common::{builder, bus, collect, count, started},
@@ -340,6 +341,13 @@ fn telnet() {
             assert_eq!(console.until("> "), "no option is called so\r\n> ");
         }
     }
+
+    // Synch: the byte behind the 255 is urgent, and does not stand in the stream as the others do.
+    let mut console = Console::open(address(&bus));
+    console.send(b"\xff");
+    let urgent = SockRef::from(&console.stream).send_out_of_band(b"\xf2");
+    assert_eq!(urgent.unwrap(), 1);
+    assert_eq!(console.ask("help"), expected);
 
     let mut console = Console::open(address(&bus));
     console.send(b"emit console_guarded/ff \"\xff\xff\"\r\n");
