@@ -15,7 +15,7 @@ use serde::{
     de::{DeserializeSeed, Error, MapAccess, SeqAccess, Visitor, value::MapAccessDeserializer},
 };
 
-use super::output::{is_unsafe, split_at_first};
+use super::output::is_unsafe;
 use crate::codec::MAX_DEPTH;
 
 /// A word, a quoted text, or something in brackets, as it stands in a line.
@@ -415,6 +415,12 @@ fn write_text(out: &mut Limited, text: &str) -> fmt::Result {
     }
     out.write_str(rest)?;
     out.write_char('"')
+}
+
+/// What stands before the first character of a kind, that character, and what stands behind it.
+fn split_at_first(text: &str, is_meant: impl Fn(char) -> bool) -> Option<(&str, char, &str)> {
+    let (at, c) = text.char_indices().find(|&(_, c)| is_meant(c))?;
+    Some((&text[..at], c, &text[at + c.len_utf8()..]))
 }
 
 #[cfg(test)]

@@ -277,7 +277,7 @@ fn terminals() {
     let mut console = Console::open(address(&bus));
     console.ask("notices on");
     console.ask("watch");
-    let odd = "\u{1b}[2J\u{7}\u{9b}31m\u{202e}\r\n";
+    let odd = "\u{1b}[2J\u{7}\u{9b}31m\u{202e}\r\nnotice: all is well";
     let tap = Tap::join(group);
     let message = Message::event(
         group,
@@ -288,11 +288,11 @@ fn terminals() {
     let seen = console.until(")\r\n");
     assert!(seen.contains("console_guarded/\\u{202e}odd"), "{seen}");
     assert!(
-        seen.contains(r#""\u001b[2J\u0007\u009b31m\u202e\r\n""#),
+        seen.contains(r#""\u001b[2J\u0007\u009b31m\u202e\r\nnotice: all is well""#),
         "{seen}"
     );
     assert!(
-        seen.contains(r"from \u{1b}[2J\u{7}\u{9b}31m\u{202e}\u{d}"),
+        seen.contains(r"from \u{1b}[2J\u{7}\u{9b}31m\u{202e}\u{d}\u{a}notice: all is well, "),
         "{seen}"
     );
     let answer = console.ask("\u{1b}[A\u{1b}[2J");
