@@ -106,14 +106,8 @@ impl Session {
                 return Flow::Go;
             }
             Input::End => return Flow::Close,
-            Input::Line(line) if is_http(&line) => {
-                tracing::warn!(
-                    target: "eventcast::repl",
-                    "{} speaks HTTP: a browser was led to the console, and nothing that it sent was done",
-                    self.from
-                );
-                return Flow::Close;
-            }
+            Input::Foreign => return self.show_out("no text, but TLS or the like"),
+            Input::Line(line) if is_http(&line) => return self.show_out("HTTP"),
             Input::Line(line) => {
                 out.answered();
                 if self.is_locked() {
@@ -143,6 +137,16 @@ impl Session {
             }
         }
         Flow::Go
+    }
+
+    /// Ends a connection that no person has made.
+    fn show_out(&self, language: &str) -> Flow {
+        tracing::warn!(
+            target: "eventcast::repl",
+            "{} speaks {language}: a browser was led to the console, and nothing that it sent was done",
+            self.from
+        );
+        Flow::Close
     }
 
     fn log_in(&mut self, line: &str, out: &mut Output) -> Flow {

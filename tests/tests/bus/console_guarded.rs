@@ -260,6 +260,9 @@ fn browsers() {
         "POST / HTTP/1.1\r\nContent-Length: 40\r\n\r\nemit console_guarded/browser\r\n",
         "GET /emit%20x HTTP/1.0\r\n\r\nemit console_guarded/browser\r\n",
         "Host: 127.0.0.1\r\n\r\nemit console_guarded/browser\r\n",
+        // TLS, with the id of a session that the page's own server gave out; and STUN.
+        "\u{16}\u{3}\u{1}\0\u{42} \nemit console_guarded/browser\n",
+        "\0\u{1}\0\u{42}!\u{12}\nemit console_guarded/browser\n",
     ] {
         let mut console = Console::open(address(&bus));
         console.send(request.as_bytes());
