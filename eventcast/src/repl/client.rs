@@ -79,6 +79,8 @@ pub(super) struct Client {
     unread: std::ops::Range<usize>,
     /// The socket may have more to read.
     readable: bool,
+    /// When whoever has not said the token by then has to go.
+    login_ends: Instant,
 }
 
 impl Client {
@@ -101,6 +103,7 @@ impl Client {
             input: Box::new([0; 4096]),
             unread: 0..0,
             readable: true,
+            login_ends: Instant::now() + LOGIN_TIME,
         })
     }
 
@@ -127,19 +130,19 @@ impl Client {
         let waker = Waker::from(self.bell());
         let mut cx = Context::from_waker(&waker);
         let mut events = Events::with_capacity(4);
-        let login_ends = Instant::now() + LOGIN_TIME;
         loop {
-            self.bell.rung.store(false, Ordering::Release);
+            // A swap, so that what was done before the last ring is seen from here on: that ring may have woken nobody.
+            self.bell.rung.swap(false, Ordering::AcqRel);
             let flow = self.advance(&mut cx)?;
             if flow != Flow::Go {
                 return Ok(flow);
             }
             let patience = if self.session.is_locked() {
-                let left = login_ends.checked_duration_since(Instant::now());
-                if left.is_none() {
+                let left = self.login_time();
+                if left.is_zero() {
                     return Ok(Flow::Close);
                 }
-                left
+                Some(left)
             } else {
                 None
             };
@@ -172,7 +175,9 @@ impl Client {
 
     /// Takes in one thing that the client has said, or says one thing to it. `None`: there is neither.
     fn step(&mut self, cx: &mut Context<'_>) -> io::Result<Option<Flow>> {
-        if self.is_closing() {
+        // Looked at each time: a client that never stops sending is never waited for.
+        let is_late = self.session.is_locked() && self.login_time().is_zero();
+        if is_late || self.is_closing() {
             return Ok(Some(Flow::Close));
         }
         if !self.session.is_busy() {
@@ -277,6 +282,11 @@ impl Client {
         Ok(())
     }
 
+    /// How long the client may still take to say the token.
+    fn login_time(&self) -> Duration {
+        self.login_ends.saturating_duration_since(Instant::now())
+    }
+
     fn is_closing(&self) -> bool {
         self.bell.closing.load(Ordering::Acquire)
     }
@@ -287,4 +297,32 @@ pub(super) fn turn_away(mut stream: TcpStream, from: SocketAddr, why: &str) {
     tracing::warn!(target: "eventcast::repl", "{from} was turned away: {why}");
     let _ = stream.write(format!("{why}\r\n").as_bytes());
     let _ = stream.shutdown(Shutdown::Write);
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{net, thread};
+
+    use super::{super::token::Token, *};
+    use crate::Bus;
+
+    #[test]
+    fn who_floods_has_no_longer_to_log_in() {
+        let listener = net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut flood = net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (stream, from) = listener.accept().unwrap();
+        stream.set_nonblocking(true).unwrap();
+        let bus = Bus::builder().environment(false).build().unwrap();
+        let token = Some(Arc::new(Token::new(b"alpha bravo")));
+        let session = Session::new(bus.downgrade(), token, from);
+        let mut client = Client::new(TcpStream::from_std(stream), session).unwrap();
+        client.login_ends = Instant::now() + Duration::from_millis(100);
+        let served = thread::spawn(|| client.run());
+
+        let end = Instant::now() + Duration::from_secs(15);
+        while flood.write_all(&[b'a'; 65_536]).is_ok() {
+            assert!(Instant::now() < end, "it is still served");
+        }
+        served.join().unwrap();
+    }
 }

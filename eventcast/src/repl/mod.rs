@@ -41,8 +41,8 @@
 //! | `start`, `stop` | starts and stops the bus; the program and the console go on |
 //! | `exit` | ends this connection |
 //!
-//! A value is JSON5, and a bare word is a text: `emit greeting hello 5`. What BSON has and JSON has not is written and
-//! shown as MongoDB's Extended JSON, relaxed: `{$date: "2024-01-02T03:04:05Z"}`.
+//! A value is JSON5 without comments, and a bare word is a text: `emit greeting hello 5`. What BSON has and JSON has not
+//! is written and shown as MongoDB's Extended JSON, relaxed: `{$date: "2024-01-02T03:04:05Z"}`.
 //!
 //! # Who may talk to it
 //!
@@ -53,8 +53,8 @@
 //!
 //! The commands are these and no others; nothing that is typed is run as code or given to a shell. No passphrase and
 //! no token is ever shown. What came from the network is shown so that no terminal obeys it: control characters are
-//! spelled. A line that belongs to a request of HTTP ends the connection, so that a web page cannot make a browser
-//! say the others.
+//! spelled. A line that belongs to a request of HTTP ends the connection, and so does a first byte that nobody types, as
+//! of TLS: a web page cannot make a browser say the lines behind them.
 //!
 //! # Bounds
 //!

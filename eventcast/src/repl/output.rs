@@ -15,15 +15,22 @@ impl Output {
     /// When so many bytes wait, no more are added: a client that does not read is not read from either.
     pub(super) const HIGH_WATER: usize = 64 * 1024;
 
-    /// Adds one line, or as many as `text` has.
+    /// Adds one line, whatever is in it: a line break in a host name makes no second one.
     pub(super) fn line(&mut self, text: impl fmt::Display) {
         if std::mem::take(&mut self.prompted) {
             // What comes by itself takes the place of the prompt, which follows anew.
             self.bytes.push(b'\r');
         }
-        // Writing to memory does not fail.
-        let _ = write!(Lines(&mut self.bytes), "{text}");
+        self.bytes
+            .extend_from_slice(spelled(&text.to_string()).as_bytes());
         self.bytes.extend_from_slice(b"\r\n");
+    }
+
+    /// Adds as many lines as `text` has. Its line breaks are the console's own.
+    pub(super) fn lines(&mut self, text: &str) {
+        for line in text.split('\n') {
+            self.line(line);
+        }
     }
 
     /// Adds a line that is empty.
@@ -66,57 +73,54 @@ impl Output {
             self.bytes.clear();
             self.sent = 0;
             self.bytes.shrink_to(Self::HIGH_WATER);
+        } else if self.sent >= Self::HIGH_WATER {
+            // A client that is always a little behind never has taken all of it.
+            self.bytes.drain(..self.sent);
+            self.sent = 0;
         }
-    }
-}
-
-/// Turns line breaks into those of telnet, and what a terminal would obey into something to read.
-struct Lines<'a>(&'a mut Vec<u8>);
-
-impl fmt::Write for Lines<'_> {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        let mut rest = text;
-        while let Some((plain, c, behind)) = split_at_first(rest, is_unsafe) {
-            self.0.extend_from_slice(plain.as_bytes());
-            match c {
-                '\n' => self.0.extend_from_slice(b"\r\n"),
-                _ => self.0.extend(c.escape_unicode().map(|c| c as u8)),
-            }
-            rest = behind;
-        }
-        self.0.extend_from_slice(rest.as_bytes());
-        Ok(())
     }
 }
 
 /// Whether a terminal might do something else with a character than show it: control characters, and those that turn
-/// the direction of what follows. Event names, arguments and host names come from the network.
+/// the direction of text. Event names, arguments and host names come from the network.
 pub(super) fn is_unsafe(c: char) -> bool {
     c.is_control()
-        || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+        || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
-/// What stands before the first character of a kind, that character, and what stands behind it.
-pub(super) fn split_at_first(
-    text: &str,
-    is_meant: impl Fn(char) -> bool,
-) -> Option<(&str, char, &str)> {
-    let (at, c) = text.char_indices().find(|&(_, c)| is_meant(c))?;
-    Some((&text[..at], c, &text[at + c.len_utf8()..]))
+/// A text in which nothing is left that a terminal would obey, and which is one line.
+fn spelled(text: &str) -> String {
+    let mut safe = String::with_capacity(text.len());
+    for c in text.chars() {
+        if is_unsafe(c) {
+            safe.extend(c.escape_unicode());
+        } else {
+            safe.push(c);
+        }
+    }
+    safe
 }
 
-/// Rows as columns: each as wide as its widest entry, two blanks between them. The last is as long as it is.
+/// Rows as columns: each as wide as its widest entry, two blanks between them. The last is as long as it is. Each row
+/// is one line, whatever is in it.
 pub(super) fn columns<const N: usize>(rows: &[[String; N]]) -> String {
+    /// What is longer moves what follows in its own row alone.
+    const WIDEST: usize = 64;
+    let rows: Vec<_> = rows
+        .iter()
+        .map(|row| row.each_ref().map(|entry| spelled(entry)))
+        .collect();
     let mut widths = [0; N];
-    for row in rows {
+    for row in &rows {
         for (width, entry) in widths.iter_mut().zip(row) {
-            *width = entry.chars().count().max(*width);
+            *width = entry.chars().count().clamp(*width, WIDEST);
         }
     }
     let mut text = String::new();
     for row in rows {
         let mut line = String::new();
         for (entry, width) in row.iter().zip(widths) {
+            // Writing to memory does not fail.
             let _ = write!(line, "{entry:width$}  ");
         }
         text.push_str(line.trim_end());
@@ -133,10 +137,28 @@ mod tests {
     #[test]
     fn nothing_reaches_a_terminal_that_it_would_obey() {
         let mut out = Output::default();
-        out.line("a\nb \u{1b}[2J \u{7} \u{9b}1m \u{202e}x\rä");
+        out.line("a\nb \u{1b}[2J \u{7} \u{9b}1m \u{202e}x\u{61c}\rä");
+        out.lines(&columns(&[["a\nb", "c"].map(str::to_owned)]));
+        out.lines("a\n\u{7}b");
         let text = String::from_utf8(out.waiting().to_vec()).unwrap();
-        let expected = "a\r\nb \\u{1b}[2J \\u{7} \\u{9b}1m \\u{202e}x\\u{d}ä\r\n";
+        let expected = "a\\u{a}b \\u{1b}[2J \\u{7} \\u{9b}1m \\u{202e}x\\u{61c}\\u{d}ä\r\n\
+                        a\\u{a}b  c\r\n\
+                        a\r\n\\u{7}b\r\n";
         assert_eq!(text, expected);
+    }
+
+    #[test]
+    fn a_client_that_is_always_behind_costs_no_more() {
+        let mut out = Output::default();
+        for _ in 0..100 {
+            while !out.is_high() {
+                out.line("x".repeat(1_000));
+            }
+            out.advance(10_000);
+            assert!(out.bytes.len() < 3 * Output::HIGH_WATER);
+        }
+        out.line("last");
+        assert!(out.waiting().ends_with(b"x\r\nlast\r\n"));
     }
 
     #[test]
@@ -172,5 +194,9 @@ mod tests {
         let rows = [["a", "bb", ""], ["äää", "b", "c"]].map(|row| row.map(str::to_owned));
         assert_eq!(columns(&rows), "a    bb\näää  b   c");
         assert_eq!(columns::<2>(&[]), "");
+        let long = "x".repeat(70_000);
+        let rows = [["a", "b"], [&long, "c"]].map(|row| row.map(str::to_owned));
+        let expected = format!("a{}  b\n{long}  c", " ".repeat(63));
+        assert!(columns(&rows) == expected, "the wide row widens the other");
     }
 }

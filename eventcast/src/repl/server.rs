@@ -4,10 +4,7 @@ use std::{
     collections::HashMap,
     io::ErrorKind,
     net::{IpAddr, SocketAddr},
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     thread,
     time::Duration,
 };
@@ -48,7 +45,8 @@ struct Shared {
     bus: WeakBus,
     token: Option<Arc<Token>>,
     waker: Waker,
-    closing: AtomicBool,
+    /// `None` once the console is closed.
+    listener: Mutex<Option<TcpListener>>,
     clients: Mutex<HashMap<u64, Arc<Bell>>>,
 }
 
@@ -72,7 +70,7 @@ impl Server {
             bus,
             token: token.map(Arc::new),
             waker: Waker::new(registry, STOP).map_err(refuse)?,
-            closing: AtomicBool::new(false),
+            listener: Mutex::new(Some(listener)),
             clients: Mutex::default(),
         });
         let server = Self {
@@ -81,7 +79,7 @@ impl Server {
         };
         thread::Builder::new()
             .name("eventcast-repl".into())
-            .spawn(move || shared.accept(poll, &listener))
+            .spawn(move || shared.accept(poll))
             .map_err(refuse)?;
         Ok(server)
     }
@@ -89,17 +87,18 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        self.shared.closing.store(true, Ordering::Release);
+        // Here and not by its thread: another bus may want the port as soon as the last handle of this one has gone.
+        drop(self.shared.listener().take());
         // It fails where the thread has ended.
         let _ = self.shared.waker.wake();
-        for bell in self.shared.lock().values() {
+        for bell in self.shared.clients().values() {
             bell.close();
         }
     }
 }
 
 impl Shared {
-    fn accept(self: Arc<Self>, mut poll: Poll, listener: &TcpListener) {
+    fn accept(self: Arc<Self>, mut poll: Poll) {
         let mut events = Events::with_capacity(4);
         let mut patience = None;
         let mut next_id = 0;
@@ -107,10 +106,11 @@ impl Shared {
             // What fails here is the process's end, or a signal.
             let _ = poll.poll(&mut events, patience.take());
             loop {
-                if self.closing.load(Ordering::Acquire) {
-                    return;
-                }
-                match listener.accept() {
+                let accepted = match &*self.listener() {
+                    Some(listener) => listener.accept(),
+                    None => return,
+                };
+                match accepted {
                     Ok((stream, from)) => {
                         next_id += 1;
                         self.admit(stream, from, next_id);
@@ -131,15 +131,17 @@ impl Shared {
 
     /// Gives the client a thread, unless there are too many.
     fn admit(self: &Arc<Self>, stream: TcpStream, from: SocketAddr, id: u64) {
-        if self.lock().len() >= MAX_CLIENTS {
+        if self.clients().len() >= MAX_CLIENTS {
             let why = format!(
                 "this console serves at most {MAX_CLIENTS} clients at once: try again later"
             );
             return turn_away(stream, from, &why);
         }
-        // A client is served without either.
+        // A client is served without any of these.
         let socket = SockRef::from(&stream);
         let _ = socket.set_tcp_nodelay(true);
+        // RFC 854, "The TELNET Synch signal": its last byte is urgent, and has its place among the others.
+        let _ = socket.set_out_of_band_inline(true);
         let _ = socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE));
 
         let session = Session::new(self.bus.clone(), self.token.clone(), from);
@@ -150,25 +152,25 @@ impl Shared {
                 return;
             }
         };
-        self.lock().insert(id, client.bell());
+        self.clients().insert(id, client.bell());
         let shared = Arc::clone(self);
         let spawned = thread::Builder::new()
             .name("eventcast-repl".into())
             .spawn(move || shared.serve(client, from, id));
         if let Err(error) = spawned {
-            self.lock().remove(&id);
+            self.clients().remove(&id);
             tracing::warn!(target: "eventcast::repl", %error, "{from} could not be served");
         }
     }
 
     fn serve(&self, client: Client, from: SocketAddr, id: u64) {
         // The console was closed between its admission and now.
-        if self.closing.load(Ordering::Acquire) {
+        if self.listener().is_none() {
             client.bell().close();
         }
         self.tell(Notice::ConsoleConnected { from });
         client.run();
-        self.lock().remove(&id);
+        self.clients().remove(&id);
         self.tell(Notice::ConsoleDisconnected { from });
     }
 
@@ -178,7 +180,12 @@ impl Shared {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<u64, Arc<Bell>>> {
+    fn listener(&self) -> MutexGuard<'_, Option<TcpListener>> {
+        // Nothing that can panic runs under this lock.
+        self.listener.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn clients(&self) -> MutexGuard<'_, HashMap<u64, Arc<Bell>>> {
         // Nothing that can panic runs under this lock.
         self.clients.lock().unwrap_or_else(PoisonError::into_inner)
     }

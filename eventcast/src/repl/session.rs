@@ -106,14 +106,8 @@ impl Session {
                 return Flow::Go;
             }
             Input::End => return Flow::Close,
-            Input::Line(line) if is_http(&line) => {
-                tracing::warn!(
-                    target: "eventcast::repl",
-                    "{} speaks HTTP: a browser was led to the console, and nothing that it sent was done",
-                    self.from
-                );
-                return Flow::Close;
-            }
+            Input::Foreign => return self.show_out("no text, but TLS or the like"),
+            Input::Line(line) if is_http(&line) => return self.show_out("HTTP"),
             Input::Line(line) => {
                 out.answered();
                 if self.is_locked() {
@@ -143,6 +137,16 @@ impl Session {
             }
         }
         Flow::Go
+    }
+
+    /// Ends a connection that no person has made.
+    fn show_out(&self, language: &str) -> Flow {
+        tracing::warn!(
+            target: "eventcast::repl",
+            "{} speaks {language}: a browser was led to the console, and nothing that it sent was done",
+            self.from
+        );
+        Flow::Close
     }
 
     fn log_in(&mut self, line: &str, out: &mut Output) -> Flow {
@@ -229,13 +233,13 @@ impl Session {
             return Flow::Close;
         };
         match command {
-            Command::Help(None) => out.line(command::overview()),
-            Command::Help(Some(entry)) => out.line(entry.describe()),
-            Command::Info => out.line(info(&bus)),
-            Command::Config(part) => out.line(config(&bus, &part)),
-            Command::Peers => out.line(peers(&bus)),
-            Command::Listeners(pattern) => out.line(listeners(&bus, &pattern)),
-            Command::Stats(part) => out.line(stats(&bus, part.as_deref())),
+            Command::Help(None) => out.lines(&command::overview()),
+            Command::Help(Some(entry)) => out.lines(&entry.describe()),
+            Command::Info => out.lines(&info(&bus)),
+            Command::Config(part) => out.lines(&config(&bus, &part)),
+            Command::Peers => out.lines(&peers(&bus)),
+            Command::Listeners(pattern) => out.lines(&listeners(&bus, &pattern)),
+            Command::Stats(part) => out.lines(&stats(&bus, part.as_deref())),
             Command::Emit { name, args } => self.emit(&bus, &name, args, out),
             Command::Watch(pattern) => self.watch(&bus, pattern, out),
             Command::Unwatch(pattern) => {
@@ -248,7 +252,7 @@ impl Session {
             }
             Command::Notices(on) => self.notices = on.then(|| bus.notices()),
             #[cfg(feature = "log")]
-            Command::Log(wanted) => out.line(log(wanted)),
+            Command::Log(wanted) => out.lines(&log(wanted)),
             Command::Start => {
                 tracing::info!(target: "eventcast::repl", "{} starts the bus", self.from);
                 self.doing = Some((bus.start(), "the bus runs"));

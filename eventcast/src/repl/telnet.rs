@@ -48,6 +48,9 @@ pub(super) enum Input {
     Interrupt,
     /// The client has done.
     End,
+    /// The very first byte is one that nobody types: the client speaks another protocol. Within what follows there may
+    /// be lines that somebody else has put there.
+    Foreign,
     /// A telnet option was asked for or offered; these bytes refuse it.
     Answer([u8; 3]),
 }
@@ -74,6 +77,8 @@ pub(super) struct Telnet {
     /// The line has grown too long: the rest of it is thrown away as it comes.
     overlong: bool,
     state: State,
+    /// The first byte has come.
+    begun: bool,
 }
 
 impl Telnet {
@@ -82,6 +87,7 @@ impl Telnet {
     pub(super) fn read(&mut self, bytes: &mut &[u8]) -> Option<Input> {
         loop {
             if matches!(self.state, State::Data) {
+                self.begun |= bytes.first().is_some_and(|&byte| is_plain(byte));
                 let plain = bytes.iter().take_while(|&&byte| is_plain(byte)).count();
                 let (plain, rest) = bytes.split_at(plain);
                 self.push(plain);
@@ -89,6 +95,9 @@ impl Telnet {
             }
             let (&byte, rest) = bytes.split_first()?;
             *bytes = rest;
+            if !std::mem::replace(&mut self.begun, true) && is_foreign(byte) {
+                return Some(Input::Foreign);
+            }
             let input = self.take(byte);
             if input.is_some() {
                 return input;
@@ -187,6 +196,16 @@ fn is_plain(byte: u8) -> bool {
     byte >= b' ' && byte != key::DELETE && byte != command::ESCAPE
 }
 
+/// Whether no client of a person begins with this byte. A page on the web can make a browser connect to this machine
+/// and bring along bytes that it has chosen, in a request of TLS (which begins with 22: RFC 8446, section 5.1) for a
+/// session that its own server gave out, or of STUN (with 0, 1 or 2: RFC 8489, section 5, and RFC 4571, section 2).
+fn is_foreign(byte: u8) -> bool {
+    const ESCAPE: u8 = 0x1b;
+    byte < b' '
+        && !b"\t\r\n".contains(&byte)
+        && ![key::INTERRUPT, key::END, key::BACKSPACE, ESCAPE].contains(&byte)
+}
+
 /// What is to be said to a client that asks for an option or offers one: no, to all but a timing mark. That it stops
 /// doing so needs no answer, and giving one could go on for ever (RFC 854, page 3).
 fn refusal(asked: u8, option: u8) -> Option<[u8; 3]> {
@@ -282,6 +301,18 @@ mod tests {
         assert_eq!(read_all(b"all of it\xff\xf8help\n"), [line("help")]);
         assert_eq!(read_all(b"\x7f\x7fa\n"), [line("a")]);
         assert_eq!(read_all(b"x\x04\n\x04"), [line("x\u{4}"), Input::End]);
+    }
+
+    #[test]
+    fn what_begins_as_nobody_types_is_foreign() {
+        for byte in [0, 1, 2, 22] {
+            assert_eq!(read_all(&[byte, b'a', b'\n']), [Input::Foreign, line("a")]);
+            assert_eq!(read_slowly(&[byte]), [Input::Foreign]);
+            assert_ne!(read_all(&[b'a', byte, b'\n'])[0], Input::Foreign);
+        }
+        for byte in (b' '..=255).chain(*b"\t\r\n\x03\x04\x08\x1b") {
+            assert!(!read_all(&[byte]).contains(&Input::Foreign), "{byte}");
+        }
     }
 
     #[test]

@@ -15,7 +15,7 @@ use serde::{
     de::{DeserializeSeed, Error, MapAccess, SeqAccess, Visitor, value::MapAccessDeserializer},
 };
 
-use super::output::{is_unsafe, split_at_first};
+use super::output::is_unsafe;
 use crate::codec::MAX_DEPTH;
 
 /// A word, a quoted text, or something in brackets, as it stands in a line.
@@ -75,6 +75,8 @@ fn end_of_brackets(text: &str) -> Result<usize, String> {
             }
             '{' | '[' => depth += 1,
             '}' | ']' => depth -= 1,
+            // Behind a quote in one, what is a text here would be brackets to the reader of JSON5.
+            '/' => return Err("a comment has no place in a value".to_owned()),
             _ => {}
         }
         at += c.len_utf8();
@@ -415,6 +417,12 @@ fn write_text(out: &mut Limited, text: &str) -> fmt::Result {
     out.write_char('"')
 }
 
+/// What stands before the first character of a kind, that character, and what stands behind it.
+fn split_at_first(text: &str, is_meant: impl Fn(char) -> bool) -> Option<(&str, char, &str)> {
+    let (at, c) = text.char_indices().find(|&(_, c)| is_meant(c))?;
+    Some((&text[..at], c, &text[at + c.len_utf8()..]))
+}
+
 #[cfg(test)]
 mod tests {
     use bson::{Binary, Decimal128, Regex, Timestamp, doc};
@@ -463,7 +471,14 @@ mod tests {
                     .unwrap_err()
                     .contains("nested")
             );
+            // Where a comment hides a quote, brackets would look like a text.
+            for (begin, end) in [("/*\"*/", "/*\"*/"), ("//'\u{2028}", "//'\u{2028}")] {
+                let hidden = format!("[{begin}{}{end}]", deep(depth));
+                let error = values(&hidden).unwrap_err();
+                assert!(error.contains("comment"), "{error}");
+            }
         }
+        assert!(values("['a/b', {'/': 1}]").is_ok());
     }
 
     #[test]

@@ -32,6 +32,7 @@ pub(crate) fn cases() -> Vec<Case> {
         )
         .in_own_process(),
         case("console::port_in_use", port_in_use),
+        case("console::port_is_free_again", port_is_free_again),
         case("console::sets_log_levels", sets_log_levels).in_own_process(),
         case("console::leaves_on_request", leaves_on_request),
     ]
@@ -360,6 +361,17 @@ fn port_in_use() {
     block_on(bus.start()).unwrap();
     assert_eq!(address(&bus).port(), port);
     Console::open(address(&bus));
+}
+
+/// The next bus may have the port as soon as the last handle of this one has gone.
+fn port_is_free_again() {
+    let mut port = 0;
+    for _ in 0..50 {
+        let bus = started(builder(Group::unused()).repl_port(port));
+        port = address(&bus).port();
+        // A connection that is there does not hold it.
+        Console::open(address(&bus));
+    }
 }
 
 fn sets_log_levels() {

@@ -20,6 +20,7 @@ use eventcast_tests::{
     tap::Tap,
     wait::{PATIENCE, Seen, block_on, eventually},
 };
+use socket2::SockRef;
 
 use crate::{
     common::{builder, bus, collect, count, started},
@@ -259,6 +260,9 @@ fn browsers() {
         "POST / HTTP/1.1\r\nContent-Length: 40\r\n\r\nemit console_guarded/browser\r\n",
         "GET /emit%20x HTTP/1.0\r\n\r\nemit console_guarded/browser\r\n",
         "Host: 127.0.0.1\r\n\r\nemit console_guarded/browser\r\n",
+        // TLS, with the id of a session that the page's own server gave out; and STUN.
+        "\u{16}\u{3}\u{1}\0\u{42} \nemit console_guarded/browser\n",
+        "\0\u{1}\0\u{42}!\u{12}\nemit console_guarded/browser\n",
     ] {
         let mut console = Console::open(address(&bus));
         console.send(request.as_bytes());
@@ -276,7 +280,7 @@ fn terminals() {
     let mut console = Console::open(address(&bus));
     console.ask("notices on");
     console.ask("watch");
-    let odd = "\u{1b}[2J\u{7}\u{9b}31m\u{202e}\r\n";
+    let odd = "\u{1b}[2J\u{7}\u{9b}31m\u{202e}\r\nnotice: all is well";
     let tap = Tap::join(group);
     let message = Message::event(
         group,
@@ -287,11 +291,11 @@ fn terminals() {
     let seen = console.until(")\r\n");
     assert!(seen.contains("console_guarded/\\u{202e}odd"), "{seen}");
     assert!(
-        seen.contains(r#""\u001b[2J\u0007\u009b31m\u202e\r\n""#),
+        seen.contains(r#""\u001b[2J\u0007\u009b31m\u202e\r\nnotice: all is well""#),
         "{seen}"
     );
     assert!(
-        seen.contains(r"from \u{1b}[2J\u{7}\u{9b}31m\u{202e}\u{d}"),
+        seen.contains(r"from \u{1b}[2J\u{7}\u{9b}31m\u{202e}\u{d}\u{a}notice: all is well, "),
         "{seen}"
     );
     let answer = console.ask("\u{1b}[A\u{1b}[2J");
@@ -340,6 +344,13 @@ fn telnet() {
             assert_eq!(console.until("> "), "no option is called so\r\n> ");
         }
     }
+
+    // Synch: the byte behind the 255 is urgent, and does not stand in the stream as the others do.
+    let mut console = Console::open(address(&bus));
+    console.send(b"\xff");
+    let urgent = SockRef::from(&console.stream).send_out_of_band(b"\xf2");
+    assert_eq!(urgent.unwrap(), 1);
+    assert_eq!(console.ask("help"), expected);
 
     let mut console = Console::open(address(&bus));
     console.send(b"emit console_guarded/ff \"\xff\xff\"\r\n");
@@ -455,10 +466,10 @@ fn clients_that_do_not_read() {
     let reading = thread::spawn(move || all_or_missed(&mut awake, EVENTS));
 
     let text = "x".repeat(1_000);
-    let end = Instant::now() + 3 * PATIENCE;
     for emitted in 0..EVENTS {
         other.emit_named("console_guarded/many", &*text).unwrap();
         // No more than the receive buffer has room for.
+        let end = Instant::now() + PATIENCE;
         while heard.get() + 32 <= emitted {
             assert!(Instant::now() < end, "{} of {emitted} came", heard.get());
             thread::yield_now();
