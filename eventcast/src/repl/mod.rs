@@ -67,6 +67,7 @@ mod command;
 mod output;
 mod server;
 mod session;
+mod show;
 mod telnet;
 mod token;
 mod value;
@@ -166,9 +167,8 @@ pub fn check_input(bytes: &[u8]) {
         };
         match command::parse(&line) {
             Ok(Some(Command::Emit { args, .. })) => {
-                let shown = value::shown(&args, usize::MAX);
-                let again: Result<Vec<_>, _> = value::tokens(&shown)
-                    .and_then(|tokens| tokens.into_iter().map(value::value).collect());
+                let shown = show::shown(&args, usize::MAX);
+                let again = value::values(&shown);
                 // By their text: one that is not a number is not equal to itself.
                 assert_eq!(
                     format!("{again:?}"),

@@ -18,9 +18,9 @@ use futures_core::Stream;
 use super::{
     command::{self, Command},
     output::{Output, columns},
+    show,
     telnet::{Input, MAX_LINE},
     token::Token,
-    value,
 };
 #[cfg(feature = "log")]
 use crate::log::{self, Component, Level, LogError};
@@ -321,7 +321,7 @@ fn shown(event: &Received<Args>) -> String {
     });
     let time = time.as_deref().unwrap_or("--:--:--.---");
     let name = event.name();
-    let args = value::shown(event, MAX_SHOWN);
+    let args = show::shown(event, MAX_SHOWN);
     let gap = if args.is_empty() { "" } else { " " };
     let number = origin
         .number()
