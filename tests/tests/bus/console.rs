@@ -178,6 +178,12 @@ fn emits() {
         assert!(answer.contains(expected), "{line}: {answer}");
     }
     assert_eq!(bus.stats().events_emitted, 2);
+
+    // Who watches is no listener of the program.
+    console.ask("watch");
+    console.ask("watch console/values");
+    let answer = console.ask("emit console/values");
+    assert_eq!(answer, "sent as event 3; 1 listener in this program\r\n");
 }
 
 fn watches() {
