@@ -392,10 +392,6 @@ impl Bus {
         };
         all.into_iter().map(facts).collect()
     }
-
-    pub(crate) fn tell(&self, notice: Notice) {
-        self.core.notices.tell(&self.core, notice);
-    }
 }
 
 /// A listener as the console shows it.
@@ -446,6 +442,15 @@ impl WeakBus {
         let core = self.core.upgrade()?;
         // Not made before it is known to count: dropping it would count, too.
         core.try_add_handle().then(|| Bus { core })
+    }
+
+    /// Without a handle, which could become the last one: the bus would go when this is over, and not when the
+    /// program has dropped its own.
+    #[cfg(feature = "repl")]
+    pub(crate) fn tell(&self, notice: Notice) {
+        if let Some(core) = self.core.upgrade() {
+            core.notices.tell(&core, notice);
+        }
     }
 
     #[cfg(feature = "repl")]

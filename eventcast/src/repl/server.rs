@@ -168,16 +168,10 @@ impl Shared {
         if self.listener().is_none() {
             client.bell().close();
         }
-        self.tell(Notice::ConsoleConnected { from });
+        self.bus.tell(Notice::ConsoleConnected { from });
         client.run();
         self.clients().remove(&id);
-        self.tell(Notice::ConsoleDisconnected { from });
-    }
-
-    fn tell(&self, notice: Notice) {
-        if let Some(bus) = self.bus.upgrade() {
-            bus.tell(notice);
-        }
+        self.bus.tell(Notice::ConsoleDisconnected { from });
     }
 
     fn listener(&self) -> MutexGuard<'_, Option<TcpListener>> {

@@ -26,6 +26,7 @@ use super::{
 use crate::log::{self, Component, Level, LogError};
 use crate::{
     Args, Bus, Notice, NoticeStream, Pattern, Received, Subscription, Transition, WeakBus,
+    bus::Registered,
 };
 
 /// How much of an event's arguments is shown, in bytes.
@@ -273,7 +274,14 @@ impl Session {
             Ok(emitted) => {
                 let number = emitted.number.map(|number| format!(" as event {number}"));
                 let number = number.unwrap_or_default();
-                let listeners = match emitted.listeners {
+                // What consoles watch is none of the program's own.
+                let is_watched = |listener: &Registered| {
+                    let pattern = listener.topic.parse::<Pattern>();
+                    is_watch(listener) && pattern.is_ok_and(|pattern| pattern.matches(name))
+                };
+                let registered = bus.registered();
+                let watches = registered.iter().filter(|one| is_watched(one)).count();
+                let listeners = match emitted.listeners.saturating_sub(watches) {
                     1 => "1 listener".to_owned(),
                     count => format!("{count} listeners"),
                 };
@@ -419,7 +427,7 @@ fn listeners(bus: &Bus, pattern: &Pattern) -> String {
         .into_iter()
         .filter(|listener| pattern.matches(&listener.topic))
         .map(|listener| {
-            let place = if listener.location.file() == file!() {
+            let place = if is_watch(&listener) {
                 "a console's `watch`".to_owned()
             } else {
                 listener.location.to_string()
@@ -428,6 +436,11 @@ fn listeners(bus: &Bus, pattern: &Pattern) -> String {
         })
         .collect();
     or_nothing(columns(&rows), "nobody listens")
+}
+
+/// Whether it is the `watch` of a client, this one or another.
+fn is_watch(listener: &Registered) -> bool {
+    listener.location.file() == file!()
 }
 
 fn stats(bus: &Bus, part: Option<&str>) -> String {

@@ -32,7 +32,8 @@ pub(crate) fn cases() -> Vec<Case> {
         )
         .in_own_process(),
         case("console::port_in_use", port_in_use),
-        case("console::port_is_free_again", port_is_free_again),
+        // A process that another case starts would hold the port until it has become another program.
+        case("console::port_is_free_again", port_is_free_again).in_own_process(),
         case("console::sets_log_levels", sets_log_levels).in_own_process(),
         case("console::leaves_on_request", leaves_on_request),
     ]
@@ -178,6 +179,12 @@ fn emits() {
         assert!(answer.contains(expected), "{line}: {answer}");
     }
     assert_eq!(bus.stats().events_emitted, 2);
+
+    // Who watches is no listener of the program.
+    console.ask("watch");
+    console.ask("watch console/values");
+    let answer = console.ask("emit console/values");
+    assert_eq!(answer, "sent as event 3; 1 listener in this program\r\n");
 }
 
 fn watches() {
