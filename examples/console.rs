@@ -40,8 +40,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         for tenths in 0_u16.. {
             pause.tick().await;
             let celsius = 12.0 + f64::from(tenths % 10) / 10.0;
-            if measuring.emit(Temperature { celsius }).is_err() {
-                break;
+            if let Err(error) = measuring.emit(Temperature { celsius }) {
+                println!("({error})");
             }
         }
     });

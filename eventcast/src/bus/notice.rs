@@ -211,7 +211,7 @@ pub enum Notice {
         /// Where.
         address: SocketAddr,
     },
-    /// Somebody has connected to the console of this bus.
+    /// Somebody has connected to the console of this bus, and has said the token where there is one.
     #[non_exhaustive]
     ConsoleConnected {
         /// From where.

@@ -6,7 +6,7 @@
 
 use std::{
     io::{self, ErrorKind, Read, Write},
-    net::{Shutdown, SocketAddr},
+    net::Shutdown,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -293,8 +293,7 @@ impl Client {
 }
 
 /// Says why, and goes.
-pub(super) fn turn_away(mut stream: TcpStream, from: SocketAddr, why: &str) {
-    tracing::warn!(target: "eventcast::repl", "{from} was turned away: {why}");
+pub(super) fn turn_away(mut stream: TcpStream, why: &str) {
     let _ = stream.write(format!("{why}\r\n").as_bytes());
     let _ = stream.shutdown(Shutdown::Write);
 }
@@ -314,7 +313,7 @@ mod tests {
         stream.set_nonblocking(true).unwrap();
         let bus = Bus::builder().environment(false).build().unwrap();
         let token = Some(Arc::new(Token::new(b"alpha bravo")));
-        let session = Session::new(bus.downgrade(), token, from);
+        let session = Session::new(bus.downgrade(), token, from, Arc::default());
         let mut client = Client::new(TcpStream::from_std(stream), session).unwrap();
         client.login_ends = Instant::now() + Duration::from_millis(100);
         let served = thread::spawn(|| client.run());

@@ -58,7 +58,8 @@
 //!
 //! # Bounds
 //!
-//! A line has at most 65,536 bytes, 32 clients are served at once, and each watches at most 16 patterns. A client that
+//! A line has at most 65,536 bytes, 32 clients are served at once, those among them that have not said the token for at
+//! most 30 s, and each watches at most 16 patterns. A client that
 //! does not read costs what its watches hold (1,024 events each, and no more bytes than `listener_queue` allows), and
 //! is told how many events it has missed; the bus does not wait for it. Each client has a thread of its own.
 
@@ -71,6 +72,7 @@ mod show;
 mod telnet;
 mod token;
 mod value;
+mod warnings;
 
 use std::{
     fmt,

@@ -2,6 +2,7 @@
 
 use std::{
     collections::HashMap,
+    fmt,
     io::ErrorKind,
     net::{IpAddr, SocketAddr},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -20,8 +21,9 @@ use super::{
     client::{Bell, Client, turn_away},
     session::Session,
     token::Token,
+    warnings::{Trouble, Warnings},
 };
-use crate::{Notice, WeakBus};
+use crate::WeakBus;
 
 /// How many clients there are at once. Each costs a thread, and nobody looks over so many shoulders.
 pub(super) const MAX_CLIENTS: usize = 32;
@@ -48,6 +50,7 @@ struct Shared {
     /// `None` once the console is closed.
     listener: Mutex<Option<TcpListener>>,
     clients: Mutex<HashMap<u64, Arc<Bell>>>,
+    warnings: Arc<Warnings>,
 }
 
 impl Server {
@@ -72,6 +75,7 @@ impl Server {
             waker: Waker::new(registry, STOP).map_err(refuse)?,
             listener: Mutex::new(Some(listener)),
             clients: Mutex::default(),
+            warnings: Arc::default(),
         });
         let server = Self {
             address,
@@ -119,7 +123,9 @@ impl Shared {
                         ErrorKind::WouldBlock => break,
                         ErrorKind::Interrupted | ErrorKind::ConnectionAborted => {}
                         _ => {
-                            tracing::warn!(target: "eventcast::repl", %error, "the console takes no clients for now");
+                            self.warn(format_args!(
+                                "the console takes no clients for now: {error}"
+                            ));
                             patience = Some(ACCEPT_PAUSE);
                             break;
                         }
@@ -135,7 +141,9 @@ impl Shared {
             let why = format!(
                 "this console serves at most {MAX_CLIENTS} clients at once: try again later"
             );
-            return turn_away(stream, from, &why);
+            let text = format_args!("{from} was turned away: {why}");
+            self.warnings.warn(Trouble::Crowd, text);
+            return turn_away(stream, &why);
         }
         // A client is served without any of these.
         let socket = SockRef::from(&stream);
@@ -144,34 +152,29 @@ impl Shared {
         let _ = socket.set_out_of_band_inline(true);
         let _ = socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE));
 
-        let session = Session::new(self.bus.clone(), self.token.clone(), from);
+        let warnings = Arc::clone(&self.warnings);
+        let session = Session::new(self.bus.clone(), self.token.clone(), from, warnings);
         let client = match Client::new(stream, session) {
             Ok(client) => client,
             Err(error) => {
-                tracing::warn!(target: "eventcast::repl", %error, "{from} could not be served");
-                return;
+                return self.warn(format_args!("{from} could not be served: {error}"));
             }
         };
         self.clients().insert(id, client.bell());
-        let shared = Arc::clone(self);
+        let place = Place {
+            shared: Arc::clone(self),
+            id,
+        };
         let spawned = thread::Builder::new()
             .name("eventcast-repl".into())
-            .spawn(move || shared.serve(client, from, id));
+            .spawn(move || place.serve(client));
         if let Err(error) = spawned {
-            self.clients().remove(&id);
-            tracing::warn!(target: "eventcast::repl", %error, "{from} could not be served");
+            self.warn(format_args!("{from} could not be served: {error}"));
         }
     }
 
-    fn serve(&self, client: Client, from: SocketAddr, id: u64) {
-        // The console was closed between its admission and now.
-        if self.listener().is_none() {
-            client.bell().close();
-        }
-        self.bus.tell(Notice::ConsoleConnected { from });
-        client.run();
-        self.clients().remove(&id);
-        self.bus.tell(Notice::ConsoleDisconnected { from });
+    fn warn(&self, text: fmt::Arguments<'_>) {
+        self.warnings.warn(Trouble::System, text);
     }
 
     fn listener(&self) -> MutexGuard<'_, Option<TcpListener>> {
@@ -182,5 +185,27 @@ impl Shared {
     fn clients(&self) -> MutexGuard<'_, HashMap<u64, Arc<Bell>>> {
         // Nothing that can panic runs under this lock.
         self.clients.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The place of one client among all, given up when this is dropped.
+struct Place {
+    shared: Arc<Shared>,
+    id: u64,
+}
+
+impl Place {
+    fn serve(self, client: Client) {
+        // The console was closed between its admission and now.
+        if self.shared.listener().is_none() {
+            client.bell().close();
+        }
+        client.run();
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.shared.clients().remove(&self.id);
     }
 }

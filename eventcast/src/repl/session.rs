@@ -21,6 +21,7 @@ use super::{
     show,
     telnet::{Input, MAX_LINE},
     token::Token,
+    warnings::{Trouble, Warnings},
 };
 #[cfg(feature = "log")]
 use crate::log::{self, Component, Level, LogError};
@@ -54,9 +55,14 @@ pub(super) struct Session {
     token: Option<Arc<Token>>,
     from: SocketAddr,
     watches: Vec<Watch>,
+    /// Which of them says something next, if it has something.
+    next_watch: usize,
     notices: Option<NoticeStream>,
     /// A `start` or a `stop` under way, and what is said when it is done.
     doing: Option<(Transition, &'static str)>,
+    warnings: Arc<Warnings>,
+    /// The bus was told of this client.
+    announced: bool,
 }
 
 struct Watch {
@@ -66,22 +72,33 @@ struct Watch {
 }
 
 impl Session {
-    pub(super) fn new(bus: WeakBus, token: Option<Arc<Token>>, from: SocketAddr) -> Self {
+    pub(super) fn new(
+        bus: WeakBus,
+        token: Option<Arc<Token>>,
+        from: SocketAddr,
+        warnings: Arc<Warnings>,
+    ) -> Self {
         Self {
             bus,
             token,
             from,
             watches: Vec::new(),
+            next_watch: 0,
             notices: None,
             doing: None,
+            warnings,
+            announced: false,
         }
     }
 
-    /// Says what this is, to those who may know it.
-    pub(super) fn greet(&self, out: &mut Output) {
-        if !self.is_locked()
-            && let Some(bus) = self.bus.upgrade()
-        {
+    /// Says what this is, to those who may know it, and tells the bus of them: of others it could be told too often.
+    pub(super) fn greet(&mut self, out: &mut Output) {
+        if self.is_locked() {
+            return;
+        }
+        self.announced = true;
+        self.bus.tell(Notice::ConsoleConnected { from: self.from });
+        if let Some(bus) = self.bus.upgrade() {
             let (id, port) = (bus.id(), bus.port());
             out.line(format_args!(
                 "eventcast, bus {id} on port {port}; `help` lists the commands"
@@ -126,7 +143,7 @@ impl Session {
             }
             Input::TooLong | Input::NotText if self.is_locked() => {
                 out.answered();
-                return Flow::Barred;
+                return self.bar();
             }
             Input::TooLong => {
                 out.answered();
@@ -142,11 +159,11 @@ impl Session {
 
     /// Ends a connection that no person has made.
     fn show_out(&self, language: &str) -> Flow {
-        tracing::warn!(
-            target: "eventcast::repl",
+        let text = format_args!(
             "{} speaks {language}: a browser was led to the console, and nothing that it sent was done",
             self.from
         );
+        self.warnings.warn(Trouble::Foreign, text);
         Flow::Close
     }
 
@@ -156,8 +173,14 @@ impl Session {
                 self.greet(out);
                 Flow::Go
             }
-            None => Flow::Barred,
+            None => self.bar(),
         }
+    }
+
+    fn bar(&self) -> Flow {
+        let text = format_args!("{} does not know the token", self.from);
+        self.warnings.warn(Trouble::Token, text);
+        Flow::Barred
     }
 
     /// Says one thing that has happened, if there is one.
@@ -195,10 +218,14 @@ impl Session {
 
     /// Says what the watches have to say next: one event, or that some were missed.
     fn poll_watches(&mut self, cx: &mut Context<'_>, out: &mut Output) -> Poll<()> {
-        for at in 0..self.watches.len() {
-            let (before, behind) = self.watches.split_at_mut(at);
-            let watch = &mut behind[0];
-            while let Poll::Ready(Some(event)) = Pin::new(&mut watch.events).poll_next(cx) {
+        let count = self.watches.len();
+        for turn in 0..count {
+            // Behind the one served last, so that a busy one leaves room for the others.
+            let at = (self.next_watch + turn) % count;
+            while let Poll::Ready(Some(event)) =
+                Pin::new(&mut self.watches[at].events).poll_next(cx)
+            {
+                let watch = &mut self.watches[at];
                 let missed = watch.events.missed();
                 let newly = missed - std::mem::replace(&mut watch.missed_told, missed);
                 if newly > 0 {
@@ -207,13 +234,12 @@ impl Session {
                     ));
                 }
                 // An event that two patterns match is said once.
-                if before
-                    .iter()
-                    .any(|other| other.pattern.matches(event.name()))
-                {
+                let mut before = self.watches[..at].iter();
+                if before.any(|other| other.pattern.matches(event.name())) {
                     continue;
                 }
                 out.line(shown(&event));
+                self.next_watch = at + 1;
                 return Poll::Ready(());
             }
         }
@@ -305,6 +331,15 @@ impl Session {
                 events,
                 missed_told: 0,
             });
+        }
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        if self.announced {
+            self.bus
+                .tell(Notice::ConsoleDisconnected { from: self.from });
         }
     }
 }

@@ -23,7 +23,7 @@ use eventcast_tests::{
 use socket2::SockRef;
 
 use crate::{
-    common::{builder, bus, collect, count, started},
+    common::{Count, builder, bus, collect, count, started},
     console::{address, with_console},
 };
 
@@ -150,6 +150,13 @@ fn for_others_with_a_token() {
 fn token() {
     let bus = started(with_console(Group::unused()).repl_token("delta echo"));
     let emitted = count(&bus, "console_guarded/token");
+    let connected = Count::default();
+    let counted = connected.clone();
+    bus.on_notice(move |notice: &Notice| {
+        if matches!(notice, Notice::ConsoleConnected { .. }) {
+            counted.add();
+        }
+    });
     let connect = || {
         let mut console = Console::connect(address(&bus));
         console.until("token: ");
@@ -176,6 +183,9 @@ fn token() {
     console.until("> ");
     console.ask("emit console_guarded/token");
     assert_eq!(emitted.get(), 1);
+    // The others were no clients, and there may be any number of them.
+    connected.wait_for(1);
+    assert_eq!(connected.get(), 1);
 }
 
 const PASSPHRASE: &str = "alpha-bravo-charlie";
