@@ -12,6 +12,7 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
     task::{Context, Poll, Wake, Waker},
+    thread,
     time::{Duration, Instant},
 };
 
@@ -31,6 +32,10 @@ const BARRED_TIME: Duration = Duration::from_secs(1);
 
 /// How long what is left is tried to be sent when a connection ends.
 const FAREWELL_TIME: Duration = Duration::from_secs(1);
+
+/// For so long events are gathered that are to be shown: nobody reads faster, and a wake-up and a packet for each of
+/// them would take the processor from those who work.
+const GATHER: Duration = Duration::from_millis(2);
 
 const STREAM: mio::Token = mio::Token(0);
 const BELL: mio::Token = mio::Token(1);
@@ -147,6 +152,9 @@ impl Client {
                 None
             };
             self.wait(&mut events, patience)?;
+            if events.iter().any(|event| event.token() == BELL) {
+                thread::sleep(GATHER);
+            }
         }
     }
 
@@ -300,7 +308,7 @@ pub(super) fn turn_away(mut stream: TcpStream, why: &str) {
 
 #[cfg(test)]
 mod tests {
-    use std::{net, thread};
+    use std::net;
 
     use super::{super::token::Token, *};
     use crate::Bus;
