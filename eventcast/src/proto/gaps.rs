@@ -4,6 +4,10 @@
 //! only overtaken arrives by itself, then after pauses that double. When nothing of it has come for a whole
 //! `message_ttl` it is over. What is left of a gap of which something came goes on with the pauses of the whole.
 //!
+//! A sender answers only so much a second. Where more is missing than that, one gap comes after the other, and a gap
+//! that has had nothing so far is not over while others of its stream are answered: it is then over after three times
+//! `message_ttl`, for no sender keeps what it has sent for longer.
+//!
 //! Responsible for times and ranges alone: what a number is, and what its loss means, is [`Order`](super::order)'s.
 
 use std::{
@@ -17,6 +21,9 @@ const FIRST_PAUSE: Duration = Duration::from_millis(20);
 /// The longest pause.
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 
+/// How many times `message_ttl` a gap may last while others are answered: so long a sender keeps what it has sent.
+const TTLS_IN_TURN: u32 = 3;
+
 /// Numbers from the first to the last of a pair, both included.
 pub(super) type Span = (u64, u64);
 
@@ -25,6 +32,10 @@ pub(super) struct Gaps {
     by_first: BTreeMap<u64, Gap>,
     /// Every gap's first number by the moment at which something is to be done about it.
     by_due: BTreeSet<(Duration, u64)>,
+    /// When something came last that had been asked for.
+    answered: Duration,
+    /// What is due has to wait until then.
+    paused_until: Duration,
 }
 
 #[derive(Clone, Copy)]
@@ -58,9 +69,10 @@ impl Gaps {
         self.by_first.is_empty()
     }
 
-    /// When [`ask`](Self::ask) or [`give_up`](Self::give_up) has something to do.
+    /// When there is something to ask for, or to [give up](Self::give_up).
     pub(super) fn due(&self) -> Option<Duration> {
-        self.by_due.first().map(|(due, _)| *due)
+        let (due, _) = self.by_due.first()?;
+        Some((*due).max(self.paused_until))
     }
 
     /// Notes that these numbers are missing, none of which is noted yet. They are asked for at `due`.
@@ -81,6 +93,9 @@ impl Gaps {
     pub(super) fn fill(&mut self, now: Duration, number: u64) -> Option<Filled> {
         let (first, gap) = self.overlapping((number, number))?;
         self.remove(first);
+        if gap.asks > 0 {
+            self.answered = now;
+        }
         let rest = Gap { since: now, ..gap };
         self.insert_if_any((first, number - 1), rest);
         self.insert_if_any((number + 1, gap.last), rest);
@@ -128,41 +143,59 @@ impl Gaps {
         }
     }
 
-    /// The numbers that are to be asked for now, in order, up to so many runs. They count as asked. Call
-    /// [`give_up`](Self::give_up) first, until it has nothing: what is over is not asked for.
-    pub(super) fn ask(&mut self, now: Duration, ttl: Duration, most: usize, spans: &mut Vec<Span>) {
+    /// The numbers that are to be asked for now, in order, up to so many runs. Call [`give_up`](Self::give_up) first,
+    /// until it has nothing: what is over is not asked for.
+    pub(super) fn to_ask(&self, now: Duration, most: usize, spans: &mut Vec<Span>) {
         spans.clear();
-        while spans.len() < most
-            && let Some(&(due, first)) = self.by_due.first()
-            && due <= now
-        {
+        let due = self.by_due.range(..=(now, u64::MAX)).take(most);
+        spans.extend(due.map(|&(_, first)| (first, self.by_first[&first].last)));
+        spans.sort_unstable();
+    }
+
+    /// Notes that these numbers, which [`to_ask`](Self::to_ask) gave, have been asked for.
+    pub(super) fn asked(&mut self, now: Duration, ttl: Duration, spans: &[Span]) {
+        for &(first, _) in spans {
             let mut gap = self.remove(first);
-            spans.push((first, gap.last));
             gap.asked_at = now;
             gap.asks += 1;
             // No later than the moment at which it is over.
-            gap.due = (now + gap.pause).min(gap.since.saturating_add(ttl));
+            gap.due = (now + gap.pause).min(self.over_at(&gap, ttl));
             gap.pause = (gap.pause * 2).min(LONGEST_PAUSE);
             if cfg!(eventcast_sabotage = "request_storm") {
                 gap.due = now + FIRST_PAUSE / 10;
             }
             self.insert(first, gap);
         }
-        spans.sort_unstable();
     }
 
-    /// Takes out a gap of which nothing has come for `ttl`.
+    /// Puts off what is still to be asked for now, if anything is.
+    pub(super) fn put_off(&mut self, now: Duration) {
+        if self.by_due.first().is_some_and(|(due, _)| *due <= now) {
+            self.paused_until = now + FIRST_PAUSE;
+        }
+    }
+
+    /// Takes out a gap of which nothing has come for `ttl`, and nothing of others.
     pub(super) fn give_up(&mut self, now: Duration, ttl: Duration) -> Option<Span> {
-        // Those that are due: each is either asked for or given up, so none of them is looked at twice.
+        // What is over is due, and what is due is asked for, given up or put off: nothing is looked at again at once.
         let over = self
             .by_due
             .range(..=(now, u64::MAX))
             .find_map(|&(_, first)| {
                 let gap = self.by_first[&first];
-                (gap.since.saturating_add(ttl) <= now).then_some((first, gap.last))
+                (self.over_at(&gap, ttl) <= now).then_some((first, gap.last))
             })?;
         self.remove(over.0);
         Some(over)
+    }
+
+    /// When a gap is over of which nothing comes, unless others are answered meanwhile.
+    fn over_at(&self, gap: &Gap, ttl: Duration) -> Duration {
+        let waits_its_turn_until = gap
+            .since
+            .saturating_add(ttl.saturating_mul(TTLS_IN_TURN - 1));
+        let from = gap.since.max(self.answered.min(waits_its_turn_until));
+        from.saturating_add(ttl)
     }
 
     /// The gap, if any, that shares a number with this span; the lowest one.
@@ -224,7 +257,8 @@ mod tests {
 
     fn asked(gaps: &mut Gaps, now: Duration) -> Vec<Span> {
         let mut spans = Vec::new();
-        gaps.ask(now, TTL, 64, &mut spans);
+        gaps.to_ask(now, 64, &mut spans);
+        gaps.asked(now, TTL, &spans);
         spans
     }
 
@@ -262,10 +296,63 @@ mod tests {
         assert_eq!(gaps.fill(ms(9), 8), Some(answered(true, Some(2))));
         assert_eq!(asked(&mut gaps, ms(27)), [(5, 6), (9, 9)]);
         assert_eq!(gaps.fill(ms(2_000), 5), Some(answered(true, None)));
-        assert_eq!(gaps.give_up(ms(3_500), TTL), Some((9, 9)));
-        assert_eq!(gaps.give_up(ms(3_500), TTL), None);
-        assert_eq!(gaps.fill(ms(3_600), 6), Some(answered(true, None)));
+        assert_eq!(gaps.fill(ms(2_600), 6), Some(answered(true, None)));
+        assert_eq!(gaps.give_up(ms(5_599), TTL), None);
+        assert_eq!(gaps.give_up(ms(5_600), TTL), Some((9, 9)));
         assert!(gaps.is_empty() && gaps.due().is_none());
+    }
+
+    #[test]
+    fn others_that_are_answered_give_a_gap_more_time_but_not_for_ever() {
+        let mut gaps = Gaps::default();
+        gaps.add(ms(0), (1, 2_000), ms(5));
+        gaps.add(ms(0), (3_000, 3_009), ms(5));
+        asked(&mut gaps, ms(5));
+        // One by one, the first gap is answered, for longer than the second one can be had.
+        let mut over = Vec::new();
+        for i in 1..=1_000 {
+            let now = ms(10 * i);
+            gaps.fill(now, i);
+            while let Some(gap) = gaps.give_up(now, TTL) {
+                over.push((now, gap));
+            }
+            asked(&mut gaps, now);
+        }
+        assert_eq!(over, [(3 * TTL, (3_000, 3_009))]);
+        // Nothing comes any more.
+        let last = ms(10_000) + TTL;
+        assert_eq!(gaps.give_up(last - ms(1), TTL), None);
+        assert_eq!(gaps.give_up(last, TTL), Some((1_001, 2_000)));
+    }
+
+    #[test]
+    fn what_comes_unasked_gives_nobody_more_time() {
+        let mut gaps = Gaps::default();
+        gaps.add(ms(0), (1, 1), ms(5));
+        asked(&mut gaps, ms(5));
+        gaps.add(ms(100), (3, 4), ms(200));
+        gaps.fill(ms(110), 3);
+        assert_eq!(gaps.give_up(TTL, TTL), Some((1, 1)));
+    }
+
+    #[test]
+    fn what_a_request_does_not_name_stays_due() {
+        let mut gaps = Gaps::default();
+        for i in 0..10 {
+            gaps.add(ms(0), (10 * i + 1, 10 * i + 2), ms(5));
+        }
+        let mut spans = Vec::new();
+        gaps.to_ask(ms(4), 5, &mut spans);
+        assert_eq!(spans, []);
+        gaps.to_ask(ms(5), 5, &mut spans);
+        assert_eq!(spans, [(1, 2), (11, 12), (21, 22), (31, 32), (41, 42)]);
+        gaps.asked(ms(5), TTL, &spans[..2]);
+        assert_eq!(gaps.due(), Some(ms(5)));
+        gaps.put_off(ms(5));
+        assert_eq!(gaps.due(), Some(ms(25)));
+        assert_eq!(gaps.take_asked((21, 100)), None);
+        gaps.to_ask(ms(5), 2, &mut spans);
+        assert_eq!(spans, [(21, 22), (31, 32)]);
     }
 
     #[test]

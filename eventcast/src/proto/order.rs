@@ -406,7 +406,8 @@ mod tests {
 
     fn missing(order: &mut Order) -> Vec<Span> {
         let mut spans = Vec::new();
-        order.gaps().ask(DUE, TTL, 64, &mut spans);
+        order.gaps().to_ask(DUE, 64, &mut spans);
+        order.gaps().asked(DUE, TTL, &spans);
         spans
     }
 

@@ -154,6 +154,13 @@ fn burst() {
         events: EVENTS as usize,
         bytes: 256 << 20,
     }));
+    let lost = Seen::new();
+    let list = lost.clone();
+    b.on_notice(move |notice| {
+        if let Notice::Lost { .. } = notice {
+            list.push(notice.to_string());
+        }
+    });
     let numbers = Seen::new();
     let list = numbers.clone();
     b.on_named("b", move |e: &Received<Args>| {
@@ -173,7 +180,9 @@ fn burst() {
     assert_eq!(
         (stats.events_lost, stats.listener_missed),
         (0, 0),
-        "{stats:?}"
+        "{:?}\n{stats:?}\nsender: {:?}",
+        lost.all(),
+        a.stats()
     );
     assert!(numbers.all().into_iter().eq(0..EVENTS), "out of order");
 }

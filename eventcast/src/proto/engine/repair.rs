@@ -9,6 +9,7 @@ use crate::proto::{
     gaps::Span,
     history::{Found, History},
     peers::KnownAt,
+    streams::StreamRef,
     wire::{
         Head, MessageId,
         control::{self, AGAIN, GONE, MAX_ASKED, NACK, RETX},
@@ -25,8 +26,7 @@ const FOR_STRANGER: u64 = 256 << 10;
 /// What may be sent to the group in answer to requests, in bytes a second, or as much as is sent anew if that is more.
 const FOR_GROUP: u64 = 1 << 20;
 
-/// Most requests that one stream sends at once. What else is missing is asked for when these are answered, or their
-/// pause is over.
+/// Most requests for the numbers of one stream that are sent at once. What else is missing is asked for a moment later.
 const REQUESTS_AT_ONCE: usize = 8;
 
 /// Where so much is missing at once, somebody's buffer was full, and the pace is too quick. What a bad link loses here
@@ -67,30 +67,41 @@ impl Engine {
             {
                 self.give_up_gap(at, gap, LostReason::Unanswered);
             }
-            let Some(stream) = self.streams.get(at) else {
-                break;
-            };
-            let (peer, to) = (Arc::clone(&stream.peer), stream.address);
-            stream
-                .order
-                .gaps()
-                .ask(now.elapsed, ttl, REQUESTS_AT_ONCE * MAX_ASKED, &mut spans);
-            self.streams.settle(at);
-            let mut rest = &spans[..];
             for _ in 0..REQUESTS_AT_ONCE {
-                if rest.is_empty() {
+                if !self.ask_once(now, at, &mut spans) {
                     break;
                 }
-                let asked = (peer.id.as_str(), peer.incarnation.unwrap_or_default());
-                let mut written = 0;
-                self.send_control(now, Destination::Peer(to), NACK, |out, room| {
-                    written = control::write_nack(out, asked, rest, room);
-                });
-                rest = &rest[written..];
-                self.stats.requests_sent += 1;
             }
+            if let Some(stream) = self.streams.get(at) {
+                stream.order.gaps().put_off(now.elapsed);
+            }
+            self.streams.settle(at);
         }
         self.spans = spans;
+    }
+
+    /// Sends one request for what is missing of a stream. `false`: nothing is to be asked for now.
+    fn ask_once(&mut self, now: Now, at: StreamRef, spans: &mut Vec<Span>) -> bool {
+        let Some(stream) = self.streams.get(at) else {
+            return false;
+        };
+        stream.order.gaps().to_ask(now.elapsed, MAX_ASKED, spans);
+        if spans.is_empty() {
+            return false;
+        }
+        let (peer, to) = (Arc::clone(&stream.peer), stream.address);
+        let asked = (peer.id.as_str(), peer.incarnation.unwrap_or_default());
+        let mut named = 0;
+        self.send_control(now, Destination::Peer(to), NACK, |out, room| {
+            named = control::write_nack(out, asked, spans, room);
+        });
+        self.stats.requests_sent += 1;
+        let ttl = self.message_ttl;
+        if let Some(stream) = self.streams.get(at) {
+            let gaps = stream.order.gaps();
+            gaps.asked(now.elapsed, ttl, &spans[..named]);
+        }
+        true
     }
 
     /// Takes a request for numbers.

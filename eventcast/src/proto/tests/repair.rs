@@ -106,6 +106,48 @@ fn what_never_comes_is_given_up_after_its_time() {
     assert_eq!(net.engines[1].stats().held_bytes, 0);
 }
 
+/// Of 20 MB most is missing, in thousands of gaps: at 4 MiB a second the last ones have to wait for longer than
+/// `message_ttl` until it is their turn.
+#[test]
+fn what_takes_longer_to_answer_than_a_message_may_take_comes_whole() {
+    const EVENTS: u64 = 20_000;
+    let mut net = Net::new(2);
+    net.run(10, nothing);
+    let mut had = std::collections::HashSet::new();
+    let mut first_copies = |_: usize, to: usize, datagram: &[u8]| {
+        to == 1 && number_of(datagram).is_some_and(|n| n % 7 != 0 && had.insert(n))
+    };
+    let text = "t".repeat(650);
+    for number in 1..=EVENTS {
+        net.emit(0, &format!("{number} {text}"));
+        if number % 50 == 0 {
+            // Nobody complains before all has been sent.
+            net.run(10 + number / 50, |by, to, datagram| {
+                by == 1 || first_copies(by, to, datagram)
+            });
+        }
+    }
+    net.run(12_000, &mut first_copies);
+    let told = net.told(1);
+    let lost = told.iter().find(|line| line.starts_with("lost"));
+    assert_eq!((lost, told.len() as u64), (None, EVENTS));
+    let stats = net.engines[0].stats();
+    assert!(
+        stats.answers_refused > 0,
+        "the sender could answer all at once"
+    );
+    let repaired = net.engines[1].stats().repaired_messages;
+    let bytes: usize = net
+        .log
+        .iter()
+        .map(|(_, _, _, datagram)| datagram.len())
+        .sum();
+    assert!(
+        repaired * bytes as u64 / (EVENTS + repaired) > 3 * (4 << 20),
+        "too little for three seconds"
+    );
+}
+
 #[test]
 fn best_effort_is_neither_waited_for_nor_asked_for() {
     let mut net = Net::new(2);
