@@ -271,7 +271,8 @@ options! {
     /// How long a message of which nothing more comes is waited for: 1 ms to 10 min.
     ///
     /// Default: 3 s, time for many requests for what is missing. What was sent is kept for
-    /// repair for three times as long.
+    /// repair for three times as long, and so long a message is waited for while its sender is
+    /// busy with others that were lost.
     message_ttl | "messageTtl" in "EVENTCAST_MESSAGE_TTL" {
         given: Duration,
         value: Duration,

@@ -66,7 +66,8 @@ pub struct Lost<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum LostReason {
-    /// They were asked for, and nothing came for `message_ttl`.
+    /// They were asked for, and nothing came for `message_ttl`; while their sender answered for others, for up to three
+    /// times as long.
     Unanswered,
     /// Their sender does not have them any more.
     Gone,

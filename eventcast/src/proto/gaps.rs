@@ -32,6 +32,8 @@ pub(super) struct Gaps {
     by_first: BTreeMap<u64, Gap>,
     /// Every gap's first number by the moment at which something is to be done about it.
     by_due: BTreeSet<(Duration, u64)>,
+    /// Likewise by the moment since which nothing of it has come.
+    by_since: BTreeSet<(Duration, u64)>,
     /// When something came last that had been asked for.
     answered: Duration,
     /// What is due has to wait until then.
@@ -159,7 +161,7 @@ impl Gaps {
             gap.asked_at = now;
             gap.asks += 1;
             // No later than the moment at which it is over.
-            gap.due = (now + gap.pause).min(self.over_at(&gap, ttl));
+            gap.due = (now + gap.pause).min(self.over_at(gap.since, ttl));
             gap.pause = (gap.pause * 2).min(LONGEST_PAUSE);
             if cfg!(eventcast_sabotage = "request_storm") {
                 gap.due = now + FIRST_PAUSE / 10;
@@ -177,25 +179,16 @@ impl Gaps {
 
     /// Takes out a gap of which nothing has come for `ttl`, and nothing of others.
     pub(super) fn give_up(&mut self, now: Duration, ttl: Duration) -> Option<Span> {
-        // What is over is due, and what is due is asked for, given up or put off: nothing is looked at again at once.
-        let over = self
-            .by_due
-            .range(..=(now, u64::MAX))
-            .find_map(|&(_, first)| {
-                let gap = self.by_first[&first];
-                (self.over_at(&gap, ttl) <= now).then_some((first, gap.last))
-            })?;
-        self.remove(over.0);
-        Some(over)
+        let &(since, first) = self.by_since.first()?;
+        // No other is over before this one.
+        (self.over_at(since, ttl) <= now).then(|| (first, self.remove(first).last))
     }
 
-    /// When a gap is over of which nothing comes, unless others are answered meanwhile.
-    fn over_at(&self, gap: &Gap, ttl: Duration) -> Duration {
-        let waits_its_turn_until = gap
-            .since
-            .saturating_add(ttl.saturating_mul(TTLS_IN_TURN - 1));
-        let from = gap.since.max(self.answered.min(waits_its_turn_until));
-        from.saturating_add(ttl)
+    /// When a gap is over of which nothing has come since then, unless others are answered meanwhile.
+    fn over_at(&self, since: Duration, ttl: Duration) -> Duration {
+        let in_turn = ttl.saturating_mul(TTLS_IN_TURN - 1);
+        let waits = self.answered.min(since.saturating_add(in_turn));
+        since.max(waits).saturating_add(ttl)
     }
 
     /// The gap, if any, that shares a number with this span; the lowest one.
@@ -232,11 +225,13 @@ impl Gaps {
     fn insert(&mut self, first: u64, gap: Gap) {
         self.by_first.insert(first, gap);
         self.by_due.insert((gap.due, first));
+        self.by_since.insert((gap.since, first));
     }
 
     fn remove(&mut self, first: u64) -> Gap {
         let gap = self.by_first.remove(&first).expect("it was just found");
         self.by_due.remove(&(gap.due, first));
+        self.by_since.remove(&(gap.since, first));
         gap
     }
 }
@@ -323,6 +318,27 @@ mod tests {
         let last = ms(10_000) + TTL;
         assert_eq!(gaps.give_up(last - ms(1), TTL), None);
         assert_eq!(gaps.give_up(last, TTL), Some((1_001, 2_000)));
+    }
+
+    /// As many as there can be, half of them over while the others are still to be asked for: none is looked at again
+    /// and again.
+    #[test]
+    fn many_are_over_at_once() {
+        let mut gaps = Gaps::default();
+        for i in 0..20_000 {
+            gaps.add(ms(0), (4 * i + 1, 4 * i + 1), ms(5));
+        }
+        let mut spans = Vec::new();
+        gaps.to_ask(ms(5), usize::MAX, &mut spans);
+        gaps.asked(ms(5), TTL, &spans);
+        for i in 0..20_000 {
+            gaps.add(ms(2_900), (4 * i + 3, 4 * i + 3), ms(2_905));
+        }
+        for i in 0..20_000 {
+            assert_eq!(gaps.give_up(TTL, TTL), Some((4 * i + 1, 4 * i + 1)));
+        }
+        assert_eq!(gaps.give_up(TTL, TTL), None);
+        assert_eq!(gaps.due(), Some(ms(2_905)));
     }
 
     #[test]
@@ -425,6 +441,7 @@ mod tests {
                     .collect();
                 assert_eq!(noted, missing);
                 assert_eq!(gaps.by_due.len(), gaps.by_first.len());
+                assert_eq!(gaps.by_since.len(), gaps.by_first.len());
             }
         }
     }
