@@ -283,7 +283,8 @@ options! {
 
     /// How often the missing chunks of a message are asked for without any coming: 0 to 100.
     ///
-    /// Default: 3. The pauses between them double.
+    /// Default: 3. The pauses between them double. Where more than one datagram in twenty is lost,
+    /// now and then a last chunk is asked for three times in vain, and a higher value helps.
     message_retransmit_attempts | "messageRetransmitAttempts" in "EVENTCAST_MESSAGE_RETRANSMIT_ATTEMPTS" {
         given: u32,
         value: u32,

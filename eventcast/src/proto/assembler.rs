@@ -8,7 +8,7 @@
 //! sets nothing aside. What is given up on the way, to make room or because nothing came any more, waits in
 //! [`Assembler::poll_given_up`], to be taken after every call that takes `&mut self`.
 //!
-//! What is missing is asked for as [`Requests`] say.
+//! What is missing is asked for as [`Requests`] say, in the turns that [`Turns`] give.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -27,6 +27,7 @@ use super::{
     slices::Slices,
     stats::DropCause,
     streams::StreamRef,
+    turns::{Asker, Turns},
     wire::{MAX_CHUNKS, MessageId, SeqId},
 };
 
@@ -41,6 +42,9 @@ pub(super) const MESSAGE_COST: usize = 1024;
 
 /// A message that makes progress all the time may still not take longer than so many times `message_ttl`.
 const OVERDUE_TTLS: u32 = 20;
+
+/// How many times `message_ttl` a message waits for its turn to be asked for: no sender keeps what it has sent longer.
+const WAITING_TTLS: u32 = 3;
 
 /// Most messages that one call gives up because of their age, so that a batch of events stays small. The others
 /// follow at the next call, which is due at once.
@@ -135,6 +139,7 @@ pub(super) struct Assembler {
     due: BTreeSet<(Duration, usize)>,
     /// Messages of which something is to be asked for, by a moment that is not later than the right one.
     asks: BTreeSet<(Duration, usize)>,
+    turns: Turns,
     /// All messages by holder and age.
     by_age: BTreeMap<(Holder, u64), usize>,
     holders: HashMap<Origin, (Holder, u32), HashKey>,
@@ -162,6 +167,8 @@ struct Partial {
     requests: Requests,
     /// Its place in [`Assembler::asks`].
     ask_due: Option<Duration>,
+    /// It waits for its turn instead.
+    waits: bool,
 }
 
 impl Assembler {
@@ -184,6 +191,7 @@ impl Assembler {
             free: Vec::new(),
             due: BTreeSet::new(),
             asks: BTreeSet::new(),
+            turns: Turns::new(key),
             by_age: BTreeMap::new(),
             holders: HashMap::with_hasher(key),
             by_count: BTreeSet::new(),
@@ -253,27 +261,42 @@ impl Assembler {
 
     /// The next request that is to be sent now, and the indexes that it names, lowest first.
     pub(super) fn poll_ask(&mut self, now: Duration, missing: &mut Vec<u32>) -> Option<Ask> {
+        while let Some(sender) = self.turns.expire(now) {
+            self.pass_turn(sender);
+        }
         loop {
             let &(due, index) = self.asks.first().filter(|(due, _)| *due <= now)?;
             self.asks.remove(&(due, index));
             let attempts = self.attempts;
             let partial = self.partials[index].as_mut().expect(KEPT);
             partial.ask_due = None;
-            if partial.ask_at(attempts).is_some_and(|at| at <= now) {
-                partial
-                    .requests
-                    .ask(now, partial.last, &partial.slices, missing);
-                let about = &partial.about;
-                let (to, seq_id, stream) = (about.from, about.seq_id, about.stream);
+            if partial.ask_at(attempts).is_none_or(|at| at > now) {
+                let sender = partial.holder;
                 self.schedule(index);
-                return Some(Ask {
-                    to,
-                    seq_id,
-                    stream,
-                    index,
-                });
+                self.pass_turn(sender);
+                continue;
             }
+            // A peer that knows no turns is asked as ever.
+            if partial.requests.is_quick() && partial.requests.in_vain() {
+                let asker = partial.asker(index);
+                partial.waits = !self.turns.may_ask(asker, partial.requests.answered());
+                if partial.waits {
+                    continue;
+                }
+            }
+            partial
+                .requests
+                .ask(now, partial.last, &partial.slices, missing);
+            let about = &partial.about;
+            let (to, seq_id, stream) = (about.from, about.seq_id, about.stream);
             self.schedule(index);
+            self.bring_forward(index);
+            return Some(Ask {
+                to,
+                seq_id,
+                stream,
+                index,
+            });
         }
     }
 
@@ -281,6 +304,20 @@ impl Assembler {
     pub(super) fn asked(&mut self, ask: &Ask, named: usize) {
         let partial = self.partials[ask.index].as_mut().expect(KEPT);
         partial.requests.named(named);
+        if partial.requests.is_quick() {
+            let (asker, bytes) = (partial.asker(ask.index), partial.asked_bytes());
+            let until = partial.requests.answered_by();
+            self.turns.set_open(asker, bytes, until);
+            self.pass_turn(asker.sender);
+        }
+    }
+
+    /// Lets the next message of a sender ask, if there is room for it.
+    fn pass_turn(&mut self, sender: Holder) {
+        if let Some(next) = self.turns.next(sender) {
+            self.partials[next.index].as_mut().expect(KEPT).waits = false;
+            self.schedule(next.index);
+        }
     }
 
     /// Gives up what has waited too long, up to a number of messages at once.
@@ -310,7 +347,7 @@ impl Assembler {
     pub(super) fn poll_timeout(&self) -> Option<Duration> {
         let due = self.due.first().map(|(due, _)| *due);
         let ask = self.asks.first().map(|(due, _)| *due);
-        due.into_iter().chain(ask).min()
+        due.into_iter().chain(ask).chain(self.turns.due()).min()
     }
 
     /// The next message that was given up.
@@ -370,6 +407,7 @@ impl Assembler {
             due,
             requests: Requests::new(chunk.repair, chunk.seq_len),
             ask_due: None,
+            waits: false,
         };
         let index = self.free.pop().unwrap_or_else(|| {
             self.partials.push(None);
@@ -392,14 +430,17 @@ impl Assembler {
         partial
             .requests
             .note(now, chunk.seq, received, chunk.ask_at);
+        let (asker, asked) = (partial.asker(index), partial.asked_bytes());
         self.held += PIECE_COST + partial.slices.allocated() - before;
+        self.turns.set_missing(asker, asked);
+        self.pass_turn(asker.sender);
     }
 
     /// Sees to it that the message is looked at when something of it is to be asked for.
     fn schedule(&mut self, index: usize) {
         let attempts = self.attempts;
         let partial = self.partials[index].as_mut().expect(KEPT);
-        let Some(at) = partial.ask_at(attempts) else {
+        let Some(at) = partial.ask_at(attempts).filter(|_| !partial.waits) else {
             return;
         };
         // One that is looked at too early is put back then.
@@ -408,6 +449,18 @@ impl Assembler {
                 self.asks.remove(&(due, index));
             }
             self.asks.insert((at, index));
+        }
+    }
+
+    /// Sees to it that the message is not looked at later than its deadline, after that has moved to an earlier time.
+    fn bring_forward(&mut self, index: usize) {
+        let (ttl, attempts) = (self.message_ttl, self.attempts);
+        let partial = self.partials[index].as_mut().expect(KEPT);
+        let deadline = partial.deadline(ttl, attempts);
+        if deadline < partial.due {
+            self.due.remove(&(partial.due, index));
+            self.due.insert((deadline, index));
+            partial.due = deadline;
         }
     }
 
@@ -508,6 +561,8 @@ impl Assembler {
         let (_, count) = self.holders[&about.origin];
         self.recount(about.origin, partial.holder, count, count - 1);
         self.held -= partial.cost();
+        self.turns.forget(partial.asker(index));
+        self.pass_turn(partial.holder);
         partial
     }
 
@@ -543,14 +598,28 @@ impl Partial {
     /// out.
     fn silent_at(&self, message_ttl: Duration, attempts: u32) -> Duration {
         let spoken = self.ask_at(attempts).or(self.requests.last());
+        let ttls = if self.waits { WAITING_TTLS } else { 1 };
         self.last
             .max(spoken.unwrap_or_default())
-            .saturating_add(message_ttl)
+            .saturating_add(message_ttl.saturating_mul(ttls))
     }
 
     /// When something is to be asked for.
     fn ask_at(&self, attempts: u32) -> Option<Duration> {
         self.requests.due(self.last, attempts)
+    }
+
+    /// Bytes that have been asked for and have not come.
+    fn asked_bytes(&self) -> usize {
+        self.requests.open() * self.slices.slice_len()
+    }
+
+    fn asker(&self, index: usize) -> Asker {
+        Asker {
+            sender: self.holder,
+            birth: self.birth,
+            index,
+        }
     }
 
     fn cost(&self) -> usize {

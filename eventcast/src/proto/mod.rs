@@ -94,6 +94,7 @@ mod seen;
 mod slices;
 mod stats;
 mod streams;
+mod turns;
 mod wire;
 
 #[cfg(test)]

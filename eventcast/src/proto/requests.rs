@@ -41,6 +41,8 @@ pub(super) struct Requests {
     /// How many without any chunk between them.
     count: u32,
     pause: Duration,
+    /// Something has come that had been asked for.
+    answered: bool,
 }
 
 impl Requests {
@@ -56,12 +58,38 @@ impl Requests {
             last: None,
             count: 0,
             pause: QUIET,
+            answered: false,
         }
     }
 
     /// When the last request went out.
     pub(super) fn last(&self) -> Option<Duration> {
         self.last
+    }
+
+    /// Whether the peer follows the rules of requests and answers, and is asked without long pauses.
+    pub(super) fn is_quick(&self) -> bool {
+        self.repair == Repair::Quick
+    }
+
+    /// Whether the last request has brought nothing so far.
+    pub(super) fn in_vain(&self) -> bool {
+        self.count > 0
+    }
+
+    /// Whether any request has brought something.
+    pub(super) fn answered(&self) -> bool {
+        self.answered
+    }
+
+    /// How many chunks the last request named that have not come.
+    pub(super) fn open(&self) -> usize {
+        self.open.len()
+    }
+
+    /// When the answer to the last request should be there.
+    pub(super) fn answered_by(&self) -> Duration {
+        self.last.unwrap_or_default() + self.pause
     }
 
     /// When the next is to go out, where the last chunk came at `last_chunk` and no more than so many attempts are made
@@ -83,6 +111,7 @@ impl Requests {
     pub(super) fn note(&mut self, now: Duration, seq: u32, received: u32, ask_at: Duration) {
         self.count = 0;
         if let Ok(at) = self.open.binary_search(&seq) {
+            self.answered = true;
             self.open.remove(at);
             if self.open.is_empty() {
                 // The answer has come: what else is missing is asked for at once.

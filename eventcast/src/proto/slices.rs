@@ -48,6 +48,12 @@ impl Slices {
         self.received == self.total
     }
 
+    /// The length of each but the last, as far as it is known: at least 1.
+    pub(super) fn slice_len(&self) -> usize {
+        let tail = self.tail.as_ref().map_or(0, Vec::len);
+        self.slice_len.max(tail).max(1)
+    }
+
     /// The lowest indexes below `end` of slices that have not come, up to so many.
     pub(super) fn missing(&self, end: u32, most: usize, missing: &mut Vec<u32>) {
         missing.clear();
