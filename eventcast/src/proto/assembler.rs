@@ -43,7 +43,8 @@ pub(super) const MESSAGE_COST: usize = 1024;
 /// A message that makes progress all the time may still not take longer than so many times `message_ttl`.
 const OVERDUE_TTLS: u32 = 20;
 
-/// How many times `message_ttl` a message waits for its turn to be asked for: no sender keeps what it has sent longer.
+/// How many times `message_ttl` a message may wait for its turn after its last chunk, while requests for others of its
+/// sender bring something: no sender keeps what it has sent for longer.
 const WAITING_TTLS: u32 = 3;
 
 /// Most messages that one call gives up because of their age, so that a batch of events stays small. The others
@@ -167,8 +168,18 @@ struct Partial {
     requests: Requests,
     /// Its place in [`Assembler::asks`].
     ask_due: Option<Duration>,
-    /// It waits for its turn instead.
-    waits: bool,
+    turn: Turn,
+}
+
+/// Whether a message may ask when it has something to ask for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Turn {
+    /// It need not wait.
+    Free,
+    /// It waits, and has no place in [`Assembler::asks`].
+    Waits,
+    /// It has waited, and its turn has come.
+    Comes,
 }
 
 impl Assembler {
@@ -271,19 +282,19 @@ impl Assembler {
             let partial = self.partials[index].as_mut().expect(KEPT);
             partial.ask_due = None;
             if partial.ask_at(attempts).is_none_or(|at| at > now) {
-                let sender = partial.holder;
                 self.schedule(index);
-                self.pass_turn(sender);
                 continue;
             }
             // A peer that knows no turns is asked as ever.
             if partial.requests.is_quick() && partial.requests.in_vain() {
                 let asker = partial.asker(index);
-                partial.waits = !self.turns.may_ask(asker, partial.requests.answered());
-                if partial.waits {
+                if !self.turns.may_ask(asker, partial.requests.answered()) {
+                    partial.turn = Turn::Waits;
+                    self.bring_forward(index);
                     continue;
                 }
             }
+            partial.turn = Turn::Free;
             partial
                 .requests
                 .ask(now, partial.last, &partial.slices, missing);
@@ -315,7 +326,7 @@ impl Assembler {
     /// Lets the next message of a sender ask, if there is room for it.
     fn pass_turn(&mut self, sender: Holder) {
         if let Some(next) = self.turns.next(sender) {
-            self.partials[next.index].as_mut().expect(KEPT).waits = false;
+            self.partials[next.index].as_mut().expect(KEPT).turn = Turn::Comes;
             self.schedule(next.index);
         }
     }
@@ -330,7 +341,7 @@ impl Assembler {
             if partial.due > now {
                 return;
             }
-            let overdue = partial.due < partial.silent_at(self.message_ttl, self.attempts);
+            let overdue = partial.due < self.silent_at(index);
             self.give_up(
                 index,
                 if overdue {
@@ -407,7 +418,7 @@ impl Assembler {
             due,
             requests: Requests::new(chunk.repair, chunk.seq_len),
             ask_due: None,
-            waits: false,
+            turn: Turn::Free,
         };
         let index = self.free.pop().unwrap_or_else(|| {
             self.partials.push(None);
@@ -427,20 +438,30 @@ impl Assembler {
         partial.slices.add(chunk.seq, chunk.slice);
         partial.last = now;
         let received = partial.slices.received();
-        partial
+        let was_asked = partial
             .requests
             .note(now, chunk.seq, received, chunk.ask_at);
         let (asker, asked) = (partial.asker(index), partial.asked_bytes());
+        let has_waited = std::mem::replace(&mut partial.turn, Turn::Free) != Turn::Free;
         self.held += PIECE_COST + partial.slices.allocated() - before;
-        self.turns.set_missing(asker, asked);
-        self.pass_turn(asker.sender);
+        if has_waited {
+            self.turns.stop_waiting(asker);
+        }
+        self.bring_forward(index);
+        if was_asked {
+            self.turns.has_brought(now, asker, asked);
+            self.pass_turn(asker.sender);
+        }
     }
 
     /// Sees to it that the message is looked at when something of it is to be asked for.
     fn schedule(&mut self, index: usize) {
         let attempts = self.attempts;
         let partial = self.partials[index].as_mut().expect(KEPT);
-        let Some(at) = partial.ask_at(attempts).filter(|_| !partial.waits) else {
+        let Some(at) = partial
+            .ask_at(attempts)
+            .filter(|_| partial.turn != Turn::Waits)
+        else {
             return;
         };
         // One that is looked at too early is put back then.
@@ -454,9 +475,8 @@ impl Assembler {
 
     /// Sees to it that the message is not looked at later than its deadline, after that has moved to an earlier time.
     fn bring_forward(&mut self, index: usize) {
-        let (ttl, attempts) = (self.message_ttl, self.attempts);
+        let deadline = self.deadline(index);
         let partial = self.partials[index].as_mut().expect(KEPT);
-        let deadline = partial.deadline(ttl, attempts);
         if deadline < partial.due {
             self.due.remove(&(partial.due, index));
             self.due.insert((deadline, index));
@@ -526,9 +546,7 @@ impl Assembler {
     fn most_silent(&mut self) -> Option<usize> {
         loop {
             let &(due, index) = self.due.first()?;
-            let deadline = self
-                .partial(index)
-                .deadline(self.message_ttl, self.attempts);
+            let deadline = self.deadline(index);
             if deadline <= due {
                 return Some(index);
             }
@@ -537,6 +555,28 @@ impl Assembler {
             self.due.insert((deadline, index));
             self.partials[index].as_mut().expect(KEPT).due = deadline;
         }
+    }
+
+    fn deadline(&self, index: usize) -> Duration {
+        let overdue = self.message_ttl.saturating_mul(OVERDUE_TTLS);
+        let overdue = self.partial(index).first.saturating_add(overdue);
+        self.silent_at(index).min(overdue)
+    }
+
+    /// When a message has been silent for too long: since the last chunk or the last request, and not before that has
+    /// gone out. One that waits for its turn is not silent while others of its sender are answered.
+    fn silent_at(&self, index: usize) -> Duration {
+        let (partial, ttl) = (self.partial(index), self.message_ttl);
+        let spoken = if partial.turn == Turn::Free {
+            let ask_at = partial.ask_at(self.attempts);
+            ask_at.or(partial.requests.last()).unwrap_or_default()
+        } else {
+            let longest = ttl.saturating_mul(WAITING_TTLS - 1);
+            let answered = self.turns.answered(partial.holder);
+            let answered = answered.min(partial.last.saturating_add(longest));
+            answered.max(partial.requests.last().unwrap_or_default())
+        };
+        partial.last.max(spoken).saturating_add(ttl)
     }
 
     fn give_up(&mut self, index: usize, reason: ExpiredReason) {
@@ -563,6 +603,9 @@ impl Assembler {
         self.held -= partial.cost();
         self.turns.forget(partial.asker(index));
         self.pass_turn(partial.holder);
+        if count == 1 {
+            self.turns.forget_sender(partial.holder);
+        }
         partial
     }
 
@@ -587,23 +630,6 @@ impl Assembler {
 const KEPT: &str = "the tables name only messages that are kept";
 
 impl Partial {
-    fn deadline(&self, message_ttl: Duration, attempts: u32) -> Duration {
-        let overdue = self
-            .first
-            .saturating_add(message_ttl.saturating_mul(OVERDUE_TTLS));
-        self.silent_at(message_ttl, attempts).min(overdue)
-    }
-
-    /// When it has been silent for too long: since the last chunk or the last request, and not before that has gone
-    /// out.
-    fn silent_at(&self, message_ttl: Duration, attempts: u32) -> Duration {
-        let spoken = self.ask_at(attempts).or(self.requests.last());
-        let ttls = if self.waits { WAITING_TTLS } else { 1 };
-        self.last
-            .max(spoken.unwrap_or_default())
-            .saturating_add(message_ttl.saturating_mul(ttls))
-    }
-
     /// When something is to be asked for.
     fn ask_at(&self, attempts: u32) -> Option<Duration> {
         self.requests.due(self.last, attempts)
@@ -646,3 +672,6 @@ impl About {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

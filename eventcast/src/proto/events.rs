@@ -66,8 +66,8 @@ pub struct Lost<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum LostReason {
-    /// They were asked for, and nothing came for `message_ttl`; while their sender answered for others, for up to three
-    /// times as long.
+    /// Nothing of them came for `message_ttl`, in which they are asked for again and again; while their sender answered
+    /// for others, for up to three times as long.
     Unanswered,
     /// Their sender does not have them any more.
     Gone,
@@ -195,7 +195,8 @@ pub struct Expired<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ExpiredReason {
-    /// Nothing of it came for `message_ttl`.
+    /// Nothing of it came for `message_ttl` after it had been asked for last; where it had to wait for others of its
+    /// sender to be answered, three times as long after its last chunk.
     Silent,
     /// It was not complete 20 × `message_ttl` after its first chunk.
     Overdue,

@@ -34,6 +34,8 @@ pub(super) struct Gaps {
     by_due: BTreeSet<(Duration, u64)>,
     /// Likewise by the moment since which nothing of it has come.
     by_since: BTreeSet<(Duration, u64)>,
+    /// The first number of each that has been asked for.
+    asked: BTreeSet<u64>,
     /// When something came last that had been asked for.
     answered: Duration,
     /// What is due has to wait until then.
@@ -109,19 +111,13 @@ impl Gaps {
 
     /// Takes out what has been asked for of these numbers, piece by piece: `None` when nothing is left of it.
     pub(super) fn take_asked(&mut self, (first, last): Span) -> Option<Span> {
-        let mut from = first;
-        loop {
-            let (start, gap) = self.overlapping((from, last))?;
-            if gap.asks > 0 {
-                let taken = (start.max(first), gap.last.min(last));
-                self.carve(start, gap, taken);
-                return Some(taken);
-            }
-            from = gap.last + 1;
-            if from > last {
-                return None;
-            }
-        }
+        let before = self.asked.range(..=first).next_back();
+        let before = before.filter(|start| self.by_first[start].last >= first);
+        let start = *before.or_else(|| self.asked.range(first..=last).next())?;
+        let gap = self.by_first[&start];
+        let taken = (start.max(first), gap.last.min(last));
+        self.carve(start, gap, taken);
+        Some(taken)
     }
 
     /// Takes out the first piece that is missing at or below a number.
@@ -145,16 +141,15 @@ impl Gaps {
         }
     }
 
-    /// The numbers that are to be asked for now, in order, up to so many runs. Call [`give_up`](Self::give_up) first,
+    /// The numbers that are to be asked for now, the most urgent first, up to so many runs. Call [`give_up`](Self::give_up) first,
     /// until it has nothing: what is over is not asked for.
     pub(super) fn to_ask(&self, now: Duration, most: usize, spans: &mut Vec<Span>) {
         spans.clear();
         let due = self.by_due.range(..=(now, u64::MAX)).take(most);
         spans.extend(due.map(|&(_, first)| (first, self.by_first[&first].last)));
-        spans.sort_unstable();
     }
 
-    /// Notes that these numbers, which [`to_ask`](Self::to_ask) gave, have been asked for.
+    /// Notes that these runs, which [`to_ask`](Self::to_ask) gave, have been asked for.
     pub(super) fn asked(&mut self, now: Duration, ttl: Duration, spans: &[Span]) {
         for &(first, _) in spans {
             let mut gap = self.remove(first);
@@ -226,12 +221,16 @@ impl Gaps {
         self.by_first.insert(first, gap);
         self.by_due.insert((gap.due, first));
         self.by_since.insert((gap.since, first));
+        if gap.asks > 0 {
+            self.asked.insert(first);
+        }
     }
 
     fn remove(&mut self, first: u64) -> Gap {
         let gap = self.by_first.remove(&first).expect("it was just found");
         self.by_due.remove(&(gap.due, first));
         self.by_since.remove(&(gap.since, first));
+        self.asked.remove(&first);
         gap
     }
 }
@@ -254,6 +253,7 @@ mod tests {
         let mut spans = Vec::new();
         gaps.to_ask(now, 64, &mut spans);
         gaps.asked(now, TTL, &spans);
+        spans.sort_unstable();
         spans
     }
 
@@ -442,6 +442,8 @@ mod tests {
                 assert_eq!(noted, missing);
                 assert_eq!(gaps.by_due.len(), gaps.by_first.len());
                 assert_eq!(gaps.by_since.len(), gaps.by_first.len());
+                let asked = gaps.by_first.iter().filter(|(_, gap)| gap.asks > 0);
+                assert!(asked.map(|(first, _)| first).eq(&gaps.asked));
             }
         }
     }

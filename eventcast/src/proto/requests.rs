@@ -12,6 +12,9 @@ use super::{slices::Slices, wire::control::MAX_ASKED};
 /// request. It doubles each time.
 const QUIET: Duration = Duration::from_millis(50);
 
+/// What has not come so long after it was asked for does not come any more, however long the pause.
+const ANSWERED_WITHIN: Duration = QUIET.saturating_mul(4);
+
 /// The first pause towards a peer without extensions.
 const SLOW_PAUSE: Duration = Duration::from_millis(500);
 
@@ -87,9 +90,9 @@ impl Requests {
         self.open.len()
     }
 
-    /// When the answer to the last request should be there.
+    /// Until when an answer to the last request is to be reckoned with.
     pub(super) fn answered_by(&self) -> Duration {
-        self.last.unwrap_or_default() + self.pause
+        self.last.unwrap_or_default() + self.pause.min(ANSWERED_WITHIN)
     }
 
     /// When the next is to go out, where the last chunk came at `last_chunk` and no more than so many attempts are made
@@ -107,10 +110,18 @@ impl Requests {
         })
     }
 
-    /// Notes that a chunk has come, the `received`-th. What is seen to be missing by it is asked for at `ask_at`.
-    pub(super) fn note(&mut self, now: Duration, seq: u32, received: u32, ask_at: Duration) {
+    /// Notes that a chunk has come, the `received`-th; gives whether it had been asked for. What is seen to be missing by
+    /// it is asked for at `ask_at`.
+    pub(super) fn note(
+        &mut self,
+        now: Duration,
+        seq: u32,
+        received: u32,
+        ask_at: Duration,
+    ) -> bool {
         self.count = 0;
-        if let Ok(at) = self.open.binary_search(&seq) {
+        let asked = self.open.binary_search(&seq);
+        if let Ok(at) = asked {
             self.answered = true;
             self.open.remove(at);
             if self.open.is_empty() {
@@ -125,6 +136,7 @@ impl Requests {
         if !self.whole && received == self.end {
             self.hole_at = None;
         }
+        asked.is_ok()
     }
 
     /// Puts together what the next request asks for, which goes out now.

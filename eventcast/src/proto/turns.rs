@@ -36,6 +36,8 @@ pub(super) struct Turns {
     open_until: BTreeSet<(Duration, Asker)>,
     /// All that is open of a sender, in bytes.
     by_sender: HashMap<u64, usize, HashKey>,
+    /// When a request has last brought something of a sender.
+    answered: HashMap<u64, Duration, HashKey>,
 }
 
 impl Turns {
@@ -45,6 +47,7 @@ impl Turns {
             open: HashMap::with_hasher(key),
             open_until: BTreeSet::new(),
             by_sender: HashMap::with_hasher(key),
+            answered: HashMap::with_hasher(key),
         }
     }
 
@@ -70,22 +73,35 @@ impl Turns {
         }
     }
 
-    /// Notes how much of what was asked for is still to come.
-    #[inline]
-    pub(super) fn set_missing(&mut self, asker: Asker, bytes: usize) {
-        if let Some(&(before, until)) = self.open.get(&asker)
-            && before != bytes
-        {
-            self.set_open(asker, bytes, until);
+    /// Notes that something has come that was asked for, and how much is still to come of it.
+    pub(super) fn has_brought(&mut self, now: Duration, asker: Asker, rest: usize) {
+        self.answered.insert(asker.sender, now);
+        if let Some(&(_, until)) = self.open.get(&asker) {
+            self.set_open(asker, rest, until);
+        }
+    }
+
+    /// When a request has last brought something of a sender; zero if none has.
+    pub(super) fn answered(&self, sender: u64) -> Duration {
+        self.answered.get(&sender).copied().unwrap_or_default()
+    }
+
+    /// A message waits no more.
+    pub(super) fn stop_waiting(&mut self, asker: Asker) {
+        for unanswered in [false, true] {
+            self.waiting.remove(&(asker.sender, unanswered, asker));
         }
     }
 
     /// Forgets a message.
     pub(super) fn forget(&mut self, asker: Asker) {
-        for unanswered in [false, true] {
-            self.waiting.remove(&(asker.sender, unanswered, asker));
-        }
+        self.stop_waiting(asker);
         self.close(asker);
+    }
+
+    /// Forgets a sender that has no more messages.
+    pub(super) fn forget_sender(&mut self, sender: u64) {
+        self.answered.remove(&sender);
     }
 
     /// The message of this sender whose turn it is now, if one waits and there is room.
@@ -103,7 +119,7 @@ impl Turns {
         Some(next.2)
     }
 
-    /// When [`expire`](Self::expire) has something to do that somebody waits for.
+    /// When [`expire`](Self::expire) has something to do, if anybody waits.
     pub(super) fn due(&self) -> Option<Duration> {
         let (due, _) = self.open_until.first()?;
         (!self.waiting.is_empty()).then_some(*due)
@@ -131,6 +147,28 @@ impl Turns {
                 open.remove();
             }
         }
+    }
+}
+
+#[cfg(test)]
+impl Turns {
+    pub(super) fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
+            && self.open.is_empty()
+            && self.open_until.is_empty()
+            && self.by_sender.is_empty()
+            && self.answered.is_empty()
+    }
+
+    pub(super) fn is_waiting(&self, asker: Asker) -> bool {
+        [false, true]
+            .map(|unanswered| (asker.sender, unanswered, asker))
+            .iter()
+            .any(|key| self.waiting.contains(key))
+    }
+
+    pub(super) fn is_full(&self, sender: u64) -> bool {
+        self.open_of(sender) >= WINDOW
     }
 }
 
@@ -165,7 +203,8 @@ mod tests {
         assert!(turns.may_ask(asker(1, 1), false), "it is its own");
         assert_eq!(turns.next(1), None);
         assert_eq!(turns.due(), Some(UNTIL));
-        turns.set_missing(asker(1, 1), WINDOW - 1);
+        turns.has_brought(UNTIL / 5, asker(1, 1), WINDOW - 1);
+        assert_eq!(turns.answered(1), UNTIL / 5);
         assert_eq!(turns.next(1), Some(asker(1, 4)), "it has had answers");
         assert_eq!(turns.next(1), Some(asker(1, 2)));
         turns.set_open(asker(1, 2), 1, 2 * UNTIL);
@@ -187,9 +226,9 @@ mod tests {
         turns.forget(asker(1, 1));
         assert_eq!(turns.next(1), Some(asker(1, 3)));
         turns.set_open(asker(1, 3), 5, UNTIL);
-        turns.set_missing(asker(1, 3), 0);
-        turns.set_missing(asker(1, 7), 5);
-        assert!(turns.waiting.is_empty() && turns.open.is_empty());
-        assert!(turns.open_until.is_empty() && turns.by_sender.is_empty());
+        turns.has_brought(UNTIL, asker(1, 3), 0);
+        turns.has_brought(UNTIL, asker(1, 7), 5);
+        turns.forget_sender(1);
+        assert!(turns.is_empty());
     }
 }

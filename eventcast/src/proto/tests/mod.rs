@@ -1,5 +1,6 @@
 //! Tests of the engine as a whole, and what they share.
 
+mod asking;
 mod bounds;
 mod chunks;
 #[cfg(feature = "classic")]

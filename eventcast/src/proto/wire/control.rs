@@ -275,12 +275,12 @@ pub(in crate::proto) fn write_bye(out: &mut Vec<u8>, incarnation: u64, last: u64
     });
 }
 
-/// Writes the payload of a nack, which asks this sender for as many of these numbers as fit into so many bytes, at
-/// least one run. Gives how many runs that was.
+/// Writes the payload of a nack, which asks this sender for the first of these numbers, as many as fit into so many
+/// bytes, at least one run. Gives how many runs that was, and leaves those in ascending order.
 pub(in crate::proto) fn write_nack(
     out: &mut Vec<u8>,
     (id, incarnation): (&str, u64),
-    missing: &[(u64, u64)],
+    missing: &mut [(u64, u64)],
     room: usize,
 ) -> usize {
     let mut written = 0;
@@ -288,7 +288,9 @@ pub(in crate::proto) fn write_nack(
     one_argument(out, |out| {
         put_text(out, "id", id.as_bytes());
         put_int64(out, "inc", incarnation);
-        written = put_spans(out, missing, end);
+        written = runs_that_fit(end.saturating_sub(out.len())).min(missing.len());
+        missing[..written].sort_unstable();
+        put_spans(out, &missing[..written]);
     });
     written
 }
@@ -304,7 +306,8 @@ pub(in crate::proto) fn write_gone(
     let end = out.len() + room;
     one_argument(out, |out| {
         put_int64(out, "inc", incarnation);
-        written = put_spans(out, missing, end);
+        written = runs_that_fit(end.saturating_sub(out.len())).min(missing.len());
+        put_spans(out, &missing[..written]);
     });
     written
 }
@@ -360,24 +363,30 @@ pub(in crate::proto) fn write_retx(
     written
 }
 
-fn put_spans(out: &mut Vec<u8>, missing: &[(u64, u64)], end: usize) -> usize {
-    // A run with a key of two digits, and the ends of all documents around it.
-    const RUN: usize = 4 + 5 + 2 * (3 + 8);
-    const ENDS: usize = 4;
-    let mut written = 0;
+fn put_spans(out: &mut Vec<u8>, missing: &[(u64, u64)]) {
     put_array(out, "missing", |out| {
-        for (first, last) in missing.iter().take(MAX_ASKED) {
-            if written > 0 && out.len() + RUN + ENDS > end {
-                break;
-            }
-            put_array(out, &written.to_string(), |out| {
+        for (i, (first, last)) in missing.iter().enumerate() {
+            put_array(out, &i.to_string(), |out| {
                 put_int64(out, "0", *first);
                 put_int64(out, "1", *last);
             });
-            written += 1;
         }
     });
-    written
+}
+
+/// How many runs fit into so many bytes, at least one.
+fn runs_that_fit(room: usize) -> usize {
+    // The array, a run with a key of one digit, and the ends of all documents around it.
+    const ARRAY: usize = 1 + 8 + 4;
+    const RUN: usize = 4 + 4 + 2 * (3 + 8);
+    const ENDS: usize = 4;
+    let room = room.saturating_sub(ARRAY + ENDS);
+    let fit = match room / RUN {
+        few @ ..=10 => few,
+        // All others have keys of two digits.
+        _ => 10 + (room - 10 * RUN) / (RUN + 1),
+    };
+    fit.clamp(1, MAX_ASKED)
 }
 
 /// `{payload: [{ .. }]}`
@@ -484,7 +493,11 @@ mod tests {
         let missing: Vec<(u64, u64)> = (1..=100).map(|n| (n * 10, n * 10 + 5)).collect();
         for (room, expected) in [(10, 1), (500, 14), (100_000, MAX_ASKED)] {
             let mut out = b"before".to_vec();
-            let written = write_nack(&mut out, ("somebody", 7), &missing, room);
+            // The most urgent first.
+            let mut urgent: Vec<(u64, u64)> =
+                missing.iter().copied().take(expected).rev().collect();
+            urgent.extend(&missing[expected..]);
+            let written = write_nack(&mut out, ("somebody", 7), &mut urgent, room);
             assert_eq!(written, expected, "{room}");
             assert!(written == 1 || out.len() - 6 <= room);
             let nack = Control::Nack {

@@ -1,0 +1,336 @@
+//! That every message is asked for in its turn, and none for ever.
+
+use rand::{RngExt, SeedableRng, rngs::StdRng};
+
+use super::*;
+
+fn ms(millis: u64) -> Duration {
+    Duration::from_millis(millis)
+}
+
+fn key() -> HashKey {
+    HashKey::random(&mut StdRng::from_seed([1; 32]))
+}
+
+fn peer() -> Arc<Peer> {
+    Arc::new(Peer {
+        id: "p".into(),
+        incarnation: Some(1),
+        hostname: String::new(),
+        host: String::new(),
+        port: 1,
+        address: ([127, 0, 0, 1], 1).into(),
+    })
+}
+
+/// A message that is being sent.
+#[derive(Clone, Copy)]
+struct Sent {
+    id: u32,
+    from: u16,
+    chunks: u32,
+    slice_len: usize,
+    repair: Repair,
+}
+
+impl Sent {
+    fn seq_id(self) -> String {
+        format!("{:040}", self.id)
+    }
+
+    /// Gives one chunk to the assembler.
+    fn give(
+        self,
+        assembler: &mut Assembler,
+        peer: &Arc<Peer>,
+        now: Duration,
+        seq: u32,
+    ) -> Result<Taken, DropCause> {
+        let from = SocketAddr::from(([10, 0, 0, 1], 1_000 + self.from));
+        let seq_id = self.seq_id();
+        let chunk = Chunk {
+            origin: Origin::Address(from),
+            from,
+            seq_id: seq_id.as_bytes(),
+            message_id: MessageId::default(),
+            seq,
+            seq_len: self.chunks,
+            name: "n",
+            peer,
+            number: Some(self.id.into()),
+            slice: &vec![seq as u8; self.slice_len],
+            repair: self.repair,
+            stream: None,
+            ask_at: now + ms(5),
+        };
+        assembler.take(now, &chunk)
+    }
+}
+
+fn large(id: u32) -> Sent {
+    Sent {
+        id,
+        from: 0,
+        chunks: 100,
+        slice_len: 10_000,
+        repair: Repair::Quick,
+    }
+}
+
+/// What has been asked for until then, by message, with the number of chunks. Nothing is answered.
+fn run(assembler: &mut Assembler, until: Duration) -> Vec<(Duration, String, usize)> {
+    let mut asked = Vec::new();
+    let mut missing = Vec::new();
+    while let Some(now) = assembler.poll_timeout().filter(|at| *at <= until) {
+        while let Some(ask) = assembler.poll_ask(now, &mut missing) {
+            assembler.asked(&ask, missing.len());
+            let id = String::from_utf8_lossy(ask.seq_id.as_bytes());
+            asked.push((now, id.trim_start_matches('0').to_owned(), missing.len()));
+        }
+        assembler.handle_timeout(now);
+    }
+    asked
+}
+
+fn given_up(assembler: &mut Assembler) -> Vec<String> {
+    let given_up = std::iter::from_fn(|| assembler.poll_given_up());
+    given_up
+        .map(|one| {
+            String::from_utf8_lossy(one.about.seq_id.as_bytes())
+                .trim_start_matches('0')
+                .to_owned()
+        })
+        .collect()
+}
+
+fn assembler(attempts: u32) -> Assembler {
+    Assembler::new(32 << 20, 96 << 20, Duration::from_secs(3), attempts, key())
+}
+
+#[test]
+fn the_first_request_never_waits_and_the_next_one_in_vain_does() {
+    let (mut assembler, peer) = (assembler(3), peer());
+    for id in 1..=3 {
+        large(id).give(&mut assembler, &peer, ms(0), 0).ok();
+    }
+    // Nothing of any comes for 50 ms. Each asks for 64 chunks of 10 kB, which is more than may be under way.
+    let asked = run(&mut assembler, ms(120));
+    let asked: Vec<_> = asked
+        .iter()
+        .map(|(at, id, _)| (at.as_millis(), id.as_str()))
+        .collect();
+    // The first has its turn again when what the others asked for is over, and they wait for it then.
+    assert_eq!(asked, [(50, "1"), (50, "2"), (50, "3"), (100, "1")]);
+}
+
+#[test]
+fn who_waits_and_is_answered_after_all_goes_on_at_once() {
+    let (mut assembler, peer) = (assembler(3), peer());
+    for id in 1..=3 {
+        large(id).give(&mut assembler, &peer, ms(0), 0).ok();
+    }
+    run(&mut assembler, ms(120));
+    for seq in 1..=64 {
+        large(3).give(&mut assembler, &peer, ms(120), seq).ok();
+    }
+    let asked = run(&mut assembler, ms(125));
+    assert_eq!(asked, [(ms(120), "3".to_owned(), 35)]);
+}
+
+#[test]
+fn who_waits_is_given_up_in_time() {
+    // Without any answer: `message_ttl` after the last request, like any other.
+    let (mut assembler, peer) = (assembler(3), peer());
+    for id in 1..=40 {
+        large(id).give(&mut assembler, &peer, ms(0), 0).ok();
+    }
+    run(&mut assembler, ms(3_049));
+    assert_eq!(given_up(&mut assembler), [""; 0]);
+    let waiting = assembler
+        .partials
+        .iter()
+        .flatten()
+        .filter(|partial| partial.turn == Turn::Waits)
+        .count();
+    assert!(waiting > 5, "{waiting}");
+    run(&mut assembler, ms(3_050));
+    assert!(given_up(&mut assembler).len() >= waiting);
+    assert!(
+        assembler
+            .partials
+            .iter()
+            .flatten()
+            .all(|partial| partial.turn == Turn::Free)
+    );
+
+    // While others of the same sender are answered: three times as long after its last chunk.
+    let mut assembler = self::assembler(3);
+    let waits = 2;
+    large(waits).give(&mut assembler, &peer, ms(0), 0).ok();
+    run(&mut assembler, ms(60));
+    let busy = |id| Sent {
+        chunks: 5_000,
+        ..large(id)
+    };
+    // It has been had for longer, and fills the window with every request.
+    let mut seq = 0;
+    let mut gone = Vec::new();
+    for step in 1..1_000 {
+        let now = ms(60 + 10 * step);
+        run(&mut assembler, now);
+        if given_up(&mut assembler).contains(&waits.to_string()) {
+            gone.push(now);
+        }
+        // Each is new, asks once, and is answered but for a few.
+        let id = 10 + (step / 8) as u32;
+        for _ in 0..10 {
+            busy(id).give(&mut assembler, &peer, now, seq % 4_000).ok();
+            seq += 1;
+        }
+    }
+    assert_eq!(gone.len(), 1);
+    assert!(gone[0] >= ms(3_050) && gone[0] <= ms(9_010), "{gone:?}");
+}
+
+#[test]
+fn a_peer_that_knows_no_turns_is_asked_as_ever() {
+    let (mut assembler, peer) = (assembler(3), peer());
+    for id in 1..=20 {
+        let old = Sent {
+            repair: Repair::Slow,
+            ..large(id)
+        };
+        old.give(&mut assembler, &peer, ms(0), 0).ok();
+    }
+    let asked = run(&mut assembler, Duration::from_secs(3));
+    for id in 1..=20 {
+        let times = asked
+            .iter()
+            .filter(|(_, asked, _)| *asked == id.to_string())
+            .map(|(at, _, _)| at.as_millis());
+        assert!(times.eq([50, 550, 1_550]), "{id}");
+    }
+    assert!(assembler.turns.is_empty());
+}
+
+/// Everything about who is to be looked at when, after each step.
+fn check(assembler: &Assembler, drained: bool) {
+    let partials = || {
+        let slots = assembler.partials.iter().enumerate();
+        slots.filter_map(|(index, slot)| Some((index, slot.as_ref()?)))
+    };
+    for (index, partial) in partials() {
+        let waits = partial.turn == Turn::Waits;
+        assert_eq!(waits, assembler.turns.is_waiting(partial.asker(index)));
+        assert!(assembler.due.contains(&(partial.due, index)));
+        assert!(
+            partial.due <= assembler.deadline(index),
+            "it is looked at too late"
+        );
+        if let Some(due) = partial.ask_due {
+            assert!(assembler.asks.contains(&(due, index)));
+        }
+        let ask_at = partial.ask_at(assembler.attempts);
+        if !waits {
+            let never_late = |at| partial.ask_due.is_some_and(|due| due <= at);
+            assert!(ask_at.is_none_or(never_late), "it is never asked for again");
+            continue;
+        }
+        assert!(partial.ask_due.is_none() && ask_at.is_some() && partial.requests.in_vain());
+        let of_sender = |other: &Partial| other.holder == partial.holder && other.ask_due.is_some();
+        let passed_on = assembler.turns.is_full(partial.holder)
+            || partials().any(|(_, other)| of_sender(other));
+        assert!(!drained || passed_on, "its turn never comes");
+    }
+}
+
+/// Messages of three senders that answer now and then, in times and amounts of all kinds: what is waited for comes, or
+/// is given up, and nothing is left.
+#[test]
+fn nothing_is_forgotten_and_nothing_is_left() {
+    for seed in 0..60 {
+        let mut rng = StdRng::seed_from_u64(seed);
+        let attempts = [0, 1, 3, 3, 10][rng.random_range(0..5)];
+        let ttl = ms([20, 100, 500, 3_000][rng.random_range(0..4)]);
+        let held = [300_000, 3_000_000, 96 << 20][rng.random_range(0..3)];
+        let mut assembler = Assembler::new(32 << 20, held, ttl, attempts, key());
+        let peer = peer();
+        let answers = rng.random_range(0..100);
+        let mut messages: Vec<Sent> = Vec::new();
+        let mut under_way: Vec<(Duration, u32, u32)> = Vec::new();
+        let (mut now, mut step) = (Duration::ZERO, 0);
+        while step < 600 || assembler.incomplete() > 0 {
+            step += 1;
+            assert!(step < 100_000, "seed {seed}: it does not end");
+            for _ in 0..if step < 600 {
+                rng.random_range(0..4)
+            } else {
+                0
+            } {
+                if messages.is_empty() || rng.random_range(0..3) == 0 {
+                    let repair = [Repair::Quick, Repair::Quick, Repair::Slow, Repair::Never];
+                    messages.push(Sent {
+                        id: messages.len() as u32,
+                        from: rng.random_range(0..3),
+                        chunks: [5, 90, 200][rng.random_range(0..3)],
+                        slice_len: [100, 1_000, 8_192, 60_000][rng.random_range(0..4)],
+                        repair: repair[rng.random_range(0..4)],
+                    });
+                }
+                let recent = messages.len().saturating_sub(20)..messages.len();
+                let message = messages[rng.random_range(recent)];
+                under_way.push((now, message.id, rng.random_range(0..message.chunks)));
+            }
+            let arrived: Vec<_> = under_way.extract_if(.., |(at, _, _)| *at <= now).collect();
+            for (_, id, seq) in arrived {
+                messages[id as usize]
+                    .give(&mut assembler, &peer, now, seq)
+                    .ok();
+                given_up(&mut assembler);
+                check(&assembler, false);
+            }
+            let mut missing = Vec::new();
+            while assembler.poll_timeout().is_some_and(|at| at <= now) {
+                let mut asked = 0;
+                while let Some(ask) = assembler.poll_ask(now, &mut missing) {
+                    asked += 1;
+                    let named = rng.random_range(1..=missing.len());
+                    let id: u32 = String::from_utf8_lossy(ask.seq_id.as_bytes())
+                        .parse()
+                        .expect("an id");
+                    for seq in &missing[..named] {
+                        if rng.random_range(0..100) < answers {
+                            under_way.push((now + ms(rng.random_range(1..150)), id, *seq));
+                        }
+                    }
+                    assembler.asked(&ask, named);
+                }
+                check(&assembler, true);
+                let before = assembler.incomplete();
+                assembler.handle_timeout(now);
+                check(&assembler, false);
+                let gone = given_up(&mut assembler).len();
+                assert_eq!(before - gone, assembler.incomplete());
+                let again = assembler.poll_timeout().is_some_and(|at| at <= now);
+                assert!(
+                    !again || asked + gone > 0,
+                    "seed {seed}: it is busy with nothing"
+                );
+            }
+            let next = under_way
+                .iter()
+                .map(|(at, _, _)| *at)
+                .chain(assembler.poll_timeout())
+                .min();
+            now = match next {
+                Some(next) if step >= 600 => next.max(now),
+                _ => now + ms(rng.random_range(0..30)),
+            };
+        }
+        assert!(assembler.asks.is_empty() && assembler.due.is_empty());
+        assert!(
+            assembler.turns.is_empty() && assembler.held() == 0,
+            "seed {seed}"
+        );
+    }
+}
