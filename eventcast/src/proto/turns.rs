@@ -14,8 +14,8 @@ use std::{
 use super::hash::HashKey;
 
 /// Bytes that may be asked for and not have come, of all messages of one sender, for another request in vain to go out:
-/// some two of the first pauses' worth of what it answers (4 MiB a second, 50 ms). With half of that, repair over a bad
-/// link takes longer; with twice as much, it comes to nothing more often.
+/// what it answers (4 MiB a second) within some two of the first pauses (50 ms). It takes a few of them under way to make
+/// good use of a link that loses many, and with twice as much, more requests than it answers come to nothing.
 const WINDOW: usize = 512 << 10;
 
 /// A message that may have something to ask for.
