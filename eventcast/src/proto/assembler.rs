@@ -285,8 +285,7 @@ impl Assembler {
                 self.schedule(index);
                 continue;
             }
-            // A peer that knows no turns is asked as ever.
-            if partial.requests.is_quick() && partial.requests.in_vain() {
+            if partial.requests.in_vain() {
                 let asker = partial.asker(index);
                 if !self.turns.may_ask(asker, partial.requests.answered()) {
                     partial.turn = Turn::Waits;
@@ -301,7 +300,6 @@ impl Assembler {
             let about = &partial.about;
             let (to, seq_id, stream) = (about.from, about.seq_id, about.stream);
             self.schedule(index);
-            self.bring_forward(index);
             return Some(Ask {
                 to,
                 seq_id,
@@ -315,6 +313,7 @@ impl Assembler {
     pub(super) fn asked(&mut self, ask: &Ask, named: usize) {
         let partial = self.partials[ask.index].as_mut().expect(KEPT);
         partial.requests.named(named);
+        // A peer that knows no turns is asked as ever: nothing is ever open there.
         if partial.requests.is_quick() {
             let (asker, bytes) = (partial.asker(ask.index), partial.asked_bytes());
             let until = partial.requests.answered_by();
@@ -458,10 +457,8 @@ impl Assembler {
     fn schedule(&mut self, index: usize) {
         let attempts = self.attempts;
         let partial = self.partials[index].as_mut().expect(KEPT);
-        let Some(at) = partial
-            .ask_at(attempts)
-            .filter(|_| partial.turn != Turn::Waits)
-        else {
+        debug_assert!(partial.turn != Turn::Waits, "who waits has no place there");
+        let Some(at) = partial.ask_at(attempts) else {
             return;
         };
         // One that is looked at too early is put back then.

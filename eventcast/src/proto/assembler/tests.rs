@@ -198,34 +198,81 @@ fn who_waits_is_given_up_in_time() {
             .flatten()
             .all(|partial| partial.turn == Turn::Free)
     );
+}
 
-    // While others of the same sender are answered: three times as long after its last chunk.
-    let mut assembler = self::assembler(3);
-    let waits = 2;
-    large(waits).give(&mut assembler, &peer, ms(0), 0).ok();
-    run(&mut assembler, ms(0), ms(60));
-    let busy = |id| Sent {
-        chunks: 5_000,
-        ..large(id)
-    };
-    // It has been had for longer, and fills the window with every request.
-    let mut seq = 0;
-    let mut gone = Vec::new();
-    for step in 1..1_000 {
-        let now = ms(60 + 10 * step);
-        run(&mut assembler, now - ms(10), now);
-        if given_up(&mut assembler).contains(&waits.to_string()) {
-            gone.push(now);
-        }
-        // Each is new, asks once, and is answered but for a few.
-        let id = 10 + (step / 8) as u32;
-        for _ in 0..10 {
-            busy(id).give(&mut assembler, &peer, now, seq % 4_000).ok();
-            seq += 1;
+/// Two messages of which one chunk after the other is answered, so slowly that much is always under way from their
+/// sender; from one moment to another.
+struct Busy {
+    messages: [Sent; 2],
+    next: u32,
+}
+
+impl Busy {
+    fn begin(assembler: &mut Assembler, peer: &Arc<Peer>) -> Self {
+        let messages = [100, 101].map(|id| Sent {
+            chunks: 500,
+            slice_len: 60_000,
+            ..large(id)
+        });
+        messages[0].give(assembler, peer, ms(0), 0).ok();
+        run(assembler, ms(0), ms(25));
+        messages[1].give(assembler, peer, ms(25), 0).ok();
+        // Until both have asked.
+        run(assembler, ms(25), ms(75));
+        Self { messages, next: 1 }
+    }
+
+    fn go_on(
+        &mut self,
+        assembler: &mut Assembler,
+        peer: &Arc<Peer>,
+        from: Duration,
+        until: Duration,
+    ) {
+        let mut now = from;
+        while now < until {
+            for message in self.messages {
+                run(assembler, now, now + ms(20));
+                now += ms(20);
+                message.give(assembler, peer, now, self.next).ok();
+            }
+            self.next += 1;
         }
     }
-    assert_eq!(gone.len(), 1);
-    assert!(gone[0] >= ms(3_050) && gone[0] <= ms(9_010), "{gone:?}");
+}
+
+#[test]
+fn who_waits_for_others_that_are_answered_is_given_up_later() {
+    let (mut assembler, peer) = (assembler(3), peer());
+    large(1).give(&mut assembler, &peer, ms(0), 0).ok();
+    let mut busy = Busy::begin(&mut assembler, &peer);
+    busy.go_on(&mut assembler, &peer, ms(70), ms(8_990));
+    assert_eq!(given_up(&mut assembler), [""; 0]);
+    // Three times `message_ttl` after its last chunk.
+    busy.go_on(&mut assembler, &peer, ms(8_990), ms(9_030));
+    assert_eq!(given_up(&mut assembler), ["1"]);
+}
+
+#[test]
+fn who_has_been_answered_before_comes_first() {
+    let (mut assembler, peer) = (assembler(3), peer());
+    large(1).give(&mut assembler, &peer, ms(0), 0).ok();
+    large(2).give(&mut assembler, &peer, ms(0), 0).ok();
+    let mut busy = Busy::begin(&mut assembler, &peer);
+    large(2).give(&mut assembler, &peer, ms(75), 1).ok();
+    busy.go_on(&mut assembler, &peer, ms(70), ms(430));
+    let waits = |assembler: &Assembler| {
+        let waiting = assembler
+            .partials
+            .iter()
+            .flatten()
+            .filter(|partial| partial.turn == Turn::Waits);
+        waiting.map(|partial| partial.birth).collect::<Vec<_>>()
+    };
+    assert_eq!(waits(&assembler).len(), 2);
+    let asked = run(&mut assembler, ms(430), ms(2_000));
+    let place = |id| asked.iter().position(|(_, asked, _)| asked == id);
+    assert!(place("2").is_some() && place("2") < place("1"), "{asked:?}");
 }
 
 #[test]
