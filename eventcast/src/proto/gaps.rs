@@ -141,8 +141,8 @@ impl Gaps {
         }
     }
 
-    /// The numbers that are to be asked for now, the most urgent first, up to so many runs. Call [`give_up`](Self::give_up) first,
-    /// until it has nothing: what is over is not asked for.
+    /// The numbers that are to be asked for now, the most urgent first, up to so many runs. Call
+    /// [`give_up`](Self::give_up) first, until it has nothing: what is over is not asked for.
     pub(super) fn to_ask(&self, now: Duration, most: usize, spans: &mut Vec<Span>) {
         spans.clear();
         let due = self.by_due.range(..=(now, u64::MAX)).take(most);
