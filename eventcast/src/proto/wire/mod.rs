@@ -1,4 +1,6 @@
-//! What stands on the wire, one file for each kind of thing.
+#![doc = include_str!("WIRE.md")]
+//!
+//! # The files
 //!
 //! Reading takes bytes from anybody: it borrows from them, allocates nothing, never panics, and gives either a value
 //! that needs no further checks or a [`Fault`]. Writing takes values that are known to be good.
