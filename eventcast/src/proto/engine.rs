@@ -29,7 +29,7 @@ use super::{
     history::History,
     peers::Peers,
     queue::SendQueue,
-    report::Reporter,
+    report::{self, Reporter},
     seen::Seen,
     streams::Streams,
     wire::{MAX_HOST, MAX_ID, Template, TimeReader, TimeWriter},
@@ -173,7 +173,7 @@ impl Engine {
             ask_slot: Duration::ZERO,
             spans: Vec::new(),
             indexes: Vec::new(),
-            reporter: Reporter::new(keys),
+            reporter: report::reporter(keys),
             next_id_clash: now.elapsed,
             events: Events::new(),
             stats: EngineStats::default(),
@@ -295,8 +295,8 @@ impl Engine {
         }
     }
 
-    /// Does what time brings: asks for what is missing, answers who has asked, says hello, and gives up what does not
-    /// come any more.
+    /// Does what time brings: asks for what is missing, answers who has asked, says hello, gives up what does not
+    /// come any more, and reports in sum what came too often to be reported one by one.
     ///
     /// To be called when the time of [`poll_timeout`](Self::poll_timeout) has come; at other times it does no harm.
     /// After it, [`take_events`](Self::take_events) may have something to tell and
@@ -309,6 +309,11 @@ impl Engine {
         self.gather_answers(now.elapsed);
         self.speak(now);
         self.find_silent(now.elapsed);
+        if self.voice.has_left() {
+            self.report_rest();
+        } else {
+            self.report_due(now.elapsed);
+        }
     }
 
     /// The [`Now::elapsed`] at which [`handle_timeout`](Self::handle_timeout) is to be called; one that is past
@@ -323,6 +328,7 @@ impl Engine {
             self.answers.due(),
             self.streams.next_silence(),
             self.voice.due(),
+            self.reporter.next_due(),
         ];
         dues.into_iter().flatten().min()
     }

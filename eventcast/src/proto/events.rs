@@ -168,6 +168,20 @@ pub struct Refused {
     pub age_ms: Option<u64>,
 }
 
+impl Refused {
+    /// One datagram.
+    pub(super) fn new(cause: DropCause, from: SocketAddr) -> Self {
+        Self {
+            cause,
+            from: Some(from),
+            count: 1,
+            unopened: false,
+            clock_ahead_ms: None,
+            age_ms: None,
+        }
+    }
+}
+
 /// A chunked message that was given up.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]

@@ -87,6 +87,7 @@ mod order;
 mod outgoing;
 mod peers;
 mod queue;
+pub(crate) mod rate_limited;
 mod report;
 mod requests;
 mod seal;

@@ -11,7 +11,8 @@ use crate::{
         events::{ExpiredFacts, ExpiredReason, MessageFacts, Refused},
         order::Place,
         peers::{KnownAt, Relation},
-        report,
+        rate_limited::REPORT_PAUSE,
+        report::{Report, ReportKey},
         requests::Repair,
         seal::Stamp,
         seen::Trace,
@@ -393,8 +394,13 @@ impl Engine {
                 self.stats.drops.count(DropCause::Crowded);
                 // Whoever floods this bus with messages that never end does not choose how much is told of it. A
                 // number that is lost is told in any case.
-                match self.reporter.note(now, DropCause::Crowded, about.from.ip()) {
-                    Some(report) => untold = report.count - 1,
+                let key = ReportKey {
+                    cause: DropCause::Crowded,
+                    from: Some(about.from.ip()),
+                };
+                let refused = Refused::new(DropCause::Crowded, about.from);
+                match self.reporter.note(now, key, Report::Refused(refused)) {
+                    Some((_, report)) => untold = report.count() - 1,
                     None if number.is_some() => {}
                     None => continue,
                 }
@@ -481,7 +487,7 @@ impl Engine {
 
     fn tell_id_clash(&mut self, now: Duration, peer: &Arc<Peer>) {
         if now >= self.next_id_clash {
-            self.next_id_clash = now + report::PAUSE;
+            self.next_id_clash = now + REPORT_PAUSE;
             self.events.push_id_clash(Arc::clone(peer));
         }
     }
@@ -509,28 +515,60 @@ impl Engine {
         // What was not opened is told as one, whichever way it was refused.
         let unopened = matches!(dropped, Dropped::Unopened(_));
         let told = if unopened { DropCause::Mac } else { cause };
-        let Some(report) = self.reporter.note(now, told, from.ip()) else {
-            return;
+        let key = ReportKey {
+            cause: told,
+            from: Some(from.ip()),
         };
-        if let Dropped::Version(theirs) = dropped {
-            self.events
-                .push_version_mismatch(from, theirs, report.count);
-            return;
+        let report = match dropped {
+            Dropped::Version(theirs) => Report::Version {
+                from,
+                theirs,
+                count: 1,
+            },
+            _ => Report::Refused(Refused {
+                unopened,
+                clock_ahead_ms: match dropped {
+                    Dropped::Clock(ahead) => Some(ahead),
+                    _ => None,
+                },
+                age_ms: match dropped {
+                    Dropped::Recorded(age) => Some(age),
+                    _ => None,
+                },
+                ..Refused::new(cause, from)
+            }),
+        };
+        if let Some((key, report)) = self.reporter.note(now, key, report) {
+            self.push_report(key, report);
         }
-        self.events.push_refused(Refused {
-            cause,
-            from: report.by_address.then_some(from),
-            count: report.count,
-            unopened,
-            clock_ahead_ms: match dropped {
-                Dropped::Clock(ahead) => Some(ahead),
-                _ => None,
-            },
-            age_ms: match dropped {
-                Dropped::Recorded(age) => Some(age),
-                _ => None,
-            },
-        });
+    }
+
+    /// Reports what was held back, where the pause since the last report is over.
+    pub(super) fn report_due(&mut self, now: Duration) {
+        while let Some((key, report)) = self.reporter.pop_due(now) {
+            self.push_report(key, report);
+        }
+    }
+
+    /// Reports all that is held back: this bus leaves.
+    pub(super) fn report_rest(&mut self) {
+        for (key, report) in self.reporter.drain() {
+            self.push_report(key, report);
+        }
+    }
+
+    fn push_report(&mut self, key: ReportKey, report: Report) {
+        match report {
+            Report::Version {
+                from,
+                theirs,
+                count,
+            } => self.events.push_version_mismatch(from, theirs, count),
+            Report::Refused(refused) => self.events.push_refused(Refused {
+                from: refused.from.filter(|_| key.from.is_some()),
+                ..refused
+            }),
+        }
     }
 }
 
