@@ -175,7 +175,6 @@ async fn drain(listener: Arc<Listener>, core: Arc<Core>) {
     };
     let abandoned = Abandoned(sink);
     while let Some(waiting) = sink.pop() {
-        listener.tell_missed_so_far(&core);
         let started = catch_unwind(AssertUnwindSafe(|| {
             sink.call.start(&waiting.delivery(), &listener.claim(&core))
         }));

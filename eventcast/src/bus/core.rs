@@ -1,14 +1,13 @@
 //! What all handles of one bus share.
 
 use std::{
-    collections::HashMap,
     net::SocketAddr,
     pin::pin,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, RwLock,
         atomic::{AtomicUsize, Ordering},
     },
-    time::{Duration, Instant, SystemTime},
+    time::{Instant, SystemTime},
 };
 
 use tokio::runtime::Handle;
@@ -21,7 +20,6 @@ use super::{
     listener::Sink,
     notices::Notices,
     options::Options,
-    received::Origin,
     secret::Secret,
     session::Session,
     stats::{Counters, Stats},
@@ -35,7 +33,6 @@ pub(crate) struct Core {
     pub(crate) table: Table,
     pub(crate) notices: Notices,
     pub(crate) counters: Counters,
-    pub(crate) undecodable: Reports,
     pub(crate) life: Life,
     pub(crate) keys: KeyRing,
     #[cfg(feature = "repl")]
@@ -93,7 +90,6 @@ impl Core {
             table: Table::default(),
             notices: Notices::default(),
             counters: Counters::default(),
-            undecodable: Reports::default(),
             life: Life::default(),
             room: tokio::sync::Notify::new(),
             waiting_for_room: AtomicUsize::new(0),
@@ -230,7 +226,7 @@ impl Core {
         for listener in self.table.remove_all() {
             listener.close();
         }
-        self.notices.close();
+        self.notices.close(self);
     }
 
     /// Keeps what an ended session had counted.
@@ -275,60 +271,5 @@ impl<'a> Waiting<'a> {
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::SeqCst);
-    }
-}
-
-/// How often the same fault of the same sender is reported.
-const REPORT_INTERVAL: Duration = Duration::from_secs(10);
-
-/// How many faults are told apart; beyond that they share one entry.
-const REPORTS: usize = 1_024;
-
-/// Decides which events that did not decode are told, and counts the others.
-#[derive(Default)]
-pub(crate) struct Reports {
-    last: Mutex<HashMap<(String, String), Report>>,
-}
-
-struct Report {
-    told: Instant,
-    untold: u64,
-}
-
-impl Reports {
-    /// `Some(n)`: tell it now, and that it stands for `n`.
-    pub(crate) fn report(&self, key: &str, sender: &Origin) -> Option<u64> {
-        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut name = (key.to_owned(), sender.id().to_owned());
-        if last.len() >= REPORTS && !last.contains_key(&name) {
-            last.retain(|_, report| report.told.elapsed() < REPORT_INTERVAL);
-            if last.len() >= REPORTS {
-                name = Default::default();
-            }
-        }
-        match last.get_mut(&name) {
-            Some(report) if report.told.elapsed() < REPORT_INTERVAL => {
-                report.untold += 1;
-                None
-            }
-            Some(report) => {
-                let count = report.untold + 1;
-                *report = Report {
-                    told: Instant::now(),
-                    untold: 0,
-                };
-                Some(count)
-            }
-            None => {
-                last.insert(
-                    name,
-                    Report {
-                        told: Instant::now(),
-                        untold: 0,
-                    },
-                );
-                Some(1)
-            }
-        }
     }
 }

@@ -9,7 +9,7 @@ use std::{
     panic::{AssertUnwindSafe, Location, catch_unwind},
     sync::{
         Arc, OnceLock,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, Ordering},
     },
 };
 
@@ -17,6 +17,7 @@ use super::{
     async_listener::AsyncSink,
     backlog::{Pushed, WorkQueue},
     core::Core,
+    limit::Tally,
     notice::Notice,
     options::Options,
     received::{Origin, Received},
@@ -214,9 +215,8 @@ pub(crate) struct Listener {
     /// Where it was registered.
     pub(crate) location: &'static Location<'static>,
     sink: Sink,
-    /// How many events its full queue cost it, and the number that the last notice told.
-    missed: AtomicU64,
-    missed_told: AtomicU64,
+    /// How many events its full queue cost it.
+    missed: Arc<Tally>,
 }
 
 /// What became of an event that was offered.
@@ -244,8 +244,7 @@ impl Listener {
             once: once.then(AtomicBool::default),
             location,
             sink,
-            missed: AtomicU64::new(0),
-            missed_told: AtomicU64::new(0),
+            missed: Arc::default(),
         }
     }
 
@@ -374,6 +373,7 @@ impl Listener {
                 listener: self.id,
                 registered_at: self.location,
                 budget: core.options.listener_budget,
+                count: 1,
             },
         );
     }
@@ -384,7 +384,6 @@ impl Listener {
             && let Some(queue) = inline.queue.get()
         {
             queue.serve(|waiting| {
-                self.tell_missed_so_far(core);
                 self.run(core, &waiting.delivery());
             });
         }
@@ -411,62 +410,55 @@ impl Listener {
     }
 
     fn spawn_server(self: &Arc<Self>, core: &Arc<Core>, queue: &WorkQueue<Waiting>) {
-        let (listener, core) = (Arc::clone(self), Arc::clone(core));
+        let (listener, serving) = (Arc::clone(self), Arc::clone(core));
         let spawned = std::thread::Builder::new()
             .name("eventcast-slow".into())
-            .spawn(move || listener.serve(&core));
+            .spawn(move || listener.serve(&serving));
         if let Err(error) = spawned {
             // The event stays in the queue; the next one tries again.
             queue.unserved();
-            tracing::error!(target: "eventcast", %error, event = &*self.key, "no thread for a slow listener");
+            let (key, location) = (&self.key, self.location);
+            let text = format!(
+                "the system gives no thread for the slow listener of `{key}` at {location} ({error}): its events wait"
+            );
+            core.notices.tell(core, Notice::Warning { text });
         }
     }
 
-    /// Counts what a full queue cost. The first miss is told at once, then each time the number has doubled, so
-    /// that a listener that is far behind does not flood whoever listens to the notices.
+    /// Counts what a full queue cost, and reports it.
     fn tell_missed(&self, core: &Arc<Core>, count: usize) {
         if count == 0 {
             return;
         }
         core.counters.listener_missed.add(count as u64);
-        let missed = self.missed.fetch_add(count as u64, Ordering::Relaxed) + count as u64;
-        if missed >= 2 * self.missed_told.load(Ordering::Relaxed) {
-            self.tell_missed_so_far(core);
+        if self.missed.add(count as u64) {
+            core.notices.tell_tally(
+                core,
+                Notice::ListenerMissed {
+                    event: self.key.to_string(),
+                    listener: self.id,
+                    registered_at: self.location,
+                    missed: 0,
+                    count: 0,
+                },
+                Arc::clone(&self.missed),
+            );
         }
-    }
-
-    /// Tells the exact number, where the last notice did not: called when the listener takes its next event.
-    pub(crate) fn tell_missed_so_far(&self, core: &Arc<Core>) {
-        let missed = self.missed.load(Ordering::Relaxed);
-        if self.missed_told.swap(missed, Ordering::Relaxed) == missed {
-            return;
-        }
-        core.notices.tell(
-            core,
-            Notice::ListenerMissed {
-                event: self.key.to_string(),
-                listener: self.id,
-                registered_at: self.location,
-                missed,
-            },
-        );
     }
 
     pub(crate) fn tell_undecodable(&self, core: &Arc<Core>, sender: &Origin, error: DecodeError) {
         core.counters.decode_failures.add(1);
-        if let Some(count) = core.undecodable.report(&self.key, sender) {
-            core.notices.tell(
-                core,
-                Notice::DecodeFailure {
-                    event: self.key.to_string(),
-                    listener: self.id,
-                    registered_at: self.location,
-                    sender: sender.clone(),
-                    error,
-                    count,
-                },
-            );
-        }
+        core.notices.tell(
+            core,
+            Notice::DecodeFailure {
+                event: self.key.to_string(),
+                listener: self.id,
+                registered_at: self.location,
+                sender: sender.clone(),
+                error,
+                count: 1,
+            },
+        );
     }
 
     pub(crate) fn tell_panic(&self, core: &Arc<Core>, payload: &(dyn Any + Send)) {
@@ -483,6 +475,7 @@ impl Listener {
                 listener: self.id,
                 registered_at: self.location,
                 message,
+                count: 1,
             },
         );
     }

@@ -24,6 +24,7 @@ mod emit;
 mod interfaces;
 mod keys;
 mod life;
+mod limit;
 mod listener;
 mod listening;
 #[cfg(feature = "metrics")]

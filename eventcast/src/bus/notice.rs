@@ -1,6 +1,6 @@
 //! Notices: what the bus itself has to say. They are never network events, and no network event is ever a notice.
 //!
-//! Who hears them is a matter of [`notices`](super::notices).
+//! Who hears them is a matter of [`notices`](super::notices), and how often of [`limit`](super::limit).
 
 use std::{
     fmt,
@@ -45,6 +45,8 @@ pub enum Notice {
         name: String,
         /// The address of the bus there.
         address: IpAddr,
+        /// How many comings and goings of the interface this notice stands for; this one is the last of them.
+        count: u64,
     },
     /// An interface on which the bus was has gone, or its address has. The bus joins again when it comes back.
     #[non_exhaustive]
@@ -53,6 +55,8 @@ pub enum Notice {
         name: String,
         /// The address that the bus had there.
         address: IpAddr,
+        /// How many comings and goings of the interface this notice stands for; this one is the last of them.
+        count: u64,
     },
     /// Somebody on the group speaks another version of the protocol. Told at most once in ten seconds for each
     /// address.
@@ -80,8 +84,8 @@ pub enum Notice {
         sender: Origin,
         /// Which field it was, what was expected, and what came.
         error: DecodeError,
-        /// How many such failures with events of this key and sender there were since the last notice, this one
-        /// included.
+        /// How many such failures this notice stands for; this one is the last of them. They are of this field,
+        /// listener, event and sender, unless an address sends so many different ones that they are summed up.
         count: u64,
     },
     /// Datagrams were dropped unread. Told at most once in ten seconds for each cause and address.
@@ -137,8 +141,7 @@ pub enum Notice {
         reason: &'static str,
     },
     /// The kernel has dropped datagrams, because they came faster than this bus read them and its receive buffer was
-    /// full. What is missing of the events in them is asked for again. Linux alone tells of it; told at most once in
-    /// ten seconds.
+    /// full. What is missing of the events in them is asked for again. Linux alone tells of it.
     #[non_exhaustive]
     KernelDrops {
         /// How many since the last notice of this kind.
@@ -170,6 +173,9 @@ pub enum Notice {
         registered_at: &'static Location<'static>,
         /// The budget that was passed.
         budget: Duration,
+        /// How many listeners this notice stands for: more than one where the same place in the program registers ever
+        /// new ones.
+        count: u64,
     },
     /// The queue of a slow or async listener was full.
     #[non_exhaustive]
@@ -182,6 +188,8 @@ pub enum Notice {
         registered_at: &'static Location<'static>,
         /// How many events it has missed by now, since it was registered.
         missed: u64,
+        /// How many of them since the last notice of this kind. All counts of a listener add up to `missed`.
+        count: u64,
     },
     /// A listener panicked. That cost the one call.
     #[non_exhaustive]
@@ -194,6 +202,8 @@ pub enum Notice {
         registered_at: &'static Location<'static>,
         /// What the panic said.
         message: String,
+        /// How many panics of this listener this notice stands for; this one is the last of them.
+        count: u64,
     },
     /// Datagrams could not be sent, and were given up.
     #[non_exhaustive]
@@ -202,8 +212,10 @@ pub enum Notice {
         to: SocketAddr,
         /// What the system said, and what to do about it.
         error: SendError,
-        /// How many bytes were given up.
+        /// How many bytes were given up, with all that this notice stands for.
         bytes: usize,
+        /// How many such failures this notice stands for; this one is the last of them.
+        count: u64,
     },
     /// The console of this bus listens.
     #[non_exhaustive]
@@ -216,12 +228,29 @@ pub enum Notice {
     ConsoleConnected {
         /// From where.
         from: SocketAddr,
+        /// How many such clients from its IP address this notice stands for; this one is the last of them.
+        count: u64,
     },
     /// A client of the console has gone.
     #[non_exhaustive]
     ConsoleDisconnected {
         /// Where it was.
         from: SocketAddr,
+        /// How many such clients from its IP address this notice stands for; this one is the last of them.
+        count: u64,
+    },
+    /// The console of this bus did not serve a client: it did not know the token, spoke another protocol, or could not
+    /// be taken.
+    #[non_exhaustive]
+    ConsoleRefused {
+        /// `token`, `protocol`, `crowd` (there are too many clients) or `system` (the system refused something).
+        cause: &'static str,
+        /// Where the client is, if it is about one.
+        from: Option<SocketAddr>,
+        /// What happened.
+        text: String,
+        /// How many such refusals, of this cause and IP address, this notice stands for; this one is the last of them.
+        count: u64,
     },
 }
 
@@ -233,11 +262,21 @@ impl fmt::Display for Notice {
             }
             Self::Stopped => f.write_str("stopped"),
             Self::Warning { text } => f.write_str(text),
-            Self::InterfaceJoined { name, address } => {
-                write!(f, "joined the group on interface {name} ({address})")
+            Self::InterfaceJoined {
+                name,
+                address,
+                count,
+            } => {
+                write!(f, "joined the group on interface {name} ({address})")?;
+                after_changes(f, *count)
             }
-            Self::InterfaceLeft { name, address } => {
-                write!(f, "interface {name} ({address}) has gone")
+            Self::InterfaceLeft {
+                name,
+                address,
+                count,
+            } => {
+                write!(f, "interface {name} ({address}) has gone")?;
+                after_changes(f, *count)
             }
             Self::VersionMismatch {
                 from,
@@ -260,10 +299,7 @@ impl fmt::Display for Notice {
                     f,
                     "event `{event}` from {sender} does not fit the listener at {registered_at}: {error}"
                 )?;
-                if *count > 1 {
-                    write!(f, " ({count} times)")?;
-                }
-                Ok(())
+                and_more(f, *count)
             }
             Self::Refused {
                 cause,
@@ -326,36 +362,83 @@ impl fmt::Display for Notice {
                 event,
                 registered_at,
                 budget,
+                count,
                 ..
-            } => write!(
-                f,
-                "the listener of `{event}` at {registered_at} took longer than {budget:?} and now has a queue of its own"
-            ),
+            } => {
+                write!(
+                    f,
+                    "the listener of `{event}` at {registered_at} took longer than {budget:?} and now has a queue of \
+                     its own"
+                )?;
+                and_more(f, *count)
+            }
             Self::ListenerMissed {
                 event,
                 registered_at,
                 missed,
+                count,
                 ..
-            } => write!(
-                f,
-                "the listener of `{event}` at {registered_at} is too slow: its queue was full, {missed} events missed"
-            ),
+            } => {
+                write!(
+                    f,
+                    "the listener of `{event}` at {registered_at} is too slow: its queue was full, {count} events missed"
+                )?;
+                match missed - count {
+                    0 => Ok(()),
+                    _ => write!(f, ", {missed} so far"),
+                }
+            }
             Self::ListenerPanicked {
                 event,
                 registered_at,
                 message,
+                count,
                 ..
-            } => write!(
-                f,
-                "the listener of `{event}` at {registered_at} panicked: {message}"
-            ),
-            Self::SendFailed { error, bytes, .. } => {
-                write!(f, "{bytes} bytes were not sent: {error}")
+            } => {
+                write!(
+                    f,
+                    "the listener of `{event}` at {registered_at} panicked: {message}"
+                )?;
+                and_more(f, *count)
+            }
+            Self::SendFailed {
+                error,
+                bytes,
+                count,
+                ..
+            } => {
+                write!(f, "{bytes} bytes were not sent: {error}")?;
+                and_more(f, *count)
             }
             Self::ConsoleOpened { address } => write!(f, "the console listens at {address}"),
-            Self::ConsoleConnected { from } => write!(f, "{from} has connected to the console"),
-            Self::ConsoleDisconnected { from } => write!(f, "{from} has left the console"),
+            Self::ConsoleConnected { from, count } => {
+                write!(f, "{from} has connected to the console")?;
+                and_more(f, *count)
+            }
+            Self::ConsoleDisconnected { from, count } => {
+                write!(f, "{from} has left the console")?;
+                and_more(f, *count)
+            }
+            Self::ConsoleRefused { text, count, .. } => {
+                f.write_str(text)?;
+                and_more(f, *count)
+            }
         }
+    }
+}
+
+/// For a notice that stands for `count`, itself among them.
+fn and_more(f: &mut fmt::Formatter<'_>, count: u64) -> fmt::Result {
+    match count {
+        0 | 1 => Ok(()),
+        _ => write!(f, " (and {} more like it)", count - 1),
+    }
+}
+
+fn after_changes(f: &mut fmt::Formatter<'_>, count: u64) -> fmt::Result {
+    match count {
+        0 | 1 => Ok(()),
+        _ => write!(f, ", after {} other changes of it", count - 1),
     }
 }
 
@@ -363,9 +446,35 @@ impl Notice {
     /// What the sockets have to tell of the interfaces.
     pub(crate) fn of_interfaces(news: News) -> Self {
         match news {
-            News::Joined { name, address } => Self::InterfaceJoined { name, address },
-            News::Left { name, address } => Self::InterfaceLeft { name, address },
+            News::Joined { name, address } => Self::InterfaceJoined {
+                name,
+                address,
+                count: 1,
+            },
+            News::Left { name, address } => Self::InterfaceLeft {
+                name,
+                address,
+                count: 1,
+            },
             News::Trouble(text) => Self::Warning { text },
+        }
+    }
+
+    /// How many this notice stands for, where such notices are summed up by the bus.
+    pub(super) fn count_mut(&mut self) -> Option<&mut u64> {
+        match self {
+            Self::InterfaceJoined { count, .. }
+            | Self::InterfaceLeft { count, .. }
+            | Self::DecodeFailure { count, .. }
+            | Self::KernelDrops { count }
+            | Self::ListenerSlow { count, .. }
+            | Self::ListenerMissed { count, .. }
+            | Self::ListenerPanicked { count, .. }
+            | Self::SendFailed { count, .. }
+            | Self::ConsoleConnected { count, .. }
+            | Self::ConsoleDisconnected { count, .. }
+            | Self::ConsoleRefused { count, .. } => Some(count),
+            _ => None,
         }
     }
 
@@ -440,6 +549,9 @@ impl Notice {
             | Self::ConsoleConnected { .. }
             | Self::ConsoleDisconnected { .. } => {
                 tracing::info!(target: "eventcast::repl", "{self}");
+            }
+            Self::ConsoleRefused { .. } => {
+                tracing::warn!(target: "eventcast::repl", "{self}");
             }
             Self::ListenerPanicked { .. } | Self::SendFailed { .. } => {
                 tracing::error!(target: "eventcast", "{self}");

@@ -1,9 +1,15 @@
-//! Who hears notices: listeners, each on a thread of its own, and streams.
+//! The one way of every notice: it is limited, logged, and handed to those who hear notices, which are listeners, each on
+//! a thread of its own, and streams.
+//!
+//! What is held back is reported when its pause is over by a thread that is there while something is held back, and
+//! not otherwise: a sum is due also on a bus that does not run, or whose own threads are held up. The bus's stop and
+//! its last handle report at once what is held back.
 
 use std::{
     fmt,
+    hash::RandomState,
     pin::Pin,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll, Waker},
 };
 
@@ -12,6 +18,7 @@ use futures_core::Stream;
 use super::{
     backlog::{Backlog, Bound, Overflow, Pushed, WorkQueue},
     core::Core,
+    limit::{Limiter, Scope, Tally},
     listener::ListenerId,
     notice::Notice,
 };
@@ -22,10 +29,23 @@ const CAPACITY: Bound = Bound {
     bytes: usize::MAX,
 };
 
-/// Those who want to hear notices.
+/// Those who want to hear notices, and what they will hear later.
 #[derive(Default)]
 pub(crate) struct Notices {
     sinks: Mutex<Vec<Arc<NoticeSink>>>,
+    hasher: RandomState,
+    held_back: Mutex<HeldBack>,
+    /// Notified when nothing is held back any more.
+    emptied: Condvar,
+}
+
+#[derive(Default)]
+struct HeldBack {
+    limiter: Limiter,
+    /// A thread waits for the next sum to be due.
+    has_timer: bool,
+    /// The last handle has gone: no thread is started any more.
+    closed: bool,
 }
 
 struct NoticeSink {
@@ -47,12 +67,88 @@ struct StreamState {
 }
 
 impl Notices {
+    /// Reports a notice, now or as a part of a later sum.
     pub(crate) fn tell(&self, core: &Arc<Core>, notice: Notice) {
+        self.limit(core, notice, None);
+    }
+
+    /// Reports a notice whose count is what `tally` has when the notice passes.
+    pub(crate) fn tell_tally(&self, core: &Arc<Core>, notice: Notice, tally: Arc<Tally>) {
+        self.limit(core, notice, Some(tally));
+    }
+
+    fn limit(&self, core: &Arc<Core>, notice: Notice, tally: Option<Arc<Tally>>) {
+        let Some(scope) = Scope::of(&notice, &self.hasher) else {
+            // What happened before the stop is reported before it.
+            if matches!(notice, Notice::Stopped) {
+                self.tell_held_back(core);
+            }
+            return self.deliver(core, notice);
+        };
+        let mut held_back = self.lock_held_back();
+        let now = core.now().elapsed;
+        let passed = held_back.limiter.note(now, scope, notice, tally);
+        let needs_timer =
+            !held_back.has_timer && !held_back.closed && held_back.limiter.next_due().is_some();
+        held_back.has_timer |= needs_timer;
+        drop(held_back);
+        if needs_timer {
+            self.spawn_timer(core);
+        }
+        if let Some(notice) = passed {
+            self.deliver(core, notice);
+        }
+    }
+
+    /// Reports what is held back, whether it is due or not.
+    fn tell_held_back(&self, core: &Arc<Core>) {
+        let sums = self.lock_held_back().limiter.drain();
+        self.emptied.notify_all();
+        for notice in sums {
+            self.deliver(core, notice);
+        }
+    }
+
+    fn deliver(&self, core: &Arc<Core>, notice: Notice) {
         notice.log();
         let sinks = self.lock().clone();
         for sink in sinks {
             sink.push(core, notice.clone());
         }
+    }
+
+    fn spawn_timer(&self, core: &Arc<Core>) {
+        let timed = Arc::clone(core);
+        let spawned = std::thread::Builder::new()
+            .name("eventcast-sums".into())
+            .spawn(move || timed.notices.report_sums(&timed));
+        if spawned.is_err() {
+            // The next notice that is held back tries again, and the stop reports it in any case.
+            self.lock_held_back().has_timer = false;
+        }
+    }
+
+    /// Reports each sum when it is due, until nothing is held back any more.
+    fn report_sums(&self, core: &Arc<Core>) {
+        let mut held_back = self.lock_held_back();
+        while let Some(due) = held_back.limiter.next_due() {
+            let now = core.now().elapsed;
+            if due > now {
+                held_back = self
+                    .emptied
+                    .wait_timeout(held_back, due - now)
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .0;
+                continue;
+            }
+            let sum = held_back.limiter.pop_due(now);
+            drop(held_back);
+            if let Some(notice) = sum {
+                self.deliver(core, notice);
+            }
+            held_back = self.lock_held_back();
+        }
+        held_back.has_timer = false;
     }
 
     pub(crate) fn on(&self, id: ListenerId, listener: impl Fn(&Notice) + Send + Sync + 'static) {
@@ -85,7 +181,9 @@ impl Notices {
     }
 
     /// The last handle has gone: streams end after what waits in them, listeners hear out what waits for them.
-    pub(crate) fn close(&self) {
+    pub(crate) fn close(&self, core: &Arc<Core>) {
+        self.lock_held_back().closed = true;
+        self.tell_held_back(core);
         for sink in self.lock().drain(..) {
             sink.close();
         }
@@ -94,6 +192,27 @@ impl Notices {
     fn lock(&self) -> MutexGuard<'_, Vec<Arc<NoticeSink>>> {
         // Nothing that can panic runs under this lock.
         self.sinks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn lock_held_back(&self) -> MutexGuard<'_, HeldBack> {
+        // Nothing that can panic runs under this lock.
+        self.held_back
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Notices {
+    fn drop(&mut self) {
+        // What a bus without handles held back has nobody to hear it any more, but its log.
+        let held_back = self.held_back.get_mut();
+        for notice in held_back
+            .unwrap_or_else(PoisonError::into_inner)
+            .limiter
+            .drain()
+        {
+            notice.log();
+        }
     }
 }
 
@@ -208,5 +327,85 @@ impl Drop for NoticeStream {
 impl fmt::Debug for NoticeStream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("NoticeStream")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        panic::resume_unwind,
+        sync::mpsc::{Receiver, channel},
+        time::Duration,
+    };
+
+    use super::*;
+    use crate::{Bus, bus::limit::Limiter};
+
+    /// A bus that has not been started, and whose pause is short.
+    fn bus(pause: Duration) -> Bus {
+        let bus = Bus::builder().environment(false).build().unwrap();
+        bus.core.notices.lock_held_back().limiter = Limiter::new(pause);
+        bus
+    }
+
+    /// Registers a listener that panics, and has it called.
+    fn panic_often(bus: &Bus, times: u64) {
+        // Without the hook, which would print each.
+        bus.on_named("x", |_| resume_unwind(Box::new("boom")));
+        for _ in 0..times {
+            // Local listeners are called on a stopped bus, too.
+            bus.emit_named("x", ()).unwrap_err();
+        }
+    }
+
+    /// How many panics each notice stands for, as they are told.
+    fn panics(bus: &Bus) -> Receiver<u64> {
+        let (sender, receiver) = channel();
+        bus.on_notice(move |notice| {
+            if let Notice::ListenerPanicked { count, .. } = notice {
+                let _ = sender.send(*count);
+            }
+        });
+        receiver
+    }
+
+    /// The counts, until they add up to `times`.
+    fn add_up(panics: &Receiver<u64>, times: u64) -> Vec<u64> {
+        let mut counts: Vec<u64> = Vec::new();
+        while counts.iter().sum::<u64>() < times {
+            let next = panics.recv_timeout(Duration::from_secs(60));
+            counts.push(next.unwrap_or_else(|_| panic!("nothing more comes after {counts:?}")));
+        }
+        assert_eq!(counts.iter().sum::<u64>(), times);
+        counts
+    }
+
+    #[test]
+    fn a_sum_is_told_when_nothing_else_comes_also_on_a_stopped_bus() {
+        let bus = bus(Duration::from_millis(300));
+        let told = panics(&bus);
+        panic_often(&bus, 5_000);
+        // One for each pause that the calls took, and the last.
+        let counts = add_up(&told, 5_000);
+        assert!(counts.len() < 100, "{} notices", counts.len());
+        assert_eq!(bus.stats().listener_panics, 5_000);
+    }
+
+    #[test]
+    fn the_last_handle_tells_what_is_held_back_and_leaves_no_timer() {
+        let bus = bus(Duration::from_secs(600));
+        let core = Arc::downgrade(&bus.core);
+        let told = panics(&bus);
+        panic_often(&bus, 5_000);
+        drop(bus);
+        assert_eq!(add_up(&told, 5_000), [1, 4_999]);
+        // The timer holds the core while it is there.
+        for _ in 0..6_000 {
+            if core.strong_count() == 0 {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        panic!("the timer is still there");
     }
 }

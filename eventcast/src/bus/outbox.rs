@@ -333,7 +333,14 @@ impl Sending {
 impl Core {
     fn give_up(self: &Arc<Self>, to: SocketAddr, error: SendError, bytes: usize) {
         self.counters.bytes_unsent.add(bytes as u64);
-        self.notices
-            .tell(self, Notice::SendFailed { to, error, bytes });
+        self.notices.tell(
+            self,
+            Notice::SendFailed {
+                to,
+                error,
+                bytes,
+                count: 1,
+            },
+        );
     }
 }

@@ -41,9 +41,6 @@ const LONGEST_TICK: Duration = Duration::from_millis(50);
 /// How often it looks at the most, so that a tiny budget does not keep a core busy.
 const SHORTEST_TICK: Duration = Duration::from_micros(100);
 
-/// How often it is told that the kernel has dropped datagrams.
-const DROPS_INTERVAL: Duration = Duration::from_secs(10);
-
 /// Pause after the sockets failed in a way that they should not, so that the reading thread does not spin.
 const AFTER_FAILURE: Duration = Duration::from_millis(10);
 
@@ -88,9 +85,8 @@ pub(crate) struct Lane {
     called: Option<Arc<Listener>>,
     /// More may be waiting in the sockets.
     more: bool,
-    /// What the kernel had dropped when that was told last, and when it may be told again.
-    told_drops: u64,
-    next_drops: Duration,
+    /// What the kernel had dropped when that was reported last.
+    reported_drops: u64,
     _closed: TellClosed,
 }
 
@@ -137,8 +133,7 @@ impl Reading {
             call: 0,
             called: None,
             more: false,
-            told_drops: 0,
-            next_drops: Duration::ZERO,
+            reported_drops: 0,
             _closed: TellClosed(closed),
         });
         (reading, lane)
@@ -270,7 +265,8 @@ pub(crate) fn lead(core: &Arc<Core>, session: &Arc<Session>, mut lane: Box<Lane>
             return;
         }
         if let Err(error) = lane.read(core, session) {
-            tracing::error!(target: "eventcast", %error, "reading from the sockets failed");
+            let text = format!("reading from the sockets failed ({error}); the bus tries again");
+            core.notices.tell(core, Notice::Warning { text });
             session
                 .reading
                 .socket_errors
@@ -384,10 +380,9 @@ impl Lane {
         let (drops, errors) = (self.receiver.kernel_drops(), self.receiver.passing_errors());
         reading.kernel_drops.store(drops, Ordering::Relaxed);
         reading.socket_errors.store(errors, Ordering::Relaxed);
-        if drops > self.told_drops && now.elapsed >= self.next_drops {
-            let count = drops - self.told_drops;
-            self.told_drops = drops;
-            self.next_drops = now.elapsed + DROPS_INTERVAL;
+        if drops > self.reported_drops {
+            let count = drops - self.reported_drops;
+            self.reported_drops = drops;
             core.notices.tell(core, Notice::KernelDrops { count });
         }
         self.more = received? > 0;
@@ -411,7 +406,8 @@ pub(crate) fn watch(core: &Arc<Core>, session: &Arc<Session>) {
                     && let Some(lane) = reading.depose(core, call)
                 {
                     if let Err(error) = session.spawn("eventcast-read", core, watch) {
-                        tracing::error!(target: "eventcast", %error, "nobody watches over slow listeners");
+                        let text = format!("nobody watches over slow listeners any more: {error}");
+                        core.notices.tell(core, Notice::Warning { text });
                     }
                     return lead(core, session, lane);
                 }

@@ -98,6 +98,12 @@ impl<K: LimitKey, V: Sum, S: BuildHasher> RateLimited<K, V, S> {
         Some((key, report))
     }
 
+    /// Whether the pause of `key` is not over, or its sum not reported yet.
+    pub(crate) fn is_limited(&mut self, now: Duration, key: &K) -> bool {
+        self.forget_silent(now);
+        self.keys.contains_key(key)
+    }
+
     /// When [`pop_due`](Self::pop_due) is to be called; `None` while nothing is held back. The answer may be earlier
     /// than the next report: a call then only forgets a key that has been silent.
     pub(crate) fn next_due(&self) -> Option<Duration> {

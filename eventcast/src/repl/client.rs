@@ -310,7 +310,10 @@ pub(super) fn turn_away(mut stream: TcpStream, why: &str) {
 mod tests {
     use std::net;
 
-    use super::{super::token::Token, *};
+    use super::{
+        super::{token::Token, warnings::Warnings},
+        *,
+    };
     use crate::Bus;
 
     #[test]
@@ -321,7 +324,8 @@ mod tests {
         stream.set_nonblocking(true).unwrap();
         let bus = Bus::builder().environment(false).build().unwrap();
         let token = Some(Arc::new(Token::new(b"alpha bravo")));
-        let session = Session::new(bus.downgrade(), token, from, Arc::default());
+        let warnings = Arc::new(Warnings::new(bus.downgrade()));
+        let session = Session::new(bus.downgrade(), token, from, warnings);
         let mut client = Client::new(TcpStream::from_std(stream), session).unwrap();
         client.login_ends = Instant::now() + Duration::from_millis(100);
         let served = thread::spawn(|| client.run());

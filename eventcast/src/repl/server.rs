@@ -70,12 +70,12 @@ impl Server {
             .register(&mut listener, LISTENER, Interest::READABLE)
             .map_err(refuse)?;
         let shared = Arc::new(Shared {
+            warnings: Arc::new(Warnings::new(bus.clone())),
             bus,
             token: token.map(Arc::new),
             waker: Waker::new(registry, STOP).map_err(refuse)?,
             listener: Mutex::new(Some(listener)),
             clients: Mutex::default(),
-            warnings: Arc::default(),
         });
         let server = Self {
             address,
@@ -123,9 +123,10 @@ impl Shared {
                         ErrorKind::WouldBlock => break,
                         ErrorKind::Interrupted | ErrorKind::ConnectionAborted => {}
                         _ => {
-                            self.warn(format_args!(
-                                "the console takes no clients for now: {error}"
-                            ));
+                            self.warn(
+                                None,
+                                format_args!("the console takes no clients for now: {error}"),
+                            );
                             patience = Some(ACCEPT_PAUSE);
                             break;
                         }
@@ -142,7 +143,7 @@ impl Shared {
                 "this console serves at most {MAX_CLIENTS} clients at once: try again later"
             );
             let text = format_args!("{from} was turned away: {why}");
-            self.warnings.warn(Trouble::Crowd, text);
+            self.warnings.warn(Trouble::Crowd, Some(from), text);
             return turn_away(stream, &why);
         }
         // A client is served without any of these.
@@ -157,7 +158,10 @@ impl Shared {
         let client = match Client::new(stream, session) {
             Ok(client) => client,
             Err(error) => {
-                return self.warn(format_args!("{from} could not be served: {error}"));
+                return self.warn(
+                    Some(from),
+                    format_args!("{from} could not be served: {error}"),
+                );
             }
         };
         self.clients().insert(id, client.bell());
@@ -169,12 +173,15 @@ impl Shared {
             .name("eventcast-repl".into())
             .spawn(move || place.serve(client));
         if let Err(error) = spawned {
-            self.warn(format_args!("{from} could not be served: {error}"));
+            self.warn(
+                Some(from),
+                format_args!("{from} could not be served: {error}"),
+            );
         }
     }
 
-    fn warn(&self, text: fmt::Arguments<'_>) {
-        self.warnings.warn(Trouble::System, text);
+    fn warn(&self, from: Option<SocketAddr>, text: fmt::Arguments<'_>) {
+        self.warnings.warn(Trouble::System, from, text);
     }
 
     fn listener(&self) -> MutexGuard<'_, Option<TcpListener>> {

@@ -97,7 +97,10 @@ impl Session {
             return;
         }
         self.announced = true;
-        self.bus.tell(Notice::ConsoleConnected { from: self.from });
+        self.bus.tell(Notice::ConsoleConnected {
+            from: self.from,
+            count: 1,
+        });
         if let Some(bus) = self.bus.upgrade() {
             let (id, port) = (bus.id(), bus.port());
             out.line(format_args!(
@@ -163,7 +166,7 @@ impl Session {
             "{} speaks {language}: a browser was led to the console, and nothing that it sent was done",
             self.from
         );
-        self.warnings.warn(Trouble::Foreign, text);
+        self.warnings.warn(Trouble::Foreign, Some(self.from), text);
         Flow::Close
     }
 
@@ -179,7 +182,7 @@ impl Session {
 
     fn bar(&self) -> Flow {
         let text = format_args!("{} does not know the token", self.from);
-        self.warnings.warn(Trouble::Token, text);
+        self.warnings.warn(Trouble::Token, Some(self.from), text);
         Flow::Barred
     }
 
@@ -338,8 +341,10 @@ impl Session {
 impl Drop for Session {
     fn drop(&mut self) {
         if self.announced {
-            self.bus
-                .tell(Notice::ConsoleDisconnected { from: self.from });
+            self.bus.tell(Notice::ConsoleDisconnected {
+                from: self.from,
+                count: 1,
+            });
         }
     }
 }

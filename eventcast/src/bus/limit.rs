@@ -1,0 +1,674 @@
+//! How often a notice is reported: what comes again and again is summed up.
+//!
+//! Some notices can be caused at any rate, by a peer, by a client of the console, or by a listener in a loop. The first
+//! of them passes at once. What follows within [`REPORT_PAUSE`] is held back, and its sum passes when the pause is over;
+//! so every one is counted in exactly one notice.
+//!
+//! They are told apart by three keys, each wider than the one before. The *thing* is what a person would call one
+//! fault: one field that does not fit one listener, one listener that panics. The *source* is what causes it: an
+//! IP address, or the place in the program where a listener was registered. Of one source [`THINGS`] things are told
+//! apart in a pause, so that invented names and ever new listeners make no more notices than that; the rest is summed
+//! up by the source. Where so many sources cause something that the table is full, it is summed up by *cause* alone.
+//!
+//! What the engine reports (refused traffic, lost and expired events, peers that come and go) is limited there, by
+//! the same rules, and is none of this module's business.
+//!
+//! Contract: a call takes constant time and a bounded table, whatever the names and addresses are.
+
+use std::{
+    hash::{BuildHasher, Hash, RandomState},
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use super::notice::Notice;
+use crate::{
+    net::SendError,
+    proto::rate_limited::{LimitKey, REPORT_PAUSE, RateLimited, Sum},
+};
+
+/// How many things and sources are told apart at once.
+const CAPACITY: usize = 1_024;
+
+/// How many things of one source are told apart in one pause. A program has rarely as many listeners or peers with
+/// different faults; where it has, the rest of them is summed up.
+const THINGS: u32 = 16;
+
+/// How many warnings are. Nobody outside chooses their texts, and a machine may have many interfaces.
+const WARNINGS: u32 = 256;
+
+/// How many counts of things there are. Sources that fall on one of them share it.
+const WINDOWS: usize = 256;
+
+/// What limited notices have in common, whatever they are about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Cause {
+    DecodeFailure,
+    ListenerSlow,
+    ListenerMissed,
+    ListenerPanicked,
+    SendFailed,
+    KernelDrops,
+    Interface,
+    ConsoleConnected,
+    ConsoleDisconnected,
+    ConsoleRefused,
+    Warning,
+}
+
+impl Cause {
+    /// How many things of one source are told apart.
+    fn things(self) -> u32 {
+        match self {
+            Self::Warning => WARNINGS,
+            _ => THINGS,
+        }
+    }
+}
+
+/// What a notice is about, from wide to narrow. Source and thing are keyed hashes: names have no bound, and nobody
+/// outside can choose two that collide.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Scope {
+    cause: Cause,
+    source: u64,
+    /// `None`: no two are the same thing. Each passes by itself while its source has not caused too many.
+    thing: Option<u64>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Key {
+    Thing(Cause, u64),
+    Source(Cause, u64),
+    All(Cause),
+}
+
+impl LimitKey for Key {
+    fn coarse(&self) -> Self {
+        let (Self::Thing(cause, _) | Self::Source(cause, _) | Self::All(cause)) = *self;
+        Self::All(cause)
+    }
+}
+
+impl Scope {
+    /// `None`: the notice is never held back.
+    pub(super) fn of(notice: &Notice, hasher: &RandomState) -> Option<Self> {
+        fn hash(hasher: &RandomState, value: impl Hash) -> u64 {
+            hasher.hash_one(value)
+        }
+        let (cause, source, thing) = match notice {
+            Notice::DecodeFailure {
+                event,
+                listener,
+                sender,
+                error,
+                ..
+            } => (
+                Cause::DecodeFailure,
+                hash(hasher, sender.address().ip()),
+                Some(hash(hasher, (listener, event, sender.id(), error.path()))),
+            ),
+            Notice::ListenerSlow {
+                listener,
+                registered_at,
+                ..
+            } => (
+                Cause::ListenerSlow,
+                hash(hasher, registered_at),
+                Some(hash(hasher, listener)),
+            ),
+            Notice::ListenerMissed {
+                listener,
+                registered_at,
+                ..
+            } => (
+                Cause::ListenerMissed,
+                hash(hasher, registered_at),
+                Some(hash(hasher, listener)),
+            ),
+            Notice::ListenerPanicked {
+                listener,
+                registered_at,
+                ..
+            } => (
+                Cause::ListenerPanicked,
+                hash(hasher, registered_at),
+                Some(hash(hasher, listener)),
+            ),
+            Notice::SendFailed { to, error, .. } => (
+                Cause::SendFailed,
+                hash(hasher, to.ip()),
+                Some(hash(hasher, (to, refusal(error)))),
+            ),
+            Notice::KernelDrops { .. } => (Cause::KernelDrops, 0, Some(0)),
+            // Of an interface that comes and goes the last state counts, so both ways share one sum.
+            Notice::InterfaceJoined { name, .. } | Notice::InterfaceLeft { name, .. } => {
+                (Cause::Interface, hash(hasher, name), None)
+            }
+            Notice::ConsoleConnected { from, .. } => {
+                (Cause::ConsoleConnected, hash(hasher, from.ip()), None)
+            }
+            Notice::ConsoleDisconnected { from, .. } => {
+                (Cause::ConsoleDisconnected, hash(hasher, from.ip()), None)
+            }
+            Notice::ConsoleRefused { cause, from, .. } => (
+                Cause::ConsoleRefused,
+                hash(hasher, cause),
+                Some(hash(hasher, (cause, from.map(|from| from.ip())))),
+            ),
+            Notice::Warning { text } => (Cause::Warning, 0, Some(hash(hasher, text))),
+            _ => return None,
+        };
+        Some(Self {
+            cause,
+            source,
+            thing,
+        })
+    }
+
+    fn source(self) -> Key {
+        Key::Source(self.cause, self.source)
+    }
+}
+
+/// What kind of refusal it was, whatever the datagram's length.
+fn refusal(error: &SendError) -> Option<io::ErrorKind> {
+    match error {
+        SendError::TooLong { .. } => None,
+        SendError::Refused { source, .. } => Some(source.kind()),
+    }
+}
+
+/// A notice that stands for others beside itself.
+struct Held {
+    notice: Notice,
+    count: u64,
+    /// Counted where it happens, and taken from there when the notice passes.
+    tally: Option<Arc<Tally>>,
+}
+
+impl Held {
+    fn new(mut notice: Notice, tally: Option<Arc<Tally>>) -> Self {
+        Self {
+            count: notice.count_mut().map_or(1, |count| *count),
+            notice,
+            tally,
+        }
+    }
+
+    /// Takes what was counted elsewhere.
+    fn settle(&mut self) {
+        if let Some(tally) = self.tally.take() {
+            let (count, total) = tally.take();
+            self.count += count;
+            if let Notice::ListenerMissed { missed, .. } = &mut self.notice {
+                *missed = total;
+            }
+        }
+    }
+
+    /// The notice with its count.
+    fn into_notice(mut self) -> Notice {
+        self.settle();
+        let Self {
+            mut notice, count, ..
+        } = self;
+        if let Some(own) = notice.count_mut() {
+            *own = count;
+        } else if let Notice::Warning { text } = &mut notice
+            && count > 1
+        {
+            text.push_str(&format!(" (and {} more like it)", count - 1));
+        }
+        notice
+    }
+}
+
+impl Sum for Held {
+    /// Everything but the sums is that of the last one: it is the nearest to what is so now.
+    fn add(&mut self, later: Self) {
+        let mut earlier = std::mem::replace(self, later);
+        earlier.settle();
+        self.count = self.count.saturating_add(earlier.count);
+        if let Notice::SendFailed { bytes, .. } = &mut self.notice
+            && let Notice::SendFailed { bytes: before, .. } = earlier.notice
+        {
+            *bytes = bytes.saturating_add(before);
+        }
+    }
+}
+
+/// What happens so often that counting it must not cost a notice each time: it is made once, and takes the count
+/// with it when it passes.
+#[derive(Debug, Default)]
+pub(crate) struct Tally {
+    unreported: AtomicU64,
+    reported: AtomicU64,
+}
+
+impl Tally {
+    /// Counts `count` more. True: none were waiting to be reported, so a notice has to be made for them.
+    pub(crate) fn add(&self, count: u64) -> bool {
+        self.unreported.fetch_add(count, Ordering::AcqRel) == 0
+    }
+
+    /// How many have not been reported yet, and how many there were in all.
+    fn take(&self) -> (u64, u64) {
+        let count = self.unreported.swap(0, Ordering::AcqRel);
+        let before = self.reported.fetch_add(count, Ordering::AcqRel);
+        (count, before + count)
+    }
+}
+
+/// How many things of some sources there were since the pause began that ends at `until`.
+#[derive(Clone, Copy, Default)]
+struct Window {
+    until: Duration,
+    things: u32,
+}
+
+pub(super) struct Limiter {
+    pause: Duration,
+    table: RateLimited<Key, Held, RandomState>,
+    windows: Box<[Window]>,
+}
+
+impl Limiter {
+    pub(super) fn new(pause: Duration) -> Self {
+        Self {
+            pause,
+            table: RateLimited::new(pause, CAPACITY, RandomState::new()),
+            windows: vec![Window::default(); WINDOWS].into(),
+        }
+    }
+
+    /// Takes a notice; gives it back where it is to be reported now. `None`: it is part of a later sum.
+    pub(super) fn note(
+        &mut self,
+        now: Duration,
+        scope: Scope,
+        notice: Notice,
+        tally: Option<Arc<Tally>>,
+    ) -> Option<Notice> {
+        let held = Held::new(notice, tally);
+        let Some(key) = self.key(now, scope) else {
+            return Some(held.into_notice());
+        };
+        let (_, held) = self.table.note(now, key, held)?;
+        Some(held.into_notice())
+    }
+
+    /// When [`pop_due`](Self::pop_due) is to be called. `None`: nothing is held back.
+    pub(super) fn next_due(&self) -> Option<Duration> {
+        self.table.next_due()
+    }
+
+    /// The next sum whose pause is over.
+    pub(super) fn pop_due(&mut self, now: Duration) -> Option<Notice> {
+        let (_, held) = self.table.pop_due(now)?;
+        Some(held.into_notice())
+    }
+
+    /// All that is held back, due or not.
+    pub(super) fn drain(&mut self) -> Vec<Notice> {
+        let held = self.table.drain().into_iter();
+        held.map(|(_, held)| held.into_notice()).collect()
+    }
+
+    /// What the notice is limited by. `None`: by nothing.
+    fn key(&mut self, now: Duration, scope: Scope) -> Option<Key> {
+        let source = scope.source();
+        let thing = scope.thing.map(|thing| Key::Thing(scope.cause, thing));
+        if let Some(thing) = thing
+            && self.table.is_limited(now, &thing)
+        {
+            return Some(thing);
+        }
+        // While the source has a sum of its own, nothing new of it passes by: the sum would come after what is newer.
+        if self.table.is_limited(now, &source) || !self.count_thing(now, scope) {
+            return Some(source);
+        }
+        thing
+    }
+
+    /// Whether the source of a new thing has not caused too many.
+    fn count_thing(&mut self, now: Duration, scope: Scope) -> bool {
+        let at = scope.source ^ (scope.cause as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let window = &mut self.windows[(at % WINDOWS as u64) as usize];
+        if now >= window.until {
+            *window = Window {
+                until: now.saturating_add(self.pause),
+                things: 0,
+            };
+        }
+        window.things = window.things.saturating_add(1);
+        window.things <= scope.cause.things()
+    }
+}
+
+impl Default for Limiter {
+    fn default() -> Self {
+        Self::new(REPORT_PAUSE)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        net::{IpAddr, SocketAddr},
+        panic::Location,
+        time::Instant,
+    };
+
+    use serde::de::Error as _;
+
+    use super::*;
+    use crate::{
+        bus::{ListenerId, Origin},
+        codec::DecodeError,
+        proto::Peer,
+    };
+
+    /// A limiter, and the notices that passed it.
+    #[derive(Default)]
+    struct Told {
+        limiter: Limiter,
+        hasher: RandomState,
+        passed: Vec<Notice>,
+    }
+
+    impl Told {
+        fn note(&mut self, second: u64, notice: Notice) {
+            let scope = Scope::of(&notice, &self.hasher).expect("it is limited");
+            let now = Duration::from_secs(second);
+            self.passed
+                .extend(self.limiter.note(now, scope, notice, None));
+        }
+
+        fn pop_due(&mut self, second: u64) {
+            while let Some(notice) = self.limiter.pop_due(Duration::from_secs(second)) {
+                self.passed.push(notice);
+            }
+        }
+
+        /// How many notices each of those that passed stands for.
+        fn counts(&self) -> Vec<u64> {
+            let count = |notice: &Notice| *notice.clone().count_mut().expect("it has a count");
+            self.passed.iter().map(count).collect()
+        }
+    }
+
+    fn address(i: u32, port: u16) -> SocketAddr {
+        (IpAddr::from(i.to_be_bytes()), port).into()
+    }
+
+    fn misfit(listener: u64, sender: &str, from: SocketAddr, field: &'static str) -> Notice {
+        let peer = Peer {
+            id: sender.to_owned(),
+            incarnation: None,
+            hostname: "h".to_owned(),
+            host: "h".to_owned(),
+            port: 1,
+            address: from,
+        };
+        Notice::DecodeFailure {
+            event: "e".to_owned(),
+            listener: ListenerId(listener),
+            registered_at: Location::caller(),
+            sender: Origin::local(Arc::new(peer), 0, None),
+            error: DecodeError::missing_field(field),
+            count: 1,
+        }
+    }
+
+    fn panicked(listener: u64, registered_at: &'static Location<'static>) -> Notice {
+        Notice::ListenerPanicked {
+            event: "e".to_owned(),
+            listener: ListenerId(listener),
+            registered_at,
+            message: "boom".to_owned(),
+            count: 1,
+        }
+    }
+
+    fn not_sent(to: SocketAddr) -> Notice {
+        Notice::SendFailed {
+            to,
+            error: SendError::Refused {
+                to,
+                source: Arc::new(io::Error::from(io::ErrorKind::InvalidInput)),
+            },
+            bytes: 100,
+            count: 1,
+        }
+    }
+
+    #[test]
+    fn the_first_passes_and_the_others_are_summed_up_exactly() {
+        let here = Location::caller();
+        let from = address(7, 40_000);
+        let registered = |notice: fn(&'static Location<'static>) -> Notice| notice(here);
+        for notice in [
+            misfit(1, "s", from, "f"),
+            panicked(1, here),
+            not_sent(from),
+            Notice::KernelDrops { count: 1 },
+            registered(|registered_at| Notice::ListenerSlow {
+                event: "e".to_owned(),
+                listener: ListenerId(1),
+                registered_at,
+                budget: Duration::from_millis(1),
+                count: 1,
+            }),
+        ] {
+            let mut told = Told::default();
+            for i in 0..5_000 {
+                told.note(i / 1_000, notice.clone());
+            }
+            assert_eq!(told.counts(), [1], "{notice}");
+            // The sum comes although nothing else does.
+            told.pop_due(9);
+            assert_eq!(told.counts(), [1], "{notice}");
+            told.pop_due(10);
+            assert_eq!(told.counts(), [1, 4_999], "{notice}");
+            assert_eq!(told.limiter.next_due(), None);
+            // Long after that, it passes at once again.
+            told.note(30, notice.clone());
+            assert_eq!(told.counts(), [1, 4_999, 1], "{notice}");
+        }
+    }
+
+    #[test]
+    fn bytes_that_were_not_sent_add_up() {
+        let mut told = Told::default();
+        for _ in 0..700 {
+            told.note(0, not_sent(address(7, 0)));
+        }
+        told.pop_due(10);
+        let Some(Notice::SendFailed { bytes, count, .. }) = told.passed.get(1) else {
+            panic!("{:?}", told.passed);
+        };
+        assert_eq!((*bytes, *count), (69_900, 699));
+        let text = told.passed[1].to_string();
+        assert!(text.ends_with("(and 698 more like it)"), "{text}");
+    }
+
+    #[test]
+    fn each_misfit_is_told_by_field_listener_and_sender() {
+        let mut told = Told::default();
+        let from = address(7, 40_000);
+        for _ in 0..3 {
+            told.note(0, misfit(1, "s", from, "f"));
+            told.note(0, misfit(1, "s", from, "another field"));
+            told.note(0, misfit(2, "s", from, "f"));
+            // On the same machine.
+            told.note(0, misfit(1, "another sender", address(7, 40_001), "f"));
+        }
+        assert_eq!(told.counts(), [1; 4]);
+        told.pop_due(10);
+        assert_eq!(told.counts(), [1, 1, 1, 1, 2, 2, 2, 2]);
+    }
+
+    #[test]
+    fn invented_senders_make_no_more_notices_than_their_address_may() {
+        let mut told = Told::default();
+        let begin = Instant::now();
+        const MANY: u64 = 20_000;
+        for i in 0..MANY {
+            told.note(0, misfit(1, &format!("{i:016x}"), address(7, 40_000), "f"));
+        }
+        // Another machine is not hidden by it.
+        told.note(0, misfit(1, "s", address(8, 40_000), "f"));
+        assert_eq!(told.passed.len() as u32, THINGS + 2);
+        told.pop_due(10);
+        assert_eq!(told.passed.len() as u32, THINGS + 3);
+        assert_eq!(told.counts().iter().sum::<u64>(), MANY + 1);
+        // Not a test of speed: a search of the table for each would take minutes.
+        assert!(begin.elapsed() < Duration::from_secs(60));
+    }
+
+    #[test]
+    fn listeners_registered_in_a_loop_are_one_source() {
+        let here = Location::caller();
+        let mut told = Told::default();
+        for listener in 0..5_000 {
+            told.note(0, panicked(listener, here));
+        }
+        told.note(0, panicked(5_000, Location::caller()));
+        told.pop_due(10);
+        assert_eq!(told.passed.len() as u32, THINGS + 3);
+        assert_eq!(told.counts().iter().sum::<u64>(), 5_001);
+    }
+
+    #[test]
+    fn ever_new_addresses_are_bounded_too() {
+        let mut told = Told::default();
+        for i in 0..100_000 {
+            told.note(0, not_sent(address(i, 9)));
+        }
+        assert!(told.passed.len() <= CAPACITY + 1, "{}", told.passed.len());
+        told.pop_due(10);
+        assert_eq!(told.counts().iter().sum::<u64>(), 100_000);
+        assert!(told.passed.len() <= 2 * CAPACITY, "{}", told.passed.len());
+    }
+
+    #[test]
+    fn of_an_interface_that_flaps_the_last_state_comes_last() {
+        let change = |i: u32| {
+            let (name, address) = ("eth0".to_owned(), IpAddr::from([10, 0, 0, 1]));
+            if i.is_multiple_of(2) {
+                Notice::InterfaceLeft {
+                    name,
+                    address,
+                    count: 1,
+                }
+            } else {
+                Notice::InterfaceJoined {
+                    name,
+                    address,
+                    count: 1,
+                }
+            }
+        };
+        let mut told = Told::default();
+        for i in 0..THINGS {
+            told.note(0, change(i));
+        }
+        // A cable that is plugged in again is told of as it happens.
+        assert_eq!(told.counts(), vec![1; THINGS as usize]);
+        for i in THINGS..100 {
+            told.note(u64::from(i) / 10, change(i));
+            told.pop_due(u64::from(i) / 10);
+        }
+        told.pop_due(100);
+        assert_eq!(told.counts().iter().sum::<u64>(), 100);
+        assert!(told.passed.len() < THINGS as usize + 5);
+        let last = told.passed.last().expect("some passed").to_string();
+        assert!(
+            last.contains("joined the group on interface eth0"),
+            "{last}"
+        );
+        assert!(last.contains("other changes of it"), "{last}");
+    }
+
+    #[test]
+    fn clients_of_the_console_are_told_of_until_they_are_too_many() {
+        let mut told = Told::default();
+        for port in 0..1_000 {
+            told.note(
+                0,
+                Notice::ConsoleConnected {
+                    from: address(7, port),
+                    count: 1,
+                },
+            );
+        }
+        told.pop_due(10);
+        assert_eq!(told.passed.len() as u32, THINGS + 2);
+        assert_eq!(told.counts().iter().sum::<u64>(), 1_000);
+    }
+
+    #[test]
+    fn a_warning_that_repeats_says_how_often() {
+        let mut told = Told::default();
+        for text in ["a", "b", "a", "a", "a"] {
+            told.note(
+                0,
+                Notice::Warning {
+                    text: text.to_owned(),
+                },
+            );
+        }
+        told.pop_due(10);
+        let texts: Vec<_> = told.passed.iter().map(ToString::to_string).collect();
+        assert_eq!(texts, ["a", "b", "a (and 2 more like it)"]);
+    }
+
+    #[test]
+    fn what_a_listener_missed_is_counted_once_and_costs_one_notice() {
+        let hasher = RandomState::new();
+        let mut limiter = Limiter::default();
+        let tally = Arc::<Tally>::default();
+        let missed = |limiter: &mut Limiter, count| {
+            let notice = Notice::ListenerMissed {
+                event: "e".to_owned(),
+                listener: ListenerId(1),
+                registered_at: Location::caller(),
+                missed: 0,
+                count: 0,
+            };
+            let scope = Scope::of(&notice, &hasher)?;
+            tally
+                .add(count)
+                .then(|| limiter.note(Duration::ZERO, scope, notice, Some(Arc::clone(&tally))))?
+        };
+        let facts = |notice: Option<Notice>| match notice {
+            Some(Notice::ListenerMissed { missed, count, .. }) => (missed, count),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(facts(missed(&mut limiter, 3)), (3, 3));
+        for _ in 0..5_000 {
+            assert!(missed(&mut limiter, 2).is_none());
+        }
+        let sum = limiter.pop_due(REPORT_PAUSE);
+        assert_eq!(facts(sum), (10_003, 10_000));
+        assert!(limiter.pop_due(2 * REPORT_PAUSE).is_none());
+    }
+
+    #[test]
+    fn what_is_held_back_comes_at_the_end() {
+        let mut told = Told::default();
+        for _ in 0..10 {
+            told.note(0, not_sent(address(7, 0)));
+            told.note(0, Notice::KernelDrops { count: 5 });
+        }
+        let rest = told.limiter.drain();
+        told.passed.extend(rest);
+        assert_eq!(told.counts(), [1, 5, 9, 45]);
+        assert_eq!(told.limiter.next_due(), None);
+    }
+}
