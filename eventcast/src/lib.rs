@@ -107,7 +107,7 @@ pub use error::{EmitError, EmitErrorKind, Error, Result};
 pub use event::{
     InvalidKey, KeyClaim, KeyConflict, MAX_KEY_LEN, NetEvent, Shape, ShapeKind, TypeName,
 };
-pub use net::{InterfaceError, OpenError, SendError};
+pub use net::{InterfaceError, InterfaceLeftReason, OpenError, SendError};
 pub use proto::{LeftReason, MessageId, Peer, PeerFigures, PeerStatus, SealKeyError};
 
 /// What the code that the derive writes calls. Not for people: it changes without notice.

@@ -140,14 +140,19 @@ options! {
     /// `"all"`, the address of one of this machine's interfaces, or an interface's name such as
     /// `"eth0"`. `"127.0.0.1"` keeps everything on this machine.
     ///
-    /// With `"all"` the group is joined on every interface that is up and does multicast (the
-    /// loopback interface only where there is no other), and every datagram leaves by each of
-    /// them; each event is delivered once all the same.
+    /// With `"all"` the group is joined on every interface that is up, does multicast and has an address (the loopback
+    /// interface only where there is no other), and every datagram leaves by each of them; each event is delivered once
+    /// all the same.
     ///
-    /// An interface that goes and comes back, or whose address changes, is joined again by itself.
+    /// An interface that goes and comes back, or whose address changes, is joined again by itself. One that was given
+    /// by an address is kept when it gets another address. An interface that lacks the flag MULTICAST, as most VPNs do,
+    /// is used if it is named, with a warning.
     ///
-    /// Default: `"default"`, which leaves the choice to the system's routes. Whether the
-    /// interface exists is found out at start.
+    /// Default: `"default"`, the interface to which the system's route for the group leads (for IPv6 the one by which
+    /// everything else leaves). Where there is no such route, as on a switch without a router, or it leads to an
+    /// interface that cannot do multicast, as that of a VPN: every interface as with `"all"`, with a warning; loopback
+    /// alone only where there is no other, with a warning too. It is looked at anew whenever interfaces, addresses or
+    /// routes change. Whether the interface exists is found out at start.
     multicast_interface | "multicastInterface" in "EVENTCAST_MULTICAST_INTERFACE" {
         given: impl Into<String>,
         value: String,

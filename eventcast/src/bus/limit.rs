@@ -370,6 +370,7 @@ mod tests {
     use crate::{
         bus::{ListenerId, Origin},
         codec::DecodeError,
+        net::InterfaceLeftReason,
         proto::Peer,
     };
 
@@ -564,6 +565,7 @@ mod tests {
                 Notice::InterfaceLeft {
                     name,
                     address,
+                    reason: InterfaceLeftReason::Down,
                     count: 1,
                 }
             } else {

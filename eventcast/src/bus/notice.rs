@@ -13,7 +13,7 @@ use std::{
 use super::{listener::ListenerId, received::Origin};
 use crate::{
     codec::DecodeError,
-    net::{News, SendError},
+    net::{InterfaceLeftReason, News, SendError},
     proto::{DropCause, Event, ExpiredReason, LeftReason, MessageId, Peer, Refused, WIRE_VERSION},
 };
 
@@ -48,7 +48,8 @@ pub enum Notice {
         /// How many comings and goings of the interface this notice stands for; this one is the last of them.
         count: u64,
     },
-    /// An interface on which the bus was has gone, or its address has. The bus joins again when it comes back.
+    /// The bus is not on this interface any more. Where that can still be what `multicast_interface` means, it joins
+    /// again when the interface comes back.
     #[non_exhaustive]
     InterfaceLeft {
         /// The interface's name.
@@ -57,6 +58,8 @@ pub enum Notice {
         address: IpAddr,
         /// How many comings and goings of the interface this notice stands for; this one is the last of them.
         count: u64,
+        /// Why: it has gone or is down, its address has gone, or another interface is used now.
+        reason: InterfaceLeftReason,
     },
     /// Somebody on the group speaks another version of the protocol. Told at most once in ten seconds for each
     /// address.
@@ -273,9 +276,11 @@ impl fmt::Display for Notice {
             Self::InterfaceLeft {
                 name,
                 address,
+                reason,
                 count,
             } => {
-                write!(f, "interface {name} ({address}) has gone")?;
+                let reason = reason.describe();
+                write!(f, "left interface {name} ({address}): it {reason}")?;
                 after_changes(f, *count)
             }
             Self::VersionMismatch {
@@ -451,9 +456,14 @@ impl Notice {
                 address,
                 count: 1,
             },
-            News::Left { name, address } => Self::InterfaceLeft {
+            News::Left {
                 name,
                 address,
+                reason,
+            } => Self::InterfaceLeft {
+                name,
+                address,
+                reason,
                 count: 1,
             },
             News::Trouble(text) => Self::Warning { text },

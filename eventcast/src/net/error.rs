@@ -88,6 +88,18 @@ pub enum OpenError {
         /// What the system said about loopback.
         loopback: Arc<io::Error>,
     },
+    /// The interface is there, but its IPv6 address cannot be used, or not yet: a new one is tentative for a second or
+    /// two, while the link is asked whether another machine has it (RFC 4862, section 5.4). A bus that starts waits
+    /// for that.
+    #[error("{}", not_ready(.address, .interface, *.is_duplicate))]
+    AddressNotReady {
+        /// The address.
+        address: IpAddr,
+        /// The interface's name.
+        interface: String,
+        /// Another machine on the link has it, so that it never will be ready.
+        is_duplicate: bool,
+    },
     /// Any other refusal of the system.
     #[error("cannot {what} ({source})")]
     Socket {
@@ -99,6 +111,17 @@ pub enum OpenError {
 }
 
 impl OpenError {
+    /// Whether trying again in a moment helps.
+    pub(crate) fn passes_soon(&self) -> bool {
+        matches!(
+            self,
+            Self::AddressNotReady {
+                is_duplicate: false,
+                ..
+            }
+        )
+    }
+
     /// For `map_err`: a refusal while doing `what`.
     pub(super) fn socket(what: &'static str) -> impl FnOnce(io::Error) -> Self {
         move |source| Self::Socket {
@@ -146,26 +169,67 @@ pub enum InterfaceError {
         /// The interfaces that there are, each as `name (address)`.
         existing: Vec<String>,
     },
-    /// The system does not tell its interfaces.
-    #[error("cannot list the interfaces of this machine ({source})")]
-    List {
-        /// What the system said.
-        source: Arc<io::Error>,
-    },
 }
 
 /// What a bus should know about its sockets although they are open.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub(crate) enum OpenWarning {
-    /// There is no route for multicast: the bus uses loopback and is heard on this machine only.
+    /// There is no route for multicast, or it leads to an interface that cannot do that: the bus uses all that can.
+    EveryInterface {
+        /// The group.
+        group: IpAddr,
+        /// Why the route is not used.
+        reason: Arc<io::Error>,
+        /// Those that are used, each as `name (address)`.
+        interfaces: Vec<String>,
+    },
+    /// No interface but loopback can be used: the bus is heard on this machine only.
     LoopbackOnly {
         /// The group.
         group: IpAddr,
-        /// What the system said about the route.
+        /// Why the route is not used.
         reason: Arc<io::Error>,
-        /// The other interfaces that could be set, each as `name (address)`.
+        /// The other interfaces, and why they cannot be used.
         others: Vec<String>,
+    },
+    /// There is a route now, and the bus uses it alone.
+    RouteFound {
+        /// The group.
+        group: IpAddr,
+        /// Where it leads, as `name (address)`.
+        interface: String,
+    },
+    /// The interface was chosen all the same, and is used.
+    NoMulticast {
+        /// The interface, as `name (address)`.
+        interface: String,
+        /// What is wrong with it, and what to do.
+        advice: String,
+    },
+    /// The interface was chosen by an address that it has no more.
+    Followed {
+        /// What was given as `multicast_interface`.
+        given: String,
+        /// The interface now, as `name (address)`.
+        interface: String,
+        /// The interface's name.
+        name: String,
+    },
+    /// The option `address` is not one of this machine any more.
+    AddressLost {
+        /// The address.
+        address: IpAddr,
+    },
+    /// The system does not list its interfaces.
+    Unlisted {
+        /// What the system said.
+        source: Arc<io::Error>,
+    },
+    /// The system does not tell of changes of interfaces, addresses and routes.
+    Unwatched {
+        /// What the system said.
+        source: Arc<io::Error>,
     },
     /// One of several interfaces cannot be used; the others are.
     Left {
@@ -214,6 +278,21 @@ impl Buffer {
 impl fmt::Display for OpenWarning {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::EveryInterface {
+                group,
+                reason,
+                interfaces,
+            } => write!(
+                f,
+                "no usable route to group {group} ({reason}): using every interface that can do multicast, {}; set \
+                 `multicast_interface` to the one that is meant, or to \"all\"{}",
+                list(interfaces),
+                if group.is_ipv4() {
+                    ", or give the group a route (`ip route add 224.0.0.0/4 dev …`)"
+                } else {
+                    ""
+                }
+            ),
             Self::LoopbackOnly {
                 group,
                 reason,
@@ -221,14 +300,49 @@ impl fmt::Display for OpenWarning {
             } => {
                 write!(
                     f,
-                    "no route to group {group} ({reason}): using loopback, so only this machine hears the bus; "
+                    "no usable route to group {group} ({reason}): using loopback, so only this machine hears the bus; \
+                     connect it to a network, or set `multicast_interface` to the loopback interface if that is meant"
                 )?;
                 if others.is_empty() {
-                    f.write_str("connect it to a network, or set `multicast_interface` to the loopback interface if that is meant")
+                    Ok(())
                 } else {
-                    write!(f, "set `multicast_interface` to one of {}", list(others))
+                    write!(f, " ({})", others.join("; "))
                 }
             }
+            Self::RouteFound { group, interface } => write!(
+                f,
+                "the route to group {group} leads to {interface} now: using it alone"
+            ),
+            Self::NoMulticast { interface, advice } => write!(
+                f,
+                "interface {interface} {advice}: it is used as `multicast_interface` says, and probably nobody hears \
+                 the bus there"
+            ),
+            Self::Followed {
+                given,
+                interface,
+                name,
+            } => write!(
+                f,
+                "no interface has the address {given} any more, which `multicast_interface` names: staying on the same \
+                 one, now {interface}; set `multicast_interface` to \"{name}\" if its address may change"
+            ),
+            Self::AddressLost { address } => write!(
+                f,
+                "`address` {address} is not an address of this machine any more: using that of the interface until it \
+                 comes back; leave `address` out if addresses may change"
+            ),
+            Self::Unlisted { source } => write!(
+                f,
+                "cannot list the interfaces of this machine ({source}), nor see when they change{}: what \
+                 `multicast_interface` names is used as it is; trying again each second",
+                netlink_hint(source)
+            ),
+            Self::Unwatched { source } => write!(
+                f,
+                "cannot watch for changes of interfaces and routes ({source}){}: looking at them each second instead",
+                netlink_hint(source)
+            ),
             Self::Left { error } => write!(f, "one interface is left out: {error}"),
             Self::BufferCapped { buffer, asked, got } => {
                 let (option, sysctl) = (buffer.option(), buffer.sysctl());
@@ -265,6 +379,39 @@ pub enum SendError {
         /// What the system said.
         source: Arc<io::Error>,
     },
+}
+
+/// Interfaces are listed and watched by sockets of a family that a service manager may forbid.
+fn netlink_hint(error: &io::Error) -> &'static str {
+    #[cfg(target_os = "linux")]
+    if let Some(number) = error.raw_os_error()
+        && [
+            nix::errno::Errno::EAFNOSUPPORT as i32,
+            nix::errno::Errno::EPERM as i32,
+            nix::errno::Errno::EACCES as i32,
+        ]
+        .contains(&number)
+    {
+        return "; that takes sockets of the family AF_NETLINK, which seem to be forbidden here (systemd: add AF_NETLINK \
+                to `RestrictAddressFamilies=`)";
+    }
+    let _ = error;
+    ""
+}
+
+fn not_ready(address: &IpAddr, interface: &str, is_duplicate: bool) -> String {
+    if is_duplicate {
+        format!(
+            "another machine on the link has the address {address} of interface {interface} too, so it cannot be used: \
+             give the interface another (`ip -6 addr show dev {interface}` says `dadfailed`)"
+        )
+    } else {
+        format!(
+            "the address {address} of interface {interface} is tentative, while the link is asked whether another \
+             machine has it (`ip -6 addr show dev {interface}`): start again when that is over, mostly after a second \
+             or two"
+        )
+    }
 }
 
 fn list(names: &[String]) -> String {

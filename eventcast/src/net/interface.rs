@@ -4,13 +4,11 @@
 //! (`place.rs`).
 
 use std::{
-    fmt,
+    fmt, io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
     str::FromStr,
     sync::Arc,
 };
-
-use if_addrs::IfAddr;
 
 use super::error::InterfaceError;
 
@@ -119,7 +117,7 @@ impl Family {
         }
     }
 
-    fn name(self) -> &'static str {
+    pub(super) fn name(self) -> &'static str {
         match self {
             Self::V4 => "IPv4",
             Self::V6 => "IPv6",
@@ -134,39 +132,87 @@ pub(super) struct Interface {
     /// The system's number of it, by which IPv6 names it.
     pub(super) index: u32,
     pub(super) address: IpAddr,
-    netmask: IpAddr,
+    pub(super) netmask: IpAddr,
     pub(super) is_loopback: bool,
-    /// It is up, and says that it can do multicast.
-    pub(super) does_multicast: bool,
+    pub(super) is_up: bool,
+    /// It has the flag MULTICAST, as cards have and most VPNs have not.
+    pub(super) has_multicast: bool,
+}
+
+/// An interface, with addresses or without.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Link {
+    pub(super) name: String,
+    pub(super) index: u32,
+    pub(super) is_up: bool,
+    is_loopback: bool,
+    has_multicast: bool,
+}
+
+/// Why an interface cannot be used for multicast. Every choice of interfaces asks the same question,
+/// [`Link::inability`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Inability {
+    Down,
+    /// Without the flag. The kernel would send all the same, but mostly nobody is there to hear.
+    NoMulticast,
+}
+
+impl Inability {
+    /// What follows the interface's name, and what to do about it.
+    pub(super) fn describe(self, name: &str) -> String {
+        match self {
+            Self::Down => format!("is down (`ip link set {name} up`)"),
+            Self::NoMulticast => format!(
+                "cannot do multicast: it has no flag MULTICAST (`ip link set {name} multicast on`, if it carries \
+                 multicast after all)"
+            ),
+        }
+    }
 }
 
 /// The interfaces of this machine at one moment, each once for each of its addresses.
-pub(super) struct Interfaces(Vec<Interface>);
+#[derive(Default)]
+pub(super) struct Interfaces {
+    list: Vec<Interface>,
+    links: Vec<Link>,
+    /// Why the system does not list them. Then `list` has what can be known without that.
+    unlisted: Option<Arc<io::Error>>,
+}
 
 impl Interfaces {
-    pub(super) fn list() -> Result<Self, InterfaceError> {
-        let list = |source| InterfaceError::List {
-            source: Arc::new(source),
-        };
-        let able = names_that_do_multicast().map_err(list)?;
-        let found = if_addrs::get_if_addrs().map_err(list)?;
-        let interfaces = found.into_iter().map(|one| Interface {
-            index: one.index.unwrap_or(0),
-            address: one.ip(),
-            netmask: match &one.addr {
-                IfAddr::V4(v4) => v4.netmask.into(),
-                IfAddr::V6(v6) => v6.netmask.into(),
-            },
-            is_loopback: one.is_loopback(),
-            does_multicast: able.as_ref().is_none_or(|able| able.contains(&one.name)),
-            name: one.name,
-        });
-        Ok(Self(interfaces.collect()))
+    pub(super) fn list() -> Result<Self, Arc<io::Error>> {
+        let (list, links) = system::list().map_err(Arc::new)?;
+        Ok(Self {
+            list,
+            links,
+            unlisted: None,
+        })
+    }
+
+    /// What there is without a list: an address is used as it is given, and the system says whether it is one of
+    /// this machine.
+    pub(super) fn unlisted(error: Arc<io::Error>) -> Self {
+        Self {
+            list: system::list_without_netlink(),
+            links: Vec::new(),
+            unlisted: Some(error),
+        }
+    }
+
+    /// Why there is no list.
+    pub(super) fn why_unlisted(&self) -> Option<&Arc<io::Error>> {
+        self.unlisted.as_ref()
     }
 
     #[cfg(test)]
     pub(super) fn of(list: impl IntoIterator<Item = Interface>) -> Self {
-        Self(list.into_iter().collect())
+        let list: Vec<_> = list.into_iter().collect();
+        Self {
+            links: list.iter().map(Interface::link).collect(),
+            list,
+            unlisted: None,
+        }
     }
 
     /// The interface that a choice names, for a group of this family. Of several addresses of that
@@ -182,7 +228,7 @@ impl Interfaces {
             InterfaceChoice::Scoped(address, zone) => {
                 let named = self.by_name(zone, family)?;
                 let has = self
-                    .0
+                    .list
                     .iter()
                     .any(|one| one.index == named.index && one.address == IpAddr::V6(*address));
                 if has {
@@ -200,25 +246,46 @@ impl Interfaces {
         let mut found: Vec<&Interface> = Vec::new();
         for one in self.of_family(family) {
             let is_new = found.iter().all(|known| known.index != one.index);
-            if one.does_multicast && !one.is_loopback && is_new {
+            if one.inability().is_none() && !one.is_loopback && is_new {
                 found.push(one);
             }
         }
         found
     }
 
-    /// Whether an address is one of this machine. Every address of a loopback network is.
+    /// Whether an address is one of this machine, as far as is known. Every address of a loopback network is.
     pub(super) fn has(&self, address: IpAddr) -> bool {
-        self.with_address(address).is_some()
+        self.unlisted.is_some() || self.with_address(address).is_some()
     }
 
     /// The interface that has an address.
     pub(super) fn with_address(&self, address: IpAddr) -> Option<&Interface> {
-        let exact = self.0.iter().find(|one| one.address == address);
+        let exact = self.list.iter().find(|one| one.address == address);
         exact.or_else(|| {
-            let mut loopback = self.0.iter().filter(|one| one.is_loopback);
+            let mut loopback = self.list.iter().filter(|one| one.is_loopback);
             loopback.find(|one| one.is_in_its_network(address))
         })
+    }
+
+    /// Whether an address belongs to one interface alone.
+    pub(super) fn has_once(&self, address: IpAddr) -> bool {
+        let having = self.list.iter().filter(|one| one.address == address);
+        having.count() == 1
+    }
+
+    /// The interface with this number; of several addresses of that family the first.
+    pub(super) fn with_index(&self, index: u32, family: Family) -> Option<&Interface> {
+        self.of_family(family).find(|one| one.index == index)
+    }
+
+    /// Whether there is one with an address that fits.
+    pub(super) fn any(&self, fits: impl Fn(&Interface) -> bool) -> bool {
+        self.list.iter().any(fits)
+    }
+
+    /// The interface with this number, with an address or without.
+    pub(super) fn link(&self, index: u32) -> Option<&Link> {
+        self.links.iter().find(|link| link.index == index)
     }
 
     /// The loopback interface.
@@ -228,15 +295,29 @@ impl Interfaces {
 
     /// All of this family as `name (address)`, for errors.
     pub(super) fn describe(&self, family: Family) -> Vec<String> {
+        if let Some(error) = &self.unlisted {
+            return vec![format!(
+                "those of this machine, which cannot be listed ({error})"
+            )];
+        }
         self.of_family(family).map(ToString::to_string).collect()
     }
 
-    /// Those that lead off this machine, as `name (address)`.
-    pub(super) fn describe_outer(&self, family: Family) -> Vec<String> {
-        self.of_family(family)
-            .filter(|one| !one.is_loopback)
-            .map(ToString::to_string)
-            .collect()
+    /// Each interface that leads off this machine and cannot be used, and why.
+    pub(super) fn describe_unable(&self, family: Family) -> Vec<String> {
+        let mut unable = Vec::new();
+        for one in self.of_family(family).filter(|one| !one.is_loopback) {
+            if let Some(inability) = one.inability() {
+                unable.push(format!("{one} {}", inability.describe(&one.name)));
+            }
+        }
+        for link in &self.links {
+            let is_candidate = link.is_up && !link.is_loopback;
+            if is_candidate && self.with_index(link.index, family).is_none() {
+                unable.push(format!("{} has no {} address", link.name, family.name()));
+            }
+        }
+        unable
     }
 
     fn by_address(&self, address: IpAddr, family: Family) -> Result<&Interface, InterfaceError> {
@@ -281,24 +362,31 @@ impl Interfaces {
         if nix::net::if_::if_nametoindex(name).is_ok() {
             return true;
         }
-        self.0.iter().any(|interface| interface.name == name)
+        self.list.iter().any(|interface| interface.name == name)
     }
 
     fn of_family(&self, family: Family) -> impl Iterator<Item = &Interface> {
-        self.0
+        self.list
             .iter()
             .filter(move |one| Family::of(one.address) == family)
     }
 }
 
 impl Interface {
-    /// Whether datagrams that leave by it may be handed to the kernel joined together.
-    ///
-    /// A card, or the kernel just before it, cuts them apart, and so does the loopback interface
-    /// for those who read there. A virtual link hands them on as they are to whatever stands at
-    /// its other end; a capture or a bridge in user space then sees one packet beyond the MTU.
-    pub(super) fn cuts_joined_datagrams(&self) -> bool {
-        self.is_loopback || is_card(&self.name)
+    /// Why it cannot be used for multicast.
+    pub(super) fn inability(&self) -> Option<Inability> {
+        self.link().inability()
+    }
+
+    /// Without its address.
+    fn link(&self) -> Link {
+        Link {
+            name: self.name.clone(),
+            index: self.index,
+            is_up: self.is_up,
+            is_loopback: self.is_loopback,
+            has_multicast: self.has_multicast,
+        }
     }
 
     fn is_in_its_network(&self, address: IpAddr) -> bool {
@@ -312,6 +400,33 @@ impl Interface {
             _ => false,
         }
     }
+
+    /// Whether datagrams that leave by it may be handed to the kernel joined together.
+    pub(super) fn cuts_joined_datagrams(&self) -> bool {
+        self.link().cuts_joined_datagrams()
+    }
+}
+
+impl Link {
+    /// Why it cannot be used for multicast. The loopback interface can, without the flag.
+    pub(super) fn inability(&self) -> Option<Inability> {
+        if !self.is_up {
+            Some(Inability::Down)
+        } else if !self.has_multicast && !self.is_loopback {
+            Some(Inability::NoMulticast)
+        } else {
+            None
+        }
+    }
+
+    /// Whether datagrams that leave by it may be handed to the kernel joined together.
+    ///
+    /// A card, or the kernel just before it, cuts them apart, and so does the loopback interface
+    /// for those who read there. A virtual link hands them on as they are to whatever stands at
+    /// its other end; a capture or a bridge in user space then sees one packet beyond the MTU.
+    pub(super) fn cuts_joined_datagrams(&self) -> bool {
+        self.is_loopback || is_card(&self.name)
+    }
 }
 
 impl fmt::Display for Interface {
@@ -320,24 +435,121 @@ impl fmt::Display for Interface {
     }
 }
 
-/// The names of the interfaces that are up and say that they can do multicast. `None`: the system
-/// does not tell.
 #[cfg(unix)]
-fn names_that_do_multicast() -> std::io::Result<Option<Vec<String>>> {
-    use nix::net::if_::InterfaceFlags;
-    let wanted = InterfaceFlags::IFF_UP | InterfaceFlags::IFF_MULTICAST;
-    let mut names = Vec::new();
-    for one in nix::ifaddrs::getifaddrs()? {
-        if one.flags.contains(wanted) && names.last() != Some(&one.interface_name) {
-            names.push(one.interface_name);
+mod system {
+    use std::{io, net::IpAddr};
+
+    use nix::{
+        ifaddrs::getifaddrs,
+        net::if_::{InterfaceFlags, if_nametoindex},
+        sys::socket::SockaddrStorage,
+    };
+
+    use super::{Interface, Link};
+
+    /// Every address of every interface, and the interfaces.
+    pub(super) fn list() -> io::Result<(Vec<Interface>, Vec<Link>)> {
+        let (mut list, mut links) = (Vec::new(), Vec::<Link>::new());
+        for one in getifaddrs()? {
+            let name = one.interface_name;
+            let is_up = one.flags.contains(InterfaceFlags::IFF_UP);
+            let is_loopback = one.flags.contains(InterfaceFlags::IFF_LOOPBACK);
+            let has_multicast = one.flags.contains(InterfaceFlags::IFF_MULTICAST);
+            let known = links.iter().find(|link| link.name == name);
+            let index = known.map(|link| link.index).unwrap_or_else(|| {
+                let index = if_nametoindex(name.as_str()).unwrap_or(0);
+                links.push(Link {
+                    name: name.clone(),
+                    index,
+                    is_up,
+                    is_loopback,
+                    has_multicast,
+                });
+                index
+            });
+            let Some(address) = one.address.as_ref().and_then(ip) else {
+                continue;
+            };
+            let unknown = if address.is_ipv6() {
+                super::Family::V6.any()
+            } else {
+                super::Family::V4.any()
+            };
+            list.push(Interface {
+                name,
+                index,
+                address,
+                netmask: one.netmask.as_ref().and_then(ip).unwrap_or(unknown),
+                is_loopback,
+                is_up,
+                has_multicast,
+            });
         }
+        Ok((list, links))
     }
-    Ok(Some(names))
+
+    fn ip(address: &SockaddrStorage) -> Option<IpAddr> {
+        let v4 = address.as_sockaddr_in().map(|v4| v4.ip().into());
+        v4.or_else(|| address.as_sockaddr_in6().map(|v6| v6.ip().into()))
+    }
+
+    /// What is known of addresses where the system lists none: those of IPv6 stand in a file on Linux, and the
+    /// loopback interface of IPv4 has the same address everywhere. Whether they are up shows when they are used.
+    pub(super) fn list_without_netlink() -> Vec<Interface> {
+        let loopback = Interface {
+            name: "lo".to_owned(),
+            index: if_nametoindex("lo").unwrap_or(0),
+            address: std::net::Ipv4Addr::LOCALHOST.into(),
+            netmask: std::net::Ipv4Addr::new(255, 0, 0, 0).into(),
+            is_loopback: true,
+            is_up: true,
+            has_multicast: false,
+        };
+        let v6 = super::super::inet6::addresses().into_iter();
+        let v6 = v6.map(|one| Interface {
+            netmask: one.netmask().into(),
+            is_loopback: one.address.is_loopback(),
+            name: one.name,
+            index: one.index,
+            address: one.address.into(),
+            is_up: true,
+            has_multicast: true,
+        });
+        std::iter::once(loopback).chain(v6).collect()
+    }
 }
 
 #[cfg(not(unix))]
-fn names_that_do_multicast() -> std::io::Result<Option<Vec<String>>> {
-    Ok(None)
+mod system {
+    use std::io;
+
+    use if_addrs::IfAddr;
+
+    use super::{Interface, Link};
+
+    /// Every address of every interface that is up. Which of them can do multicast is not told.
+    pub(super) fn list() -> io::Result<(Vec<Interface>, Vec<Link>)> {
+        let found = if_addrs::get_if_addrs()?;
+        let list = found.into_iter().map(|one| Interface {
+            index: one.index.unwrap_or(0),
+            address: one.ip(),
+            netmask: match &one.addr {
+                IfAddr::V4(v4) => v4.netmask.into(),
+                IfAddr::V6(v6) => v6.netmask.into(),
+            },
+            is_loopback: one.is_loopback(),
+            is_up: true,
+            has_multicast: true,
+            name: one.name,
+        });
+        let list: Vec<_> = list.collect();
+        let links = list.iter().map(Interface::link).collect();
+        Ok((list, links))
+    }
+
+    pub(super) fn list_without_netlink() -> Vec<Interface> {
+        Vec::new()
+    }
 }
 
 /// Whether an interface has a device behind it. A network namespace may see the files of another
@@ -371,7 +583,8 @@ impl Interface {
                 IpAddr::V6(_) => Ipv6Addr::from(!0xff).into(),
             },
             is_loopback: address.is_loopback(),
-            does_multicast: !address.is_loopback(),
+            is_up: true,
+            has_multicast: !address.is_loopback(),
             address,
         }
     }
@@ -483,12 +696,20 @@ mod tests {
         };
         assert_eq!(names(Family::V4), ["eth0 (10.0.0.1)", "eth1 (10.1.0.1)"]);
         assert_eq!(names(Family::V6), ["eth0 (fe80::7)", "eth1 (fe80::7)"]);
-        let mut deaf = Interface::example("tun0", 4, "10.2.0.1");
-        deaf.does_multicast = false;
+        let mut tunnel = Interface::example("tun0", 4, "10.2.0.1");
+        tunnel.has_multicast = false;
+        let mut down = Interface::example("eth2", 5, "10.3.0.1");
+        down.is_up = false;
+        let unable = Interfaces::of([tunnel, down]);
+        assert!(unable.that_do_multicast(Family::V4).is_empty());
+        let texts = unable.describe_unable(Family::V4);
         assert!(
-            Interfaces::of([deaf])
-                .that_do_multicast(Family::V4)
-                .is_empty()
+            texts[0].starts_with("tun0 (10.2.0.1) cannot do multicast"),
+            "{texts:?}"
+        );
+        assert!(
+            texts[1].starts_with("eth2 (10.3.0.1) is down (`ip link set eth2 up`"),
+            "{texts:?}"
         );
     }
 

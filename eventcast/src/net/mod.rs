@@ -11,8 +11,8 @@
 //!
 //! | step | file |
 //! | --- | --- |
-//! | which interfaces there are | `interface.rs` |
-//! | which of them a bus is on, and by which address | `place.rs` |
+//! | which interfaces there are, and which can do multicast | `interface.rs`, with `inet6.rs` for addresses that are not ready |
+//! | which of them a bus is on, and by which address | `place.rs`, with `route.rs` for where the routes lead |
 //! | opening, joining, buffers | `open.rs`, with `echo.rs` for the bus's own datagrams |
 //! | staying on them while they come and go | `roam.rs`, with `watch.rs` to hear of it |
 //! | what can go wrong there | `error.rs` |
@@ -29,12 +29,14 @@ mod echo;
 mod errno;
 mod error;
 mod haste;
+mod inet6;
 mod interface;
 mod open;
 mod place;
 mod receiver;
 mod retry;
 mod roam;
+mod route;
 mod sink;
 mod source;
 #[cfg(test)]
@@ -55,6 +57,7 @@ pub(crate) use interface::InterfaceChoice;
 pub(crate) use open::SocketOptions;
 pub(crate) use receiver::{Change, Receiver, Waker};
 pub(crate) use retry::{Rests, RetryBudget};
+pub use roam::InterfaceLeftReason;
 pub(crate) use roam::News;
 pub(crate) use sink::Way;
 pub(crate) use transmitter::{Sent, Transmitter};
@@ -92,7 +95,8 @@ pub(crate) fn open(options: &SocketOptions) -> Result<Sockets, OpenError> {
         what: "find an interface",
         source: Arc::new(std::io::ErrorKind::NotFound.into()),
     })?;
-    let (receiver, socket) = Receiver::new(roaming, opened.groups, opened.unicast)
+    let mut warnings = opened.warnings;
+    let (receiver, socket) = Receiver::new(roaming, opened.groups, opened.unicast, &mut warnings)
         .map_err(OpenError::socket("watch the sockets"))?;
     Ok(Sockets {
         receiver,
@@ -100,6 +104,6 @@ pub(crate) fn open(options: &SocketOptions) -> Result<Sockets, OpenError> {
         transmitter: Transmitter::new(sink::UdpSink::new(socket), ways),
         group,
         unicast,
-        warnings: opened.warnings,
+        warnings,
     })
 }

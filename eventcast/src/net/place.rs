@@ -10,8 +10,9 @@ use std::{
 };
 
 use super::{
-    interface::{Family, Interface, InterfaceChoice, Interfaces},
+    interface::{Family, Inability, Interface, InterfaceChoice, Interfaces, Link},
     open::{SocketOptions, set_outgoing, udp_socket},
+    route,
 };
 
 /// An address of the block for documentation: it stands for anywhere beyond this network.
@@ -32,6 +33,40 @@ pub(super) struct Place {
     pub(super) cuts: bool,
 }
 
+/// Why an interface that was considered is not used.
+#[derive(Debug)]
+pub(super) enum Obstacle {
+    /// The interface cannot do multicast.
+    Unable { name: String, inability: Inability },
+    /// The route leads to an interface that cannot do multicast.
+    Route { name: String, inability: Inability },
+    /// The system refuses.
+    System(io::Error),
+}
+
+impl Obstacle {
+    /// As a refusal of the system, which it may be.
+    pub(super) fn into_error(self) -> io::Error {
+        match self {
+            Self::System(error) => error,
+            Self::Unable { name, inability } => io::Error::new(
+                io::ErrorKind::NetworkDown,
+                format!("{name} {}", inability.describe(&name)),
+            ),
+            Self::Route { name, inability } => io::Error::new(
+                io::ErrorKind::NetworkUnreachable,
+                format!("it leads to {name}, which {}", inability.describe(&name)),
+            ),
+        }
+    }
+}
+
+impl<E: Into<io::Error>> From<E> for Obstacle {
+    fn from(error: E) -> Self {
+        Self::System(error.into())
+    }
+}
+
 /// How a socket is told by which interface to send to a group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Outgoing {
@@ -44,16 +79,20 @@ pub(super) enum Outgoing {
 }
 
 impl Place {
-    /// Where a choice of one interface leads.
+    /// At an interface. Of several addresses of it `chosen` counts, if it is given.
     pub(super) fn of(
         options: &SocketOptions,
         interface: &Interface,
-        cuts: bool,
-    ) -> io::Result<Self> {
-        // Of several addresses of an interface the one that was chosen counts.
-        let outgoing = match (interface.address, &options.interface) {
-            (IpAddr::V4(_), InterfaceChoice::Address(IpAddr::V4(chosen))) => Outgoing::V4(*chosen),
-            (IpAddr::V4(own), _) => Outgoing::V4(own),
+        chosen: Option<Ipv4Addr>,
+    ) -> Result<Self, Obstacle> {
+        if interface.inability() == Some(Inability::Down) {
+            return Err(Obstacle::Unable {
+                name: interface.name.clone(),
+                inability: Inability::Down,
+            });
+        }
+        let outgoing = match (interface.address, chosen) {
+            (IpAddr::V4(own), chosen) => Outgoing::V4(chosen.unwrap_or(own)),
             (IpAddr::V6(_), _) => Outgoing::V6(interface.index),
         };
         Ok(Self {
@@ -61,59 +100,113 @@ impl Place {
             index: interface.index,
             host: source_address(options, outgoing)?,
             outgoing,
-            cuts,
+            cuts: interface.cuts_joined_datagrams(),
         })
     }
 
-    /// The loopback interface.
-    pub(super) fn loopback(options: &SocketOptions, interfaces: &Interfaces) -> io::Result<Self> {
-        let family = Family::of(options.group);
-        let loopback = interfaces.loopback(family).ok_or_else(|| {
+    /// At the loopback interface.
+    pub(super) fn loopback(
+        options: &SocketOptions,
+        interfaces: &Interfaces,
+    ) -> Result<Self, Obstacle> {
+        let loopback = interfaces.loopback(options.family()).ok_or_else(|| {
             io::Error::new(
                 io::ErrorKind::NotFound,
                 "there is no loopback interface that is up",
             )
         })?;
-        Self::of(options, loopback, true)
+        Self::of(options, loopback, None)
     }
 
-    /// Where the system's routes lead.
-    pub(super) fn by_route(options: &SocketOptions, interfaces: &Interfaces) -> io::Result<Self> {
-        if options.group.is_ipv6() {
-            return Self::by_route_v6(options, interfaces);
+    /// At what was chosen, on a machine that does not list its interfaces: only IPv4 can do without.
+    pub(super) fn unlisted(options: &SocketOptions) -> Result<Option<Self>, Obstacle> {
+        let address = match &options.interface {
+            _ if options.group.is_ipv6() => return Ok(None),
+            InterfaceChoice::Address(IpAddr::V4(address)) => *address,
+            InterfaceChoice::Name(name) => match address_by_name(options, name)? {
+                Some(address) => address,
+                None => return Ok(None),
+            },
+            _ => return Ok(None),
+        };
+        let name = match &options.interface {
+            InterfaceChoice::Name(name) => name.clone(),
+            _ if address.is_loopback() => "lo".to_owned(),
+            _ => "unknown".to_owned(),
+        };
+        Ok(Some(Self {
+            index: index_of(&name),
+            name,
+            outgoing: Outgoing::V4(address),
+            host: source_address(options, Outgoing::V4(address))?,
+            cuts: address.is_loopback(),
+        }))
+    }
+
+    /// Where the system's routes lead, if multicast can be done there.
+    pub(super) fn by_route(
+        options: &SocketOptions,
+        interfaces: &Interfaces,
+    ) -> Result<Self, Obstacle> {
+        match options.group {
+            IpAddr::V4(_) => Self::by_route_v4(options, interfaces),
+            IpAddr::V6(_) => Self::by_route_v6(options, interfaces),
         }
+    }
+
+    fn by_route_v4(options: &SocketOptions, interfaces: &Interfaces) -> Result<Self, Obstacle> {
         let host = source_address(options, Outgoing::Route)?;
-        let interface = interfaces.with_address(host);
+        // The address may be that of another interface than the route's.
+        let index = route::egress(options.group, options.address);
+        let index = index.or_else(|| Some(interfaces.with_address(host)?.index));
+        let link = index.and_then(|index| interfaces.link(index));
+        if let Some(link) = link
+            && let Some(inability) = link.inability()
+        {
+            let name = link.name.clone();
+            return Err(Obstacle::Route { name, inability });
+        }
+        let name = link.map_or_else(|| "default".to_owned(), |link| link.name.clone());
+        // Said by its address where that is clear, so that an interface to which a route leads later on is the same
+        // place as one that was taken without a route.
+        let is_clear = interfaces.has_once(host)
+            && interfaces.with_address(host).map(|one| one.index) == index;
         Ok(Self {
-            name: interface.map_or_else(|| "default".to_owned(), |one| one.name.clone()),
-            index: interface.map_or(0, |one| one.index),
-            outgoing: Outgoing::Route,
+            name,
+            index: index.unwrap_or(0),
+            outgoing: match host {
+                IpAddr::V4(own) if is_clear => Outgoing::V4(own),
+                _ => Outgoing::Route,
+            },
             host,
-            cuts: interface.is_some_and(Interface::cuts_joined_datagrams),
+            cuts: link.is_some_and(Link::cuts_joined_datagrams),
         })
     }
 
-    /// Every interface has a route for all IPv6 groups, so these say nothing: the one by which
-    /// everything else leaves comes first, then the first that works.
-    fn by_route_v6(options: &SocketOptions, interfaces: &Interfaces) -> io::Result<Self> {
-        let able = interfaces.that_do_multicast(Family::V6);
-        let usual = way_out().and_then(|own| interfaces.with_address(own.into()));
-        let usual = usual.map(|usual| usual.index);
-        let (first, rest): (Vec<&Interface>, Vec<_>) =
-            able.into_iter().partition(|one| Some(one.index) == usual);
-        let mut refusal = None;
-        for interface in first.into_iter().chain(rest) {
-            match Self::of(options, interface, interface.cuts_joined_datagrams()) {
-                Ok(place) => return Ok(place),
-                Err(error) => refusal = refusal.or(Some(error)),
-            }
-        }
-        Err(refusal.unwrap_or_else(|| {
+    /// Every interface has a route for all IPv6 groups, so these say nothing: the one by which everything else leaves
+    /// counts.
+    fn by_route_v6(options: &SocketOptions, interfaces: &Interfaces) -> Result<Self, Obstacle> {
+        let egress = way_out(interfaces).ok_or_else(|| {
             io::Error::new(
                 io::ErrorKind::NetworkUnreachable,
-                "no interface that is up does IPv6 multicast",
+                "there is no route off this network",
             )
-        }))
+        })?;
+        if let Some(link) = interfaces.link(egress)
+            && let Some(inability) = link.inability()
+        {
+            let name = link.name.clone();
+            return Err(Obstacle::Route { name, inability });
+        }
+        let interface = interfaces.with_index(egress, Family::V6);
+        let interface = interface.ok_or(io::ErrorKind::AddrNotAvailable)?;
+        Self::of(options, interface, None)
+    }
+
+    /// Whether both are the same way off this machine. What was found without a list has no number.
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        let same_index = self.index == other.index || self.index == 0 || other.index == 0;
+        same_index && (self.outgoing, self.host) == (other.outgoing, other.host)
     }
 
     /// The scope that an address needs to be bound to there.
@@ -148,7 +241,7 @@ fn has_link_scope(address: Ipv6Addr) -> bool {
 /// The address from which a datagram to the group would leave. Nothing is sent: connecting makes
 /// the system look up the route, and choose the address as it would for sending.
 fn source_address(options: &SocketOptions, outgoing: Outgoing) -> io::Result<IpAddr> {
-    let family = Family::of(options.group);
+    let family = options.family();
     let probe = udp_socket(family)?;
     let bound_to = match (options.address, outgoing) {
         (Some(address), _) => address,
@@ -171,15 +264,45 @@ fn source_address(options: &SocketOptions, outgoing: Outgoing) -> io::Result<IpA
     }
 }
 
-/// This machine's address on the way to everywhere else, if there is such a way.
-fn way_out() -> Option<Ipv6Addr> {
-    let probe = udp_socket(Family::V6).ok()?;
-    // Any port does; 9 is the one to discard.
-    probe
-        .connect(&SocketAddr::from((ANYWHERE, 9)).into())
-        .ok()?;
-    let own = probe.local_addr().ok()?.as_socket_ipv6()?;
-    Some(*own.ip())
+/// The number of the interface by which everything else leaves, if there is such a way.
+fn way_out(interfaces: &Interfaces) -> Option<u32> {
+    route::egress(ANYWHERE.into(), None).or_else(|| {
+        let probe = udp_socket(Family::V6).ok()?;
+        // Any port does; 9 is the one to discard.
+        let anywhere = SocketAddr::from((ANYWHERE, 9));
+        probe.connect(&anywhere.into()).ok()?;
+        let own = probe.local_addr().ok()?.as_socket()?.ip();
+        Some(interfaces.with_address(own)?.index)
+    })
+}
+
+/// The address of an interface that is not listed, by asking the system what it would send from there.
+fn address_by_name(options: &SocketOptions, name: &str) -> io::Result<Option<Ipv4Addr>> {
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    {
+        let probe = udp_socket(Family::V4)?;
+        probe.bind_device(Some(name.as_bytes()))?;
+        let to = SocketAddr::new(options.group, options.port);
+        probe.connect(&to.into())?;
+        let own = probe.local_addr()?.as_socket_ipv4();
+        Ok(own.map(|own| *own.ip()).filter(|own| !own.is_unspecified()))
+    }
+    #[cfg(not(any(target_os = "linux", target_os = "android")))]
+    {
+        let _ = (options, name);
+        Ok(None)
+    }
+}
+
+/// The system's number of an interface; 0 where it is not known.
+fn index_of(name: &str) -> u32 {
+    #[cfg(unix)]
+    return nix::net::if_::if_nametoindex(name).unwrap_or(0);
+    #[cfg(not(unix))]
+    {
+        let _ = name;
+        0
+    }
 }
 
 fn with_scope(address: IpAddr, port: u16, scope: u32) -> SocketAddr {

@@ -17,6 +17,7 @@ use socket2::Socket;
 
 use super::{
     echo::Echoes,
+    error::OpenWarning,
     haste::{Haste, SHORT},
     roam::{Fresh, News, Roaming},
     sink::Way,
@@ -59,6 +60,8 @@ pub(crate) struct Receiver {
     unicast: u32,
     /// Tells of changes. `None`: the system does not.
     watch: Option<Watch>,
+    /// Why it does not, as it was told.
+    unwatched: Option<String>,
     /// When the interfaces are to be looked at.
     next_look_around: Option<Duration>,
     /// Of sockets that have been closed.
@@ -84,6 +87,7 @@ impl Receiver {
         roaming: Roaming,
         groups: Vec<Fresh>,
         unicast: Fresh,
+        warnings: &mut Vec<OpenWarning>,
     ) -> io::Result<(Self, Arc<UdpSocket>)> {
         let poll = Poll::new()?;
         let waker = Waker(Arc::new(mio::Waker::new(poll.registry(), WAKER)?));
@@ -93,15 +97,6 @@ impl Receiver {
         }
         let unicast_id = unicast.id;
         let unicast = add(&mut turns, poll.registry(), unicast)?;
-        let watch = Watch::open().and_then(|watch| {
-            watch.register(poll.registry(), WATCH)?;
-            Ok(watch)
-        });
-        let watch = watch
-            .inspect_err(|error| {
-                tracing::debug!(target: "eventcast", %error, "interfaces are looked at each second");
-            })
-            .ok();
         let mut receiver = Self {
             poll,
             events: Events::with_capacity(EVENTS),
@@ -113,11 +108,13 @@ impl Receiver {
             haste: Haste::default(),
             roaming,
             unicast: unicast_id,
-            watch,
+            watch: None,
+            unwatched: None,
             next_look_around: None,
             earlier_drops: 0,
             kernel_drops: 0,
         };
+        warnings.extend(receiver.watch());
         receiver.plan_to_look_around();
         Ok((receiver, unicast))
     }
@@ -127,9 +124,12 @@ impl Receiver {
     pub(crate) fn look_around(&mut self) -> Option<Change> {
         let now = self.origin.elapsed();
         self.next_look_around.filter(|at| *at <= now)?;
+        // Before the look: nothing that changes in between is missed.
+        let warning = self.watch();
         let look = self.roaming.look();
         self.plan_to_look_around();
         let mut news = look.news;
+        news.extend(warning.map(|warning| News::Trouble(warning.to_string())));
         for (id, echoes) in look.closed {
             self.close(id, echoes.as_ref());
         }
@@ -159,6 +159,35 @@ impl Receiver {
             unicast: self.roaming.unicast(),
             news,
         })
+    }
+
+    /// Asks the system to tell of changes, if it does not do so yet. What is to be told about that is told once.
+    fn watch(&mut self) -> Option<OpenWarning> {
+        if self.watch.is_some() {
+            return None;
+        }
+        let watch = Watch::open().and_then(|watch| {
+            watch.register(self.poll.registry(), WATCH)?;
+            Ok(watch)
+        });
+        let source = match watch {
+            Ok(watch) => {
+                self.watch = Some(watch);
+                self.unwatched = None;
+                return None;
+            }
+            Err(source) => source,
+        };
+        let text = source.to_string();
+        // Elsewhere than on Linux there is none, and where interfaces cannot be listed that has been told.
+        let is_known = source.kind() == io::ErrorKind::Unsupported && !cfg!(target_os = "linux");
+        if is_known || self.roaming.is_unlisted() || self.unwatched.as_ref() == Some(&text) {
+            tracing::debug!(target: "eventcast", error = %source, "interfaces are looked at each second");
+            return None;
+        }
+        self.unwatched = Some(text);
+        let source = Arc::new(source);
+        Some(OpenWarning::Unwatched { source })
     }
 
     fn plan_to_look_around(&mut self) {

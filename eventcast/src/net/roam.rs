@@ -12,7 +12,7 @@
 
 use std::{
     io,
-    net::{IpAddr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     sync::Arc,
 };
 
@@ -20,10 +20,11 @@ use socket2::Socket;
 
 use super::{
     echo::Echoes,
-    error::{OpenError, OpenWarning},
-    interface::{InterfaceChoice, Interfaces},
+    error::{InterfaceError, OpenError, OpenWarning},
+    inet6::{self, AddressState},
+    interface::{Family, Inability, Interface, InterfaceChoice, Interfaces},
     open::{SocketOptions, filter_echoes, open_group, open_unicast},
-    place::Place,
+    place::{Obstacle, Place},
     sink::Way,
 };
 
@@ -35,10 +36,30 @@ pub(super) struct Roaming {
     next_id: u32,
     /// What the unicast socket is bound to.
     bound: SocketAddr,
-    /// On loopback for want of anything else.
-    fell_back: bool,
+    /// What the members were chosen by.
+    basis: Basis,
+    /// The number of the interface that was chosen by an address: it is followed when that changes.
+    followed: Option<u32>,
+    /// The system does not list its interfaces.
+    is_unlisted: bool,
     /// What went wrong the last time, so that it is told once.
     failures: Vec<String>,
+    /// What there was to be warned about the last time, likewise.
+    warned: Vec<String>,
+}
+
+/// What a choice of interfaces comes to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Basis {
+    /// What was asked for.
+    #[default]
+    Chosen,
+    /// Where the route leads.
+    Route,
+    /// All that can do multicast, for want of a route to one that can.
+    Every,
+    /// The loopback interface, for want of any other.
+    Loopback,
 }
 
 /// An interface on which the group has been joined.
@@ -69,8 +90,6 @@ pub(super) struct Look {
     /// Takes the place of the unicast socket.
     pub(super) unicast: Option<Fresh>,
     pub(super) news: Vec<News>,
-    /// Something that is wanted is not there yet: look again soon.
-    pub(super) again: bool,
 }
 
 /// What a look at the interfaces brought that people may want to know.
@@ -83,15 +102,46 @@ pub(crate) enum News {
         /// The address that the bus has there.
         address: IpAddr,
     },
-    /// The interface has gone, or its address.
+    /// The group was left on this interface.
     Left {
         /// Its name.
         name: String,
         /// The address that the bus had there.
         address: IpAddr,
+        /// Why.
+        reason: InterfaceLeftReason,
     },
     /// Something is not as it should be.
     Trouble(String),
+}
+
+/// Why a bus is not on an interface any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum InterfaceLeftReason {
+    /// The interface has gone.
+    Gone,
+    /// It was taken down.
+    Down,
+    /// It has not the address any more that the bus had there.
+    AddressGone,
+    /// It can still be used, and another one is now what `multicast_interface` comes to.
+    NotChosen,
+    /// The system refuses it, or says that it cannot do multicast any more.
+    Refused,
+}
+
+impl InterfaceLeftReason {
+    /// What follows the interface's name and the address there.
+    pub(crate) fn describe(self) -> &'static str {
+        match self {
+            Self::Gone => "has gone",
+            Self::Down => "is down",
+            Self::AddressGone => "has not this address any more",
+            Self::NotChosen => "is not what `multicast_interface` comes to any more",
+            Self::Refused => "cannot be used any more",
+        }
+    }
 }
 
 impl Roaming {
@@ -100,32 +150,32 @@ impl Roaming {
         if !group.is_multicast() {
             return Err(OpenError::NotMulticast { group });
         }
-        let interfaces = Interfaces::list()?;
+        let interfaces = Interfaces::list().unwrap_or_else(Interfaces::unlisted);
         check_address(&options, &interfaces)?;
-        let round = Round::of(&options, &interfaces, &[])?;
-        let first = round.steps.first().map(Step::place);
-        let address = unicast_address(&options, first, options.unicast_port);
-        let mut warnings: Vec<_> = round.fallback.into_iter().collect();
-        let left = round.failed.iter().map(ToString::to_string).collect();
-        warnings.extend(
-            round
-                .failed
-                .into_iter()
-                .map(|error| OpenWarning::Left { error }),
-        );
-        let unicast = open_unicast(&options, address, &mut warnings)?;
-        let mut bound = address;
-        bound.set_port(port_of(&unicast)?);
         let mut roaming = Self {
-            fell_back: warnings
-                .iter()
-                .any(|warning| matches!(warning, OpenWarning::LoopbackOnly { .. })),
+            bound: SocketAddr::new(options.family().any(), options.unicast_port),
+            is_unlisted: interfaces.why_unlisted().is_some(),
             options,
             members: Vec::new(),
             next_id: 0,
-            bound,
-            failures: left,
+            basis: Basis::default(),
+            followed: None,
+            failures: Vec::new(),
+            warned: Vec::new(),
         };
+        let round = Round::of(&roaming.options, &interfaces, &roaming)?;
+        let first = round.steps.first().map(|step| step.place().clone());
+        let address = unicast_address(&roaming.options, first.as_ref(), roaming.bound.port());
+        let mut warnings = round.warnings;
+        roaming.warned = warnings.iter().map(ToString::to_string).collect();
+        roaming.failures = round.failed.iter().map(ToString::to_string).collect();
+        let left = round.failed.into_iter();
+        warnings.extend(left.map(|error| OpenWarning::Left { error }));
+        let unicast = open_unicast(&roaming.options, address, &mut warnings)?;
+        roaming.bound = address;
+        roaming.bound.set_port(port_of(&unicast)?);
+        roaming.basis = round.basis;
+        roaming.follow(first.as_ref());
         let groups = round
             .steps
             .into_iter()
@@ -164,7 +214,12 @@ impl Roaming {
 
     /// Whether something that is wanted was not there the last time.
     pub(super) fn lacks_something(&self) -> bool {
-        !self.failures.is_empty() || self.members.is_empty()
+        self.is_unlisted || !self.failures.is_empty() || self.members.is_empty()
+    }
+
+    /// Whether the system does not list its interfaces.
+    pub(super) fn is_unlisted(&self) -> bool {
+        self.is_unlisted
     }
 
     /// What the kernel counts among the drops of a group's socket although it is none.
@@ -176,61 +231,104 @@ impl Roaming {
     /// Compares what there is with what is wanted.
     pub(super) fn look(&mut self) -> Look {
         let mut look = Look::default();
-        let interfaces = match Interfaces::list() {
+        let listed = Interfaces::list();
+        self.is_unlisted = listed.is_err();
+        let interfaces = match listed {
             Ok(interfaces) => interfaces,
-            Err(error) => {
-                self.tell_failures(vec![error.to_string()], &mut look);
+            // Without a list nothing speaks against what there is.
+            Err(source) if !self.members.is_empty() => {
+                let warning = OpenWarning::Unlisted { source }.to_string();
+                if !self.warned.contains(&warning) {
+                    self.warned.push(warning.clone());
+                    look.news.push(News::Trouble(warning));
+                }
                 return look;
             }
+            Err(error) => Interfaces::unlisted(error),
         };
-        let have: Vec<_> = self
-            .members
-            .iter()
-            .map(|member| member.place.clone())
-            .collect();
-        let round = Round::of(&self.options, &interfaces, &have).unwrap_or_else(Round::failed);
+        let mut options = self.options.clone();
+        let mut lost_address = None;
+        if let Some(address) = options.address.filter(|own| !interfaces.has(*own)) {
+            options.address = None;
+            lost_address = Some(OpenWarning::AddressLost { address });
+        }
+        let mut round = Round::of(&options, &interfaces, self).unwrap_or_else(Round::failed);
+        round.warnings.extend(lost_address);
         let mut failures: Vec<_> = round.failed.iter().map(ToString::to_string).collect();
 
-        self.members.retain(|member| {
-            let stays = round.steps.iter().any(|step| *step.place() == member.place);
-            if !stays {
-                look.closed.push((member.way.id, member.way.echoes.clone()));
-                look.news.push(News::Left {
-                    name: member.place.name.clone(),
-                    address: member.place.host,
-                });
-            }
-            stays
-        });
+        self.leave(&round, &interfaces, &mut look);
         let first = round.steps.first().map(|step| step.place().clone());
         for step in round.steps {
-            if let Step::New(place, socket) = step {
-                look.news.push(News::Joined {
-                    name: place.name.clone(),
-                    address: place.host,
-                });
-                let fresh = self.admit(place, socket);
-                look.opened.push(fresh);
+            match step {
+                Step::New(place, socket) => {
+                    look.news.push(News::Joined {
+                        name: place.name.clone(),
+                        address: place.host,
+                    });
+                    let fresh = self.admit(place, socket);
+                    look.opened.push(fresh);
+                }
+                // It may have got its name by now.
+                Step::Kept(place) => {
+                    let mut members = self.members.iter_mut();
+                    if let Some(member) = members.find(|member| member.place.is_same(&place)) {
+                        member.way.label = place.to_string().into();
+                        member.place = place;
+                    }
+                }
             }
         }
         if let Some(first) = &first
-            && let Err(error) = self.rebind(first, &mut look)
+            && let Err(error) = self.rebind(&options, first, &mut look)
         {
             failures.push(error.to_string());
         }
-        if let (Some(warning), false) = (&round.fallback, self.fell_back) {
-            look.news.push(News::Trouble(warning.to_string()));
+        if let Some(first) = &first
+            && round.basis == Basis::Route
+            && matches!(self.basis, Basis::Every | Basis::Loopback)
+        {
+            round.warnings.push(OpenWarning::RouteFound {
+                group: options.group,
+                interface: first.to_string(),
+            });
         }
-        self.fell_back = round.fallback.is_some();
+        if first.is_some() {
+            self.basis = round.basis;
+        }
+        self.follow(first.as_ref());
+        self.tell_warnings(&round.warnings, &mut look);
         self.tell_failures(failures, &mut look);
         look
     }
 
+    /// Leaves the interfaces that are not wanted any more.
+    fn leave(&mut self, round: &Round, interfaces: &Interfaces, look: &mut Look) {
+        self.members.retain(|member| {
+            let place = &member.place;
+            let mut steps = round.steps.iter();
+            let stays = steps.any(|step| step.place().is_same(place));
+            if !stays {
+                look.closed.push((member.way.id, member.way.echoes.clone()));
+                look.news.push(News::Left {
+                    name: place.name.clone(),
+                    address: place.host,
+                    reason: why_left(place, interfaces, !round.steps.is_empty()),
+                });
+            }
+            stays
+        });
+    }
+
     /// Binds another unicast socket where the bus has another address now. The port stays.
-    fn rebind(&mut self, first: &Place, look: &mut Look) -> Result<(), OpenError> {
-        let address = unicast_address(&self.options, Some(first), self.bound.port());
+    fn rebind(
+        &mut self,
+        options: &SocketOptions,
+        first: &Place,
+        look: &mut Look,
+    ) -> Result<(), OpenError> {
+        let address = unicast_address(options, Some(first), self.bound.port());
         if address != self.bound {
-            let socket = open_unicast(&self.options, address, &mut Vec::new())?;
+            let socket = open_unicast(options, address, &mut Vec::new())?;
             self.bound = address;
             look.unicast = Some(Fresh {
                 id: self.take_id(),
@@ -240,11 +338,30 @@ impl Roaming {
         Ok(())
     }
 
+    /// Remembers which interface the address that was chosen belongs to.
+    fn follow(&mut self, first: Option<&Place>) {
+        let by_address = matches!(
+            self.options.interface,
+            InterfaceChoice::Address(_) | InterfaceChoice::Scoped(..)
+        );
+        if let Some(first) = first.filter(|first| by_address && first.index != 0)
+            && self.basis == Basis::Chosen
+        {
+            self.followed = Some(first.index);
+        }
+    }
+
+    fn tell_warnings(&mut self, warnings: &[OpenWarning], look: &mut Look) {
+        let texts: Vec<_> = warnings.iter().map(ToString::to_string).collect();
+        let new = texts.iter().filter(|text| !self.warned.contains(text));
+        look.news.extend(new.cloned().map(News::Trouble));
+        self.warned = texts;
+    }
+
     fn tell_failures(&mut self, failures: Vec<String>, look: &mut Look) {
         let new = failures.iter().filter(|text| !self.failures.contains(text));
         look.news.extend(new.cloned().map(News::Trouble));
         self.failures = failures;
-        look.again = self.lacks_something();
     }
 
     fn admit(&mut self, place: Place, socket: Socket) -> Fresh {
@@ -253,6 +370,7 @@ impl Roaming {
         self.members.push(Member {
             way: Way {
                 id,
+                label: place.to_string().into(),
                 host: place.host,
                 outgoing: place.outgoing,
                 cuts: place.cuts,
@@ -274,10 +392,11 @@ impl Roaming {
 #[derive(Default)]
 struct Round {
     steps: Vec<Step>,
+    basis: Basis,
     /// Interfaces that cannot be used.
     failed: Vec<OpenError>,
-    /// Loopback had to do.
-    fallback: Option<OpenWarning>,
+    /// What people should know about what was chosen.
+    warnings: Vec<OpenWarning>,
 }
 
 enum Step {
@@ -293,80 +412,40 @@ impl Step {
     }
 }
 
+/// What a round is made with.
+struct Wanted<'a> {
+    options: &'a SocketOptions,
+    interfaces: &'a Interfaces,
+    roaming: &'a Roaming,
+}
+
 impl Round {
     fn of(
         options: &SocketOptions,
         interfaces: &Interfaces,
-        have: &[Place],
+        roaming: &Roaming,
     ) -> Result<Self, OpenError> {
-        let join = |label: &str, place: io::Result<Place>| {
-            let place = place.map_err(|source| OpenError::Join {
-                group: options.group,
-                interface: label.to_owned(),
-                source: Arc::new(source),
-            })?;
-            if have.contains(&place) {
-                return Ok(Step::Kept(place));
-            }
-            let socket = open_group(options, &place)?;
-            Ok(Step::New(place, socket))
-        };
         let mut round = Self::default();
-        let refusal = match &options.interface {
-            InterfaceChoice::Default => match join("default", Place::by_route(options, interfaces))
-            {
-                Ok(step) => {
-                    round.steps.push(step);
-                    return Ok(round);
-                }
-                Err(error) => error,
-            },
-            InterfaceChoice::All => {
-                for interface in interfaces.that_do_multicast(options.family()) {
-                    let cuts = interface.cuts_joined_datagrams();
-                    let place = Place::of(options, interface, cuts);
-                    match join(&interface.to_string(), place) {
-                        Ok(step) => round.steps.push(step),
-                        Err(error) => round.failed.push(error),
-                    }
-                }
-                if !round.steps.is_empty() {
-                    return Ok(round);
-                }
-                round.failed.pop().unwrap_or_else(|| no_interface(options))
-            }
-            one => {
-                let found = interfaces.find(one, options.family())?;
-                let interface = found.ok_or_else(|| no_interface(options))?;
-                let cuts = interface.cuts_joined_datagrams();
-                let place = Place::of(options, interface, cuts);
-                round.steps.push(join(&interface.to_string(), place)?);
-                return Ok(round);
-            }
-        };
-        // What is refused on one network may still do on this machine. A port that is taken is
-        // taken there too.
-        let OpenError::Join { source: reason, .. } = refusal else {
-            return Err(refusal);
-        };
-        let (group, family) = (options.group, options.family());
-        match join("loopback", Place::loopback(options, interfaces)) {
-            Ok(step) => {
-                round.steps.push(step);
-                round.fallback = Some(OpenWarning::LoopbackOnly {
-                    group,
-                    reason,
-                    others: interfaces.describe_outer(family),
-                });
-                Ok(round)
-            }
-            Err(OpenError::Join { source, .. }) => Err(OpenError::NoRoute {
-                group,
-                source: reason,
-                loopback: source,
-            }),
-            Err(error) => Err(error),
+        if let Some(source) = interfaces.why_unlisted() {
+            round.warnings.push(OpenWarning::Unlisted {
+                source: Arc::clone(source),
+            });
         }
+        let wanted = Wanted {
+            options,
+            interfaces,
+            roaming,
+        };
+        match options.interface {
+            InterfaceChoice::Default => round.take_default(&wanted)?,
+            InterfaceChoice::All => {
+                if let Some(reason) = round.take_all(&wanted)? {
+                    round.take_loopback(&wanted, reason)?;
+                }
+            }
+            _ => round.take_chosen(&wanted)?,
+        }
+        Ok(round)
     }
 
     fn failed(error: OpenError) -> Self {
@@ -375,16 +454,232 @@ impl Round {
             ..Self::default()
         }
     }
+
+    /// Where the route leads, if multicast can be done there; else every interface that can do it; else loopback.
+    fn take_default(&mut self, wanted: &Wanted<'_>) -> Result<(), OpenError> {
+        let by_route = Place::by_route(wanted.options, wanted.interfaces);
+        let reason = match by_route.map(|place| (place.index, wanted.join(place))) {
+            Ok((_, Ok(step))) => {
+                self.steps.push(step);
+                self.basis = Basis::Route;
+                return Ok(());
+            }
+            // What is refused on one interface may do on another. A port that is taken is taken there too.
+            Ok((_, Err(OpenError::Join { source, .. }))) => Arc::clone(&source),
+            Ok((_, Err(error))) => return Err(error),
+            Err(obstacle) => Arc::new(obstacle.into_error()),
+        };
+        if self.take_all(wanted)?.is_some() {
+            return self.take_loopback(wanted, reason);
+        }
+        self.basis = Basis::Every;
+        let places = self.steps.iter().map(|step| step.place().to_string());
+        self.warnings.push(OpenWarning::EveryInterface {
+            group: wanted.options.group,
+            reason,
+            interfaces: places.collect(),
+        });
+        Ok(())
+    }
+
+    /// Every interface that can do multicast. Gives why, if there is none.
+    fn take_all(&mut self, wanted: &Wanted<'_>) -> Result<Option<Arc<io::Error>>, OpenError> {
+        let able = wanted.interfaces.that_do_multicast(wanted.options.family());
+        for interface in able {
+            match wanted.join_at(interface, None) {
+                Ok(step) => self.steps.push(step),
+                Err(error) => self.failed.push(error),
+            }
+        }
+        if !self.steps.is_empty() {
+            return Ok(None);
+        }
+        // At a start it is better to wait for a moment than to be alone.
+        let is_start = wanted.roaming.members.is_empty();
+        if let Some(at) = self.failed.iter().position(OpenError::passes_soon)
+            && is_start
+        {
+            return Err(self.failed.swap_remove(at));
+        }
+        match self.failed.last() {
+            None => Ok(Some(Arc::new(none_does_multicast()))),
+            Some(OpenError::Join { source, .. }) => Ok(Some(Arc::clone(source))),
+            Some(error) if error.passes_soon() => Ok(Some(Arc::new(io::Error::new(
+                io::ErrorKind::AddrNotAvailable,
+                error.to_string(),
+            )))),
+            Some(error) => Err(error.clone()),
+        }
+    }
+
+    /// The loopback interface, for want of any other.
+    fn take_loopback(
+        &mut self,
+        wanted: &Wanted<'_>,
+        reason: Arc<io::Error>,
+    ) -> Result<(), OpenError> {
+        let Wanted {
+            options,
+            interfaces,
+            ..
+        } = *wanted;
+        let group = options.group;
+        let loopback = Place::loopback(options, interfaces);
+        let refusal = match loopback.map(|place| wanted.join(place)) {
+            Ok(Ok(step)) => {
+                self.steps.push(step);
+                self.basis = Basis::Loopback;
+                self.warnings.push(OpenWarning::LoopbackOnly {
+                    group,
+                    reason,
+                    others: interfaces.describe_unable(options.family()),
+                });
+                return Ok(());
+            }
+            Ok(Err(OpenError::Join { source, .. })) => source,
+            Ok(Err(error)) => return Err(error),
+            Err(obstacle) => Arc::new(obstacle.into_error()),
+        };
+        Err(OpenError::NoRoute {
+            group,
+            source: reason,
+            loopback: refusal,
+        })
+    }
+
+    /// The interface that was named.
+    fn take_chosen(&mut self, wanted: &Wanted<'_>) -> Result<(), OpenError> {
+        let Wanted {
+            options,
+            interfaces,
+            roaming,
+        } = *wanted;
+        let label = options.interface.to_string();
+        if interfaces.why_unlisted().is_some() {
+            let place = Place::unlisted(options);
+            if let Some(place) = place.map_err(|obstacle| wanted.refuse(&label, 0, obstacle))? {
+                self.steps.push(wanted.join(place)?);
+                return Ok(());
+            }
+        }
+        let family = options.family();
+        let found = interfaces.find(&options.interface, family);
+        let followed = roaming.followed;
+        let (interface, is_followed) = match found {
+            Ok(found) => (found, false),
+            // The address that was given has gone. The interface may have another one.
+            Err(InterfaceError::NotOurs { .. }) if followed.is_some() => {
+                let index = followed.unwrap_or_default();
+                let other = interfaces.with_index(index, family);
+                if other.is_none() {
+                    found?;
+                }
+                (other, true)
+            }
+            Err(error) => return Err(error.into()),
+        };
+        let interface = interface.ok_or_else(|| OpenError::Join {
+            group: options.group,
+            interface: label,
+            source: Arc::new(none_does_multicast()),
+        })?;
+        let chosen = match options.interface {
+            InterfaceChoice::Address(IpAddr::V4(chosen)) if !is_followed => Some(chosen),
+            _ => None,
+        };
+        let step = wanted.join_at(interface, chosen)?;
+        if is_followed {
+            self.warnings.push(OpenWarning::Followed {
+                given: options.interface.to_string(),
+                interface: step.place().to_string(),
+                name: interface.name.clone(),
+            });
+        }
+        if interface.inability() == Some(Inability::NoMulticast) {
+            self.warnings.push(OpenWarning::NoMulticast {
+                interface: step.place().to_string(),
+                advice: Inability::NoMulticast.describe(&interface.name),
+            });
+        }
+        self.steps.push(step);
+        Ok(())
+    }
 }
 
-fn no_interface(options: &SocketOptions) -> OpenError {
-    OpenError::Join {
-        group: options.group,
-        interface: options.interface.to_string(),
-        source: Arc::new(io::Error::new(
-            io::ErrorKind::NetworkUnreachable,
-            "no interface that is up can do multicast",
-        )),
+impl Wanted<'_> {
+    /// Joins at an interface, if that has not been done.
+    fn join_at(&self, interface: &Interface, chosen: Option<Ipv4Addr>) -> Result<Step, OpenError> {
+        let place = Place::of(self.options, interface, chosen)
+            .map_err(|obstacle| self.refuse(&interface.to_string(), interface.index, obstacle))?;
+        self.join(place)
+    }
+
+    fn join(&self, place: Place) -> Result<Step, OpenError> {
+        let mut members = self.roaming.members.iter();
+        if members.any(|member| member.place.is_same(&place)) {
+            return Ok(Step::Kept(place));
+        }
+        let socket = open_group(self.options, &place)?;
+        Ok(Step::New(place, socket))
+    }
+
+    /// What a refusal comes to.
+    fn refuse(&self, label: &str, index: u32, obstacle: Obstacle) -> OpenError {
+        let source = obstacle.into_error();
+        let own = match self.options.address {
+            Some(IpAddr::V6(own)) => Some(own),
+            _ => None,
+        };
+        if source.kind() == io::ErrorKind::AddrNotAvailable
+            && self.options.family() == Family::V6
+            && let Some(unready) = inet6::unready(index, own)
+        {
+            return OpenError::AddressNotReady {
+                is_duplicate: unready.state() == AddressState::Duplicate,
+                address: unready.address.into(),
+                interface: unready.name,
+            };
+        }
+        if source.kind() == io::ErrorKind::AddrNotAvailable
+            && self.interfaces.why_unlisted().is_some()
+            && let InterfaceChoice::Address(address) = self.options.interface
+        {
+            let existing = self.interfaces.describe(self.options.family());
+            return InterfaceError::NotOurs { address, existing }.into();
+        }
+        OpenError::Join {
+            group: self.options.group,
+            interface: label.to_owned(),
+            source: Arc::new(source),
+        }
+    }
+}
+
+fn none_does_multicast() -> io::Error {
+    io::Error::new(
+        io::ErrorKind::NetworkUnreachable,
+        "no interface that is up can do multicast",
+    )
+}
+
+/// Why a member is none any more, now that there are these interfaces.
+fn why_left(place: &Place, interfaces: &Interfaces, others: bool) -> InterfaceLeftReason {
+    let Some(link) = interfaces.link(place.index) else {
+        return InterfaceLeftReason::Gone;
+    };
+    let has_address = |one: &Interface| one.index == place.index && one.address == place.host;
+    if link.name != place.name {
+        InterfaceLeftReason::Gone
+    } else if !link.is_up {
+        InterfaceLeftReason::Down
+    } else if link.inability().is_some() {
+        InterfaceLeftReason::Refused
+    } else if !interfaces.any(has_address) {
+        InterfaceLeftReason::AddressGone
+    } else if others {
+        InterfaceLeftReason::NotChosen
+    } else {
+        InterfaceLeftReason::Refused
     }
 }
 

@@ -16,6 +16,8 @@ use super::{echo::Echoes, open, place::Outgoing};
 pub(crate) struct Way {
     /// What names it for as long as the sockets are open; never given twice.
     pub(crate) id: u32,
+    /// What people know it by, as `name (address)`.
+    pub(super) label: Arc<str>,
     /// The address from which datagrams to the group leave.
     pub(crate) host: IpAddr,
     pub(super) outgoing: Outgoing,

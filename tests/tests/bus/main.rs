@@ -6,6 +6,7 @@ mod chunks;
 mod common;
 mod console;
 mod console_guarded;
+mod default_interface;
 mod delivery;
 mod emit;
 mod figures;
@@ -57,6 +58,7 @@ fn main() -> ExitCode {
     cases.extend(emit::cases());
     cases.extend(delivery::cases());
     cases.extend(sockets::cases());
+    cases.extend(default_interface::cases());
     cases.extend(networks::cases());
     cases.extend(ipv6::cases());
     cases.extend(cards::cases());

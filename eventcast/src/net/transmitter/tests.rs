@@ -84,6 +84,7 @@ impl Sink for Fake {
 
 fn way(id: u32) -> Way {
     Way {
+        label: "eth7 (10.0.0.7)".into(),
         id,
         host: [10, 0, 0, id as u8].into(),
         outgoing: crate::net::place::Outgoing::Route,
