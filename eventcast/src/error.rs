@@ -71,6 +71,18 @@ pub enum Error {
     /// The system gave no random numbers.
     #[error("the system gave no random numbers: {0}")]
     NoRandomness(String),
+    /// A panic inside the bus, not in a listener, came in the way. See [`Notice::Failed`](crate::Notice::Failed).
+    #[error(
+        "a panic came in the way while {during}: {message}; it may be tried again, and the panic is a bug to be \
+         reported"
+    )]
+    #[non_exhaustive]
+    Failed {
+        /// What the bus was doing.
+        during: &'static str,
+        /// What the panic said.
+        message: String,
+    },
     /// `stop` was called before a `start` that waited for an earlier stop had begun.
     #[error("the bus was stopped again before it had started")]
     Stopped,

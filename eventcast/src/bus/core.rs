@@ -129,6 +129,7 @@ impl Core {
     }
 
     pub(crate) fn session(&self) -> Option<Arc<Session>> {
+        // Nothing that can panic runs under this lock.
         self.session
             .read()
             .unwrap_or_else(PoisonError::into_inner)
@@ -136,11 +137,16 @@ impl Core {
     }
 
     pub(crate) fn set_session(&self, session: Option<Arc<Session>>) {
-        *self.session.write().unwrap_or_else(PoisonError::into_inner) = session;
+        let mut current = self.session.write().unwrap_or_else(PoisonError::into_inner);
+        let before = std::mem::replace(&mut *current, session);
+        drop(current);
+        // It may be the last that holds it, and then sockets are closed.
+        drop(before);
     }
 
     /// Who this bus is, or was when it last ran.
     pub(crate) fn identity(&self) -> Arc<Peer> {
+        // It is replaced by one assignment.
         Arc::clone(&self.identity.lock().unwrap_or_else(PoisonError::into_inner))
     }
 

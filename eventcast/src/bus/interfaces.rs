@@ -19,7 +19,9 @@ pub(super) fn follow(core: &Arc<Core>, session: &Session, change: Change) {
         .collect();
     session.outbox.change_ways(change.ways, change.socket);
     // Last: what comes out of it is meant for the ways that are known by now.
-    session.lock_engine().set_hosts(&hosts);
+    if let Some(mut engine) = session.lock_engine() {
+        engine.set_hosts(&hosts);
+    }
     if let Some(unicast) = change.unicast {
         rename(core, unicast);
     }

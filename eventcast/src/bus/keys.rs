@@ -12,7 +12,8 @@ use sha2::{Digest, Sha256};
 
 use super::{
     core::Core,
-    life::{Completion, Transition},
+    failure::{Failure, caught},
+    life::{Completion, Life, Transition},
     notice::Notice,
     options::Options,
     random::fill_random,
@@ -31,6 +32,9 @@ pub(crate) struct KeyRing {
     /// `None`: the bus is not sealed.
     state: Option<Mutex<State>>,
     salt: Vec<u8>,
+    /// A test wants to see a panic while keys are derived.
+    #[cfg(test)]
+    pub(crate) panics: std::sync::atomic::AtomicBool,
 }
 
 struct State {
@@ -57,6 +61,8 @@ impl KeyRing {
                 })
             }),
             salt: salt.unwrap_or_else(|| SealKey::default_salt(group, options.port)),
+            #[cfg(test)]
+            panics: Default::default(),
         }
     }
 
@@ -67,6 +73,11 @@ impl KeyRing {
 
     /// Derives what the bus starts with. Takes its time.
     pub(crate) fn derive(&self) {
+        #[cfg(test)]
+        assert!(
+            !self.panics.load(std::sync::atomic::Ordering::SeqCst),
+            "on purpose: keys"
+        );
         // Until nobody has set others meanwhile.
         while let Some(state) = self.lock()
             && state.derived.is_none()
@@ -101,6 +112,7 @@ impl KeyRing {
 
     fn lock(&self) -> Option<MutexGuard<'_, State>> {
         let state = self.state.as_ref()?;
+        // Each field is replaced by one assignment: a panic leaves the keys before it, or those after it.
         Some(state.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
@@ -127,9 +139,13 @@ pub(crate) fn set_keys(core: &Arc<Core>, keys: Keys) -> Transition {
     let done = Arc::<Completion>::default();
     let told = Arc::clone(&done);
     let spawned = spawn(core, move |core| {
-        let derived = derive(&keys, &core.keys.salt);
-        put_in(core, set, derived);
-        told.complete(Ok(()));
+        let derived = caught("deriving keys", || derive(&keys, &core.keys.salt));
+        // Without them the bus goes on with those that it has.
+        let derived = derived.inspect_err(|failure| {
+            tracing::error!(target: "eventcast", "{}", failure.clone().error());
+        });
+        let derived = derived.map(|derived| put_in(core, set, derived));
+        told.complete(derived.map_err(Failure::error));
     });
     match spawned {
         Ok(()) => Transition::of(&done),
@@ -151,7 +167,14 @@ pub(crate) fn spawn(
 }
 
 /// Puts derived keys to use, unless others were set since.
-fn put_in(core: &Core, set: u64, derived: SealKeys) {
+fn put_in(core: &Arc<Core>, set: u64, derived: SealKeys) {
+    let put_in = caught("setting keys", || try_to_put_in(core, set, derived));
+    if let Err(failure) = put_in {
+        Life::fail_running(core, failure);
+    }
+}
+
+fn try_to_put_in(core: &Core, set: u64, derived: SealKeys) {
     // While no session can come or go, so that none begins with the keys before.
     core.life.with_session(|session| {
         let Some(mut state) = core.keys.lock() else {
@@ -160,10 +183,12 @@ fn put_in(core: &Core, set: u64, derived: SealKeys) {
         if state.set != set {
             return;
         }
-        if let Some(session) = session {
-            session.lock_engine().set_seal_keys(&derived);
+        // First: the next session begins with them, also where this one fails over them.
+        state.derived = Some(derived.clone());
+        drop(state);
+        if let Some(mut engine) = session.and_then(|session| session.lock_engine()) {
+            engine.set_seal_keys(&derived);
         }
-        state.derived = Some(derived);
     });
 }
 
@@ -211,6 +236,7 @@ fn slot(secret: &Secret, salt: &[u8]) -> Slot {
         digest.update(part);
     }
     let fingerprint = digest.finalize().into();
+    // No more is done under this lock than to move whole entries: a panic could lose one, which is derived anew.
     let mut slots = SLOTS.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(at) = slots.iter().position(|(other, _)| *other == fingerprint) {
         let found = slots.remove(at).expect("it was just found");

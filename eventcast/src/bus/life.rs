@@ -10,7 +10,13 @@ use std::{
 
 #[cfg(feature = "repl")]
 use super::WeakBus;
-use super::{core::Core, keys, notice::Notice, session::Session};
+use super::{
+    core::Core,
+    failure::{Failure, caught},
+    keys,
+    notice::Notice,
+    session::Session,
+};
 use crate::error::Error;
 
 #[derive(Default)]
@@ -27,9 +33,9 @@ enum Phase {
     Running(Arc<Session>),
     Stopping {
         session: Arc<Session>,
-        done: Arc<Completion>,
+        done: Promise,
         /// A `start` came meanwhile: it takes place when the stop is through.
-        restart: Option<Arc<Completion>>,
+        restart: Option<Promise>,
     },
 }
 
@@ -41,14 +47,19 @@ impl Life {
             Phase::Running(_) => Transition::over(Ok(())),
             Phase::Starting(done) => Transition::of(done),
             Phase::Stopping { restart, .. } => {
-                Transition::of(restart.get_or_insert_with(Arc::default))
+                Transition::of(&restart.get_or_insert_with(Promise::default).0)
             }
             Phase::Stopped if core.keys.must_be_derived() => {
                 let done = Arc::<Completion>::default();
                 let going_on = Arc::clone(&done);
                 let spawned = keys::spawn(core, move |core| {
-                    core.keys.derive();
-                    Self::go_on(core, &going_on);
+                    let started = caught("deriving keys", || {
+                        core.keys.derive();
+                        Self::go_on(core, &going_on);
+                    });
+                    if let Err(failure) = started {
+                        Self::give_up(core, &going_on, failure);
+                    }
                 });
                 if let Err(error) = spawned {
                     return Transition::started(Err(error));
@@ -77,24 +88,43 @@ impl Life {
             }
             Phase::Stopping { done, restart, .. } => {
                 if let Some(restart) = restart.take() {
-                    restart.complete(Err(Error::Stopped));
+                    restart.0.complete(Err(Error::Stopped));
                 }
-                Transition::of(done)
+                Transition::of(&done.0)
             }
             Phase::Running(session) => {
                 let session = Arc::clone(session);
-                let done = Arc::<Completion>::default();
-                *phase = Phase::Stopping {
-                    session: Arc::clone(&session),
-                    done: Arc::clone(&done),
-                    restart: None,
-                };
-                core.set_session(None);
+                let done = begin_to_stop(core, &mut phase, &session);
                 drop(phase);
                 session.begin_to_close();
                 core.tell_room();
                 Transition::of(&done)
             }
+        }
+    }
+
+    /// A panic ends a session: it is told, and what is left of the session is closed.
+    #[cold]
+    pub(crate) fn fail(core: &Arc<Core>, session: &Arc<Session>, failure: Failure) {
+        let mut phase = core.life.lock();
+        if matches!(&*phase, Phase::Running(running) if Arc::ptr_eq(running, session)) {
+            begin_to_stop(core, &mut phase, session);
+        }
+        drop(phase);
+        // What follows from the first one says nothing new.
+        if session.is_first_failure() {
+            tell_failure(core, failure);
+        }
+        session.fail();
+        core.tell_room();
+    }
+
+    /// A panic on a thread that belongs to no session in particular.
+    #[cold]
+    pub(crate) fn fail_running(core: &Arc<Core>, failure: Failure) {
+        match core.session() {
+            Some(session) => Self::fail(core, &session, failure),
+            None => tracing::error!(target: "eventcast", "{}", failure.notice()),
         }
     }
 
@@ -114,29 +144,41 @@ impl Life {
         done.complete(started);
     }
 
-    /// The session has closed its sockets. Called by its own last act.
-    pub(crate) fn stopped(core: &Arc<Core>) {
+    /// A panic has ended a start that waited for its keys.
+    #[cold]
+    fn give_up(core: &Arc<Core>, done: &Arc<Completion>, failure: Failure) {
         let mut phase = core.life.lock();
-        let Phase::Stopping {
-            session,
-            done,
-            restart,
-        } = std::mem::take(&mut *phase)
-        else {
-            unreachable!("a session closes only when it was told to stop");
+        if matches!(&*phase, Phase::Starting(current) if Arc::ptr_eq(current, done)) {
+            *phase = Phase::Stopped;
+        }
+        drop(phase);
+        tell_failure(core, failure.clone());
+        done.complete(Err(failure.error()));
+    }
+
+    /// The session has closed its sockets. Called by its own last act.
+    pub(crate) fn stopped(core: &Arc<Core>, session: &Arc<Session>) {
+        // Told while the stop is still under way, so that whoever awaits it, or calls it, finds that it was told.
+        let _ = caught("telling", || core.notices.tell(core, Notice::Stopped));
+        let mut phase = core.life.lock();
+        if !matches!(&*phase, Phase::Stopping { session: current, .. } if Arc::ptr_eq(current, session))
+        {
+            return;
+        }
+        let Phase::Stopping { done, restart, .. } = std::mem::take(&mut *phase) else {
+            return;
         };
-        core.absorb(&session);
+        core.absorb(session);
         let restarted = restart.map(|restart| (restart, open(core, &mut phase)));
         drop(phase);
-        core.notices.tell(core, Notice::Stopped);
-        done.complete(Ok(()));
+        done.0.complete(Ok(()));
         if let Some((restart, opened)) = restarted {
-            restart.complete(tell(core, opened));
+            restart.0.complete(tell(core, opened));
         }
     }
 
     /// Looks at the session whose counters are still live, running or about to close, while it cannot change.
-    pub(crate) fn with_session<T>(&self, look: impl FnOnce(Option<&Session>) -> T) -> T {
+    pub(crate) fn with_session<T>(&self, look: impl FnOnce(Option<&Arc<Session>>) -> T) -> T {
         match &*self.lock() {
             Phase::Stopped | Phase::Starting(_) => look(None),
             Phase::Running(session) | Phase::Stopping { session, .. } => look(Some(session)),
@@ -144,23 +186,36 @@ impl Life {
     }
 
     fn lock(&self) -> MutexGuard<'_, Phase> {
-        // A panic in `open` leaves the phase as it was: stopped.
+        // A phase is replaced by one assignment, so that a panic leaves the one before it or the one after it.
         self.phase.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The session stops from now on: nobody else finds it.
+fn begin_to_stop(core: &Core, phase: &mut Phase, session: &Arc<Session>) -> Arc<Completion> {
+    let done = Promise::default();
+    let completion = Arc::clone(&done.0);
+    *phase = Phase::Stopping {
+        session: Arc::clone(session),
+        done,
+        restart: None,
+    };
+    core.set_session(None);
+    completion
 }
 
 /// What came of opening a session.
 struct Opened {
     /// To be told when the phase is no longer locked.
     notices: Vec<Notice>,
-    result: Result<(), Error>,
+    result: Result<Arc<Session>, Error>,
 }
 
 fn open(core: &Arc<Core>, phase: &mut Phase) -> Opened {
     let mut notices = Vec::new();
-    let result = open_session(core, &mut notices).map(|session| {
-        core.set_session(Some(Arc::clone(&session)));
-        *phase = Phase::Running(session);
+    let result = open_session(core, &mut notices).inspect(|session| {
+        core.set_session(Some(Arc::clone(session)));
+        *phase = Phase::Running(Arc::clone(session));
     });
     Opened { notices, result }
 }
@@ -171,19 +226,47 @@ fn open_session(core: &Arc<Core>, notices: &mut Vec<Notice>) -> Result<Arc<Sessi
     }
     // Before the sockets: where these cannot be had, it shows why.
     #[cfg(feature = "repl")]
-    notices.extend(core.repl.open(&core.options, WeakBus::of(core))?);
-    let (session, told) = Session::open(core)?;
-    notices.extend(told);
-    Ok(session)
+    let console = core.repl.open(&core.options, WeakBus::of(core))?;
+    #[cfg(not(feature = "repl"))]
+    let console = Vec::new();
+    let opened = Session::open(core).map(|(session, told)| {
+        notices.extend(told);
+        session
+    });
+    notices.extend(console);
+    opened
 }
 
+/// Tells what there is to tell of a start, and lets the session hear others only then: that it has started comes before
+/// everything that it hears.
 fn tell(core: &Arc<Core>, opened: Opened) -> Result<(), Error> {
     for notice in opened.notices {
-        core.notices.tell(core, notice);
+        let _ = caught("telling", || core.notices.tell(core, notice));
     }
-    opened.result?;
+    opened.result?.reading.begin();
     core.wake_async_listeners();
     Ok(())
+}
+
+#[cold]
+fn tell_failure(core: &Arc<Core>, failure: Failure) {
+    // The panic may be that of a subscriber of `tracing`, which is going to do it again.
+    let _ = caught("telling", || core.notices.tell(core, failure.notice()));
+}
+
+/// Something that is going to be completed. Where a panic comes in the way it is all the same, as failed: nobody waits
+/// for ever.
+#[derive(Default)]
+struct Promise(Arc<Completion>);
+
+impl Drop for Promise {
+    fn drop(&mut self) {
+        let failure = Failure {
+            during: "starting or stopping",
+            message: "a panic, which was told before".into(),
+        };
+        self.0.complete(Err(failure.error()));
+    }
 }
 
 /// Somebody waits for this.
@@ -199,8 +282,12 @@ struct Awaited {
 }
 
 impl Completion {
+    /// The first result counts.
     pub(crate) fn complete(&self, result: Result<(), Error>) {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.lock();
+        if state.result.is_some() {
+            return;
+        }
         state.result = Some(result);
         let wakers = std::mem::take(&mut state.wakers);
         drop(state);
@@ -210,7 +297,7 @@ impl Completion {
     }
 
     fn poll(&self, cx: &Context<'_>) -> Poll<Result<(), Error>> {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.lock();
         if let Some(result) = &state.result {
             return Poll::Ready(result.clone());
         }
@@ -218,6 +305,11 @@ impl Completion {
             state.wakers.push(cx.waker().clone());
         }
         Poll::Pending
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Awaited> {
+        // A waker that panics when it is cloned or compared leaves the result and the others as they were.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

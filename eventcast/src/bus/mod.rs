@@ -4,7 +4,7 @@
 //! | --- | --- |
 //! | `config`, `options`, `builder` | from what the user says to values that have been checked |
 //! | `core` | what all handles of one bus share |
-//! | `life`, `session` | starting and stopping; what there is between the two |
+//! | `life`, `session`, `failure` | starting and stopping; what there is between the two; what a panic of its own ends |
 //! | `reading` | the threads that read the network and call listeners |
 //! | `outbox` | sending |
 //! | `emit` | from `emit` to the network and to local listeners |
@@ -21,6 +21,7 @@ mod builder;
 mod config;
 mod core;
 mod emit;
+mod failure;
 mod interfaces;
 mod keys;
 mod life;
@@ -212,8 +213,12 @@ impl Bus {
     /// ```
     pub fn peers(&self) -> Vec<crate::PeerStatus> {
         let now = self.core.now();
-        let session = self.core.session();
-        session.map_or_else(Vec::new, |session| session.lock_engine().peers(now))
+        let Some(session) = self.core.session() else {
+            return Vec::new();
+        };
+        let peers = || Some(session.lock_engine()?.peers(now));
+        let peers = failure::guarded(&self.core, &session, "listing peers", peers);
+        peers.flatten().unwrap_or_default()
     }
 
     /// The figures of this moment.

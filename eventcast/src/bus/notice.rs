@@ -32,6 +32,17 @@ pub enum Notice {
     },
     /// The bus has been stopped, and its sockets are closed.
     Stopped,
+    /// A panic inside the bus, not in a listener, has stopped it: [`start`](crate::Bus::start) may be tried again, and
+    /// until then `emit` says that the bus is not running. [`Stopped`](Self::Stopped) follows when its sockets are
+    /// closed. It is a fault of this crate, or of the program's subscriber of `tracing`: please report it with what the
+    /// panic hook has printed.
+    #[non_exhaustive]
+    Failed {
+        /// What the bus was doing.
+        during: &'static str,
+        /// What the panic said.
+        message: String,
+    },
     /// Something had to be decided, when the bus started or its interfaces changed, that whoever runs it should know.
     #[non_exhaustive]
     Warning {
@@ -264,6 +275,11 @@ impl fmt::Display for Notice {
                 write!(f, "started on group {group}, reachable at {unicast}")
             }
             Self::Stopped => f.write_str("stopped"),
+            Self::Failed { during, message } => write!(
+                f,
+                "the bus has stopped after a panic while {during}: {message}; `start` may be tried again, and the panic \
+                 is a bug to be reported"
+            ),
             Self::Warning { text } => f.write_str(text),
             Self::InterfaceJoined {
                 name,
@@ -563,7 +579,7 @@ impl Notice {
             Self::ConsoleRefused { .. } => {
                 tracing::warn!(target: "eventcast::repl", "{self}");
             }
-            Self::ListenerPanicked { .. } | Self::SendFailed { .. } => {
+            Self::Failed { .. } | Self::ListenerPanicked { .. } | Self::SendFailed { .. } => {
                 tracing::error!(target: "eventcast", "{self}");
             }
             // On a network that doubles datagrams there is nothing that anybody could do about it.

@@ -108,7 +108,8 @@ impl Outbox {
         for _ in 0..ROUNDS {
             let mut sending = match self.sending.try_lock() {
                 Ok(sending) => sending,
-                Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+                // A panic while something was sent: the session is over.
+                Err(TryLockError::Poisoned(_)) => return,
                 // Whoever holds it looks at `unclaimed` again after letting go.
                 Err(TryLockError::WouldBlock) => return,
             };
@@ -131,12 +132,18 @@ impl Outbox {
     }
 
     /// The sender thread: sends what the emitting threads could not, until the session closes; then what is left for
-    /// up to a second more; and then what others still ask for.
+    /// up to a second more; and then what others still ask for. Where a panic ends the session it returns once that has
+    /// been told.
     pub(crate) fn run(&self, core: &Arc<Core>, session: &Session) {
         let mut deadline = None;
         let mut leaving = false;
-        loop {
-            let mut sending = self.lock_sending();
+        while !session.has_failed() {
+            // A panic on another thread is about to be told, and nothing more can be sent.
+            let sending = self.lock_sending().filter(|_| !session.is_broken());
+            let Some(mut sending) = sending else {
+                self.sleep(Some(LOOK_AROUND));
+                continue;
+            };
             self.unclaimed.store(false, Ordering::SeqCst);
             let mut next = sending.pump(core, session);
             while matches!(next, Next::Full) {
@@ -170,7 +177,8 @@ impl Outbox {
                 if session.leave(core.now()) {
                     break;
                 }
-                if session.lock_engine().next_transmit().is_none() {
+                let engine = session.lock_engine();
+                if engine.is_none_or(|engine| engine.next_transmit().is_none()) {
                     self.sleep(Some(LOOK_AROUND));
                     continue;
                 }
@@ -185,17 +193,25 @@ impl Outbox {
                 Next::At(time) => self.sleep(Some(time.saturating_sub(core.now().elapsed))),
             }
         }
-        let mut sending = self.lock_sending();
+    }
+
+    /// The sender thread is done: gives up what is left, and the socket.
+    pub(crate) fn finish(&self, core: &Core) {
+        // After a panic too: it is taken apart, whatever state it is in.
+        let sending = self.sending.lock();
+        let mut sending = sending.unwrap_or_else(PoisonError::into_inner);
         sending.transmitter = None;
         if let Some(unsent) = sending.unsent.take() {
-            let left = sending.buffer.len() - unsent.from;
+            let left = sending.buffer.len().saturating_sub(unsent.from);
             core.counters.bytes_unsent.add(left as u64);
         }
     }
 
     /// From now on these are the interfaces by which to send, and this is the socket, if it is another one.
     pub(crate) fn change_ways(&self, ways: Vec<Way>, socket: Option<Arc<UdpSocket>>) {
-        if let Some(transmitter) = &mut self.lock_sending().transmitter {
+        if let Some(mut sending) = self.lock_sending()
+            && let Some(transmitter) = &mut sending.transmitter
+        {
             if let Some(socket) = socket {
                 transmitter.replace_socket(socket);
             }
@@ -213,7 +229,7 @@ impl Outbox {
         self.lock_alarm().closing
     }
 
-    fn ring(&self) {
+    pub(crate) fn ring(&self) {
         self.lock_alarm().rung = true;
         self.rung.notify_all();
     }
@@ -243,9 +259,9 @@ impl Outbox {
         self.alarm.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn lock_sending(&self) -> MutexGuard<'_, Sending> {
-        // After a panic the buffer is sent again from where it was: a double, which receivers know how to drop.
-        self.sending.lock().unwrap_or_else(PoisonError::into_inner)
+    /// `None`: a panic while something was sent has ended the session.
+    fn lock_sending(&self) -> Option<MutexGuard<'_, Sending>> {
+        self.sending.lock().ok()
     }
 }
 
@@ -260,7 +276,9 @@ impl Sending {
             let unsent = match &mut self.unsent {
                 Some(unsent) => unsent,
                 none => {
-                    let mut engine = session.lock_engine();
+                    let Some(mut engine) = session.lock_engine() else {
+                        return Next::Idle;
+                    };
                     let Some(transmit) = engine.poll_transmit(now, &mut self.buffer) else {
                         return engine.next_transmit().map_or(Next::Idle, Next::At);
                     };

@@ -24,7 +24,7 @@ use super::{
     listener::{Delivery, Listener, Offered},
     notice::Notice,
     received::Origin,
-    session::Session,
+    session::{Session, WATCHING},
     table::List,
 };
 use crate::{
@@ -56,10 +56,16 @@ pub(crate) struct Reading {
     calls: AtomicU64,
     kernel_drops: AtomicU64,
     socket_errors: AtomicU64,
+    /// Whether the first leader may begin.
+    begun: Mutex<bool>,
+    may_begin: Condvar,
     /// Until when the leader sleeps if nothing comes, in microseconds; 0 while it does not sleep. Set under the lock of
     /// the engine.
     asleep_until: AtomicU64,
     closed: Arc<Closed>,
+    /// A test wants to see a panic on the watching thread.
+    #[cfg(test)]
+    pub(crate) watcher_panics: AtomicBool,
 }
 
 #[derive(Default)]
@@ -101,8 +107,15 @@ struct TellClosed(Arc<Closed>);
 
 impl Drop for TellClosed {
     fn drop(&mut self) {
-        *self.0.closed.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        *self.0.lock() = true;
         self.0.rung.notify_all();
+    }
+}
+
+impl Closed {
+    fn lock(&self) -> MutexGuard<'_, bool> {
+        // Nothing that can panic runs under this lock.
+        self.closed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -119,8 +132,12 @@ impl Reading {
             calls: AtomicU64::new(0),
             kernel_drops: AtomicU64::new(0),
             socket_errors: AtomicU64::new(0),
+            begun: Mutex::new(false),
+            may_begin: Condvar::new(),
             asleep_until: AtomicU64::new(0),
             closed: Arc::clone(&closed),
+            #[cfg(test)]
+            watcher_panics: AtomicBool::new(false),
         };
         let lane = Box::new(Lane {
             receiver,
@@ -159,6 +176,23 @@ impl Reading {
         }
     }
 
+    /// Lets the first leader begin, once it has been told that the bus has started and others can emit.
+    pub(crate) fn begin(&self) {
+        *self.lock_begun() = true;
+        self.may_begin.notify_all();
+    }
+
+    /// Waits until there may be something to hear, or nothing any more.
+    pub(crate) fn wait_to_begin(&self) {
+        let mut begun = self.lock_begun();
+        while !*begun {
+            begun = self
+                .may_begin
+                .wait(begun)
+                .unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
     /// Ends the threads, closes the sockets, and returns when they are closed. Does not wait for a listener that
     /// is running: its thread ends when it comes back.
     pub(crate) fn close(&self) {
@@ -166,15 +200,12 @@ impl Reading {
         if let Err(error) = self.waker.wake() {
             tracing::error!(target: "eventcast", %error, "cannot wake the reading thread");
         }
+        self.begin();
         self.wake_watcher();
         // The sockets of a leader that is in a call are closed here; any other closes them itself.
         let lane = self.lock_slot().take();
         drop(lane);
-        let mut closed = self
-            .closed
-            .closed
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut closed = self.closed.lock();
         while !*closed {
             closed = self
                 .closed
@@ -244,7 +275,13 @@ impl Reading {
         Some(lane)
     }
 
+    fn lock_begun(&self) -> MutexGuard<'_, bool> {
+        // Nothing that can panic runs under this lock.
+        self.begun.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn lock_slot(&self) -> MutexGuard<'_, Option<Box<Lane>>> {
+        // The lane is put in and taken out whole: a panic under this lock leaves it on one side or the other.
         self.slot.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -261,7 +298,7 @@ pub(crate) fn lead(core: &Arc<Core>, session: &Arc<Session>, mut lane: Box<Lane>
             return;
         };
         lane = still_mine;
-        if session.reading.closing() {
+        if session.reading.closing() || session.is_broken() {
             return;
         }
         if let Err(error) = lane.read(core, session) {
@@ -340,7 +377,9 @@ impl Lane {
     fn read(&mut self, core: &Arc<Core>, session: &Session) -> std::io::Result<()> {
         if !self.more {
             let asleep_until = &session.reading.asleep_until;
-            let engine = session.lock_engine();
+            let Some(engine) = session.lock_engine() else {
+                return Ok(());
+            };
             let due = engine.poll_timeout();
             let micros = due.map_or(u128::from(u64::MAX), |due| due.as_micros());
             asleep_until.store(micros as u64, Ordering::Relaxed);
@@ -354,13 +393,16 @@ impl Lane {
         }
         let now = core.now();
         // Locked only once something is there: those who emit do not wait for the system call.
-        let mut engine = None;
+        let mut locked = None;
         let received = self.receiver.receive(|from, bytes| {
-            engine
-                .get_or_insert_with(|| session.lock_engine())
-                .handle_datagram(now, from, bytes);
+            // One that has failed takes nothing any more.
+            if let Some(engine) = locked.get_or_insert_with(|| session.lock_engine()) {
+                engine.handle_datagram(now, from, bytes);
+            }
         });
-        let mut engine = engine.unwrap_or_else(|| session.lock_engine());
+        let Some(mut engine) = locked.unwrap_or_else(|| session.lock_engine()) else {
+            return Ok(());
+        };
         if engine.poll_timeout().is_some_and(|due| due <= now.elapsed) {
             engine.handle_timeout(now);
         }
@@ -399,13 +441,18 @@ pub(crate) fn watch(core: &Arc<Core>, session: &Arc<Session>) {
     let mut last_calls = 0;
     let mut quiet = Duration::ZERO;
     while !reading.closing() {
+        #[cfg(test)]
+        assert!(
+            !reading.watcher_panics.load(Ordering::SeqCst),
+            "on purpose: the watcher"
+        );
         let call = reading.lock_slot().as_ref().map(|lane| lane.call);
         match (call, seen) {
             (Some(call), Some((same, since))) if call == same => {
                 if since.elapsed() >= budget
                     && let Some(lane) = reading.depose(core, call)
                 {
-                    if let Err(error) = session.spawn("eventcast-read", core, watch) {
+                    if let Err(error) = session.spawn("eventcast-read", WATCHING, core, watch) {
                         let text = format!("nobody watches over slow listeners any more: {error}");
                         core.notices.tell(core, Notice::Warning { text });
                     }

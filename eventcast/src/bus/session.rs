@@ -15,6 +15,7 @@ use std::{
 use super::secret::Secret;
 use super::{
     core::Core,
+    failure::{caught, guarded},
     life::Life,
     notice::Notice,
     options::Options,
@@ -33,6 +34,10 @@ pub(crate) struct Session {
     engine: Mutex<Engine>,
     /// Set under the lock of the engine: nothing is to be put into it any more.
     closed: AtomicBool,
+    /// A panic ends it.
+    failing: AtomicBool,
+    /// A panic has ended it, and that has been told.
+    failed: AtomicBool,
     pub(crate) outbox: Outbox,
     pub(crate) reading: Reading,
     /// The bus itself, as the origin of what it emits.
@@ -86,23 +91,20 @@ impl Session {
         let session = Arc::new(Self {
             engine: Mutex::new(engine),
             closed: AtomicBool::new(false),
+            failing: AtomicBool::new(false),
+            failed: AtomicBool::new(false),
             outbox: Outbox::new(sockets.transmitter, group),
             reading,
             me,
         });
-        session.spawn("eventcast-read", core, |core, session| {
+        session.spawn("eventcast-read", READING, core, |core, session| {
+            session.reading.wait_to_begin();
             reading::lead(core, session, lane);
         })?;
         // From here on what was started has to be closed again when something fails.
         let rest = session
-            .spawn("eventcast-read", core, reading::watch)
-            .and_then(|()| {
-                session.spawn("eventcast-send", core, |core, session| {
-                    session.outbox.run(core, session);
-                    session.reading.close();
-                    Life::stopped(core);
-                })
-            });
+            .spawn("eventcast-read", WATCHING, core, reading::watch)
+            .and_then(|()| session.spawn("eventcast-send", "closing", core, send));
         if let Err(error) = rest {
             session.reading.close();
             return Err(error);
@@ -123,14 +125,24 @@ impl Session {
         self.outbox.close();
     }
 
-    /// Gives an event to the engine, and sends it. `None`: the session has closed.
+    /// Gives an event to the engine, and sends it. `None`: the session has closed, or failed over this.
     pub(crate) fn emit(
+        self: &Arc<Self>,
+        core: &Arc<Core>,
+        now: Now,
+        event: Outgoing<'_>,
+    ) -> Option<Result<Accepted, Refusal>> {
+        guarded(core, self, "emitting", || self.try_emit(core, now, event))?
+    }
+
+    #[inline]
+    fn try_emit(
         &self,
         core: &Arc<Core>,
         now: Now,
         event: Outgoing<'_>,
     ) -> Option<Result<Accepted, Refusal>> {
-        let mut engine = self.lock_engine();
+        let mut engine = self.lock_engine()?;
         if self.closed.load(Ordering::Relaxed) {
             return None;
         }
@@ -146,7 +158,9 @@ impl Session {
     /// Says goodbye, once nothing more can be emitted. Gives whether others have been served, so that the sockets can
     /// be closed; to be asked again until then.
     pub(crate) fn leave(&self, now: Now) -> bool {
-        let mut engine = self.lock_engine();
+        let Some(mut engine) = self.lock_engine() else {
+            return true;
+        };
         engine.leave(now);
         // The reading thread does this as well, unless a listener holds it up.
         engine.handle_timeout(now);
@@ -155,8 +169,7 @@ impl Session {
 
     /// Lets nothing more into the engine, if `now` says so of the bytes that are left in it.
     pub(crate) fn close_engine(&self, now: impl FnOnce(usize) -> bool) -> Option<usize> {
-        let engine = self.lock_engine();
-        let left = engine.queued_bytes();
+        let left = self.lock_engine()?.queued_bytes();
         now(left).then(|| {
             self.closed.store(true, Ordering::Relaxed);
             left
@@ -168,34 +181,79 @@ impl Session {
         self.closed.load(Ordering::Relaxed)
     }
 
+    /// A panic has ended it, and that has been told: the rest is to be closed now.
+    #[cold]
+    pub(crate) fn fail(&self) {
+        self.closed.store(true, Ordering::Relaxed);
+        self.failed.store(true, Ordering::SeqCst);
+        self.outbox.close();
+    }
+
+    /// Whether a panic has ended it, and that has been told.
+    pub(crate) fn has_failed(&self) -> bool {
+        self.failed.load(Ordering::SeqCst)
+    }
+
+    /// Whether a panic has ended it, or is just about to.
+    pub(crate) fn is_broken(&self) -> bool {
+        self.has_failed() || self.engine.is_poisoned()
+    }
+
+    /// True for the first panic.
+    #[cold]
+    pub(crate) fn is_first_failure(&self) -> bool {
+        !self.failing.swap(true, Ordering::SeqCst)
+    }
+
     /// What it has counted so far.
     pub(crate) fn figures(&self) -> SessionFigures {
+        // What was counted until a panic came is worth having, and reading it changes nothing.
+        let engine = self.engine.lock().unwrap_or_else(PoisonError::into_inner);
+        let engine = caught("counting", || engine.stats()).unwrap_or_default();
         SessionFigures {
-            engine: self.lock_engine().stats(),
+            engine,
             kernel_drops: self.reading.kernel_drops(),
             socket_errors: self.reading.socket_errors(),
         }
     }
 
-    pub(crate) fn lock_engine(&self) -> MutexGuard<'_, Engine> {
-        // The engine panics on its own bugs alone, and is consistent between its calls.
-        self.engine.lock().unwrap_or_else(PoisonError::into_inner)
+    /// The engine. `None`: a panic inside it has poisoned the lock, nobody knows what state it is in, and the session is
+    /// over.
+    #[inline]
+    pub(crate) fn lock_engine(&self) -> Option<MutexGuard<'_, Engine>> {
+        self.engine.lock().ok()
     }
 
-    /// Starts a thread that takes part in this session.
+    /// Starts a thread that takes part in this session. A panic on it ends the session.
     pub(crate) fn spawn(
         self: &Arc<Self>,
         name: &str,
+        during: &'static str,
         core: &Arc<Core>,
         run: impl FnOnce(&Arc<Core>, &Arc<Self>) + Send + 'static,
     ) -> Result<(), Error> {
         let (core, session) = (Arc::clone(core), Arc::clone(self));
         thread::Builder::new()
             .name(name.into())
-            .spawn(move || run(&core, &session))
+            .spawn(move || {
+                guarded(&core, &session, during, || run(&core, &session));
+            })
             .map(drop)
             .map_err(|error| Error::Thread(Arc::new(error)))
     }
+}
+
+/// What the threads do, as it is told when one of them panics.
+pub(crate) const READING: &str = "reading the network and calling listeners";
+pub(crate) const WATCHING: &str = "watching over listeners";
+
+/// The sender thread. It closes the session too, whatever has come in between.
+fn send(core: &Arc<Core>, session: &Arc<Session>) {
+    let step = |during, step: &dyn Fn()| guarded(core, session, during, step);
+    step("sending", &|| session.outbox.run(core, session));
+    step("closing", &|| session.outbox.finish(core));
+    step("closing", &|| session.reading.close());
+    Life::stopped(core, session);
 }
 
 fn classic() -> Notice {

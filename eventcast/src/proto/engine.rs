@@ -84,6 +84,34 @@ pub struct Engine {
     next_id_clash: Duration,
     events: Events,
     stats: EngineStats,
+    /// Where a test wants it to panic.
+    #[cfg(test)]
+    pub(crate) trip: Option<Trip>,
+}
+
+/// Where a test can make an engine panic, as a bug of its own would.
+#[cfg(test)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Trip {
+    Emit,
+    Transmit,
+    Datagram,
+    Timeout,
+    Leave,
+    Peers,
+    Keys,
+}
+
+/// Panics where a test wants the engine to.
+macro_rules! trip {
+    ($engine:ident, $at:ident) => {
+        #[cfg(test)]
+        assert!(
+            $engine.trip != Some(Trip::$at),
+            "on purpose: {:?}",
+            Trip::$at
+        );
+    };
 }
 
 impl Engine {
@@ -177,6 +205,8 @@ impl Engine {
             next_id_clash: now.elapsed,
             events: Events::new(),
             stats: EngineStats::default(),
+            #[cfg(test)]
+            trip: None,
             rng,
         }
     }
@@ -190,6 +220,7 @@ impl Engine {
     /// Each [`Refusal`] says what to do.
     #[inline]
     pub fn emit(&mut self, now: Now, event: Outgoing<'_>) -> Result<Accepted, Refusal> {
+        trip!(self, Emit);
         let result = self.try_emit(now, event);
         match result {
             Ok(_) => self.stats.emitted_messages += 1,
@@ -205,6 +236,7 @@ impl Engine {
     /// [`next_transmit`](Self::next_transmit) has come. Call it until it gives `None`.
     #[inline]
     pub fn poll_transmit(&mut self, now: Now, buf: &mut Vec<u8>) -> Option<Transmit> {
+        trip!(self, Transmit);
         let (transmit, datagrams) = if self.sealing.is_none() {
             self.poll_clear(now, buf)?
         } else {
@@ -272,6 +304,7 @@ impl Engine {
     ///
     /// If the bus was made without [`Config::seal`]: what was heard in the clear until then says nothing.
     pub fn set_seal_keys(&mut self, keys: &SealKeys) {
+        trip!(self, Keys);
         let sealing = self.sealing.as_mut();
         let sealing = sealing.expect("a bus is sealed from its start, or never");
         sealing.set_keys(keys);
@@ -283,6 +316,7 @@ impl Engine {
     /// [`poll_timeout`](Self::poll_timeout) another answer.
     #[inline]
     pub fn handle_datagram(&mut self, now: Now, from: SocketAddr, bytes: &[u8]) {
+        trip!(self, Datagram);
         self.stats.received_datagrams += 1;
         self.stats.received_bytes += bytes.len() as u64;
         let result = if self.sealing.is_none() {
@@ -302,6 +336,7 @@ impl Engine {
     /// After it, [`take_events`](Self::take_events) may have something to tell and
     /// [`poll_transmit`](Self::poll_transmit) something to send, and the next timeout may be due at once.
     pub fn handle_timeout(&mut self, now: Now) {
+        trip!(self, Timeout);
         self.ask_for_chunks(now);
         self.assembler.handle_timeout(now.elapsed);
         self.settle_given_up(now.elapsed);
@@ -338,6 +373,7 @@ impl Engine {
     ///
     /// Nothing more is to be emitted. Called again it changes nothing.
     pub fn leave(&mut self, now: Now) {
+        trip!(self, Leave);
         self.voice.leave(now.elapsed);
     }
 
@@ -351,6 +387,7 @@ impl Engine {
     /// Who is there: all who have said hello, and neither goodbye since nor nothing for `peer_timeout`.
     #[must_use]
     pub fn peers(&self, now: Now) -> Vec<PeerStatus> {
+        trip!(self, Peers);
         self.streams.peers(now.elapsed)
     }
 

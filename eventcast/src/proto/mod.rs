@@ -105,6 +105,8 @@ mod tests;
 pub use classic::ClassicKey;
 pub use config::{Config, Host, Now};
 pub use engine::Engine;
+#[cfg(test)]
+pub(crate) use engine::Trip;
 pub use events::{
     Event, Events, Expired, ExpiredReason, LeftReason, Lost, LostReason, Message, Refused,
 };
