@@ -8,7 +8,9 @@
 //! finds the lane gone, and from then on serves the queue of the listener that held it up: that listener has been
 //! moved there for good, and gets its events in order, none of them twice.
 //!
-//! The watching thread samples twice a budget while calls are made, and sleeps when none has been made for a while.
+//! The watching thread samples twice a budget while calls follow each other closely. Where they come singly each of
+//! them wakes it, once, and it goes back to sleep as soon as the call is over: looking on between them would cost more
+//! than the events do.
 
 use std::{
     sync::{
@@ -32,8 +34,12 @@ use crate::{
     proto::{Event, Events},
 };
 
-/// How long the watching thread goes on looking after the last call of a listener.
-const WATCH_ON: Duration = Duration::from_millis(100);
+/// For so many ticks the watching thread goes on looking for each call that it has seen: where calls come more rarely,
+/// being woken by each of them costs less.
+const TICKS_A_CALL: u32 = 3;
+
+/// It looks on for at most so many ticks after the last call.
+const MOST_TICKS: u32 = 64;
 
 /// How often it looks at the least, so that it ends soon when the session does, whatever the budget.
 const LONGEST_TICK: Duration = Duration::from_millis(50);
@@ -438,8 +444,7 @@ pub(crate) fn watch(core: &Arc<Core>, session: &Arc<Session>) {
     let budget = core.options.listener_budget;
     let tick = (budget / 2).clamp(SHORTEST_TICK, LONGEST_TICK);
     let mut seen: Option<(u64, Instant)> = None;
-    let mut last_calls = 0;
-    let mut quiet = Duration::ZERO;
+    let mut alertness = Alertness::new(tick);
     while !reading.closing() {
         #[cfg(test)]
         assert!(
@@ -463,14 +468,8 @@ pub(crate) fn watch(core: &Arc<Core>, session: &Arc<Session>) {
             (None, _) => seen = None,
         }
 
-        let calls = reading.calls.load(Ordering::Relaxed);
-        quiet = if call.is_none() && calls == last_calls {
-            quiet + tick
-        } else {
-            Duration::ZERO
-        };
-        last_calls = calls;
-        let asleep = quiet >= WATCH_ON && {
+        alertness.look(reading.calls.load(Ordering::Relaxed), core.now().elapsed);
+        let asleep = call.is_none() && !alertness.pays() && {
             reading.watching.store(false, Ordering::SeqCst);
             // A call that began before the mark was cleared does not wake this thread.
             reading.lock_slot().is_none()
@@ -483,7 +482,6 @@ pub(crate) fn watch(core: &Arc<Core>, session: &Arc<Session>) {
                     .wait(watcher)
                     .unwrap_or_else(PoisonError::into_inner);
             }
-            quiet = Duration::ZERO;
         } else if !watcher.woken {
             watcher = reading
                 .woken
@@ -494,5 +492,76 @@ pub(crate) fn watch(core: &Arc<Core>, session: &Arc<Session>) {
         watcher.woken = false;
         drop(watcher);
         reading.watching.store(true, Ordering::SeqCst);
+    }
+}
+
+/// Whether it pays to look at each tick, rather than to be woken by the next call.
+struct Alertness {
+    tick: Duration,
+    /// When it looked last, and how many calls there had been by then.
+    looked: Duration,
+    calls: u64,
+    /// For so long it pays without any further call.
+    left: Duration,
+}
+
+impl Alertness {
+    fn new(tick: Duration) -> Self {
+        Self {
+            tick,
+            looked: Duration::ZERO,
+            calls: 0,
+            left: Duration::ZERO,
+        }
+    }
+
+    fn look(&mut self, calls: u64, now: Duration) {
+        let new = calls.saturating_sub(self.calls).min(MOST_TICKS.into()) as u32;
+        let most = self.tick * MOST_TICKS;
+        let gained = (self.left + self.tick * TICKS_A_CALL * new).min(most);
+        // The time since the last look counts against the calls in it: a single one after a long sleep is worth none.
+        self.left = gained.saturating_sub(now.saturating_sub(self.looked));
+        (self.looked, self.calls) = (now, calls);
+    }
+
+    fn pays(&self) -> bool {
+        !self.left.is_zero()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// How often the watching thread looks in a second, for so many calls in each tenth of a millisecond.
+    fn looks(calls_at: impl Fn(u32) -> u64) -> u32 {
+        let tick = Duration::from_micros(500);
+        let mut alertness = Alertness::new(tick);
+        let (mut looks, mut calls, mut sleeps) = (0, 0, true);
+        for tenth in 0..10_000 {
+            let now = Duration::from_micros(100) * tenth;
+            let new = calls_at(tenth);
+            calls += new;
+            if (sleeps && new > 0) || (!sleeps && now >= alertness.looked + tick) {
+                alertness.look(calls, now);
+                looks += 1;
+                sleeps = !alertness.pays();
+            }
+        }
+        looks
+    }
+
+    #[test]
+    fn single_calls_are_looked_at_once_and_many_at_each_tick() {
+        let every = |tenths: u32| move |tenth: u32| u64::from((tenth + 1).is_multiple_of(tenths));
+        assert_eq!(looks(every(1_000)), 10);
+        assert_eq!(looks(every(100)), 100);
+        assert_eq!(looks(every(20)), 500);
+        for busy in [looks(every(5)), looks(|_| 4)] {
+            assert!((1_900..=2_001).contains(&busy), "{busy}");
+        }
+        // Some 30 ms after the last of many.
+        let burst = looks(|tenth| if tenth < 500 { 4 } else { 0 });
+        assert!((160..=170).contains(&burst), "{burst}");
     }
 }
