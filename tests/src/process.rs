@@ -141,6 +141,25 @@ pub fn thread_names() -> Vec<String> {
         .collect()
 }
 
+/// How often the threads of this process whose name begins so have gone to sleep, as far as they are still there.
+pub fn switches_of(name: &str) -> u64 {
+    let tasks = fs::read_dir("/proc/self/task").expect("Linux tells a process of its threads");
+    let statuses =
+        tasks.filter_map(|task| fs::read_to_string(task.ok()?.path().join("status")).ok());
+    let field = |status: &str, key: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(key));
+        line.map(|value| value.trim().to_owned())
+    };
+    statuses
+        .filter(|status| field(status, "Name:").is_some_and(|found| found.starts_with(name)))
+        .filter_map(|status| {
+            field(&status, "voluntary_ctxt_switches:")?
+                .parse::<u64>()
+                .ok()
+        })
+        .sum()
+}
+
 fn drain(pipe: Option<impl Read + Send + 'static>) -> mpsc::Receiver<Vec<u8>> {
     let (sender, receiver) = mpsc::channel();
     thread::spawn(move || {

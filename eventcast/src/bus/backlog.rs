@@ -6,7 +6,7 @@
 use std::{
     collections::VecDeque,
     sync::{Condvar, Mutex, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 /// How long a thread that has emptied a queue waits for more before it ends. Long enough that a listener with a
@@ -96,12 +96,15 @@ impl<T> Backlog<T> {
 pub(crate) struct WorkQueue<T> {
     state: Mutex<Work<T>>,
     arrived: Condvar,
+    idle: Condvar,
 }
 
 #[derive(Debug)]
 struct Work<T> {
     backlog: Backlog<T>,
     served: bool,
+    /// An item has been taken out, and is not worked off yet.
+    busy: bool,
     closed: bool,
 }
 
@@ -125,9 +128,11 @@ impl<T> WorkQueue<T> {
             state: Mutex::new(Work {
                 backlog: Backlog::new(bound, Overflow::DropNewest),
                 served,
+                busy: false,
                 closed: false,
             }),
             arrived: Condvar::new(),
+            idle: Condvar::new(),
         }
     }
 
@@ -154,11 +159,14 @@ impl<T> WorkQueue<T> {
         let mut work = self.lock();
         loop {
             if let Some(item) = work.backlog.pop() {
+                work.busy = true;
                 drop(work);
                 run(item);
                 work = self.lock();
+                work.busy = false;
                 continue;
             }
+            self.idle.notify_all();
             if !work.closed {
                 let (again, waited) = self
                     .arrived
@@ -171,6 +179,22 @@ impl<T> WorkQueue<T> {
             }
             work.served = false;
             return;
+        }
+    }
+
+    /// Waits until everything has been worked off, until then at most.
+    pub(crate) fn wait_until_idle(&self, end: Instant) {
+        let mut work = self.lock();
+        while work.busy || !work.backlog.is_empty() {
+            let left = end.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return;
+            }
+            work = self
+                .idle
+                .wait_timeout(work, left)
+                .unwrap_or_else(PoisonError::into_inner)
+                .0;
         }
     }
 

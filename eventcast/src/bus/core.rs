@@ -232,7 +232,14 @@ impl Core {
         for listener in self.table.remove_all() {
             listener.close();
         }
-        self.notices.close(self);
+        self.end_notices();
+    }
+
+    /// Ends what waits for notices, once the last handle has gone and everything has been told.
+    pub(crate) fn end_notices(self: &Arc<Self>) {
+        if self.handles.load(Ordering::Acquire) == 0 && self.life.is_over() {
+            self.notices.close(self);
+        }
     }
 
     /// Keeps what an ended session had counted.

@@ -6,6 +6,7 @@ use std::{
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll, Waker},
+    time::Duration,
 };
 
 #[cfg(feature = "repl")]
@@ -18,6 +19,10 @@ use super::{
     session::Session,
 };
 use crate::error::Error;
+
+/// How long the end of a stop waits for listeners of notices to hear of it: the process may be about to end. Not
+/// longer, because one of them may be waiting for this very stop.
+const LAST_NOTICE: Duration = Duration::from_millis(500);
 
 #[derive(Default)]
 pub(crate) struct Life {
@@ -159,7 +164,10 @@ impl Life {
     /// The session has closed its sockets. Called by its own last act.
     pub(crate) fn stopped(core: &Arc<Core>, session: &Arc<Session>) {
         // Told while the stop is still under way, so that whoever awaits it, or calls it, finds that it was told.
-        let _ = caught("telling", || core.notices.tell(core, Notice::Stopped));
+        let _ = caught("telling", || {
+            core.notices.tell(core, Notice::Stopped);
+            core.notices.settle(LAST_NOTICE);
+        });
         let mut phase = core.life.lock();
         if !matches!(&*phase, Phase::Stopping { session: current, .. } if Arc::ptr_eq(current, session))
         {
@@ -172,9 +180,15 @@ impl Life {
         let restarted = restart.map(|restart| (restart, open(core, &mut phase)));
         drop(phase);
         done.0.complete(Ok(()));
+        core.end_notices();
         if let Some((restart, opened)) = restarted {
             restart.0.complete(tell(core, opened));
         }
+    }
+
+    /// Whether there is nothing more to be told of a session.
+    pub(crate) fn is_over(&self) -> bool {
+        matches!(&*self.lock(), Phase::Stopped)
     }
 
     /// Looks at the session whose counters are still live, running or about to close, while it cannot change.

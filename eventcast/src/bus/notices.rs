@@ -11,6 +11,7 @@ use std::{
     pin::Pin,
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll, Waker},
+    time::{Duration, Instant},
 };
 
 use futures_core::Stream;
@@ -180,6 +181,17 @@ impl Notices {
         true
     }
 
+    /// Waits until the listeners have heard what was told, for so long at most.
+    pub(crate) fn settle(&self, patience: Duration) {
+        let end = Instant::now() + patience;
+        let sinks = self.lock().clone();
+        for sink in sinks {
+            if let Kind::Listener(_, queue) = &sink.kind {
+                queue.wait_until_idle(end);
+            }
+        }
+    }
+
     /// The last handle has gone: streams end after what waits in them, listeners hear out what waits for them.
     pub(crate) fn close(&self, core: &Arc<Core>) {
         self.lock_held_back().closed = true;
@@ -281,7 +293,7 @@ fn lock(state: &Mutex<StreamState>) -> MutexGuard<'_, StreamState> {
     state.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The notices of a bus, as a [`Stream`]. It ends when the last handle of the bus goes.
+/// The notices of a bus, as a [`Stream`]. It ends when the last handle of the bus has gone and the bus has stopped.
 #[must_use = "a stream that is dropped hears nothing"]
 pub struct NoticeStream {
     sink: Arc<NoticeSink>,
@@ -289,7 +301,7 @@ pub struct NoticeStream {
 }
 
 impl NoticeStream {
-    /// The next notice; `None` when the last handle of the bus has gone. Cancel-safe.
+    /// The next notice; `None` when the last handle of the bus has gone and the bus has stopped. Cancel-safe.
     pub async fn next(&mut self) -> Option<Notice> {
         std::future::poll_fn(|cx| self.poll_notice(cx)).await
     }

@@ -1,12 +1,20 @@
 //! Starting, stopping, dropping.
 
-use std::{fs, time::Duration};
+use std::{
+    fs,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+        mpsc::TryRecvError,
+    },
+    time::Duration,
+};
 
 use eventcast::{Args, Bus, Notice, Received};
 use eventcast_tests::{
     craft,
     group::Group,
-    process::thread_names,
+    process::{switches_of, thread_names},
     runner::Case,
     tap::Tap,
     wait::{Seen, block_on, eventually, soon},
@@ -33,6 +41,31 @@ pub(crate) fn cases() -> Vec<Case> {
         .in_own_process(),
         Case::new("life::weak_handles", weak_handles),
         Case::new("life::options", options),
+        Case::new(
+            "life::a_reply_during_start_is_sent",
+            a_reply_during_start_is_sent,
+        ),
+        Case::new(
+            "life::started_comes_before_peers",
+            started_comes_before_peers,
+        ),
+        Case::new(
+            "life::stopped_is_heard_before_stop_ends",
+            stopped_is_heard_before_stop_ends,
+        ),
+        Case::new(
+            "life::stopped_is_heard_after_the_last_handle",
+            stopped_is_heard_after_the_last_handle,
+        ),
+        Case::new(
+            "life::a_notice_listener_may_await_stop",
+            a_notice_listener_may_await_stop,
+        ),
+        Case::new(
+            "life::single_events_wake_few_threads",
+            single_events_wake_few_threads,
+        )
+        .in_own_process(),
         Case::new(
             "life::threads_outside_of_any_runtime",
             outside_of_any_runtime,
@@ -291,6 +324,155 @@ fn options() {
     let error = block_on(absent.expect("found out at start").start());
     let text = error.expect_err("not one of ours").to_string();
     assert!(text.contains("nosuch0"), "{text}");
+}
+
+/// A listener that is called can emit, from the first event of a start on.
+fn a_reply_during_start_is_sent() {
+    let group = Group::unused();
+    let a = bus(group);
+    let b = builder(group).build().expect("good options");
+    let stopping = Arc::new(AtomicBool::new(true));
+    let (asked, refused) = (Count::default(), Seen::new());
+    let (flag, count, list) = (Arc::clone(&stopping), asked.clone(), refused.clone());
+    b.on_named("ask", move |e: &Received<Args>| {
+        count.add();
+        if let Err(error) = e.bus().emit_named("answer", ())
+            && !flag.load(Ordering::SeqCst)
+        {
+            list.push(error.to_string());
+        }
+    });
+    let (end, ended) = std::sync::mpsc::channel::<()>();
+    let asking = a.clone();
+    let asker = std::thread::spawn(move || {
+        while ended.try_recv() == Err(TryRecvError::Empty) {
+            // A full queue is as good as any.
+            let _ = asking.emit_named("ask", ());
+            std::thread::sleep(Duration::from_micros(200));
+        }
+    });
+    for _ in 0..50 {
+        let before = asked.get();
+        stopping.store(false, Ordering::SeqCst);
+        block_on(b.start()).expect("it starts");
+        asked.wait_for(before + 1);
+        stopping.store(true, Ordering::SeqCst);
+        block_on(b.stop()).expect("it stops");
+    }
+    end.send(()).expect("it asks");
+    asker.join().expect("it does not panic");
+    assert_eq!(refused.all(), Vec::<String>::new());
+}
+
+fn started_comes_before_peers() {
+    let group = Group::unused();
+    let a = bus(group);
+    let b = builder(group).build().expect("good options");
+    let notices = Seen::new();
+    let list = notices.clone();
+    b.on_notice(move |notice| match notice {
+        Notice::Warning { .. } => {}
+        notice => list.push(notice.to_string()),
+    });
+    for _ in 0..30 {
+        // Its hello is on its way when the other starts.
+        block_on(a.stop()).expect("it stops");
+        block_on(a.start()).expect("it starts");
+        block_on(b.start()).expect("it starts");
+        let text = notices.wait_for(2);
+        assert!(text[0].starts_with("started"), "{text:?}");
+        block_on(b.stop()).expect("it stops");
+        let text = notices.take();
+        assert_eq!(text.last().map(String::as_str), Some("stopped"), "{text:?}");
+    }
+}
+
+/// What a program prints of it is printed when `stop` has been awaited and the process may end.
+fn stopped_is_heard_before_stop_ends() {
+    let group = Group::unused();
+    let a = builder(group).build().expect("good options");
+    let heard = Seen::new();
+    let list = heard.clone();
+    a.on_notice(move |notice| {
+        if matches!(notice, Notice::Stopped) {
+            list.push(());
+        }
+    });
+    for round in 1..=20 {
+        block_on(a.start()).expect("it starts");
+        // Of two that stop it, both find it told.
+        let other = a.stop();
+        block_on(a.stop()).expect("it stops");
+        assert_eq!(heard.len(), round);
+        block_on(other).expect("it stops");
+    }
+}
+
+fn stopped_is_heard_after_the_last_handle() {
+    let group = Group::unused();
+    let a = bus(group);
+    let heard = Seen::new();
+    let list = heard.clone();
+    a.on_notice(move |notice| list.push(notice.to_string()));
+    let mut stream = a.notices();
+    drop(a);
+    let last = block_on(async {
+        let mut last = None;
+        while let Some(notice) = stream.next().await {
+            last = Some(notice);
+        }
+        last
+    });
+    assert!(matches!(last, Some(Notice::Stopped)), "{last:?}");
+    let text = heard.wait_for(1);
+    assert_eq!(text.last().map(String::as_str), Some("stopped"));
+
+    // On a stopped bus there is nothing to wait for.
+    let b = builder(group).build().expect("good options");
+    let mut stream = b.notices();
+    drop(b);
+    assert!(block_on(stream.next()).is_none());
+}
+
+/// Which waits for it to hear that the bus has stopped.
+fn a_notice_listener_may_await_stop() {
+    let group = Group::unused();
+    let a = builder(group).build().expect("good options");
+    let stopped = Seen::new();
+    let list = stopped.clone();
+    let weak = a.downgrade();
+    a.on_notice(move |notice| {
+        if let (Notice::Started { .. }, Some(bus)) = (notice, weak.upgrade()) {
+            list.push(block_on(bus.stop()).is_ok());
+        }
+    });
+    block_on(a.start()).expect("it starts");
+    assert_eq!(stopped.wait_for(1), [true]);
+    assert!(!a.is_running());
+}
+
+/// Ten events a second, sent and heard: their threads are woken by them and by hellos, and otherwise sleep.
+fn single_events_wake_few_threads() {
+    const SECONDS: usize = 4;
+    // Six of each event are needed (the reader of each bus, its timers, and one watcher), and two hellos for each.
+    const MOST_A_SECOND: u64 = 250;
+    let (a, b) = pair();
+    let seen = count(&b, "x");
+    a.emit_named("x", ()).expect("it runs");
+    seen.wait_for(1);
+    let before = switches_of("eventcast");
+    for _ in 0..10 * SECONDS {
+        a.emit_named("x", ()).expect("it runs");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    let woken = switches_of("eventcast") - before;
+    println!("{} wake-ups a second", woken / SECONDS as u64);
+    assert!(
+        woken < MOST_A_SECOND * SECONDS as u64,
+        "{woken} in {SECONDS} s"
+    );
+    // And each was heard.
+    seen.wait_for(1 + 10 * SECONDS);
 }
 
 fn outside_of_any_runtime() {
