@@ -54,6 +54,20 @@ pub(crate) fn guarded<T>(
     }
 }
 
+/// Does the work of a thread that belongs to no session in particular. A panic ends the one that is running, and
+/// `undo` sees to it that another thread can take this one's place.
+pub(crate) fn guarded_thread(
+    core: &Arc<Core>,
+    during: &'static str,
+    work: impl FnOnce(),
+    undo: impl FnOnce(),
+) {
+    if let Err(failure) = caught(during, work) {
+        undo();
+        Life::fail_running(core, failure);
+    }
+}
+
 /// Does something that may panic.
 #[inline]
 pub(crate) fn caught<T>(during: &'static str, work: impl FnOnce() -> T) -> Result<T, Failure> {

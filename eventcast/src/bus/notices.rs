@@ -19,6 +19,7 @@ use futures_core::Stream;
 use super::{
     backlog::{Backlog, Bound, Overflow, Pushed, WorkQueue},
     core::Core,
+    failure::guarded_thread,
     limit::{Limiter, Scope, Tally},
     listener::ListenerId,
     notice::Notice,
@@ -122,7 +123,11 @@ impl Notices {
         let timed = Arc::clone(core);
         let spawned = std::thread::Builder::new()
             .name("eventcast-sums".into())
-            .spawn(move || timed.notices.report_sums(&timed));
+            .spawn(move || {
+                let notices = &timed.notices;
+                let undo = || notices.lock_held_back().has_timer = false;
+                guarded_thread(&timed, "telling sums", || notices.report_sums(&timed), undo);
+            });
         if spawned.is_err() {
             // The next notice that is held back tries again, and the stop reports it in any case.
             self.lock_held_back().has_timer = false;
