@@ -11,7 +11,7 @@
 
 use std::env;
 
-use eventcast::{Bus, NetEvent};
+use eventcast::{Bus, NetEvent, printable};
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt, BufReader, stdin};
 
@@ -44,16 +44,17 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         .multicast_interface(&interface)
         .build()?;
 
-    // A bus hears itself too. What was said here stands on the screen already.
+    // A bus hears itself too. What was said here stands on the screen already. What others say may have anything in it:
+    // `printable` keeps a terminal from obeying it.
     bus.on::<Said>(|said| {
         if !said.origin().is_local() {
-            println!("{}: {}", said.who, said.text);
+            println!("{}: {}", printable(&said.who), printable(&said.text));
         }
     });
     bus.on::<Joined>(|joined| {
-        println!("* {} is here, on {}", joined.0, joined.origin().hostname());
+        println!("* {} is here: {}", printable(&joined.0), joined.origin());
     });
-    bus.on::<Left>(|left| println!("* {} has left", left.0));
+    bus.on::<Left>(|left| println!("* {} has left", printable(&left.0)));
 
     bus.start().await?;
     bus.emit(Joined(me.clone()))?;

@@ -14,7 +14,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use eventcast::{Bus, NetEvent, Received};
+use eventcast::{Bus, NetEvent, Received, printable};
 use serde::{Deserialize, Serialize};
 use tokio::time::timeout;
 
@@ -62,7 +62,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         let (received, took) = send(&camera, &album, picture).await?;
         println!(
             "{}: received {}, after {took:.1?}",
-            received.name,
+            printable(&received.name),
             describe(&received.pixels)
         );
     }

@@ -169,7 +169,7 @@ impl OldPeer {
             }
             let payload = Document::from_reader(payload)?;
             let args = payload.get("payload").unwrap_or(&Bson::Null);
-            println!("  old peer heard {name} {args}");
+            println!("  old peer heard {name} {args:?}");
             let unknown: Vec<_> = meta
                 .keys()
                 .filter(|key| !KNOWN.contains(&&***key))

@@ -13,6 +13,7 @@ use crate::{
     event::{InvalidKey, KeyConflict},
     net::OpenError,
     proto::SealKeyError,
+    text::printable,
 };
 
 /// The result of what a bus does.
@@ -34,7 +35,7 @@ pub enum Error {
     #[error(transparent)]
     KeyConflict(#[from] KeyConflict),
     /// An event was not sent. See [`EmitErrorKind`].
-    #[error("event `{event}` was not sent: {kind}")]
+    #[error("event `{}` was not sent: {kind}", printable(.event))]
     #[non_exhaustive]
     Emit {
         /// The event key.
@@ -200,7 +201,8 @@ impl<E> EmitError<E> {
 
 impl<E> fmt::Display for EmitError<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "event `{}` was not sent: {}", self.name, self.kind)
+        let (name, kind) = (printable(&self.name), &self.kind);
+        write!(f, "event `{name}` was not sent: {kind}")
     }
 }
 

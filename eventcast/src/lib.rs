@@ -18,7 +18,7 @@
 //!     .multicast_interface("127.0.0.1") // on a network, leave this line out
 //!     .start()
 //!     .await?;
-//! bus.on::<UserJoined>(|e| println!("{} joined, says {}", e.name, e.origin().hostname()));
+//! bus.on::<UserJoined>(|e| println!("{:?} joined, says {}", e.name, e.origin()));
 //! bus.emit(UserJoined { user: 7, name: "Ada".into() })?;
 //! bus.stop().await
 //! # }
@@ -31,6 +31,7 @@
 //! - [`Args`], [`args!`] and [`IntoArgs`]: events by plain name.
 //! - [`Notice`] and [`Stats`]: what the bus tells about itself. It logs with `tracing`, target `eventcast`.
 //! - [`Error`], [`EmitError`]: what can go wrong, and what to do.
+//! - [`printable`]: texts that come from the network, to be printed.
 //! - [`security`]: what a passphrase protects against, and what not.
 //!
 //! # Features
@@ -89,6 +90,7 @@ mod proto;
 #[cfg(feature = "repl")]
 pub mod repl;
 pub mod security;
+mod text;
 
 pub use bson;
 pub use eventcast_derive::NetEvent;
@@ -109,6 +111,7 @@ pub use event::{
 };
 pub use net::{InterfaceError, InterfaceLeftReason, OpenError, SendError};
 pub use proto::{LeftReason, MessageId, Peer, PeerFigures, PeerStatus, SealKeyError};
+pub use text::{Printable, printable};
 
 /// What the code that the derive writes calls. Not for people: it changes without notice.
 #[doc(hidden)]

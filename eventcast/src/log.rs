@@ -20,19 +20,25 @@
 //! Nothing changes for a program that enables the feature and does not call [`install`].
 
 use std::{
-    env, fmt, io,
+    env,
+    fmt::{self, Write as _},
+    io,
     str::FromStr,
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
-use tracing::{Metadata, dispatcher::Dispatch, level_filters::LevelFilter, subscriber::Interest};
+use tracing::{
+    Metadata, dispatcher::Dispatch, field::Field, level_filters::LevelFilter, subscriber::Interest,
+};
 use tracing_subscriber::{
     Registry,
+    field::MakeExt,
+    fmt::format::{Writer, debug_fn},
     layer::{Context, Filter, Layer, SubscriberExt},
     reload,
 };
 
-use crate::names::nearest;
+use crate::{names::nearest, text::OneLine};
 
 /// The variable that says what is logged from the beginning.
 const VARIABLE: &str = "EVENTCAST_LOG";
@@ -65,6 +71,7 @@ pub fn install() -> Result<(), LogError> {
     let (filter, handle) = reload::Layer::new(levels);
     let lines = tracing_subscriber::fmt::layer()
         .with_writer(io::stderr)
+        .fmt_fields(debug_fn(write_field).delimited(" "))
         // It would report that standard error cannot be written to on standard error, and panic.
         .log_internal_errors(false)
         .with_filter(filter);
@@ -72,6 +79,15 @@ pub fn install() -> Result<(), LogError> {
     tracing::dispatcher::set_global_default(subscriber).map_err(|_| LogError::Taken)?;
     *installed = Some(handle);
     Ok(())
+}
+
+/// Writes one field of a line. What it holds may come from the network, and must not end the line.
+fn write_field(writer: &mut Writer<'_>, field: &Field, value: &dyn fmt::Debug) -> fmt::Result {
+    let mut line = OneLine(writer);
+    match field.name() {
+        "message" => write!(line, "{value:?}"),
+        name => write!(line, "{name}={value:?}"),
+    }
 }
 
 /// How much of a component is logged now.

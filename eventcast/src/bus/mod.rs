@@ -93,7 +93,7 @@ use crate::{codec::IntoArgs, error::EmitError, event::NetEvent};
 ///     .multicast_interface("127.0.0.1") // on a network, leave this line out
 ///     .start()
 ///     .await?;
-/// bus.on::<UserJoined>(|e| println!("{} joined, says {}", e.name, e.origin().hostname()));
+/// bus.on::<UserJoined>(|e| println!("{:?} joined, says {}", e.name, e.origin()));
 /// bus.on_named("greeting", |args| println!("{args:?}"));
 /// bus.emit(UserJoined { user: 7, name: "Ada".into() })?;
 /// bus.emit_named("greeting", ("hello", 5))?;

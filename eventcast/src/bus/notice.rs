@@ -15,6 +15,7 @@ use crate::{
     codec::DecodeError,
     net::{InterfaceLeftReason, News, SendError},
     proto::{DropCause, Event, ExpiredReason, LeftReason, MessageId, Peer, Refused, WIRE_VERSION},
+    text::OneLine,
 };
 
 /// What the bus tells about itself, by [`Bus::on_notice`](crate::Bus::on_notice) and
@@ -268,8 +269,15 @@ pub enum Notice {
     },
 }
 
+/// One line, whatever the texts in it are that came from others.
 impl fmt::Display for Notice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.write(&mut OneLine(f))
+    }
+}
+
+impl Notice {
+    fn write(&self, f: &mut impl fmt::Write) -> fmt::Result {
         match self {
             Self::Started { group, unicast } => {
                 write!(f, "started on group {group}, reachable at {unicast}")
@@ -449,14 +457,14 @@ impl fmt::Display for Notice {
 }
 
 /// For a notice that stands for `count`, itself among them.
-fn and_more(f: &mut fmt::Formatter<'_>, count: u64) -> fmt::Result {
+fn and_more(f: &mut impl fmt::Write, count: u64) -> fmt::Result {
     match count {
         0 | 1 => Ok(()),
         _ => write!(f, " (and {} more like it)", count - 1),
     }
 }
 
-fn after_changes(f: &mut fmt::Formatter<'_>, count: u64) -> fmt::Result {
+fn after_changes(f: &mut impl fmt::Write, count: u64) -> fmt::Result {
     match count {
         0 | 1 => Ok(()),
         _ => write!(f, ", after {} other changes of it", count - 1),
@@ -651,7 +659,105 @@ fn advice(refused: &Refused) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use serde::de::Error as _;
+
     use super::*;
+    use crate::text::{HOSTILE, assert_is_printable};
+
+    #[test]
+    fn no_text_from_elsewhere_leaves_its_line() {
+        for &text in HOSTILE {
+            let owned = || text.to_owned();
+            let address = SocketAddr::from(([192, 0, 2, 7], 9_000));
+            let peer = Arc::new(Peer {
+                id: owned(),
+                incarnation: Some(1),
+                hostname: owned(),
+                host: owned(),
+                port: 1,
+                address,
+            });
+            let origin = Origin::local(Arc::clone(&peer), 0, None);
+            let (event, listener, registered_at) = (owned(), ListenerId(1), Location::caller());
+            let notices = [
+                Notice::Warning { text: owned() },
+                Notice::InterfaceJoined {
+                    name: owned(),
+                    address: address.ip(),
+                    count: 2,
+                },
+                Notice::InterfaceLeft {
+                    name: owned(),
+                    address: address.ip(),
+                    count: 2,
+                },
+                Notice::DecodeFailure {
+                    event: event.clone(),
+                    listener,
+                    registered_at,
+                    sender: origin.clone(),
+                    error: DecodeError::custom(text),
+                    count: 2,
+                },
+                Notice::IdClash {
+                    id: owned(),
+                    from: address,
+                },
+                Notice::Lost {
+                    peer: Arc::clone(&peer),
+                    first: 1,
+                    last: 2,
+                    reason: "they were asked for",
+                },
+                Notice::PeerJoined {
+                    peer: Arc::clone(&peer),
+                },
+                Notice::PeerLeft {
+                    peer: Arc::clone(&peer),
+                    reason: LeftReason::Silent,
+                },
+                Notice::ListenerSlow {
+                    event: event.clone(),
+                    listener,
+                    registered_at,
+                    budget: Duration::from_millis(1),
+                    count: 2,
+                },
+                Notice::ListenerMissed {
+                    event: event.clone(),
+                    listener,
+                    registered_at,
+                    missed: 3,
+                    count: 2,
+                },
+                Notice::ListenerPanicked {
+                    event,
+                    listener,
+                    registered_at,
+                    message: owned(),
+                    count: 2,
+                },
+                Notice::ConsoleRefused {
+                    cause: "token",
+                    from: Some(address),
+                    text: owned(),
+                    count: 2,
+                },
+            ];
+            for notice in notices {
+                assert_is_printable(&notice.to_string());
+                assert_is_printable(&format!("{notice:?}"));
+            }
+            for shown in [
+                peer.to_string(),
+                origin.to_string(),
+                format!("{peer:?}"),
+                format!("{origin:?}"),
+            ] {
+                assert_is_printable(&shown);
+            }
+        }
+    }
 
     #[test]
     fn what_is_said_of_refused_datagrams() {

@@ -9,7 +9,7 @@ use std::{
 };
 
 use super::{Bus, core::Core};
-use crate::proto::Peer;
+use crate::{proto::Peer, text::printable};
 
 /// An event as a listener gets it.
 ///
@@ -25,7 +25,7 @@ use crate::proto::Peer;
 /// struct Pong { round: u32 }
 ///
 /// fn answer(ping: &Received<Ping>) {
-///     println!("{} asks, round {}", ping.origin().hostname(), ping.round);
+///     println!("{} asks, round {}", ping.origin(), ping.round);
 ///     if let Err(error) = ping.bus().emit(Pong { round: ping.round }) {
 ///         eprintln!("{error}");
 ///     }
@@ -117,7 +117,9 @@ impl Origin {
         }
     }
 
-    /// The sender's id: 16 hex digits unless it was configured. Anybody on an unsealed group can write any id.
+    /// The sender's id: 16 hex digits unless it was configured. Anybody on an unsealed group can write any id, of any
+    /// characters: the origin's `Display` and [`printable`](crate::printable) show it so that a terminal does not obey
+    /// it.
     pub fn id(&self) -> &str {
         &self.peer.id
     }
@@ -128,7 +130,7 @@ impl Origin {
         self.peer.incarnation
     }
 
-    /// The host name that the sender gives.
+    /// The host name that the sender gives, which may have any characters, as the [`id`](Self::id).
     pub fn hostname(&self) -> &str {
         &self.peer.hostname
     }
@@ -180,15 +182,10 @@ impl fmt::Debug for Origin {
     }
 }
 
-/// Says who it is in one breath, for messages: `7c1f… at 192.0.2.7:40000 (robot-3)`.
+/// Its id, address and host name, for messages: `7c1f… at 192.0.2.7:40000 (robot-3)`. One line, whatever they are.
 impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{} at {} ({})",
-            self.id(),
-            self.address(),
-            self.hostname()
-        )
+        let (id, hostname) = (printable(self.id()), printable(self.hostname()));
+        write!(f, "{id} at {} ({hostname})", self.address())
     }
 }

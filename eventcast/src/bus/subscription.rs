@@ -161,7 +161,7 @@ impl StreamSink {
 /// # async fn read(bus: Bus) {
 /// let mut readings = bus.subscribe::<Reading>();
 /// while let Some(reading) = readings.next().await {
-///     println!("{} °C from {}", reading.celsius, reading.origin().hostname());
+///     println!("{} °C from {}", reading.celsius, reading.origin());
 /// }
 /// # }
 /// ```

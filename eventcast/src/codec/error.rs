@@ -8,6 +8,7 @@ use std::fmt::{self, Display, Write};
 use serde::{de, ser};
 
 use super::{MAX_DEPTH, Malformed};
+use crate::text::printable;
 
 /// Beyond so many bytes, a text taken from a peer or made by a type is cut.
 const LONGEST_TEXT: usize = 256;
@@ -65,7 +66,7 @@ pub enum EncodeErrorKind {
     #[error("{0} ends an old peer, and `old_peers` is on; send a string or a double instead")]
     NotForOldPeers(&'static str),
     /// The type's own `Serialize` refused.
-    #[error("{0}")]
+    #[error("{}", printable(.0))]
     Custom(String),
 }
 
@@ -78,7 +79,7 @@ pub struct DecodeError(Box<Located<DecodeErrorKind>>);
 #[non_exhaustive]
 pub enum DecodeErrorKind {
     /// The value has another type, or one that cannot hold what came.
-    #[error("expected {expected}, found {found}")]
+    #[error("expected {}, found {}", printable(.expected), printable(.found))]
     Mismatch {
         /// What the type takes.
         expected: String,
@@ -89,7 +90,7 @@ pub enum DecodeErrorKind {
     #[error("missing")]
     MissingField,
     /// Fewer arguments came than the type has fields without a default.
-    #[error("expected {expected}, found {found} argument(s)")]
+    #[error("expected {}, found {found} argument(s)", printable(.expected))]
     MissingArgument {
         /// What the type takes.
         expected: String,
@@ -97,7 +98,7 @@ pub enum DecodeErrorKind {
         found: usize,
     },
     /// The type refuses fields that it does not know, and this is one.
-    #[error("unknown field {field:?}; expected {expected}")]
+    #[error("unknown field {field:?}; expected {}", printable(.expected))]
     UnknownField {
         /// The name of the field that came.
         field: String,
@@ -119,7 +120,7 @@ pub enum DecodeErrorKind {
         limit: usize,
     },
     /// The type's own `Deserialize` refused.
-    #[error("{0}")]
+    #[error("{}", printable(.0))]
     Custom(String),
 }
 

@@ -14,6 +14,7 @@ use super::{
     streams::{Rate, StreamRef},
     wire::Identity,
 };
+use crate::text::printable;
 
 /// How many addresses are remembered. Beyond that the ones not heard for longest go, which costs them a new
 /// [`Peer`] when they speak again, and nothing else.
@@ -37,10 +38,11 @@ pub struct Peer {
     pub address: SocketAddr,
 }
 
-/// Its id, host name and address, for a log.
+/// Its id, host name and address, for a log: one line, whatever they are.
 impl fmt::Display for Peer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} ({} at {})", self.id, self.hostname, self.address)
+        let (id, hostname) = (printable(&self.id), printable(&self.hostname));
+        write!(f, "{id} ({hostname} at {})", self.address)
     }
 }
 

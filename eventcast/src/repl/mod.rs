@@ -148,9 +148,10 @@ impl std::error::Error for ReplError {
 pub fn check_input(bytes: &[u8]) {
     use self::{
         command::Command,
-        output::{Output, is_unsafe},
+        output::Output,
         telnet::{Input, Telnet},
     };
+    use crate::text::is_unsafe;
 
     let read = |size: usize| {
         let mut telnet = Telnet::default();

@@ -2,6 +2,8 @@
 
 use std::fmt::{self, Write as _};
 
+use crate::text::printable;
+
 /// Bytes that wait to be sent. Whoever adds to them stops at [`HIGH_WATER`](Self::HIGH_WATER).
 #[derive(Debug, Default)]
 pub(super) struct Output {
@@ -22,7 +24,7 @@ impl Output {
             self.bytes.push(b'\r');
         }
         self.bytes
-            .extend_from_slice(spelled(&text.to_string()).as_bytes());
+            .extend_from_slice(printable(&text.to_string()).to_string().as_bytes());
         self.bytes.extend_from_slice(b"\r\n");
     }
 
@@ -81,26 +83,6 @@ impl Output {
     }
 }
 
-/// Whether a terminal might do something else with a character than show it: control characters, and those that turn
-/// the direction of text. Event names, arguments and host names come from the network.
-pub(super) fn is_unsafe(c: char) -> bool {
-    c.is_control()
-        || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-}
-
-/// A text in which nothing is left that a terminal would obey, and which is one line.
-fn spelled(text: &str) -> String {
-    let mut safe = String::with_capacity(text.len());
-    for c in text.chars() {
-        if is_unsafe(c) {
-            safe.extend(c.escape_unicode());
-        } else {
-            safe.push(c);
-        }
-    }
-    safe
-}
-
 /// Rows as columns: each as wide as its widest entry, two blanks between them. The last is as long as it is. Each row
 /// is one line, whatever is in it.
 pub(super) fn columns<const N: usize>(rows: &[[String; N]]) -> String {
@@ -108,7 +90,7 @@ pub(super) fn columns<const N: usize>(rows: &[[String; N]]) -> String {
     const WIDEST: usize = 64;
     let rows: Vec<_> = rows
         .iter()
-        .map(|row| row.each_ref().map(|entry| spelled(entry)))
+        .map(|row| row.each_ref().map(|entry| printable(entry).to_string()))
         .collect();
     let mut widths = [0; N];
     for row in &rows {

@@ -8,7 +8,7 @@ use std::fmt::{self, Write};
 use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
 use bson::{Bson, DateTime, Document, oid::ObjectId, spec::BinarySubtype};
 
-use super::output::is_unsafe;
+use crate::text::is_unsafe;
 
 /// Values in a row, as they could be typed again, in at most `limit` bytes and a mark that there is more.
 pub(super) fn shown(values: &[Bson], limit: usize) -> String {
@@ -187,7 +187,11 @@ fn write_text(out: &mut Limited, text: &str) -> fmt::Result {
             '\n' => out.write_str("\\n")?,
             '\r' => out.write_str("\\r")?,
             '\t' => out.write_str("\\t")?,
-            _ => write!(out, "\\u{:04x}", u32::from(c))?,
+            _ => {
+                for unit in c.encode_utf16(&mut [0; 2]) {
+                    write!(out, "\\u{unit:04x}")?;
+                }
+            }
         }
         rest = behind;
     }
@@ -260,6 +264,19 @@ mod tests {
             let text = shown(std::slice::from_ref(&shown_value), 10_000);
             assert!(!text.chars().any(is_unsafe), "{text:?}");
             assert_eq!(values(&text).unwrap(), [shown_value], "{text}");
+        }
+    }
+
+    #[test]
+    fn no_text_of_the_network_is_obeyed_and_each_can_be_typed() {
+        for text in crate::text::HOSTILE {
+            let values_shown = [
+                Bson::String((*text).to_owned()),
+                Bson::Document(doc! { text.replace('\0', ""): *text }),
+            ];
+            let shown_text = shown(&values_shown, 10_000);
+            crate::text::assert_is_printable(&shown_text);
+            assert_eq!(values(&shown_text).unwrap(), values_shown, "{shown_text}");
         }
     }
 

@@ -25,6 +25,7 @@ mod lossy_large;
 mod machines;
 mod many;
 mod networks;
+mod notices;
 mod repair;
 mod requests;
 mod sealed;
@@ -60,6 +61,7 @@ fn main() -> ExitCode {
     cases.extend(sockets::cases());
     cases.extend(default_interface::cases());
     cases.extend(networks::cases());
+    cases.extend(notices::cases());
     cases.extend(ipv6::cases());
     cases.extend(cards::cases());
     cases.extend(values::cases());

@@ -6,6 +6,63 @@ use bson::{Bson, doc};
 use serde::{Deserialize, Serialize};
 
 use super::*;
+use crate::text::{HOSTILE, assert_is_printable};
+
+#[derive(Deserialize, Debug)]
+#[serde(deny_unknown_fields)]
+#[expect(dead_code, reason = "only decoded")]
+struct Strict {
+    level: Level,
+    counts: BTreeMap<String, u8>,
+    checked: Checked,
+}
+
+#[derive(Deserialize, Debug)]
+enum Level {
+    High,
+}
+
+/// Says in its error what came.
+#[derive(Debug)]
+struct Checked;
+
+impl<'de> Deserialize<'de> for Checked {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        Err(serde::de::Error::custom(format!("{text} is not right")))
+    }
+}
+
+#[test]
+fn what_an_error_shows_of_a_text_is_one_harmless_line() {
+    for &text in HOSTILE {
+        // A key of BSON ends at the first zero.
+        let key = text.replace('\0', "");
+        let documents = [
+            doc! { &key: 1 },
+            doc! { "level": text },
+            doc! { "level": "High", "counts": { &key: "x" } },
+            doc! { "level": "High", "counts": { "a": text } },
+            doc! { "level": "High", "counts": {}, "checked": text },
+            doc! { "level": { &key: 1 } },
+        ];
+        for document in documents {
+            let error = from_arg::<Strict>(document.clone()).expect_err("it does not fit");
+            for shown in [
+                error.to_string(),
+                format!("{error:?}"),
+                error.kind().to_string(),
+                format!("{:?}", error.kind()),
+            ] {
+                assert_is_printable(&shown);
+            }
+        }
+        let error = from_arg::<char>(text).expect_err("it is no character");
+        assert_is_printable(&error.to_string());
+        let args = args![text, doc! { &key: [text] }];
+        assert_is_printable(&format!("{args:?}"));
+    }
+}
 
 /// A payload document around an array of one argument that is spelled out.
 fn crafted(kind: u8, value: &[u8]) -> Vec<u8> {
