@@ -57,6 +57,20 @@
 //!   recordings can show it those of senders that it has not heard
 //!   (`a_clock_that_is_set_back_makes_recordings_fresh_but_of_whom_it_knows`): protect what sets clocks.
 //!
+//! # What a stranger can have a bus say
+//!
+//! On a bus without a passphrase anybody is a member. Its notices and its log stay readable all the same:
+//!
+//! - **Choose texts.** An id, a host name, an event key or a value may hold line breaks, escape sequences, or characters
+//!   that turn the direction of text. Whatever displays them writes `\u{…}` instead, on one line: notices, origins,
+//!   peers, errors, `eventcast::log` and the console (`notices::hostile_texts_stay_in_their_lines`). What a program
+//!   prints of an event by itself can pass through [`printable`](crate::printable).
+//! - **Cause notices.** Of one thing (one field that does not fit one listener, one address that cannot be sent to) a
+//!   notice comes at once, and one in ten seconds after that with the exact number of the others. One address causes
+//!   at most 16 different ones in ten seconds, and a sum of the rest, whatever ids it invents
+//!   (`notices::invented_senders`); all addresses together at most 1,024
+//!   (`ever_new_addresses_are_bounded_too`).
+//!
 //! # What a member can do
 //!
 //! All members have the same key. A member can read everything, and it can speak as any other: the seal shows that

@@ -348,14 +348,36 @@ impl Bus {
     }
 
     /// Calls `listener` with what the bus itself has to say, on a thread of its own. A listener that is 1,024
-    /// notices behind misses the next ones ([`Stats::notices_missed`]).
+    /// notices behind misses the next ones ([`Stats::notices_missed`]). How often it is called for what happens again
+    /// and again, [`notices`](Self::notices) says.
     pub fn on_notice(&self, listener: impl Fn(&Notice) + Send + Sync + 'static) -> ListenerId {
         let id = self.core.table.next_id();
         self.core.notices.on(id, listener);
         id
     }
 
-    /// What the bus itself has to say, as a stream.
+    /// What the bus itself has to say, as a stream. It ends with the last handle of the bus.
+    ///
+    /// What a peer, a client of the console or a listener in a loop could cause at any rate is summed up. The first
+    /// notice of a thing comes at once. What follows is held back, and comes as one notice ten seconds after the last,
+    /// whether or not anything more happens; when the bus stops and when its last handle goes, at once. The field
+    /// `count` says how many such things a notice stands for, itself among them, and everything else in it is that of
+    /// the last of them. The counts of all notices add up to what happened, and each is logged once, as it comes.
+    ///
+    /// | notice | one thing is |
+    /// | --- | --- |
+    /// | `DecodeFailure` | a field of an event, a listener and a sender |
+    /// | `ListenerSlow`, `ListenerMissed`, `ListenerPanicked` | a listener |
+    /// | `SendFailed` | an address and kind of error |
+    /// | `KernelDrops` | all of them |
+    /// | `Warning` | a text; where it came again, it says how often |
+    /// | `InterfaceJoined`, `InterfaceLeft` | each change; beyond 16 in ten seconds, an interface |
+    /// | `ConsoleConnected`, `ConsoleDisconnected` | each client; beyond 16 in ten seconds, an IP address |
+    /// | `ConsoleRefused` | a cause and an IP address |
+    /// | `Refused`, `VersionMismatch` | a cause and an IP address |
+    ///
+    /// Of one source (an IP address, or the place in the program where listeners are registered) 16 things are told
+    /// apart in ten seconds, and the others are summed up together; of all sources 1,024.
     pub fn notices(&self) -> NoticeStream {
         let id = self.core.table.next_id();
         self.core.notices.stream(id, Arc::clone(&self.core))
