@@ -690,6 +690,11 @@ mod tests {
                     name: owned(),
                     address: address.ip(),
                     count: 2,
+                    reason: InterfaceLeftReason::Down,
+                },
+                Notice::Failed {
+                    during: "reading",
+                    message: owned(),
                 },
                 Notice::DecodeFailure {
                     event: event.clone(),
