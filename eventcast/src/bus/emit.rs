@@ -14,6 +14,7 @@ use std::{
 use super::{
     core::Core,
     listener::{Delivery, Offered},
+    outbox::SendState,
     received::{Origin, Received},
     table::{List, Lookup},
 };
@@ -38,12 +39,15 @@ pub struct Emitted {
     /// The number of the event among those that this incarnation of the bus has sent to be delivered in order.
     /// `None` for a best-effort event.
     pub number: Option<u64>,
+    /// Whether it went out to the network.
+    pub sent: SendState,
 }
 
 /// What the network side made of an event.
 struct Sent {
     message_id: MessageId,
     number: Option<u64>,
+    state: SendState,
     me: Arc<Peer>,
 }
 
@@ -191,7 +195,7 @@ fn send(
         }
         return Ok(None);
     };
-    let accepted = accepted.map_err(|refusal| match refusal {
+    let (accepted, state) = accepted.map_err(|refusal| match refusal {
         Refusal::TooLarge { size, limit } => EmitErrorKind::TooLarge { size, limit },
         Refusal::NoRoomForData {
             name_len,
@@ -211,6 +215,7 @@ fn send(
     Ok(Some(Sent {
         message_id: accepted.message_id,
         number: accepted.number,
+        state,
         me: Arc::clone(&session.me),
     }))
 }
@@ -250,6 +255,7 @@ fn finish(sent: Option<Sent>, listeners: usize) -> Result<Emitted, EmitErrorKind
         listeners,
         message_id: sent.message_id,
         number: sent.number,
+        sent: sent.state,
     })
 }
 

@@ -142,7 +142,7 @@ impl Scope {
             Notice::SendFailed { to, error, .. } => (
                 Cause::SendFailed,
                 hash(hasher, to.ip()),
-                Some(hash(hasher, (to, refusal(error)))),
+                Some(hash(hasher, (to, error.interface(), refusal(error)))),
             ),
             Notice::KernelDrops { .. } => (Cause::KernelDrops, 0, Some(0)),
             // Of an interface that comes and goes the last state counts, so both ways share one sum.
@@ -441,8 +441,10 @@ mod tests {
             to,
             error: SendError::Refused {
                 to,
+                interface: None,
                 source: Arc::new(io::Error::from(io::ErrorKind::InvalidInput)),
             },
+            interface: None,
             bytes: 100,
             count: 1,
         }

@@ -65,6 +65,7 @@ pub use self::{
     listener::{FromArgs, ListenerId},
     notice::Notice,
     notices::NoticeStream,
+    outbox::SendState,
     pattern::{InvalidPattern, Pattern},
     received::{Origin, Received},
     secret::{Keys, Secret},
@@ -247,6 +248,10 @@ impl Bus {
     /// bus are called before `emit` returns, once, and not again from the network; those of the same type get a
     /// reference to the very value, others what encoding and decoding makes of it. Async listeners, streams, and
     /// listeners that were found to be slow get it through their queues.
+    ///
+    /// `Ok` means that the bus has taken the event, and answers for it: where the network is away for now, peers ask
+    /// for it once it is back, so it must not be emitted again. [`Emitted::sent`] says whether it went out, and
+    /// [`Notice::SendFailed`] comes at once where no interface can be used.
     ///
     /// # Errors
     ///

@@ -220,14 +220,19 @@ pub enum Notice {
         /// How many panics of this listener this notice stands for; this one is the last of them.
         count: u64,
     },
-    /// Datagrams could not be sent, and were given up.
+    /// Datagrams could not be sent. Where the interface cannot be used this comes at once, while they are tried again
+    /// for up to a second; otherwise when they were given up. What was emitted can still be asked for by peers once the
+    /// interface is back, so it need not be emitted again.
     #[non_exhaustive]
     SendFailed {
         /// Where they were to go.
         to: SocketAddr,
+        /// The interface by which they were to leave, as `name (address)`. `None`: they were for one peer, and the
+        /// route decides.
+        interface: Option<String>,
         /// What the system said, and what to do about it.
         error: SendError,
-        /// How many bytes were given up, with all that this notice stands for.
+        /// How many bytes were given up, with all that this notice stands for. 0: none yet.
         bytes: usize,
         /// How many such failures this notice stands for; this one is the last of them.
         count: u64,
@@ -436,7 +441,10 @@ impl Notice {
                 count,
                 ..
             } => {
-                write!(f, "{bytes} bytes were not sent: {error}")?;
+                match bytes {
+                    0 => write!(f, "{error}; trying again")?,
+                    _ => write!(f, "{bytes} bytes were not sent: {error}")?,
+                }
                 and_more(f, *count)
             }
             Self::ConsoleOpened { address } => write!(f, "the console listens at {address}"),

@@ -57,6 +57,30 @@ struct Sending {
     rests: Rests,
     /// The sender thread is waiting for the socket: everything goes through it.
     held_up: bool,
+    /// What waits does so because the interface cannot be used, which has been reported.
+    refused: bool,
+    tally: Tally,
+}
+
+/// How often datagrams to the group were sent or refused.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+struct Tally {
+    sent: u64,
+    refused: u64,
+}
+
+/// What had become of an event's datagrams when `emit` returned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum SendState {
+    /// The system has taken all of them, by one interface at least.
+    Sent,
+    /// Some of them wait until the socket takes them or their turn comes, or another thread is sending them.
+    Queued,
+    /// The system has refused them: no interface could be used. They are tried again for up to a second, and peers can
+    /// ask for them afterwards as for any that was lost, so the event need not be emitted again. A
+    /// [`Notice::SendFailed`] names the interface.
+    NotSent,
 }
 
 /// What of the buffer the socket has not taken yet.
@@ -95,6 +119,8 @@ impl Outbox {
                 retry: RetryBudget::default(),
                 rests: Rests::default(),
                 held_up: false,
+                refused: false,
+                tally: Tally::default(),
             }),
             unclaimed: AtomicBool::new(false),
             alarm: Mutex::default(),
@@ -102,33 +128,45 @@ impl Outbox {
         }
     }
 
-    /// Sends what stands in the engine, or leaves it to whoever is sending already. Never waits.
-    pub(crate) fn flush(&self, core: &Arc<Core>, session: &Session) {
+    /// Sends what stands in the engine, or leaves it to whoever is sending already. Never waits. Gives what became of
+    /// it.
+    pub(crate) fn flush(&self, core: &Arc<Core>, session: &Session) -> SendState {
         self.unclaimed.store(true, Ordering::SeqCst);
+        let mut state = SendState::Queued;
         for _ in 0..ROUNDS {
             let mut sending = match self.sending.try_lock() {
                 Ok(sending) => sending,
                 // A panic while something was sent: the session is over.
-                Err(TryLockError::Poisoned(_)) => return,
+                Err(TryLockError::Poisoned(_)) => return state,
                 // Whoever holds it looks at `unclaimed` again after letting go.
-                Err(TryLockError::WouldBlock) => return,
+                Err(TryLockError::WouldBlock) => return state,
             };
             if sending.held_up {
-                return;
+                return if sending.refused {
+                    SendState::NotSent
+                } else {
+                    state
+                };
             }
             self.unclaimed.store(false, Ordering::SeqCst);
+            let before = sending.tally;
             let next = sending.pump(core, session);
             sending.held_up = matches!(next, Next::Full | Next::Pause(_));
+            // Later rounds are about what others have put there meanwhile.
+            if state == SendState::Queued {
+                state = sending.state_since(before, &next);
+            }
             drop(sending);
             core.tell_room();
             if !matches!(next, Next::Idle) {
                 self.ring();
             }
             if !self.unclaimed.load(Ordering::SeqCst) {
-                return;
+                return state;
             }
         }
         self.ring();
+        state
     }
 
     /// The sender thread: sends what the emitting threads could not, until the session closes; then what is left for
@@ -266,6 +304,16 @@ impl Outbox {
 }
 
 impl Sending {
+    /// What became of everything that stood in the engine, after [`Self::pump`].
+    fn state_since(&self, before: Tally, next: &Next) -> SendState {
+        match next {
+            Next::Pause(_) if self.refused => SendState::NotSent,
+            Next::Idle if self.tally.sent > before.sent => SendState::Sent,
+            Next::Idle if self.tally.refused > before.refused => SendState::NotSent,
+            _ => SendState::Queued,
+        }
+    }
+
     /// Sends until nothing is left or something is in the way.
     fn pump(&mut self, core: &Arc<Core>, session: &Session) -> Next {
         let Some(transmitter) = &mut self.transmitter else {
@@ -286,9 +334,9 @@ impl Sending {
                     none.insert(Unsent { transmit, from: 0 })
                 }
             };
-            let to = match unsent.transmit.to {
-                Destination::Group => self.group,
-                Destination::Peer(address) => address,
+            let (to, to_group) = match unsent.transmit.to {
+                Destination::Group => (self.group, true),
+                Destination::Peer(address) => (address, false),
             };
             let Transmit {
                 segment_size: segment,
@@ -298,6 +346,7 @@ impl Sending {
             let rest = &self.buffer[unsent.from..];
             if interface.is_some_and(|interface| self.rests.is_resting(now.elapsed, interface)) {
                 core.counters.bytes_unsent.add(rest.len() as u64);
+                self.tally.refused += 1;
                 self.unsent = None;
                 continue;
             }
@@ -319,12 +368,24 @@ impl Sending {
             if taken > 0 {
                 self.retry.reset();
             }
+            if taken > 0 && to_group {
+                self.refused = false;
+                self.tally.sent += 1;
+            }
             let lost = match obstacle {
                 None => None,
                 Some(Obstacle::Full) => return Next::Full,
                 Some(Obstacle::Never(error)) => Some(error),
                 Some(Obstacle::Pause(pause, error)) => match self.retry.grant(now.elapsed, pause) {
-                    Some(pause) => return Next::Pause(pause),
+                    Some(pause) => {
+                        let refused = to_group && error.is_about_interface();
+                        // That it will not be sent is told now, not only when it is given up.
+                        if refused && !self.refused {
+                            core.tell_unsent(to, error, 0);
+                        }
+                        self.refused = refused;
+                        return Next::Pause(pause);
+                    }
                     None => Some(error),
                 },
             };
@@ -339,7 +400,9 @@ impl Sending {
                 }
                 unsent.from += bytes;
                 self.retry.reset();
-                core.give_up(to, error, bytes);
+                self.tally.refused += u64::from(to_group);
+                core.counters.bytes_unsent.add(bytes as u64);
+                core.tell_unsent(to, error, bytes);
             }
             if unsent.from == self.buffer.len() {
                 self.unsent = None;
@@ -349,12 +412,13 @@ impl Sending {
 }
 
 impl Core {
-    fn give_up(self: &Arc<Self>, to: SocketAddr, error: SendError, bytes: usize) {
-        self.counters.bytes_unsent.add(bytes as u64);
+    fn tell_unsent(self: &Arc<Self>, to: SocketAddr, error: SendError, bytes: usize) {
+        let interface = error.interface().map(str::to_owned);
         self.notices.tell(
             self,
             Notice::SendFailed {
                 to,
+                interface,
                 error,
                 bytes,
                 count: 1,

@@ -19,7 +19,7 @@ use super::{
     life::Life,
     notice::Notice,
     options::Options,
-    outbox::Outbox,
+    outbox::{Outbox, SendState},
     random::{random, random_u64},
     reading::{self, Reading},
     stats::SessionFigures,
@@ -131,7 +131,7 @@ impl Session {
         core: &Arc<Core>,
         now: Now,
         event: Outgoing<'_>,
-    ) -> Option<Result<Accepted, Refusal>> {
+    ) -> Option<Result<(Accepted, SendState), Refusal>> {
         guarded(core, self, "emitting", || self.try_emit(core, now, event))?
     }
 
@@ -141,7 +141,7 @@ impl Session {
         core: &Arc<Core>,
         now: Now,
         event: Outgoing<'_>,
-    ) -> Option<Result<Accepted, Refusal>> {
+    ) -> Option<Result<(Accepted, SendState), Refusal>> {
         let mut engine = self.lock_engine()?;
         if self.closed.load(Ordering::Relaxed) {
             return None;
@@ -149,10 +149,7 @@ impl Session {
         let accepted = engine.emit(now, event);
         self.reading.wake_for(engine.poll_timeout());
         drop(engine);
-        if accepted.is_ok() {
-            self.outbox.flush(core, self);
-        }
-        Some(accepted)
+        Some(accepted.map(|accepted| (accepted, self.outbox.flush(core, self))))
     }
 
     /// Says goodbye, once nothing more can be emitted. Gives whether others have been served, so that the sockets can

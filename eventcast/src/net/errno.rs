@@ -84,6 +84,18 @@ pub(super) fn classify_send(error: &io::Error, to_group: bool) -> SendRefusal {
     }
 }
 
+/// Whether a refusal speaks of the interface: it is down, has gone, or has not the address any more.
+pub(super) fn is_about_interface(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(number::NO_DEVICE)
+        || matches!(
+            error.kind(),
+            ErrorKind::NetworkDown
+                | ErrorKind::NetworkUnreachable
+                | ErrorKind::HostUnreachable
+                | ErrorKind::AddrNotAvailable
+        )
+}
+
 /// A system error for tests, by what it means.
 #[cfg(all(test, unix))]
 pub(super) mod testing {
@@ -131,6 +143,21 @@ mod tests {
         ] {
             assert_eq!(classify_send(&os(errno), true), SendRefusal::Passing);
             assert_eq!(classify_send(&os(errno), false), SendRefusal::Final);
+        }
+    }
+
+    #[test]
+    fn what_speaks_of_the_interface_is_told_from_a_shortage() {
+        for errno in [
+            Errno::ENETDOWN,
+            Errno::ENETUNREACH,
+            Errno::EADDRNOTAVAIL,
+            Errno::ENODEV,
+        ] {
+            assert!(is_about_interface(&os(errno)), "{errno}");
+        }
+        for errno in [Errno::ENOBUFS, Errno::ENOMEM, Errno::EPERM, Errno::EMSGSIZE] {
+            assert!(!is_about_interface(&os(errno)), "{errno}");
         }
     }
 

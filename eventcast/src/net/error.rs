@@ -9,6 +9,8 @@ use std::{
     sync::Arc,
 };
 
+use super::errno;
+
 /// Why the sockets of a bus could not be opened. Nothing stays open after it.
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -372,13 +374,53 @@ pub enum SendError {
         source: Arc<io::Error>,
     },
     /// The system refused for another reason, or for too long.
-    #[error("cannot send to {to} ({source})")]
+    #[error(
+        "cannot send to {to}{} ({source}){}",
+        by_interface(.interface),
+        send_advice(.interface, .source)
+    )]
     Refused {
         /// Where it was to go.
         to: SocketAddr,
+        /// The interface by which it was to leave, as `name (address)`, or the last ones that there were. `None`: it
+        /// was for one peer, and the route decides.
+        interface: Option<String>,
         /// What the system said.
         source: Arc<io::Error>,
     },
+}
+
+impl SendError {
+    /// The interface by which it was to leave, as `name (address)`, where it was for the group.
+    pub fn interface(&self) -> Option<&str> {
+        match self {
+            Self::TooLong { .. } => None,
+            Self::Refused { interface, .. } => interface.as_deref(),
+        }
+    }
+
+    /// Whether the interface cannot be used, which says nothing about the datagram.
+    pub(crate) fn is_about_interface(&self) -> bool {
+        match self {
+            Self::TooLong { .. } => false,
+            Self::Refused { source, .. } => errno::is_about_interface(source),
+        }
+    }
+}
+
+fn by_interface(interface: &Option<String>) -> String {
+    let by = |interface: &String| format!(" by interface {interface}");
+    interface.as_ref().map(by).unwrap_or_default()
+}
+
+fn send_advice(interface: &Option<String>, source: &io::Error) -> &'static str {
+    if interface.is_some() && errno::is_about_interface(source) {
+        ": bring the interface up and give it an address, or set `multicast_interface` to one that is up"
+    } else if source.kind() == io::ErrorKind::PermissionDenied {
+        ": a packet filter seems to forbid it"
+    } else {
+        ""
+    }
 }
 
 /// Interfaces are listed and watched by sockets of a family that a service manager may forbid.

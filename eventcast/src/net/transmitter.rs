@@ -65,6 +65,8 @@ pub(crate) enum Sent {
 pub(crate) struct Transmitter<S = UdpSink> {
     sink: S,
     ways: Vec<Exit>,
+    /// What the interfaces were called when there were any.
+    last_ways: String,
     pauses: Pauses,
     passing_errors: u64,
 }
@@ -97,6 +99,7 @@ impl<S: Sink> Transmitter<S> {
     pub(super) fn new(sink: S, ways: Vec<Way>) -> Self {
         let mut transmitter = Self {
             ways: Vec::new(),
+            last_ways: String::new(),
             sink,
             pauses: Pauses::new(),
             passing_errors: 0,
@@ -112,7 +115,8 @@ impl<S: Sink> Transmitter<S> {
         for way in ways {
             let known = before.iter().position(|exit| exit.way.id == way.id);
             let exit = known.map(|index| before.swap_remove(index));
-            self.ways.push(exit.unwrap_or_else(|| {
+            let label = Arc::clone(&way.label);
+            let mut exit = exit.unwrap_or_else(|| {
                 let longest_segment = if has_segments && way.cuts {
                     CALL_SIZE
                 } else {
@@ -122,7 +126,14 @@ impl<S: Sink> Transmitter<S> {
                     way,
                     longest_segment,
                 }
-            }));
+            });
+            // It may have got its name by now.
+            exit.way.label = label;
+            self.ways.push(exit);
+        }
+        if !self.ways.is_empty() {
+            let labels: Vec<_> = self.ways.iter().map(|exit| &*exit.way.label).collect();
+            self.last_ways = labels.join(", ");
         }
     }
 
@@ -152,11 +163,11 @@ impl<S: Sink> Transmitter<S> {
             Some(exit) => self.sink.choose(&exit.way),
             None => Err(io::Error::new(
                 io::ErrorKind::NetworkDown,
-                "the interface is away",
+                "it is down, or has gone",
             )),
         };
         if let Err(error) = chosen {
-            return self.without_a_way(to, by, error);
+            return self.without_a_way(to, by, exit, error);
         }
         let size = segment_size.filter(|size| *size > 0).unwrap_or(bytes.len());
         let (mut sent_bytes, mut at_once) = (0, 0);
@@ -205,7 +216,7 @@ impl<S: Sink> Transmitter<S> {
                     return Sent::Pause {
                         sent_bytes,
                         pause: self.pauses.after_failure(),
-                        error: refused(to, error),
+                        error: self.refused(to, exit, error),
                     };
                 }
                 SendRefusal::TooLong | SendRefusal::Final if together => {
@@ -221,7 +232,7 @@ impl<S: Sink> Transmitter<S> {
                     return Sent::Failed { sent_bytes, error };
                 }
                 SendRefusal::Final => {
-                    let error = refused(to, error);
+                    let error = self.refused(to, exit, error);
                     return Sent::Failed { sent_bytes, error };
                 }
             }
@@ -234,8 +245,14 @@ impl<S: Sink> Transmitter<S> {
     }
 
     /// What to answer where the interface could not be chosen.
-    fn without_a_way(&mut self, to: SocketAddr, by: Option<u32>, error: io::Error) -> Sent {
-        let error = refused(to, error);
+    fn without_a_way(
+        &mut self,
+        to: SocketAddr,
+        by: Option<u32>,
+        exit: usize,
+        error: io::Error,
+    ) -> Sent {
+        let error = self.refused(to, exit, error);
         if by.is_some() {
             return Sent::Failed {
                 sent_bytes: 0,
@@ -247,6 +264,16 @@ impl<S: Sink> Transmitter<S> {
             sent_bytes: 0,
             pause: self.pauses.after_failure(),
             error,
+        }
+    }
+
+    fn refused(&self, to: SocketAddr, exit: usize, error: io::Error) -> SendError {
+        let way = self.ways.get(exit).map(|exit| &*exit.way.label);
+        let way = way.unwrap_or(&self.last_ways);
+        SendError::Refused {
+            to,
+            interface: to.ip().is_multicast().then(|| way.to_owned()),
+            source: Arc::new(error),
         }
     }
 
@@ -290,13 +317,6 @@ fn step(rest: usize, size: usize, longest_segment: usize) -> usize {
     }
     let datagrams = (CALL_SIZE / size).clamp(1, SEGMENTS);
     rest.min(datagrams * size)
-}
-
-fn refused(to: SocketAddr, error: io::Error) -> SendError {
-    SendError::Refused {
-        to,
-        source: Arc::new(error),
-    }
 }
 
 #[cfg(all(test, unix))]

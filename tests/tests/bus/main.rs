@@ -31,6 +31,7 @@ mod requests;
 mod sealed;
 mod slow;
 mod sockets;
+mod unsent;
 mod values;
 
 use std::{panic, process::ExitCode};
@@ -60,6 +61,7 @@ fn main() -> ExitCode {
     cases.extend(delivery::cases());
     cases.extend(sockets::cases());
     cases.extend(default_interface::cases());
+    cases.extend(unsent::cases());
     cases.extend(networks::cases());
     cases.extend(notices::cases());
     cases.extend(ipv6::cases());
