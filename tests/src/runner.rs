@@ -212,6 +212,16 @@ pub fn run_alone(name: &str, variables: &[(&str, &str)]) -> Result<Output, Strin
     process::rerun(&[], &variables, DEADLINE / 2)
 }
 
+/// What runs the body of the case `name` of this binary in a process of its own, for a case that talks with another.
+///
+/// # Panics
+/// Nobody knows where the binary is.
+pub fn alone(name: &str) -> Command {
+    let mut command = process::own_command(&[]).unwrap_or_else(|error| panic!("{error}"));
+    command.env(INNER, name);
+    command
+}
+
 /// The inner part of a case that asked for a process of its own.
 fn run_inner(cases: Vec<Case>, name: &str) -> ExitCode {
     let Some(case) = cases.into_iter().find(|case| case.name == name) else {

@@ -31,7 +31,7 @@ use super::{
 };
 use crate::{
     net::{Receiver, Waker},
-    proto::{Event, Events},
+    proto::{Engine, Event, Events},
 };
 
 /// For so many ticks the watching thread goes on looking for each call that it has seen: where calls come more rarely,
@@ -46,6 +46,15 @@ const LONGEST_TICK: Duration = Duration::from_millis(50);
 
 /// How often it looks at the most, so that a tiny budget does not keep a core busy.
 const SHORTEST_TICK: Duration = Duration::from_micros(100);
+
+/// So much later than it was to read, this thread was not late but away: the process had been stopped, or had no
+/// processor.
+const AWAY: Duration = Duration::from_millis(100);
+
+/// After so many batches in a row the engine gives up what is overdue, although more input waits: as many as the sockets
+/// can hold when they have not been read for a while. And after so long, where listeners take their time.
+const MOST_BATCHES: u32 = 1_024;
+const MOST_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Pause after the sockets failed in a way that they should not, so that the reading thread does not spin.
 const AFTER_FAILURE: Duration = Duration::from_millis(10);
@@ -97,6 +106,9 @@ pub(crate) struct Lane {
     called: Option<Arc<Listener>>,
     /// More may be waiting in the sockets.
     more: bool,
+    /// When this thread was to read at the latest.
+    expected: Duration,
+    patience: Patience,
     /// What the kernel had dropped when that was reported last.
     reported_drops: u64,
     _closed: TellClosed,
@@ -156,6 +168,8 @@ impl Reading {
             call: 0,
             called: None,
             more: false,
+            expected: Duration::ZERO,
+            patience: Patience::default(),
             reported_drops: 0,
             _closed: TellClosed(closed),
         });
@@ -390,6 +404,7 @@ impl Lane {
             let micros = due.map_or(u128::from(u64::MAX), |due| due.as_micros());
             asleep_until.store(micros as u64, Ordering::Relaxed);
             drop(engine);
+            self.expected = self.expected.max(due.unwrap_or(Duration::MAX));
             let timeout = due.map(|due| due.saturating_sub(core.now().elapsed));
             self.receiver.wait(timeout)?;
             asleep_until.store(0, Ordering::Relaxed);
@@ -398,6 +413,14 @@ impl Lane {
             interfaces::follow(core, session, change);
         }
         let now = core.now();
+        let away = now.elapsed.saturating_sub(self.expected);
+        self.expected = now.elapsed;
+        if away >= AWAY
+            && let Some(mut engine) = session.lock_engine()
+        {
+            engine.handle_pause(now, away);
+            self.patience = Patience::default();
+        }
         // Locked only once something is there: those who emit do not wait for the system call.
         let mut locked = None;
         let received = self.receiver.receive(|from, bytes| {
@@ -406,11 +429,27 @@ impl Lane {
                 engine.handle_datagram(now, from, bytes);
             }
         });
+        let is_due = |engine: &Engine| engine.poll_timeout().is_some_and(|due| due <= now.elapsed);
+        let input_waits = match received {
+            // By what the system said before; what it says now counts.
+            Ok(0) if session.lock_engine().is_some_and(|engine| is_due(&engine)) => {
+                self.receiver.look_again()?
+            }
+            Ok(datagrams) => datagrams > 0,
+            Err(_) => false,
+        };
         let Some(mut engine) = locked.unwrap_or_else(|| session.lock_engine()) else {
             return Ok(());
         };
-        if engine.poll_timeout().is_some_and(|due| due <= now.elapsed) {
-            engine.handle_timeout(now);
+        if input_waits && self.patience.lasts(now.elapsed) {
+            if is_due(&engine) {
+                engine.handle_timeout_amid_input(now);
+            }
+        } else {
+            self.patience = Patience::default();
+            if is_due(&engine) {
+                engine.handle_timeout(now);
+            }
         }
         // The batch has just been recycled, so nobody else holds it.
         if engine.take_events(&mut self.spare) {
@@ -433,8 +472,24 @@ impl Lane {
             self.reported_drops = drops;
             core.notices.tell(core, Notice::KernelDrops { count });
         }
-        self.more = received? > 0;
+        received?;
+        self.more = input_waits;
         Ok(())
+    }
+}
+
+/// For how long the engine's word that somebody is silent, or something lost, is put off because input waits.
+#[derive(Default)]
+struct Patience {
+    since: Option<Duration>,
+    batches: u32,
+}
+
+impl Patience {
+    fn lasts(&mut self, now: Duration) -> bool {
+        let since = *self.since.get_or_insert(now);
+        self.batches += 1;
+        self.batches <= MOST_BATCHES && now.saturating_sub(since) < MOST_PATIENCE
     }
 }
 

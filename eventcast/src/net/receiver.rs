@@ -248,6 +248,13 @@ impl Receiver {
         Ok(datagrams)
     }
 
+    /// Whether there is something to receive after all, although [`Self::receive`] found nothing more: asks the system
+    /// which sockets are ready by now.
+    pub(crate) fn look_again(&mut self) -> io::Result<bool> {
+        self.look(Some(Duration::ZERO))?;
+        Ok(self.turns.is_ready(self.origin.elapsed()))
+    }
+
     /// How many datagrams the kernel has dropped because they were not read in time; it tells
     /// with the next that arrives. Always 0 but on Linux.
     pub(crate) fn kernel_drops(&mut self) -> u64 {

@@ -352,6 +352,16 @@ impl Assembler {
         }
     }
 
+    /// For this long until now nothing could be heard: it is not held against what is incomplete.
+    pub(super) fn excuse(&mut self, now: Duration, away: Duration) {
+        let later = |time: Duration| time.saturating_add(away).min(now);
+        for partial in self.partials.iter_mut().flatten() {
+            partial.first = later(partial.first);
+            partial.last = later(partial.last);
+            partial.requests.excuse(later);
+        }
+    }
+
     /// When [`handle_timeout`](Self::handle_timeout) or [`poll_ask`](Self::poll_ask) may have something to do. It may
     /// turn out to be nothing.
     pub(super) fn poll_timeout(&self) -> Option<Duration> {

@@ -332,15 +332,16 @@ impl Engine {
     /// Does what time brings: asks for what is missing, answers who has asked, says hello, gives up what does not
     /// come any more, and reports in sum what came too often to be reported one by one.
     ///
-    /// To be called when the time of [`poll_timeout`](Self::poll_timeout) has come; at other times it does no harm.
-    /// After it, [`take_events`](Self::take_events) may have something to tell and
-    /// [`poll_transmit`](Self::poll_transmit) something to send, and the next timeout may be due at once.
+    /// To be called when the time of [`poll_timeout`](Self::poll_timeout) has come and no input waits; at other times it
+    /// does no harm, but may give up what has come and was not handed in. After it,
+    /// [`take_events`](Self::take_events) may have something to tell and [`poll_transmit`](Self::poll_transmit) something
+    /// to send, and the next timeout may be due at once.
     pub fn handle_timeout(&mut self, now: Now) {
         trip!(self, Timeout);
         self.ask_for_chunks(now);
         self.assembler.handle_timeout(now.elapsed);
         self.settle_given_up(now.elapsed);
-        self.ask_for_messages(now);
+        self.ask_for_messages(now, false);
         self.gather_answers(now.elapsed);
         self.speak(now);
         self.find_silent(now.elapsed);
@@ -349,6 +350,30 @@ impl Engine {
         } else {
             self.report_due(now.elapsed);
         }
+    }
+
+    /// As [`handle_timeout`](Self::handle_timeout) while input waits to be handed in: nobody is said to be silent, and
+    /// nothing is given up, because what is waited for may be in there. So
+    /// [`poll_timeout`](Self::poll_timeout) may go on to say that something is due.
+    ///
+    /// For a bounded time: where input waits always, `handle_timeout` is to be called all the same now and then.
+    pub fn handle_timeout_amid_input(&mut self, now: Now) {
+        trip!(self, Timeout);
+        self.ask_for_chunks(now);
+        self.ask_for_messages(now, true);
+        self.gather_answers(now.elapsed);
+        self.speak(now);
+        self.report_due(now.elapsed);
+    }
+
+    /// For this long until now nothing could be handed in, although the time of [`poll_timeout`](Self::poll_timeout) had
+    /// come or input waited: the process was stopped, or had no processor. It is not held against others, as if the
+    /// clock had stood still for what they are given time for.
+    ///
+    /// To be called before [`handle_timeout`](Self::handle_timeout), once for each such time.
+    pub fn handle_pause(&mut self, now: Now, away: Duration) {
+        self.streams.excuse(now.elapsed, away);
+        self.assembler.excuse(now.elapsed, away);
     }
 
     /// The [`Now::elapsed`] at which [`handle_timeout`](Self::handle_timeout) is to be called; one that is past

@@ -24,6 +24,10 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 /// How many times `message_ttl` a gap may last while others are answered: so long a sender keeps what it has sent.
 const TTLS_IN_TURN: u32 = 3;
 
+/// How many times in which nothing could be heard are remembered. A gap that is older than these is given up a little
+/// sooner than it might be.
+const TIMES_AWAY: usize = 4;
+
 /// Numbers from the first to the last of a pair, both included.
 pub(super) type Span = (u64, u64);
 
@@ -40,6 +44,8 @@ pub(super) struct Gaps {
     answered: Duration,
     /// What is due has to wait until then.
     paused_until: Duration,
+    /// Until when, and for how long, nothing could be heard: the last few times.
+    away: Vec<(Duration, Duration)>,
 }
 
 #[derive(Clone, Copy)]
@@ -179,11 +185,31 @@ impl Gaps {
         (self.over_at(since, ttl) <= now).then(|| (first, self.remove(first).last))
     }
 
+    /// Whether [`give_up`](Self::give_up) gives something.
+    pub(super) fn has_over(&self, now: Duration, ttl: Duration) -> bool {
+        let first = self.by_since.first();
+        first.is_some_and(|&(since, _)| self.over_at(since, ttl) <= now)
+    }
+
+    /// For this long until now nothing could be heard, so that it is not held against what is missing.
+    pub(super) fn excuse(&mut self, now: Duration, away: Duration) {
+        if self.by_first.is_empty() || self.away.len() >= TIMES_AWAY {
+            let old = self.away.len().min(1);
+            self.away.drain(..old);
+        }
+        if !self.by_first.is_empty() {
+            self.away.push((now, away));
+        }
+    }
+
     /// When a gap is over of which nothing has come since then, unless others are answered meanwhile.
     fn over_at(&self, since: Duration, ttl: Duration) -> Duration {
         let in_turn = ttl.saturating_mul(TTLS_IN_TURN - 1);
         let waits = self.answered.min(since.saturating_add(in_turn));
-        since.max(waits).saturating_add(ttl)
+        let last = since.max(waits);
+        let away = self.away.iter().filter(|(until, _)| *until > last);
+        let away = away.map(|(_, away)| *away).sum();
+        last.saturating_add(ttl).saturating_add(away)
     }
 
     /// The gap, if any, that shares a number with this span; the lowest one.
@@ -339,6 +365,32 @@ mod tests {
         }
         assert_eq!(gaps.give_up(TTL, TTL), None);
         assert_eq!(gaps.due(), Some(ms(2_905)));
+    }
+
+    #[test]
+    fn time_in_which_nothing_could_be_heard_does_not_count() {
+        let mut gaps = Gaps::default();
+        gaps.add(ms(0), (1, 9), ms(5));
+        asked(&mut gaps, ms(5));
+        gaps.excuse(ms(8_000), ms(7_000));
+        gaps.add(ms(8_000), (20, 29), ms(8_005));
+        assert!(!gaps.has_over(ms(9_999), TTL));
+        assert_eq!(gaps.give_up(ms(9_999), TTL), None);
+        // After the first second and the two that were left of three.
+        assert!(gaps.has_over(ms(10_000), TTL));
+        assert_eq!(gaps.give_up(ms(10_000), TTL), Some((1, 9)));
+        assert_eq!(gaps.give_up(ms(10_999), TTL), None);
+        assert_eq!(gaps.give_up(ms(11_000), TTL), Some((20, 29)));
+        // Where nothing is missing, nothing is remembered.
+        for i in 0..100 {
+            gaps.excuse(ms(20_000 + i), ms(1));
+        }
+        assert!(gaps.away.is_empty());
+        gaps.add(ms(30_000), (30, 30), ms(30_005));
+        for i in 0..100 {
+            gaps.excuse(ms(30_000 + i), ms(1));
+        }
+        assert_eq!(gaps.away.len(), TIMES_AWAY);
     }
 
     #[test]

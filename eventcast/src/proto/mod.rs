@@ -14,6 +14,14 @@
 //! 3. sleep until a datagram comes, or the earlier of [`Engine::next_transmit`] (then begin at 1) and
 //!    [`Engine::poll_timeout`] (then call [`Engine::handle_timeout`], and begin at 1).
 //!
+//! What waits to be handed in goes before timeouts: where a driver comes late, because its process was stopped or had no
+//! processor, the sockets hold what others have said meanwhile, and by the clock alone all of them were silent. So
+//! [`Engine::handle_timeout`], which finds that peers are silent and gives up gaps and incomplete messages, is for when
+//! no input is left; while some is, [`Engine::handle_timeout_amid_input`] does the rest: it asks, answers and says
+//! hello. Under input that never ends, `handle_timeout` is due after a bounded amount of it. What the system dropped
+//! meanwhile is in no socket: [`Engine::handle_pause`] takes how long the driver was away, and that time counts for
+//! nobody's silence.
+//!
 //! Several datagrams may be handed in before draining. Each call takes the time of the call, [`Now`]; it must not go
 //! backwards.
 //!

@@ -70,6 +70,11 @@ impl Requests {
         self.last
     }
 
+    /// Nothing could be heard for a while: the last request goes out `later`, as it were.
+    pub(super) fn excuse(&mut self, later: impl Fn(Duration) -> Duration) {
+        self.last = self.last.map(later);
+    }
+
     /// Whether the peer follows the rules of requests and answers, and is asked without long pauses.
     pub(super) fn is_quick(&self) -> bool {
         self.repair == Repair::Quick

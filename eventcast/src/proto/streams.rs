@@ -308,6 +308,14 @@ impl Streams {
             .collect()
     }
 
+    /// For this long until now nothing could be heard: nobody was silent then.
+    pub(super) fn excuse(&mut self, now: Duration, away: Duration) {
+        for stream in self.slots.iter_mut().flatten() {
+            stream.last_heard = stream.last_heard.saturating_add(away).min(now);
+            stream.order.gaps().excuse(now, away);
+        }
+    }
+
     /// When [`silent`](Self::silent) may find somebody.
     pub(super) fn next_silence(&self) -> Option<Duration> {
         self.next_silence

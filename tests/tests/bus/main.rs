@@ -26,6 +26,8 @@ mod machines;
 mod many;
 mod networks;
 mod notices;
+#[cfg(unix)]
+mod pauses;
 mod repair;
 mod requests;
 mod sealed;
@@ -45,6 +47,8 @@ fn main() -> ExitCode {
     cases.extend(lossy_large::cases());
     #[cfg(target_os = "linux")]
     cases.extend(lossy::cases());
+    #[cfg(unix)]
+    cases.extend(pauses::cases());
     cases.extend(slow::cases());
     cases.extend(requests::cases());
     cases.extend(repair::cases());

@@ -57,11 +57,21 @@ impl Engine {
         self.indexes = missing;
     }
 
-    /// Asks for numbers that are missing, and gives up those that have been asked for in vain.
-    pub(super) fn ask_for_messages(&mut self, now: Now) {
+    /// Asks for numbers that are missing, and gives up those that have been asked for in vain, unless input waits that
+    /// may hold them.
+    pub(super) fn ask_for_messages(&mut self, now: Now, input_waits: bool) {
         let ttl = self.message_ttl;
         let mut spans = std::mem::take(&mut self.spans);
         while let Some(at) = self.streams.next_due(now.elapsed) {
+            if input_waits
+                && let Some(stream) = self.streams.get(at)
+                && stream.order.gaps().has_over(now.elapsed, ttl)
+            {
+                // What is over is not asked for, and its end has to wait.
+                stream.order.gaps().put_off(now.elapsed);
+                self.streams.settle(at);
+                continue;
+            }
             while let Some(stream) = self.streams.get(at)
                 && let Some(gap) = stream.order.gaps().give_up(now.elapsed, ttl)
             {

@@ -9,6 +9,7 @@ mod events;
 mod hostile;
 mod net;
 mod pace;
+mod pauses;
 mod purity;
 mod reassembly;
 mod repair;
