@@ -80,6 +80,20 @@
 //! `sealed::keys_change_without_a_lost_event` proves it). What was recorded before can be read with the old passphrase
 //! by whoever learns it later: there is no forward secrecy.
 //!
+//! # What a stranger costs a bus in the clear
+//!
+//! Without a passphrase anybody can claim anything. These bounds hold all the same, and a sealed bus has them towards its
+//! members. Reports of what somebody else can cause are summed up: the first comes at once, the sum of what follows within
+//! ten seconds when these are over, or when the bus stops.
+//!
+//! | a stranger sends | what it costs | shown by |
+//! | --- | --- | --- |
+//! | ever higher numbers, as those that it has sent | what is missed at the same time is one gap; a stream has at most 32,768, and what they and the messages behind them take in memory counts as held | `numbers_that_are_claimed_one_by_one_are_few_gaps_and_lost_in_sums`, `a_stream_has_no_more_gaps_than_so` |
+//! | the highest numbers that there are | sums of claimed numbers stop at the highest one | `sums_of_claims_do_not_overflow` |
+//! | numbers that never come | each is told as lost once, in sums by stream, and of at most 64 streams of an IP address one by one | `many_streams_of_one_address_are_told_together` |
+//! | messages that never become whole | one report in ten seconds for each reason and IP address | `messages_that_never_end_are_told_in_sums_and_their_numbers_too` |
+//! | hellos and goodbyes in turn | 8 reports in ten seconds for each id, 256 for each IP address; then how it stands | `who_comes_and_goes_all_the_time_is_told_a_few_times_and_truly_in_the_end` |
+//!
 //! # The passphrase
 //!
 //! Whoever records one datagram can try passphrases on it at home. Each try costs 600,000 rounds of

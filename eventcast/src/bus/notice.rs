@@ -133,7 +133,8 @@ pub enum Notice {
         message_id: MessageId,
         /// Where its chunks came from.
         from: SocketAddr,
-        /// Its number among the sender's events, which is lost thereby. `None`: it had none, or may still come.
+        /// Its number among the sender's events, which is lost thereby. `None`: it had none, it may still come, or it is
+        /// told by [`Lost`](Self::Lost).
         number: Option<u64>,
         /// How many of its chunks were there.
         received: u32,
@@ -141,9 +142,17 @@ pub enum Notice {
         chunks: u32,
         /// Why it was given up.
         reason: &'static str,
+        /// How many other messages from the same IP address were given up for this reason since the last notice. The
+        /// first one is told at once, and what follows within ten seconds in one notice; what of it had numbers is told by
+        /// [`Lost`](Self::Lost).
+        others: u64,
     },
-    /// Events of a peer were lost on the way, and will not come any more. Events that came after them have been
-    /// waiting, and follow now.
+    /// Events of a peer were lost on the way, and will not come any more. Events that came after them have been waiting.
+    ///
+    /// The first loss is told at once, before the events that follow it. What is lost of the same peer for the same reason
+    /// within ten seconds after that is summed up, and told when they are over or the bus is stopped. The sum of all
+    /// `count`s is what has been lost. Where more than 64 peers at one IP address lose something within ten seconds, one
+    /// notice is about several of them.
     #[non_exhaustive]
     Lost {
         /// Whose events they were.
@@ -152,6 +161,14 @@ pub enum Notice {
         first: u64,
         /// The number of the last.
         last: u64,
+        /// How many they are; fewer than from the first to the last if others came that are between them.
+        count: u64,
+        /// Which numbers, in ascending order, from and to: all of them, unless they are more than 1,024 ranges, or of several
+        /// peers.
+        ranges: Vec<(u64, u64)>,
+        /// Of how many peers at the same address they were: nearly always 1. If it is more, `peer` is one of them, `first`,
+        /// `last` and `ranges` are about that one, and `count` is about all.
+        peers: u32,
         /// Why they were given up.
         reason: &'static str,
     },
@@ -163,6 +180,9 @@ pub enum Notice {
         count: u64,
     },
     /// A peer is there: it was heard for the first time, or again.
+    ///
+    /// Told at once, unless peers of one id or one IP address have come and gone very often within ten seconds: then how
+    /// it stands is told when these are over, as far as it has changed. The same holds for [`PeerLeft`](Self::PeerLeft).
     #[non_exhaustive]
     PeerJoined {
         /// Who it is.
@@ -362,25 +382,41 @@ impl Notice {
                 received,
                 chunks,
                 reason,
+                others,
                 ..
-            } => write!(
-                f,
-                "message {message_id} (`{event}`) from {from} was given up with {received} of {chunks} chunks: {reason}"
-            ),
+            } => {
+                write!(
+                    f,
+                    "message {message_id} (`{event}`) from {from} was given up with {received} of {chunks} chunks: {reason}"
+                )?;
+                match others {
+                    0 => Ok(()),
+                    others => write!(f, "; so were {others} others from there"),
+                }
+            }
             Self::Lost {
                 peer,
                 first,
                 last,
+                count,
+                ranges: _,
+                peers,
                 reason,
             } => {
-                match last - first {
-                    0 => write!(f, "event {first} of {peer} is lost")?,
-                    more => write!(
+                match count {
+                    1 => write!(f, "event {first} of {peer} is lost"),
+                    _ if *peers > 1 => write!(
                         f,
-                        "{} events of {peer} are lost, {first} to {last}",
-                        more + 1
-                    )?,
-                }
+                        "{count} events of {peers} peers at the address of {peer} are lost"
+                    ),
+                    _ if last - first < *count => {
+                        write!(f, "{count} events of {peer} are lost, {first} to {last}")
+                    }
+                    _ => write!(
+                        f,
+                        "{count} events of {peer} are lost, in several places from {first} to {last}"
+                    ),
+                }?;
                 write!(f, ": {reason}")
             }
             Self::KernelDrops { count } => write!(
@@ -561,11 +597,15 @@ impl Notice {
                     ExpiredReason::Overdue => "it was not complete after 20 times `message_ttl`",
                     ExpiredReason::Crowded => "there was no room for it (`max_held_bytes`)",
                 },
+                others: expired.untold,
             },
             Event::Lost(lost) => Self::Lost {
                 peer: Arc::clone(lost.peer),
                 first: lost.first,
                 last: lost.last,
+                count: lost.count,
+                ranges: lost.ranges.to_vec(),
+                peers: lost.peers,
                 reason: lost.reason.describe(),
             },
             Event::PeerJoined { peer } => Self::PeerJoined {
@@ -720,6 +760,9 @@ mod tests {
                     peer: Arc::clone(&peer),
                     first: 1,
                     last: 2,
+                    count: 2,
+                    ranges: vec![(1, 2)],
+                    peers: 1,
                     reason: "they were asked for",
                 },
                 Notice::PeerJoined {

@@ -21,15 +21,17 @@ use super::{
     Accepted, Config, EngineStats, Events, Host, Now, Outgoing, PeerStatus, Refusal, SealKeys,
     Transmit,
     answers::{Allowance, Answers, Meter},
+    arrivals::Arrivals,
     assembler::Assembler,
     chunker::Chunker,
     fan_out::{self, FanOut},
     gaps::Span,
     hash::HashKey,
     history::History,
+    losses::Losses,
     peers::Peers,
     queue::SendQueue,
-    report::{self, Reporter},
+    report::{self, ExpiredLimit, Reporter},
     seen::Seen,
     streams::Streams,
     wire::{MAX_HOST, MAX_ID, Template, TimeReader, TimeWriter},
@@ -80,6 +82,11 @@ pub struct Engine {
     spans: Vec<Span>,
     indexes: Vec<u32>,
 
+    /// The time of the present call.
+    present: Duration,
+    losses: Losses,
+    expired: ExpiredLimit,
+    arrivals: Arrivals,
     reporter: Reporter,
     next_id_clash: Duration,
     events: Events,
@@ -201,6 +208,10 @@ impl Engine {
             ask_slot: Duration::ZERO,
             spans: Vec::new(),
             indexes: Vec::new(),
+            present: now.elapsed,
+            losses: Losses::new(keys),
+            expired: report::expired_limit(keys),
+            arrivals: Arrivals::new(keys),
             reporter: report::reporter(keys),
             next_id_clash: now.elapsed,
             events: Events::new(),
@@ -317,6 +328,7 @@ impl Engine {
     #[inline]
     pub fn handle_datagram(&mut self, now: Now, from: SocketAddr, bytes: &[u8]) {
         trip!(self, Datagram);
+        self.present = now.elapsed;
         self.stats.received_datagrams += 1;
         self.stats.received_bytes += bytes.len() as u64;
         let result = if self.sealing.is_none() {
@@ -338,6 +350,7 @@ impl Engine {
     /// to send, and the next timeout may be due at once.
     pub fn handle_timeout(&mut self, now: Now) {
         trip!(self, Timeout);
+        self.present = now.elapsed;
         self.ask_for_chunks(now);
         self.assembler.handle_timeout(now.elapsed);
         self.settle_given_up(now.elapsed);
@@ -359,6 +372,7 @@ impl Engine {
     /// For a bounded time: where input waits always, `handle_timeout` is to be called all the same now and then.
     pub fn handle_timeout_amid_input(&mut self, now: Now) {
         trip!(self, Timeout);
+        self.present = now.elapsed;
         self.ask_for_chunks(now);
         self.ask_for_messages(now, true);
         self.gather_answers(now.elapsed);
@@ -389,6 +403,9 @@ impl Engine {
             self.streams.next_silence(),
             self.voice.due(),
             self.reporter.next_due(),
+            self.losses.next_due(),
+            self.expired.next_due(),
+            self.arrivals.next_due(),
         ];
         dues.into_iter().flatten().min()
     }
@@ -396,10 +413,14 @@ impl Engine {
     /// Says goodbye to the group. The engine is to be driven on until [`has_left`](Self::has_left): others may still
     /// ask for what they have missed.
     ///
-    /// Nothing more is to be emitted. Called again it changes nothing.
+    /// Nothing more is to be emitted. Called again it says nothing anew.
+    ///
+    /// What is told at most once in a while is told now, as far as it has been held back. Call it again when the engine
+    /// is not to be driven any more, and take its [events](Self::take_events), so that nothing is left out.
     pub fn leave(&mut self, now: Now) {
         trip!(self, Leave);
         self.voice.leave(now.elapsed);
+        self.report_rest();
     }
 
     /// Whether goodbye has been said and nobody asks for anything any more: at the latest `message_ttl` after

@@ -5,7 +5,7 @@
 
 use std::{net::SocketAddr, ops::Range, sync::Arc};
 
-use super::{DropCause, MessageId, Peer};
+use super::{DropCause, MessageId, Peer, arrivals::Change, losses::Loss, report::ExpiredReport};
 use crate::codec::RawArgs;
 
 /// What happened.
@@ -32,9 +32,14 @@ pub enum Event<'a> {
     },
     /// A chunked message was given up.
     Expired(Expired<'a>),
-    /// Messages of a peer are lost.
+    /// Messages of a peer are lost. Told at once where nothing was told of the same sender and reason for ten seconds, and
+    /// of no more than a few senders at its IP address; otherwise summed up, and told when the ten seconds are over, or by
+    /// [`Engine::leave`](super::Engine::leave). No number is told twice, and none is left out.
     Lost(Lost<'a>),
     /// A peer is there: it was heard for the first time, or again.
+    ///
+    /// Told at once, unless peers of the same id, or of the same IP address, have come and gone too often within ten
+    /// seconds: then when these are over, if it is still so. The same holds for those that are gone.
     PeerJoined {
         /// The peer.
         peer: &'a Arc<Peer>,
@@ -58,33 +63,54 @@ pub struct Lost<'a> {
     pub first: u64,
     /// The number of the last.
     pub last: u64,
+    /// How many there are: as many as from the first to the last where they follow each other.
+    pub count: u64,
+    /// Which numbers, in ascending order: from and to, both included. All of them, unless there are more than 1,024 ranges
+    /// of numbers, or [`peers`](Self::peers) is more than 1.
+    pub ranges: &'a [(u64, u64)],
+    /// Whose they are, in number: 1, unless more senders at one IP address lost something than are told of one by one. Then
+    /// `peer` is one of them, `first`, `last` and `ranges` are about it, and `count` is about all.
+    pub peers: u32,
     /// Why they were given up.
     pub reason: LostReason,
 }
 
 /// Why messages were given up.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum LostReason {
     /// Nothing of them came for `message_ttl`, in which they are asked for again and again; while their sender answered
     /// for others, for up to three times as long.
     Unanswered,
+    /// Each came in chunks, and not all of these came in time. So messages are told of which
+    /// [`Event::Expired`] is not told one by one.
+    Incomplete,
     /// Their sender does not have them any more.
     Gone,
-    /// Too much waited for them.
+    /// Too much waited for them, or there was no room for their chunks.
     Crowded,
     /// So many are missing that nobody was asked for them.
     TooMany,
 }
 
 impl LostReason {
+    /// All of them.
+    pub(super) const ALL: [Self; 5] = [
+        Self::Unanswered,
+        Self::Incomplete,
+        Self::Gone,
+        Self::Crowded,
+        Self::TooMany,
+    ];
+
     /// In words, for a log.
     #[must_use]
     pub const fn describe(self) -> &'static str {
         match self {
             Self::Unanswered => "they were asked for, and did not come in time",
+            Self::Incomplete => "not all of their chunks came in time",
             Self::Gone => "their sender does not have them any more",
-            Self::Crowded => "too much waited for them",
+            Self::Crowded => "too much waited for them, or there was no room for their chunks",
             Self::TooMany => "there are too many to ask for",
         }
     }
@@ -192,7 +218,8 @@ pub struct Expired<'a> {
     pub peer: &'a Arc<Peer>,
     /// What names it.
     pub message_id: MessageId,
-    /// Its number in the sender's stream, if it has one.
+    /// Its number in the sender's stream, which is lost thereby. `None`: it has none, it may still come, or it is told by
+    /// [`Event::Lost`].
     pub number: Option<u64>,
     /// How many of its chunks had come.
     pub received: u32,
@@ -200,13 +227,13 @@ pub struct Expired<'a> {
     pub total: u32,
     /// Why it was given up.
     pub reason: ExpiredReason,
-    /// How many others were given up for this reason at this address and not told. 0 but for
-    /// [`ExpiredReason::Crowded`].
+    /// How many others were given up for this reason and not told one by one, of the same IP address. One is told in ten
+    /// seconds, the first at once.
     pub untold: u64,
 }
 
 /// Why a chunked message was given up.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ExpiredReason {
     /// Nothing of it came for `message_ttl` after it had been asked for last; where it had to wait for others of its
@@ -227,6 +254,8 @@ pub struct Events {
     arena: Vec<u8>,
     /// Whole messages that were put together from chunks.
     large: Vec<Vec<u8>>,
+    /// Ranges of lost numbers.
+    ranges: Vec<(u64, u64)>,
 }
 
 /// Above this a buffer of small things is given back when a batch is cleared, so that one burst is not paid for
@@ -243,7 +272,7 @@ enum Item {
         count: u64,
     },
     IdClash(Arc<Peer>),
-    Lost(Arc<Peer>, (u64, u64), LostReason),
+    Lost(LostItem),
     PeerJoined(Arc<Peer>),
     PeerLeft(Arc<Peer>, LeftReason),
 }
@@ -255,6 +284,16 @@ struct MessageItem {
     /// Which of the large buffers holds the value, if not the arena.
     large: Option<usize>,
     facts: MessageFacts,
+}
+
+struct LostItem {
+    peer: Arc<Peer>,
+    first: u64,
+    last: u64,
+    count: u64,
+    ranges: Range<usize>,
+    peers: u32,
+    reason: LostReason,
 }
 
 struct ExpiredItem {
@@ -328,11 +367,14 @@ impl Events {
                 count,
             },
             Item::IdClash(peer) => Event::IdClash { peer },
-            Item::Lost(peer, (first, last), reason) => Event::Lost(Lost {
-                peer,
-                first: *first,
-                last: *last,
-                reason: *reason,
+            Item::Lost(lost) => Event::Lost(Lost {
+                peer: &lost.peer,
+                first: lost.first,
+                last: lost.last,
+                count: lost.count,
+                ranges: &self.ranges[lost.ranges.clone()],
+                peers: lost.peers,
+                reason: lost.reason,
             }),
             Item::PeerJoined(peer) => Event::PeerJoined { peer },
             Item::PeerLeft(peer, reason) => Event::PeerLeft {
@@ -355,6 +397,8 @@ impl Events {
         self.names.shrink_to(ARENA_KEPT);
         self.arena.clear();
         self.arena.shrink_to(ARENA_KEPT);
+        self.ranges.clear();
+        self.ranges.shrink_to(ARENA_KEPT / size_of::<(u64, u64)>());
     }
 
     fn message<'a>(&'a self, item: &'a MessageItem) -> Message<'a> {
@@ -410,8 +454,9 @@ impl Events {
         }));
     }
 
-    pub(super) fn push_expired(&mut self, name: &str, facts: ExpiredFacts) {
-        let name = self.keep_name(name);
+    pub(super) fn push_expired(&mut self, report: ExpiredReport) {
+        let ExpiredReport { name, facts } = report;
+        let name = self.keep_name(&name);
         self.items.push(Item::Expired(ExpiredItem { name, facts }));
     }
 
@@ -431,16 +476,25 @@ impl Events {
         self.items.push(Item::IdClash(peer));
     }
 
-    pub(super) fn push_lost(&mut self, peer: Arc<Peer>, span: (u64, u64), reason: LostReason) {
-        self.items.push(Item::Lost(peer, span, reason));
+    pub(super) fn push_lost(&mut self, loss: Loss) {
+        let start = self.ranges.len();
+        self.ranges.extend(loss.ranges.iter());
+        self.items.push(Item::Lost(LostItem {
+            peer: loss.peer,
+            first: loss.first,
+            last: loss.last,
+            count: loss.count,
+            ranges: start..self.ranges.len(),
+            peers: loss.peers,
+            reason: loss.reason,
+        }));
     }
 
-    pub(super) fn push_joined(&mut self, peer: Arc<Peer>) {
-        self.items.push(Item::PeerJoined(peer));
-    }
-
-    pub(super) fn push_left(&mut self, peer: Arc<Peer>, reason: LeftReason) {
-        self.items.push(Item::PeerLeft(peer, reason));
+    pub(super) fn push_change(&mut self, change: Change) {
+        self.items.push(match change.left {
+            None => Item::PeerJoined(change.peer),
+            Some(reason) => Item::PeerLeft(change.peer, reason),
+        });
     }
 
     fn keep_name(&mut self, name: &str) -> Range<usize> {

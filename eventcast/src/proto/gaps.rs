@@ -8,12 +8,19 @@
 //! that has had nothing so far is not over while others of its stream are answered: it is then over after three times
 //! `message_ttl`, for no sender keeps what it has sent for longer.
 //!
+//! Numbers that are missed one after the other, and are to be asked for at the same moment, are one gap: who claims one
+//! number more each time costs no more than who claims them at once. Gaps that have been asked for at different times
+//! stay apart, since each has a schedule of its own.
+//!
 //! Responsible for times and ranges alone: what a number is, and what its loss means, is [`Order`](super::order)'s.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     time::Duration,
 };
+
+use super::cost::tree_entry;
+pub(super) use super::ranges::Span;
 
 /// The pause after the first time that a gap is asked for. It doubles each time.
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
@@ -28,16 +35,27 @@ const TTLS_IN_TURN: u32 = 3;
 /// sooner than it might be.
 const TIMES_AWAY: usize = 4;
 
-/// Numbers from the first to the last of a pair, both included.
-pub(super) type Span = (u64, u64);
+/// What a gap takes: an entry in each of the tables here, and one in the list of what its stream has told as lost, which
+/// has at most one range more than there are gaps.
+pub(super) const GAP_COST: usize = tree_entry(size_of::<(u64, Gap)>())
+    + 2 * tree_entry(size_of::<(Moment, u64)>())
+    + tree_entry(size_of::<u64>())
+    + tree_entry(size_of::<Span>());
+
+/// A moment in nanoseconds, half as long as a [`Duration`]: there may be many gaps.
+type Moment = u64;
+
+fn moment(at: Duration) -> Moment {
+    u64::try_from(at.as_nanos()).unwrap_or(u64::MAX)
+}
 
 #[derive(Default)]
 pub(super) struct Gaps {
     by_first: BTreeMap<u64, Gap>,
     /// Every gap's first number by the moment at which something is to be done about it.
-    by_due: BTreeSet<(Duration, u64)>,
+    by_due: BTreeSet<(Moment, u64)>,
     /// Likewise by the moment since which nothing of it has come.
-    by_since: BTreeSet<(Duration, u64)>,
+    by_since: BTreeSet<(Moment, u64)>,
     /// The first number of each that has been asked for.
     asked: BTreeSet<u64>,
     /// When something came last that had been asked for.
@@ -52,14 +70,14 @@ pub(super) struct Gaps {
 struct Gap {
     last: u64,
     /// When it is to be asked for next, or given up.
-    due: Duration,
-    /// How long to wait after asking the next time.
-    pause: Duration,
+    due: Moment,
     /// When it was missed, or something of it came.
-    since: Duration,
+    since: Moment,
     /// When it was asked for last, and how often it was.
-    asked_at: Duration,
+    asked_at: Moment,
     asks: u32,
+    /// How many milliseconds to wait after asking the next time.
+    pause_ms: u32,
 }
 
 /// How a number came that was missing.
@@ -70,9 +88,16 @@ pub(super) struct Filled {
     /// How long ago, if that was once: of what was asked for more often nobody knows which time was answered (Karn's
     /// rule, RFC 6298 section 3).
     pub(super) answered_after: Option<Duration>,
+    /// Numbers that had been given up as lost on a mere claim, and are not: they are there, or the claim is worth nothing.
+    pub(super) not_lost: Option<Span>,
 }
 
 impl Gaps {
+    /// How many gaps there are.
+    pub(super) fn len(&self) -> usize {
+        self.by_first.len()
+    }
+
     /// Whether nothing is missing.
     #[cfg(test)]
     pub(super) fn is_empty(&self) -> bool {
@@ -82,7 +107,7 @@ impl Gaps {
     /// When there is something to ask for, or to [give up](Self::give_up).
     pub(super) fn due(&self) -> Option<Duration> {
         let (due, _) = self.by_due.first()?;
-        Some((*due).max(self.paused_until))
+        Some(Duration::from_nanos(*due).max(self.paused_until))
     }
 
     /// Notes that these numbers are missing, none of which is noted yet. They are asked for at `due`.
@@ -90,12 +115,22 @@ impl Gaps {
         debug_assert!(first <= last && self.overlapping((first, last)).is_none());
         let gap = Gap {
             last,
-            due,
-            pause: FIRST_PAUSE,
-            since: now,
-            asked_at: now,
+            due: moment(due),
+            since: moment(now),
+            asked_at: moment(now),
             asks: 0,
+            pause_ms: FIRST_PAUSE.as_millis() as u32,
         };
+        let before = self.by_first.range(..first).next_back();
+        if let Some((&start, before)) = before
+            && before.last + 1 == first
+            && (before.asks, before.due) == (0, gap.due)
+        {
+            // Both were missed within the few milliseconds until they are asked for.
+            self.remove(start);
+            self.insert(start, gap);
+            return;
+        }
         self.insert(first, gap);
     }
 
@@ -106,12 +141,17 @@ impl Gaps {
         if gap.asks > 0 {
             self.answered = now;
         }
-        let rest = Gap { since: now, ..gap };
+        let rest = Gap {
+            since: moment(now),
+            ..gap
+        };
         self.insert_if_any((first, number - 1), rest);
         self.insert_if_any((number + 1, gap.last), rest);
         Some(Filled {
             asked: gap.asks > 0,
-            answered_after: (gap.asks == 1).then(|| now.saturating_sub(gap.asked_at)),
+            answered_after: (gap.asks == 1)
+                .then(|| now.saturating_sub(Duration::from_nanos(gap.asked_at))),
+            not_lost: None,
         })
     }
 
@@ -151,7 +191,7 @@ impl Gaps {
     /// [`give_up`](Self::give_up) first, until it has nothing: what is over is not asked for.
     pub(super) fn to_ask(&self, now: Duration, most: usize, spans: &mut Vec<Span>) {
         spans.clear();
-        let due = self.by_due.range(..=(now, u64::MAX)).take(most);
+        let due = self.by_due.range(..=(moment(now), u64::MAX)).take(most);
         spans.extend(due.map(|&(_, first)| (first, self.by_first[&first].last)));
     }
 
@@ -159,13 +199,14 @@ impl Gaps {
     pub(super) fn asked(&mut self, now: Duration, ttl: Duration, spans: &[Span]) {
         for &(first, _) in spans {
             let mut gap = self.remove(first);
-            gap.asked_at = now;
-            gap.asks += 1;
+            gap.asked_at = moment(now);
+            gap.asks = gap.asks.saturating_add(1);
             // No later than the moment at which it is over.
-            gap.due = (now + gap.pause).min(self.over_at(gap.since, ttl));
-            gap.pause = (gap.pause * 2).min(LONGEST_PAUSE);
+            let next = now.saturating_add(Duration::from_millis(gap.pause_ms.into()));
+            gap.due = moment(next.min(self.over_at(gap.since, ttl)));
+            gap.pause_ms = (gap.pause_ms * 2).min(LONGEST_PAUSE.as_millis() as u32);
             if cfg!(eventcast_sabotage = "request_storm") {
-                gap.due = now + FIRST_PAUSE / 10;
+                gap.due = moment(now + FIRST_PAUSE / 10);
             }
             self.insert(first, gap);
         }
@@ -173,7 +214,11 @@ impl Gaps {
 
     /// Puts off what is still to be asked for now, if anything is.
     pub(super) fn put_off(&mut self, now: Duration) {
-        if self.by_due.first().is_some_and(|(due, _)| *due <= now) {
+        if self
+            .by_due
+            .first()
+            .is_some_and(|(due, _)| *due <= moment(now))
+        {
             self.paused_until = now + FIRST_PAUSE;
         }
     }
@@ -203,7 +248,8 @@ impl Gaps {
     }
 
     /// When a gap is over of which nothing has come since then, unless others are answered meanwhile.
-    fn over_at(&self, since: Duration, ttl: Duration) -> Duration {
+    fn over_at(&self, since: Moment, ttl: Duration) -> Duration {
+        let since = Duration::from_nanos(since);
         let in_turn = ttl.saturating_mul(TTLS_IN_TURN - 1);
         let waits = self.answered.min(since.saturating_add(in_turn));
         let last = since.max(waits);
@@ -303,6 +349,26 @@ mod tests {
     }
 
     #[test]
+    fn what_is_missed_at_about_the_same_time_is_one_gap() {
+        let mut gaps = Gaps::default();
+        for i in 1..=1_000 {
+            gaps.add(ms(i / 250), (i, i), ms(8));
+        }
+        assert_eq!(gaps.len(), 1);
+        // What is missed a little later is asked for later, and is another one.
+        gaps.add(ms(7), (1_001, 1_002), ms(15));
+        assert_eq!(asked(&mut gaps, ms(8)), [(1, 1_000)]);
+        gaps.add(ms(9), (1_003, 1_003), ms(15));
+        assert_eq!(gaps.len(), 2);
+        assert_eq!(asked(&mut gaps, ms(15)), [(1_001, 1_003)]);
+        // Each has its whole time, counted from when its last number was missed.
+        assert_eq!(gaps.give_up(TTL + ms(3), TTL), None);
+        assert_eq!(gaps.give_up(TTL + ms(4), TTL), Some((1, 1_000)));
+        assert_eq!(gaps.give_up(TTL + ms(8), TTL), None);
+        assert_eq!(gaps.give_up(TTL + ms(9), TTL), Some((1_001, 1_003)));
+    }
+
+    #[test]
     fn what_comes_splits_a_gap_and_gives_the_rest_more_time() {
         let mut gaps = Gaps::default();
         gaps.add(ms(0), (5, 9), ms(7));
@@ -313,6 +379,7 @@ mod tests {
         let answered = |asked, after: Option<u64>| Filled {
             asked,
             answered_after: after.map(ms),
+            not_lost: None,
         };
         assert_eq!(gaps.fill(ms(9), 8), Some(answered(true, Some(2))));
         assert_eq!(asked(&mut gaps, ms(27)), [(5, 6), (9, 9)]);

@@ -80,21 +80,26 @@
 //! (`peers`).
 
 mod answers;
+mod arrivals;
 mod assembler;
+mod budgets;
 mod chunker;
 #[cfg(feature = "classic")]
 mod classic;
 mod config;
+mod cost;
 mod engine;
 mod events;
 mod fan_out;
 mod gaps;
 mod hash;
 mod history;
+mod losses;
 mod order;
 mod outgoing;
 mod peers;
 mod queue;
+mod ranges;
 pub(crate) mod rate_limited;
 mod report;
 mod requests;

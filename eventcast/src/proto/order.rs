@@ -13,15 +13,21 @@
 use std::{collections::BTreeMap, ops::Range, time::Duration};
 
 use super::{
+    cost::{allocation, tree_entry},
     events::MessageFacts,
-    gaps::{Filled, Gaps, Span},
+    gaps::{Filled, GAP_COST, Gaps, Span},
+    ranges::RangeSet,
 };
 
 /// How far a number may be beyond the last known one (WIRE.md section 7).
 pub(super) const FARTHEST: u64 = 65_536;
 
-/// What is reckoned for each message that waits beside its bytes.
-pub(super) const WAITING_COST: usize = 128;
+/// Most gaps of one stream: as many as there are when every other number of those that are believed is missing. Beyond
+/// that the first one is given up.
+pub(super) const MAX_GAPS: usize = FARTHEST as usize / 2;
+
+/// What an entry of [`Order::waiting`] takes.
+const SLOT_COST: usize = tree_entry(size_of::<(u64, Slot)>());
 
 /// What is to become of a number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,17 +62,21 @@ pub(super) enum Held {
 }
 
 impl Held {
+    /// What it takes, beside its entry among those that wait.
     fn cost(&self) -> usize {
-        WAITING_COST
+        allocation(size_of::<Self>())
             + match self {
-                Self::Small { text, .. } => text.len(),
-                Self::Large { name, buffer, .. } => name.len() + buffer.capacity(),
+                Self::Small { text, .. } => allocation(text.len()),
+                Self::Large { name, buffer, .. } => {
+                    allocation(name.len()) + allocation(buffer.capacity())
+                }
             }
     }
 }
 
 enum Slot {
-    Message(Held),
+    /// A message, and what it takes.
+    Message(Box<Held>, u32),
     /// From this number to that one everything is lost.
     Lost(u64),
 }
@@ -80,12 +90,13 @@ pub(super) struct Order {
     highest: u64,
     /// The highest number that a hello or a bye has claimed.
     claimed: u64,
-    /// Of the claimed numbers, those that were told as lost: from a first one to a last one.
-    told: BTreeMap<u64, u64>,
+    /// Of the claimed numbers, those that were given up as lost.
+    told: RangeSet,
     waiting: BTreeMap<u64, Slot>,
     gaps: Gaps,
     /// Numbers of chunked messages that are being put together, and how many attempts at each.
     partial: BTreeMap<u64, u32>,
+    /// What the messages that wait take.
     held: usize,
 }
 
@@ -98,7 +109,7 @@ impl Order {
             tentative,
             highest: first - 1,
             claimed: 0,
-            told: BTreeMap::new(),
+            told: RangeSet::default(),
             waiting: BTreeMap::new(),
             gaps: Gaps::default(),
             partial: BTreeMap::new(),
@@ -106,9 +117,14 @@ impl Order {
         }
     }
 
-    /// Bytes of the messages that wait.
+    /// Bytes of what waits, and of what is known of what is missing.
     pub(super) fn held(&self) -> usize {
-        self.held
+        self.held + self.waiting.len() * SLOT_COST + self.gaps.len() * GAP_COST
+    }
+
+    /// Whether there are more gaps than are kept.
+    pub(super) fn has_too_many_gaps(&self) -> bool {
+        self.gaps.len() > MAX_GAPS
     }
 
     pub(super) fn gaps(&mut self) -> &mut Gaps {
@@ -141,7 +157,7 @@ impl Order {
             return Place::Far;
         }
         match self.waiting.range(..=number).next_back() {
-            Some((&at, Slot::Message(_))) if at == number => Place::Over,
+            Some((&at, Slot::Message(..))) if at == number => Place::Over,
             Some((_, Slot::Lost(last))) if *last >= number => Place::Over,
             _ => Place::Ahead,
         }
@@ -157,7 +173,10 @@ impl Order {
             (self.next, self.highest) = (number, number);
             self.claimed = 0;
             self.told.clear();
-            return Filled::default();
+            return Filled {
+                not_lost: Some((0, u64::MAX)),
+                ..Filled::default()
+            };
         }
         if number == self.highest + 1 && self.claimed <= self.highest {
             // Nothing missing, nothing claimed: the usual case.
@@ -168,16 +187,20 @@ impl Order {
     }
 
     fn note_out_of_order(&mut self, now: Duration, number: u64, due: Duration) -> Filled {
-        while let Some(entry) = self.told.first_entry()
-            && *entry.key() <= number
+        let mut not_lost = None;
+        while let Some((first, last)) = self.told.first()
+            && first <= number
         {
-            // What was told as lost is passed for good by a message behind it.
-            let (first, last) = entry.remove_entry();
+            // What was given up is passed for good by a message behind it.
+            self.told.remove((first, last));
             if first < number {
-                self.waiting.insert(first, Slot::Lost(last.min(number - 1)));
+                self.pass((first, last.min(number - 1)));
             }
             if number < last {
-                self.told.insert(number + 1, last);
+                self.told.insert((number + 1, last));
+            }
+            if number <= last {
+                not_lost = Some((number, number));
             }
         }
         let known = self.known();
@@ -189,23 +212,27 @@ impl Order {
             return Filled::default();
         }
         self.highest = self.highest.max(number);
-        self.gaps.fill(now, number).unwrap_or_default()
+        Filled {
+            not_lost,
+            ..self.gaps.fill(now, number).unwrap_or_default()
+        }
     }
 
-    /// Takes a claim that numbers up to `last` exist. A lower claim takes back a higher one.
-    pub(super) fn claim(&mut self, now: Duration, last: u64, due: Duration) {
+    /// Takes a claim that numbers up to `last` exist. A lower claim takes back a higher one: then gives the numbers of
+    /// which nobody says any more that they exist.
+    pub(super) fn claim(&mut self, now: Duration, last: u64, due: Duration) -> Option<Span> {
         let known = self.known();
+        let mut taken_back = None;
         if last > known {
             self.gaps.add(now, (known + 1, last), due);
         } else if last < known && self.claimed > self.highest {
-            self.gaps.forget_above(last.max(self.highest));
-            self.told.split_off(&(last + 1));
-            if let Some(mut entry) = self.told.last_entry() {
-                let until = last.min(*entry.get());
-                entry.insert(until);
-            }
+            let rest = last.max(self.highest);
+            self.gaps.forget_above(rest);
+            self.told.remove_above(rest);
+            taken_back = Some((rest + 1, u64::MAX));
         }
         self.claimed = last;
+        taken_back
     }
 
     /// Takes out a piece of what is missing before a number.
@@ -213,10 +240,12 @@ impl Order {
         self.gaps.take_up_to(number.checked_sub(1)?)
     }
 
-    /// Keeps a message until its turn comes.
-    pub(super) fn hold(&mut self, number: u64, held: Held) {
-        self.held += held.cost();
-        self.waiting.insert(number, Slot::Message(held));
+    /// Keeps a message until its turn comes. What it says of its sender takes so much more, unless the stream keeps the same.
+    pub(super) fn hold(&mut self, number: u64, held: Held, peer_cost: usize) {
+        let cost = u32::try_from(held.cost() + peer_cost).unwrap_or(u32::MAX);
+        self.held += cost as usize;
+        let slot = Slot::Message(Box::new(held), cost);
+        self.waiting.insert(number, slot);
     }
 
     /// The next number is delivered by the caller.
@@ -240,19 +269,19 @@ impl Order {
             }
             match entry.remove() {
                 Slot::Lost(last) => self.next = self.next.max(last + 1),
-                Slot::Message(held) => {
-                    self.held -= held.cost();
+                Slot::Message(held, cost) => {
+                    self.held -= cost as usize;
                     self.next += 1;
-                    return Some(held);
+                    return Some(*held);
                 }
             }
         }
     }
 
     /// Chunks of this number are being put together: it needs no asking for.
-    pub(super) fn open_partial(&mut self, now: Duration, number: u64, due: Duration) {
+    pub(super) fn open_partial(&mut self, now: Duration, number: u64, due: Duration) -> Filled {
         *self.partial.entry(number).or_default() += 1;
-        self.note(now, number, due);
+        self.note(now, number, due)
     }
 
     /// One attempt at putting this number together has ended without a message. Gives whether it was the last one,
@@ -280,7 +309,17 @@ impl Order {
     }
 
     /// Passes numbers that will not come. They must not be missing any more.
-    pub(super) fn pass(&mut self, (first, last): Span) {
+    pub(super) fn pass(&mut self, (mut first, mut last): Span) {
+        // Passed ranges that touch are one, so that there are no more of them than of what lies between.
+        if let Some((&start, Slot::Lost(until))) = self.waiting.range(..first).next_back()
+            && *until + 1 >= first
+        {
+            (first, last) = (start, last.max(*until));
+        }
+        if let Some(&Slot::Lost(until)) = self.waiting.get(&(last + 1)) {
+            self.waiting.remove(&(last + 1));
+            last = until;
+        }
         self.waiting.insert(first, Slot::Lost(last));
     }
 
@@ -290,7 +329,7 @@ impl Order {
         if first <= self.highest {
             return false;
         }
-        self.told.insert(first, last);
+        self.told.insert((first, last));
         true
     }
 
@@ -310,17 +349,18 @@ impl Order {
 
     /// The first gap, which holds up everything that waits: taken out, to make room. With it goes whatever is being
     /// put together there. What of it had been passed before is left out of `lost`.
-    pub(super) fn give_up_first(&mut self, lost: &mut Vec<Span>) -> Option<Span> {
-        let (&waits, _) = self
-            .waiting
-            .iter()
-            .find(|(_, slot)| matches!(slot, Slot::Message(_)))?;
+    pub(super) fn give_up_first(&mut self, lost: &mut Vec<Span>) -> Option<GivenUp> {
+        let mut slots = self.waiting.iter();
+        let Some((&waits, _)) = slots.find(|(_, slot)| matches!(slot, Slot::Message(..))) else {
+            return self.give_up_gap(lost);
+        };
         let passed = (self.next, waits.checked_sub(1)?);
         if passed.0 > passed.1 {
             return None;
         }
         while self.gaps.take_up_to(passed.1).is_some() {}
-        self.partial.retain(|number, _| *number > passed.1);
+        let rest = self.partial.split_off(&waits);
+        let partials = std::mem::replace(&mut self.partial, rest).len();
         let rest = self.waiting.split_off(&waits);
         let mut from = passed.0;
         for (first, slot) in std::mem::replace(&mut self.waiting, rest) {
@@ -334,8 +374,32 @@ impl Order {
             lost.push((from, passed.1));
         }
         self.pass(passed);
-        Some(passed)
+        Some(GivenUp {
+            numbers: passed,
+            partials: partials > 0,
+        })
     }
+
+    /// The same where nothing waits.
+    fn give_up_gap(&mut self, lost: &mut Vec<Span>) -> Option<GivenUp> {
+        let gap = self.gaps.take_up_to(u64::MAX)?;
+        if !self.is_mere_claim(gap) {
+            self.pass(gap);
+        }
+        lost.push(gap);
+        Some(GivenUp {
+            numbers: gap,
+            partials: false,
+        })
+    }
+}
+
+/// What was given up to make room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct GivenUp {
+    pub(super) numbers: Span,
+    /// Some of it was being put together.
+    pub(super) partials: bool,
 }
 
 #[cfg(test)]
@@ -388,7 +452,7 @@ mod tests {
             }
             Place::Ahead => {
                 order.note(NOW, number, DUE);
-                order.hold(number, held(number));
+                order.hold(number, held(number), 0);
             }
         }
         delivered.extend(released(order));
@@ -427,7 +491,10 @@ mod tests {
         assert!(receive(&mut order, 3).is_empty());
         assert!(receive(&mut order, 3).is_empty(), "a double");
         assert!(receive(&mut order, 6).is_empty());
-        assert_eq!(order.held(), 2 * (WAITING_COST + 100));
+        assert_eq!(
+            order.held(),
+            2 * (SLOT_COST + allocation(size_of::<Held>()) + allocation(100) + GAP_COST)
+        );
         assert_eq!(missing(&mut order), [(1, 2), (4, 5)]);
         assert_eq!(receive(&mut order, 1), [1]);
         assert_eq!(receive(&mut order, 2), [2, 3]);
@@ -449,7 +516,11 @@ mod tests {
         order.pass((1, 1));
         assert_eq!(released(&mut order), [4]);
         let mut lost = Vec::new();
-        assert_eq!(order.give_up_first(&mut lost), Some((5, 7)));
+        let given_up = GivenUp {
+            numbers: (5, 7),
+            partials: false,
+        };
+        assert_eq!(order.give_up_first(&mut lost), Some(given_up));
         assert_eq!(lost, [(5, 7)]);
         assert_eq!(released(&mut order), [8]);
         assert_eq!(order.give_up_first(&mut lost), None);

@@ -4,7 +4,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use super::{
-    events::Refused,
+    events::{ExpiredFacts, ExpiredReason, LostReason, Refused},
     hash::HashKey,
     rate_limited::{LimitKey, REPORT_PAUSE, RateLimited, Sum},
     stats::DropCause,
@@ -64,5 +64,52 @@ impl Sum for Report {
         let (Self::Refused(Refused { count, .. }) | Self::Version { count, .. }) = &mut later;
         *count = count.saturating_add(so_far);
         *self = later;
+    }
+}
+
+/// What messages that were given up are reported by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct ExpiredKey {
+    pub(super) reason: ExpiredReason,
+    /// `None`: addresses that have no reports of their own.
+    pub(super) from: Option<IpAddr>,
+}
+
+/// Messages that were given up: the last one of them, which says how many others there were.
+pub(super) struct ExpiredReport {
+    pub(super) name: Box<str>,
+    pub(super) facts: ExpiredFacts,
+}
+
+pub(super) type ExpiredLimit = RateLimited<ExpiredKey, ExpiredReport, HashKey>;
+
+pub(super) fn expired_limit(key: HashKey) -> ExpiredLimit {
+    RateLimited::new(REPORT_PAUSE, MAX_REPORTED, key)
+}
+
+impl LimitKey for ExpiredKey {
+    fn coarse(&self) -> Self {
+        Self {
+            from: None,
+            ..*self
+        }
+    }
+}
+
+impl Sum for ExpiredReport {
+    fn add(&mut self, mut later: Self) {
+        let untold = self.facts.untold.saturating_add(1);
+        later.facts.untold = later.facts.untold.saturating_add(untold);
+        *self = later;
+    }
+}
+
+impl ExpiredReason {
+    /// Why the number of such a message is lost.
+    pub(super) const fn of_loss(self) -> LostReason {
+        match self {
+            Self::Silent | Self::Overdue => LostReason::Incomplete,
+            Self::Crowded => LostReason::Crowded,
+        }
     }
 }

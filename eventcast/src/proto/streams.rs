@@ -28,6 +28,13 @@ pub(super) struct StreamRef {
     generation: u64,
 }
 
+impl StreamRef {
+    /// A number that no other stream ever has.
+    pub(super) fn id(self) -> u64 {
+        self.generation
+    }
+}
+
 pub(super) struct Stream {
     generation: u64,
     pub(super) peer: Arc<Peer>,
@@ -47,6 +54,13 @@ pub(super) struct Stream {
     due: Option<Duration>,
     /// What it counts for in [`Streams::held`].
     held: usize,
+}
+
+impl Stream {
+    /// As [`StreamRef::id`].
+    pub(super) fn id(&self) -> u64 {
+        self.generation
+    }
 }
 
 /// Whether a sender is there.

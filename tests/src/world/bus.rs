@@ -67,10 +67,8 @@ pub(super) enum Told {
     Lost {
         /// Whose.
         of: Who,
-        /// From.
-        first: u64,
-        /// To.
-        last: u64,
+        /// From and to, both included.
+        ranges: Vec<(u64, u64)>,
     },
 }
 
@@ -273,11 +271,18 @@ fn told(event: &Event<'_>) -> Option<Told> {
             number: expired.number,
             id: expired.message_id.0,
         }),
-        Event::Lost(lost) => Some(Told::Lost {
-            of: who(lost.peer),
-            first: lost.first,
-            last: lost.last,
-        }),
+        Event::Lost(lost) => {
+            let listed: u64 = lost
+                .ranges
+                .iter()
+                .map(|(first, last)| last - first + 1)
+                .sum();
+            assert_eq!((listed, lost.peers), (lost.count, 1), "all are listed");
+            Some(Told::Lost {
+                of: who(lost.peer),
+                ranges: lost.ranges.to_vec(),
+            })
+        }
         _ => None,
     }
 }

@@ -343,7 +343,10 @@ impl Trial {
                         self.row.recoveries.push(self.now - due);
                     }
                 }
-                Told::Lost { first, last, .. } => self.row.told_lost += last - first + 1,
+                Told::Lost { ranges, .. } => {
+                    let counts = ranges.iter().map(|(first, last)| last - first + 1);
+                    self.row.told_lost += counts.sum::<u64>();
+                }
                 Told::Expired { .. } => unreachable!("nothing is long here"),
             }
         }

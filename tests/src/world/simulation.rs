@@ -197,6 +197,13 @@ impl<'p> Simulation<'p> {
     fn finish(mut self) -> (History, Figures) {
         self.now = self.plan.end;
         for member in 0..self.seats.len() {
+            // What it has held back, to tell it in sum, it tells when it is stopped.
+            if let Actor::Bus(bus) = &mut self.seats[member].actor {
+                bus.leave(self.now);
+                for told in bus.told() {
+                    self.tell(member, told);
+                }
+            }
             self.note_peaks(member);
             // Long after the last message nothing is kept of any.
             let seat = &self.seats[member];

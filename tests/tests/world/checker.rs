@@ -97,17 +97,30 @@ fn all_or_reported() {
             .gives_up(RECEIVER, 1)
             .gets(RECEIVER, 2),
     );
-    // A hole in the middle, even if it is told in the end.
+    // A hole in the middle, unless it is told within ten seconds.
     breaks(
         Promise::AllOrReported,
         three().gets(RECEIVER, 0).gets(RECEIVER, 2),
     );
-    breaks(
-        Promise::AllOrReported,
+    let told_after = |pause| {
+        let story = three().gets(RECEIVER, 0).gets(RECEIVER, 2).lasts(2 * pause);
+        story.after(pause).loses(RECEIVER, 2, 2)
+    };
+    keeps(told_after(10_000 * MILLI));
+    breaks(Promise::AllOrReported, told_after(10_100 * MILLI));
+    // Who ends before that need not have been told; who ends later must have been.
+    let ends_after = |pause| {
+        let story = three().gets(RECEIVER, 0).gets(RECEIVER, 2).lasts(2 * pause);
+        story.after(pause).ends(RECEIVER, End::Crashed)
+    };
+    keeps(ends_after(9_000 * MILLI));
+    breaks(Promise::AllOrReported, ends_after(10_100 * MILLI));
+    // In sum with others, of which one is named by its message.
+    keeps(
         three()
             .gets(RECEIVER, 0)
-            .gets(RECEIVER, 2)
-            .loses(RECEIVER, 2, 2),
+            .loses(RECEIVER, 2, 3)
+            .gives_up_without_number(RECEIVER, 2),
     );
     // The end, and the beginning.
     breaks(
@@ -613,6 +626,21 @@ impl Story {
         })
     }
 
+    fn gives_up_without_number(self, to: Life, place: u64) -> Self {
+        self.then(What::Expired {
+            to,
+            message: Some(message(place)),
+            number: None,
+        })
+    }
+
+    /// The history is so much longer.
+    fn lasts(mut self, longer: Nanos) -> Self {
+        self.history.quiet_from += longer;
+        self.history.end += longer;
+        self
+    }
+
     fn meets(self, by: Life, address: SocketAddr) -> Self {
         self.then(What::Met { by, address })
     }
@@ -645,7 +673,7 @@ impl Story {
             for (by, life) in (0..).zip(&self.history.lives) {
                 if life.ended.is_none() && !life.old {
                     self.history.records.push(Record {
-                        at: QUIET_FROM + 1,
+                        at: self.history.quiet_from + 1,
                         what: What::Cast {
                             by,
                             to: None,

@@ -15,10 +15,13 @@ use crate::{
         assembler::{MESSAGE_COST, Origin, PIECE_COST},
         events::MessageFacts,
         gaps::Span,
+        losses::Losses,
         order::{FARTHEST, Held, Order, Place},
         peers::KnownAt,
+        ranges::count,
         seal::Stamp,
-        streams::StreamRef,
+        stats::EngineStats,
+        streams::{Stream, StreamRef},
     },
 };
 
@@ -158,6 +161,9 @@ impl Engine {
             Place::Next => {
                 let filled = stream.order.note(now.elapsed, number, due);
                 self.stats.repaired_messages += stream.figures.count_repair(filled);
+                if filled.not_lost.is_some() {
+                    take_back(&mut self.losses, &mut self.stats, stream, filled.not_lost);
+                }
                 stream.order.forget_partial(number);
                 stream.order.advance();
                 stream.figures.received += 1;
@@ -170,14 +176,18 @@ impl Engine {
             Place::Ahead => {
                 let filled = stream.order.note(now.elapsed, number, due);
                 self.stats.repaired_messages += stream.figures.count_repair(filled);
+                take_back(&mut self.losses, &mut self.stats, stream, filled.not_lost);
                 stream.order.forget_partial(number);
                 if cfg!(eventcast_sabotage = "wrong_order") {
                     stream.order.pass((number, number));
                     body.push(&mut self.events, name, facts);
                     return Ok(());
                 }
-                stream.order.hold(number, body.hold(name, facts));
-                self.streams.settle(at);
+                let shared = Arc::ptr_eq(&facts.peer, &stream.peer);
+                let peer_cost = if shared { 0 } else { facts.peer.size() };
+                let held = body.hold(name, facts);
+                stream.order.hold(number, held, peer_cost);
+                self.bound_gaps(at);
                 self.make_room(now.elapsed, 0);
                 self.release(at);
             }
@@ -250,14 +260,66 @@ impl Engine {
         let Some(((first, last), stream)) = lost.zip(self.streams.get(at)) else {
             return;
         };
-        let count = last - first + 1;
-        stream.figures.lost += count;
-        self.stats.lost_messages += count;
+        let (peer, count) = (Arc::clone(&stream.peer), count((first, last)));
+        self.count_lost(at, count);
         if cfg!(eventcast_sabotage = "silent_gap") {
             return;
         }
-        let peer = Arc::clone(&stream.peer);
-        self.events.push_lost(peer, (first, last), reason);
+        let (id, now) = (at.id(), self.present);
+        let loss = self.losses.note(now, id, &peer, (first, last), reason);
+        if let Some(loss) = loss {
+            self.events.push_lost(loss);
+        }
+    }
+
+    pub(super) fn count_lost(&mut self, at: StreamRef, count: u64) {
+        if let Some(stream) = self.streams.get(at) {
+            stream.figures.lost = stream.figures.lost.saturating_add(count);
+        }
+        self.stats.lost_messages = self.stats.lost_messages.saturating_add(count);
+    }
+
+    /// Numbers that had been given up on a mere claim are not lost after all.
+    pub(super) fn not_lost(&mut self, at: StreamRef, numbers: Option<Span>) {
+        if let Some(stream) = self.streams.get(at) {
+            take_back(&mut self.losses, &mut self.stats, stream, numbers);
+        }
+    }
+
+    /// Gives up gaps of a stream that has too many of them.
+    pub(super) fn bound_gaps(&mut self, at: StreamRef) {
+        while let Some(stream) = self.streams.get(at)
+            && stream.order.has_too_many_gaps()
+            && self.give_up_first(at)
+        {}
+        self.streams.settle(at);
+    }
+
+    /// Gives up what a stream waits for first. `false`: there is nothing.
+    fn give_up_first(&mut self, at: StreamRef) -> bool {
+        let Some(stream) = self.streams.get(at) else {
+            return false;
+        };
+        let mut lost = Vec::new();
+        let Some(given_up) = stream.order.give_up_first(&mut lost) else {
+            return false;
+        };
+        let origin = match stream.peer.incarnation {
+            Some(incarnation) if self.sealing.is_some() => {
+                Origin::Sealer(Stamp::new(&stream.peer.id, incarnation))
+            }
+            _ => Origin::Address(stream.address),
+        };
+        if given_up.partials {
+            self.assembler.forget(origin, at, given_up.numbers);
+        }
+        self.stats.drops.count(DropCause::Crowded);
+        for gap in lost {
+            self.lose(at, Some(gap), LostReason::Crowded);
+        }
+        self.release(at);
+        self.streams.settle(at);
+        true
     }
 
     /// Gives up a gap, and lets what waits for it through if it is one that was seen.
@@ -299,26 +361,9 @@ impl Engine {
             // The larger part gives way: messages that wait, or messages that are put together.
             let waiting_is_more = self.streams.held() >= self.assembler.held();
             if waiting_is_more && let Some(at) = self.streams.fullest() {
-                let Some(stream) = self.streams.get(at) else {
+                if !self.give_up_first(at) {
                     break;
-                };
-                let mut lost = Vec::new();
-                let origin = match stream.peer.incarnation {
-                    Some(incarnation) if self.sealing.is_some() => {
-                        Origin::Sealer(Stamp::new(&stream.peer.id, incarnation))
-                    }
-                    _ => Origin::Address(stream.address),
-                };
-                let Some(passed) = stream.order.give_up_first(&mut lost) else {
-                    break;
-                };
-                self.assembler.forget(origin, at, passed);
-                self.stats.drops.count(DropCause::Crowded);
-                for gap in lost {
-                    self.lose(at, Some(gap), LostReason::Crowded);
                 }
-                self.release(at);
-                self.streams.settle(at);
             } else if self.assembler.give_up_one() {
                 self.settle_given_up(now);
             } else {
@@ -365,5 +410,19 @@ impl Engine {
                 Ok(None)
             }
         }
+    }
+}
+
+/// Takes numbers of a stream out of what is to be told as lost.
+fn take_back(
+    losses: &mut Losses,
+    stats: &mut EngineStats,
+    stream: &mut Stream,
+    numbers: Option<Span>,
+) {
+    if let Some(numbers) = numbers {
+        let count = losses.take_back(stream.id(), numbers);
+        stream.figures.lost = stream.figures.lost.saturating_sub(count);
+        stats.lost_messages = stats.lost_messages.saturating_sub(count);
     }
 }

@@ -7,6 +7,7 @@ use rand::RngExt;
 use super::{Engine, order::First};
 use crate::proto::{
     Destination, DropCause, LeftReason, LostReason, Now, Peer,
+    arrivals::Change,
     order::FARTHEST,
     peers::KnownAt,
     streams::{About, Presence, StreamRef},
@@ -246,7 +247,8 @@ impl Engine {
         self.forgo(stream_at, hello.first);
         self.greet(stream_at, hello);
         self.release(stream_at);
-        self.streams.settle(stream_at);
+        self.bound_gaps(stream_at);
+        self.make_room(now.elapsed, 0);
         Ok(())
     }
 
@@ -266,7 +268,8 @@ impl Engine {
         let due = self.ask_due(now.elapsed);
         self.claim(now, at, last, due);
         self.part(at, LeftReason::Goodbye);
-        self.streams.settle(at);
+        self.bound_gaps(at);
+        self.make_room(now.elapsed, 0);
         Ok(())
     }
 
@@ -278,7 +281,8 @@ impl Engine {
         let known = stream.order.known();
         if last <= known || last - known <= FARTHEST {
             stream.far_hello = None;
-            stream.order.claim(now.elapsed, last, due);
+            let taken_back = stream.order.claim(now.elapsed, last, due);
+            self.not_lost(at, taken_back);
             return;
         }
         // Nobody forges the word of who has sealed it.
@@ -323,7 +327,7 @@ impl Engine {
             self.part(other, LeftReason::Restarted);
         }
         self.streams.set_presence(at, Presence::Present, timeout);
-        self.events.push_joined(peer);
+        self.tell_change(at, Change { peer, left: None });
     }
 
     /// The peer is gone.
@@ -335,7 +339,15 @@ impl Engine {
         if stream.presence == Presence::Present {
             let peer = Arc::clone(&stream.peer);
             self.streams.set_presence(at, Presence::Left, timeout);
-            self.events.push_left(peer, reason);
+            let left = Some(reason);
+            self.tell_change(at, Change { peer, left });
+        }
+    }
+
+    /// A peer has come or gone, which is told now or later.
+    fn tell_change(&mut self, at: StreamRef, change: Change) {
+        if let Some(change) = self.arrivals.note(self.present, at.id(), change) {
+            self.events.push_change(change);
         }
     }
 

@@ -12,7 +12,7 @@ use crate::{
         order::Place,
         peers::{KnownAt, Relation},
         rate_limited::REPORT_PAUSE,
-        report::{Report, ReportKey},
+        report::{ExpiredKey, ExpiredReport, Report, ReportKey},
         requests::Repair,
         seal::Stamp,
         seen::Trace,
@@ -252,8 +252,9 @@ impl Engine {
             && waits.is_some()
             && let Some(stream) = self.streams.get(at)
         {
-            stream.order.open_partial(now.elapsed, number, ask_at);
-            self.streams.settle(at);
+            let filled = stream.order.open_partial(now.elapsed, number, ask_at);
+            self.not_lost(at, filled.not_lost);
+            self.bound_gaps(at);
         }
         match joined {
             Some(joined) => self.accept_joined(now, joined),
@@ -389,36 +390,42 @@ impl Engine {
                 let trace = self.trace(about.origin, about.seq_id.as_bytes());
                 self.seen.insert(now, trace);
             }
-            let mut untold = 0;
-            if reason == ExpiredReason::Crowded {
-                self.stats.drops.count(DropCause::Crowded);
-                // Whoever floods this bus with messages that never end does not choose how much is told of it. A
-                // number that is lost is told in any case.
-                let key = ReportKey {
-                    cause: DropCause::Crowded,
-                    from: Some(about.from.ip()),
-                };
-                let refused = Refused::new(DropCause::Crowded, about.from);
-                match self.reporter.note(now, key, Report::Refused(refused)) {
-                    Some((_, report)) => untold = report.count() - 1,
-                    None if number.is_some() => {}
-                    None => continue,
-                }
-            } else {
-                self.stats.expired_messages += 1;
+            match reason {
+                ExpiredReason::Crowded => self.stats.drops.count(DropCause::Crowded),
+                ExpiredReason::Silent | ExpiredReason::Overdue => self.stats.expired_messages += 1,
             }
-            self.events.push_expired(
-                &about.name,
-                ExpiredFacts {
+            let key = ExpiredKey {
+                reason,
+                from: Some(about.from.ip()),
+            };
+            let report = ExpiredReport {
+                name: about.name,
+                facts: ExpiredFacts {
                     peer: about.peer,
                     message_id: about.message_id,
-                    number,
+                    number: None,
                     received,
                     total: about.seq_len,
                     reason,
-                    untold,
+                    untold: 0,
                 },
-            );
+            };
+            // Whoever floods this bus with messages that never end does not choose how much is told of it. A number
+            // that is lost is told in any case, by itself or with others.
+            match (self.expired.note(now, key, report), about.stream) {
+                (Some((_, mut report)), at) => {
+                    report.facts.number = number;
+                    if let Some(at) = at.filter(|_| number.is_some()) {
+                        self.count_lost(at, 1);
+                    }
+                    self.events.push_expired(report);
+                }
+                (None, Some(at)) => {
+                    let lost = number.map(|number| (number, number));
+                    self.lose(at, lost, reason.of_loss());
+                }
+                (None, None) => {}
+            }
             if let Some(at) = about.stream {
                 self.release(at);
                 self.streams.settle(at);
@@ -434,8 +441,6 @@ impl Engine {
             return None;
         }
         stream.order.pass((number, number));
-        stream.figures.lost += 1;
-        self.stats.lost_messages += 1;
         Some(number)
     }
 
@@ -545,6 +550,15 @@ impl Engine {
 
     /// Reports what was held back, where the pause since the last report is over.
     pub(super) fn report_due(&mut self, now: Duration) {
+        while let Some(loss) = self.losses.pop_due(now) {
+            self.events.push_lost(loss);
+        }
+        while let Some((_, report)) = self.expired.pop_due(now) {
+            self.events.push_expired(report);
+        }
+        while let Some(change) = self.arrivals.pop_due(now) {
+            self.events.push_change(change);
+        }
         while let Some((key, report)) = self.reporter.pop_due(now) {
             self.push_report(key, report);
         }
@@ -552,6 +566,15 @@ impl Engine {
 
     /// Reports all that is held back: this bus leaves.
     pub(super) fn report_rest(&mut self) {
+        while let Some(loss) = self.losses.drain() {
+            self.events.push_lost(loss);
+        }
+        for (_, report) in self.expired.drain() {
+            self.events.push_expired(report);
+        }
+        while let Some(change) = self.arrivals.drain() {
+            self.events.push_change(change);
+        }
         for (key, report) in self.reporter.drain() {
             self.push_report(key, report);
         }

@@ -8,7 +8,10 @@ use super::{
 };
 use crate::{
     codec::RawArgs,
-    proto::wire::control::{self, Control, GONE, NACK, RETX},
+    proto::{
+        order::MAX_GAPS,
+        wire::control::{self, Control, GONE, NACK, RETX},
+    },
 };
 
 /// Of 20 MB most is missing, in thousands of gaps: at 4 MiB a second the last ones have to wait for longer than
@@ -182,7 +185,7 @@ fn is_lucky(seq_id: &str) -> bool {
 /// what it says is about nothing, and none of them is looked at.
 #[test]
 fn gaps_that_were_not_asked_for_cost_a_gone_nothing() {
-    const NUMBERS: u64 = 100_000;
+    const NUMBERS: u64 = MAX_GAPS as u64;
     const INCARNATION: u64 = 1_795_585_423_171;
     let mut bob = engine(Config::new("bob", 1_795_585_000_000, HOST, 9001));
     let template = Template::new(HOST, 9100, "elsewhere", "x", Some(INCARNATION));

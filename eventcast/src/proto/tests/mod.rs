@@ -3,6 +3,7 @@
 mod asking;
 mod bounds;
 mod chunks;
+mod claims;
 #[cfg(feature = "classic")]
 mod classic;
 mod events;
@@ -150,7 +151,14 @@ fn in_words(event: &Event<'_>) -> String {
             "expired {:?} {}/{} +{}",
             expired.reason, expired.received, expired.total, expired.untold
         ),
-        Event::Lost(lost) => format!("lost {:?} {}-{}", lost.reason, lost.first, lost.last),
+        Event::Lost(lost) => {
+            let ranges: Vec<_> = lost
+                .ranges
+                .iter()
+                .map(|(a, b)| format!("{a}-{b}"))
+                .collect();
+            format!("lost {:?} {}", lost.reason, ranges.join(","))
+        }
         Event::PeerJoined { peer } => format!("joined {}", peer.id),
         Event::PeerLeft { peer, reason } => format!("left {} {reason:?}", peer.id),
     }

@@ -371,7 +371,15 @@ fn a_number_far_ahead_is_believed_at_once() {
     bob.handle_datagram(at(3000), address(9100), &hello[0]);
     bob.take_events(&mut events);
     let told: Vec<_> = events.iter().map(|event| net::words(&event)).collect();
-    assert_eq!(told, ["lost TooMany 70003-140002", "joined alice"]);
+    assert_eq!(told, ["joined alice"]);
+    // Ten seconds after what was told before.
+    bob.handle_timeout(at(10_003));
+    bob.take_events(&mut events);
+    let told: Vec<_> = events.iter().map(|event| net::words(&event)).collect();
+    assert!(
+        told.contains(&"lost TooMany 70003-140002".to_owned()),
+        "{told:?}"
+    );
 }
 
 /// The chunks of a message that is sent now: all but the last, and that one.

@@ -1,12 +1,15 @@
 //! Every message on its way to every application: once, in order, all or reported, nothing invented.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::{Named, Promise, Violations};
 use crate::world::history::{Content, History, Life, LifeFacts, MILLI, MessageKey, Nanos, What};
 
 /// Clocks are read in milliseconds: who began so little before another may take itself for the younger one.
 const CLOCK_GRAIN: Nanos = 2 * MILLI;
+
+/// What is passed is told so soon: losses of one sender are told at most once in ten seconds, in sum.
+const TOLD_WITHIN: Nanos = 10_010 * MILLI;
 
 pub(super) fn check(history: &History, violations: &mut Violations) {
     let mut deliveries = Deliveries {
@@ -63,8 +66,10 @@ struct Pair {
     ends: Vec<End>,
     /// By number, from 1 on.
     fates: Vec<Fate>,
-    /// Nothing is open up to this number, but what is not owed.
+    /// Nothing is open up to this number, but what is not owed, or was passed.
     settled: u64,
+    /// What was open when something later was delivered, and since when.
+    passed: BTreeMap<u64, Nanos>,
     /// The last one that was delivered in order.
     last: Option<u64>,
 }
@@ -227,7 +232,7 @@ impl Deliveries<'_, '_> {
         let late = pair.last.is_some_and(|last| last >= number);
         pair.last = pair.last.max(Some(number));
         let fate = std::mem::replace(place(&mut pair.fates, number), Fate::Delivered);
-        let gap = pair.gap_below(number);
+        pair.pass_below(number, at);
         let history = self.history;
         let name = || format!("{message}, number {number}, to {}", Named(history, to));
         if late {
@@ -238,14 +243,6 @@ impl Deliveries<'_, '_> {
         if fate == Fate::Told {
             self.violations.add(at, Promise::TrueReports, || {
                 format!("{}, had been told as lost", name())
-            });
-        }
-        if let Some(gap) = gap {
-            self.violations.add(at, Promise::AllOrReported, || {
-                format!(
-                    "{}, comes while {gap} is neither delivered nor told",
-                    name()
-                )
             });
         }
     }
@@ -323,7 +320,10 @@ impl Deliveries<'_, '_> {
     fn expired(&mut self, at: Nanos, to: Life, message: Option<MessageKey>, number: Option<u64>) {
         let history = self.history;
         let sent = message.and_then(|message| Some((message, self.find(message)?)));
-        let Some((message, _)) = sent.filter(|(_, sent)| sent.number == number) else {
+        // One with a number is told without it where the number is told with others, or may still come.
+        let Some((message, sent)) =
+            sent.filter(|(_, sent)| number.is_none() || sent.number == number)
+        else {
             self.violations.add(at, Promise::TrueReports, || {
                 format!(
                     "{} is told that {message:?} with number {number:?} expired; it was sent as {:?}",
@@ -333,6 +333,9 @@ impl Deliveries<'_, '_> {
             });
             return;
         };
+        if number != sent.number {
+            return;
+        }
         let pair = self.pairs.entry((to, message.sender)).or_default();
         let end = place(&mut pair.ends, message.place);
         let before = std::mem::replace(end, End::GivenUp);
@@ -357,6 +360,15 @@ impl Deliveries<'_, '_> {
             Fate::Told
         };
         let fate = std::mem::replace(place(&mut pair.fates, number), now);
+        let late = pair.passed.remove(&number);
+        if let Some(since) = late.filter(|since| at > since + TOLD_WITHIN) {
+            let history = self.history;
+            self.violations.add(at, Promise::AllOrReported, || {
+                let (to, of) = (Named(history, to), Named(history, of));
+                let late = (at - since) / MILLI;
+                format!("{to} is told {late} ms late that number {number} of {of} is lost")
+            });
+        }
         let wrong = match fate {
             Fate::Open => return,
             Fate::Delivered => "that was delivered",
@@ -372,6 +384,21 @@ impl Deliveries<'_, '_> {
     /// At the end nothing is open that a receiver is owed.
     fn settle(&mut self) {
         let history = self.history;
+        for (&(to, of), pair) in &self.pairs {
+            let end = self.life(to).ended.map_or(history.end, |(at, _)| at);
+            let late = pair
+                .passed
+                .iter()
+                .find(|(_, since)| end > *since + TOLD_WITHIN);
+            if let Some((number, since)) = late {
+                self.violations.add(*since, Promise::AllOrReported, || {
+                    let (to, of) = (Named(history, to), Named(history, of));
+                    format!(
+                        "{to} gets what follows number {number} of {of}, and is never told of that"
+                    )
+                });
+            }
+        }
         let living = |life: &LifeFacts| life.ended.is_none() && !life.old;
         for (to, _) in (0..).zip(&history.lives).filter(|(_, life)| living(life)) {
             for (of, sender) in (0..).zip(&history.lives).filter(|(_, life)| !life.old) {
@@ -404,16 +431,17 @@ impl Deliveries<'_, '_> {
 }
 
 impl Pair {
-    /// The lowest number below this one that is owed and open.
-    fn gap_below(&mut self, number: u64) -> Option<u64> {
-        self.base?;
-        while self.settled + 1 < number {
-            if *place(&mut self.fates, self.settled + 1) == Fate::Open {
-                return Some(self.settled + 1);
-            }
-            self.settled += 1;
+    /// Something with this number was delivered: what is open below it, and owed, has been passed.
+    fn pass_below(&mut self, number: u64, at: Nanos) {
+        if self.base.is_none() {
+            return;
         }
-        None
+        while self.settled + 1 < number {
+            self.settled += 1;
+            if *place(&mut self.fates, self.settled) == Fate::Open {
+                self.passed.insert(self.settled, at);
+            }
+        }
     }
 }
 

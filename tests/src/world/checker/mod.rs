@@ -17,7 +17,8 @@ pub enum Promise {
     Once,
     /// Numbered messages of a sender are delivered in its order.
     Order,
-    /// What a receiver is owed is delivered, or told as lost before anything later is delivered.
+    /// What a receiver is owed is delivered, or told as lost: at the latest ten seconds after something later is
+    /// delivered.
     AllOrReported,
     /// Nothing is told as lost that was delivered, that was told before, that was never sent, or that a mild network
     /// let through.

@@ -46,14 +46,18 @@ impl Simulation<'_> {
                     number,
                 }
             }
-            Told::Lost { of, first, last } => {
-                self.figures.told_lost += (last + 1).saturating_sub(first);
-                What::Lost {
-                    to,
-                    of: self.life_by(&of),
-                    first,
-                    last,
+            Told::Lost { of, ranges } => {
+                let of = self.life_by(&of);
+                for (first, last) in ranges {
+                    self.figures.told_lost += (last + 1).saturating_sub(first);
+                    self.note(What::Lost {
+                        to,
+                        of,
+                        first,
+                        last,
+                    });
                 }
+                return;
             }
         };
         self.note(what);

@@ -1,0 +1,412 @@
+//! What is told of lost numbers, and when.
+//!
+//! Of each stream and reason the first loss is told at once. What is lost within ten seconds after that is summed up, and
+//! told when they are over: every number is told once, and whoever makes numbers be lost does not choose how often. No
+//! more than [`MAX_AT_ONCE`] streams of one IP address are told of one by one within ten seconds; what the others have
+//! lost is told together.
+//!
+//! Not responsible for what is lost: that is [`Order`](super::order)'s.
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    net::IpAddr,
+    sync::Arc,
+    time::Duration,
+};
+
+use super::{
+    budgets::Budgets,
+    events::LostReason,
+    hash::HashKey,
+    peers::Peer,
+    ranges::{RangeSet, Span, count},
+    rate_limited::REPORT_PAUSE as PAUSE,
+};
+
+/// Most ranges of numbers that are told together. What is beyond them is counted.
+pub(super) const MAX_RANGES: usize = 1024;
+
+/// Of how many streams of one IP address losses are told one by one within ten seconds.
+pub(super) const MAX_AT_ONCE: u32 = 64;
+
+/// How many streams are reckoned with, twice as many as are followed at a time. What others lose is told together.
+const MAX_LINES: usize = 8192;
+
+/// Lost numbers that are told together.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Loss {
+    pub(super) peer: Arc<Peer>,
+    pub(super) reason: LostReason,
+    pub(super) first: u64,
+    pub(super) last: u64,
+    pub(super) count: u64,
+    pub(super) ranges: RangeSet,
+    /// From how many streams: `peer` is the sender of one, and `count` alone is about all of them.
+    pub(super) peers: u32,
+}
+
+/// A stream, by a number that no other one ever has, and a reason.
+type Key = (u64, LostReason);
+
+struct Line {
+    /// Nothing more is told at once before.
+    until: Duration,
+    /// What has not been told.
+    loss: Option<Loss>,
+    /// It was due before, when too much was told already of its address.
+    put_off: bool,
+}
+
+pub(super) struct Losses {
+    lines: HashMap<Key, Line, HashKey>,
+    /// All lines with something that has not been told, by when it is told.
+    due: BTreeSet<(Duration, Key)>,
+    budgets: Budgets<IpAddr>,
+    /// What is told together now, by address.
+    together: Vec<(Option<IpAddr>, Loss)>,
+    /// What was lost of streams beyond those that are reckoned with, and when it is told.
+    beyond: Option<(Duration, Loss)>,
+    next_sweep: Duration,
+}
+
+impl Losses {
+    pub(super) fn new(key: HashKey) -> Self {
+        Self {
+            lines: HashMap::with_hasher(key),
+            due: BTreeSet::new(),
+            budgets: Budgets::new(MAX_AT_ONCE, MAX_AT_ONCE, key),
+            together: Vec::new(),
+            beyond: None,
+            next_sweep: Duration::ZERO,
+        }
+    }
+
+    /// Notes that these numbers of a stream are lost; gives what is to be told now.
+    pub(super) fn note(
+        &mut self,
+        now: Duration,
+        stream: u64,
+        peer: &Arc<Peer>,
+        span: Span,
+        reason: LostReason,
+    ) -> Option<Loss> {
+        let key = (stream, reason);
+        let new = || Loss::new(peer, span, reason);
+        let Some(line) = self.lines.get_mut(&key) else {
+            return self.begin(now, key, new());
+        };
+        match &mut line.loss {
+            Some(loss) => loss.add(span),
+            None if now < line.until => {
+                line.loss = Some(new());
+                self.due.insert((line.until, key));
+            }
+            None => {
+                self.lines.remove(&key);
+                return self.begin(now, key, new());
+            }
+        }
+        None
+    }
+
+    /// Takes numbers back that turned out not to be lost; gives how many of them had not been told.
+    pub(super) fn take_back(&mut self, stream: u64, span: Span) -> u64 {
+        let mut taken = 0_u64;
+        for reason in LostReason::ALL {
+            let key = (stream, reason);
+            if let Some(line) = self.lines.get_mut(&key)
+                && let Some(loss) = &mut line.loss
+            {
+                taken = taken.saturating_add(loss.remove(span));
+                if loss.count == 0 {
+                    line.loss = None;
+                    self.due.remove(&(line.until, key));
+                }
+            }
+        }
+        taken
+    }
+
+    /// When something is to be told.
+    pub(super) fn next_due(&self) -> Option<Duration> {
+        let due = self.due.first().map(|(due, _)| *due);
+        let beyond = self.beyond.as_ref().map(|(due, _)| *due);
+        due.into_iter().chain(beyond).min()
+    }
+
+    /// What is to be told now.
+    pub(super) fn pop_due(&mut self, now: Duration) -> Option<Loss> {
+        while let Some(&(due, key)) = self.due.first()
+            && due <= now
+        {
+            self.due.remove(&(due, key));
+            let Some(line) = self.lines.get_mut(&key) else {
+                continue;
+            };
+            let Some(loss) = line.loss.take() else {
+                continue;
+            };
+            let ip = loss.peer.address.ip();
+            if self.budgets.take(now, ip) {
+                line.until = now + PAUSE;
+                line.put_off = false;
+                return Some(loss);
+            }
+            let until = self.budgets.until(&ip);
+            if line.put_off {
+                line.until = now + PAUSE;
+                line.put_off = false;
+                let slot = self.budgets.has(&ip).then_some(ip);
+                match self
+                    .together
+                    .iter_mut()
+                    .find(|(other, sum)| *other == slot && sum.reason == loss.reason)
+                {
+                    Some((_, sum)) => sum.join(&loss),
+                    None => self.together.push((slot, loss)),
+                }
+            } else {
+                line.loss = Some(loss);
+                line.until = until;
+                line.put_off = true;
+                self.due.insert((until, key));
+            }
+        }
+        if let Some((_, loss)) = self.together.pop() {
+            return Some(loss);
+        }
+        let (_, loss) = self.beyond.take_if(|(due, _)| *due <= now)?;
+        Some(loss)
+    }
+
+    /// Everything that has not been told.
+    pub(super) fn drain(&mut self) -> Option<Loss> {
+        while let Some((_, key)) = self.due.pop_first() {
+            let line = self.lines.get_mut(&key);
+            if let Some(loss) = line.and_then(|line| line.loss.take()) {
+                return Some(loss);
+            }
+        }
+        self.beyond.take().map(|(_, loss)| loss)
+    }
+
+    /// A stream of which nothing was to be told lately.
+    fn begin(&mut self, now: Duration, key: Key, loss: Loss) -> Option<Loss> {
+        if self.lines.len() >= MAX_LINES {
+            self.sweep(now);
+        }
+        if self.lines.len() >= MAX_LINES {
+            match &mut self.beyond {
+                Some((_, beyond)) => beyond.join(&loss),
+                None => self.beyond = Some((now + PAUSE, loss)),
+            }
+            return None;
+        }
+        let ip = loss.peer.address.ip();
+        let at_once = self.budgets.take(now, ip);
+        let until = if at_once {
+            now + PAUSE
+        } else {
+            self.budgets.until(&ip)
+        };
+        let mut line = Line {
+            until,
+            loss: None,
+            put_off: !at_once,
+        };
+        let told = if at_once {
+            Some(loss)
+        } else {
+            line.loss = Some(loss);
+            self.due.insert((until, key));
+            None
+        };
+        self.lines.insert(key, line);
+        told
+    }
+
+    /// Forgets streams of which nothing is to be told. Looks at all, so not often.
+    fn sweep(&mut self, now: Duration) {
+        if now >= self.next_sweep {
+            self.next_sweep = now + PAUSE / 10;
+            self.lines
+                .retain(|_, line| line.loss.is_some() || line.until > now);
+        }
+    }
+}
+
+impl Loss {
+    fn new(peer: &Arc<Peer>, span: Span, reason: LostReason) -> Self {
+        let mut ranges = RangeSet::default();
+        ranges.insert(span);
+        Self {
+            peer: Arc::clone(peer),
+            reason,
+            first: span.0,
+            last: span.1,
+            count: count(span),
+            ranges,
+            peers: 1,
+        }
+    }
+
+    fn add(&mut self, span: Span) {
+        self.count = self.count.saturating_add(count(span));
+        self.first = self.first.min(span.0);
+        self.last = self.last.max(span.1);
+        if self.ranges.len() < MAX_RANGES || self.ranges.touches(span) {
+            self.ranges.insert(span);
+        }
+    }
+
+    fn remove(&mut self, span: Span) -> u64 {
+        let removed = self.ranges.remove(span);
+        self.count -= removed.min(self.count);
+        if removed > 0
+            && let Some((first, last)) = self.ranges.ends()
+        {
+            (self.first, self.last) = (first, last);
+        }
+        removed
+    }
+
+    /// Adds what another stream has lost.
+    fn join(&mut self, other: &Self) {
+        self.count = self.count.saturating_add(other.count);
+        self.peers = self.peers.saturating_add(other.peers);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rand::{SeedableRng, rngs::StdRng};
+
+    use super::*;
+
+    fn losses() -> Losses {
+        Losses::new(HashKey::random(&mut StdRng::from_seed([1; 32])))
+    }
+
+    fn peer(ip: u32) -> Arc<Peer> {
+        Arc::new(Peer {
+            id: "p".into(),
+            incarnation: Some(1),
+            hostname: String::new(),
+            host: String::new(),
+            port: 1,
+            address: (std::net::Ipv4Addr::from(ip), 1).into(),
+        })
+    }
+
+    fn secs(secs: u64) -> Duration {
+        Duration::from_secs(secs)
+    }
+
+    const GONE: LostReason = LostReason::Gone;
+
+    #[test]
+    fn the_first_is_told_at_once_and_the_others_together() {
+        let (mut losses, peer) = (losses(), peer(1));
+        let first = losses.note(secs(0), 1, &peer, (5, 6), GONE).unwrap();
+        assert_eq!((first.count, first.first, first.last), (2, 5, 6));
+        assert_eq!(losses.next_due(), None);
+        for number in [9, 10, 20, 11] {
+            assert_eq!(losses.note(secs(1), 1, &peer, (number, number), GONE), None);
+        }
+        // Another stream, or another reason, has a pause of its own.
+        assert!(losses.note(secs(1), 2, &peer, (1, 1), GONE).is_some());
+        let reason = LostReason::Unanswered;
+        assert!(losses.note(secs(1), 1, &peer, (30, 30), reason).is_some());
+        assert_eq!(losses.next_due(), Some(secs(10)));
+        assert_eq!(losses.pop_due(secs(9)), None);
+        let sum = losses.pop_due(secs(10)).unwrap();
+        assert_eq!((sum.count, sum.first, sum.last), (4, 9, 20));
+        assert!(sum.ranges.iter().eq([(9, 11), (20, 20)]));
+        assert_eq!(losses.pop_due(secs(10)), None);
+        // The pause goes on from there.
+        assert_eq!(losses.note(secs(19), 1, &peer, (40, 40), GONE), None);
+        assert_eq!(losses.drain().unwrap().count, 1);
+        assert_eq!((losses.drain(), losses.next_due()), (None, None));
+        assert!(losses.note(secs(20), 1, &peer, (50, 50), GONE).is_some());
+    }
+
+    #[test]
+    fn what_came_after_all_is_not_told() {
+        let (mut losses, peer) = (losses(), peer(1));
+        losses.note(secs(0), 1, &peer, (1, 1), GONE);
+        losses.note(secs(0), 1, &peer, (10, 19), GONE);
+        assert_eq!(losses.take_back(1, (12, 12)), 1);
+        assert_eq!(losses.take_back(1, (12, 13)), 1);
+        assert_eq!(losses.take_back(2, (0, u64::MAX)), 0);
+        let sum = losses.pop_due(secs(10)).unwrap();
+        assert_eq!((sum.count, sum.ranges.len()), (8, 2));
+        losses.note(secs(11), 1, &peer, (30, 39), GONE);
+        assert_eq!(losses.take_back(1, (0, u64::MAX)), 10);
+        assert_eq!((losses.next_due(), losses.drain()), (None, None));
+    }
+
+    #[test]
+    fn more_ranges_than_are_kept_are_counted() {
+        let (mut losses, peer) = (losses(), peer(1));
+        let mut told = losses.note(secs(0), 1, &peer, (1, 1), GONE).unwrap().count;
+        for i in 1..100_000 {
+            assert_eq!(
+                losses.note(secs(1), 1, &peer, (2 * i + 1, 2 * i + 1), GONE),
+                None
+            );
+        }
+        let sum = losses.pop_due(secs(10)).unwrap();
+        told += sum.count;
+        assert_eq!((told, sum.ranges.len()), (100_000, MAX_RANGES));
+        assert_eq!((sum.first, sum.last), (3, 199_999));
+        // Nothing overflows.
+        for stream in 1..4 {
+            losses.note(secs(11), stream, &peer, (1, u64::MAX), GONE);
+            losses.note(secs(11), stream, &peer, (1, u64::MAX), GONE);
+        }
+    }
+
+    #[test]
+    fn many_streams_of_one_address_are_told_together() {
+        let (mut losses, peer) = (losses(), peer(1));
+        let (mut told, mut numbers) = (0, 0);
+        let mut note = |loss: Option<Loss>| {
+            if let Some(loss) = loss {
+                told += 1;
+                numbers += loss.count;
+            }
+        };
+        for i in 0..5_000 {
+            for _ in 0..2 {
+                note(losses.note(secs(1), i, &peer, (7, 9), GONE));
+            }
+        }
+        // Others are told of all the same.
+        let other = losses.note(secs(1), 9_000, &self::peer(2), (1, 1), GONE);
+        assert!(other.is_some());
+        while let Some(due) = losses.next_due() {
+            assert!(due <= secs(31), "{due:?}");
+            while let Some(loss) = losses.pop_due(due) {
+                note(Some(loss));
+            }
+        }
+        assert_eq!(numbers, 5_000 * 2 * 3);
+        assert!(told <= 3 * (MAX_AT_ONCE as usize + 1), "{told}");
+        assert!(losses.lines.len() <= MAX_LINES);
+    }
+
+    #[test]
+    fn there_are_no_more_lines_than_so() {
+        let mut losses = losses();
+        let mut numbers = 0;
+        for i in 0..50_000 {
+            let told = losses.note(secs(1), i, &peer(i as u32), (1, 2), GONE);
+            numbers += told.map_or(0, |loss| loss.count);
+        }
+        assert_eq!(losses.lines.len(), MAX_LINES);
+        while let Some(loss) = losses.drain() {
+            numbers += loss.count;
+        }
+        assert_eq!(numbers, 100_000);
+    }
+}
