@@ -5,18 +5,18 @@ use std::{
     future::Future,
     marker::PhantomData,
     num::NonZeroUsize,
-    panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::{Context, Poll},
 };
 
 use super::{
     backlog::{Backlog, Bound, Overflow},
     core::Core,
-    listener::{Claim, Delivery, FromArgs, Listener, Sink, Waiting},
+    listener::{Claim, Delivery, Fault, FromArgs, Listener, Sink, Waiting},
     received::Received,
+    user_code::{self, Panicked},
 };
-use crate::codec::DecodeError;
 
 /// What [`Bus::on_async`](crate::Bus::on_async) takes: a closure that returns a future which can move between
 /// threads.
@@ -49,7 +49,9 @@ trait AsyncCall: Send + Sync {
         &self,
         delivery: &Delivery<'_>,
         claim: &Claim<'_>,
-    ) -> Result<Option<CallFuture>, DecodeError>;
+    ) -> Result<Option<CallFuture>, Fault>;
+    /// Whether nothing runs when the closure is dropped.
+    fn is_trivial(&self) -> bool;
 }
 
 struct Closure<E, F> {
@@ -62,13 +64,19 @@ impl<E: FromArgs, F: AsyncListener<Received<E>>> AsyncCall for Closure<E, F> {
         &self,
         delivery: &Delivery<'_>,
         claim: &Claim<'_>,
-    ) -> Result<Option<CallFuture>, DecodeError> {
+    ) -> Result<Option<CallFuture>, Fault> {
         let event: E = claim.decode(delivery)?;
         if !claim.take() {
+            user_code::discard(event)?;
             return Ok(None);
         }
         let received = claim.received(event, delivery);
-        Ok(Some(Box::pin((self.function)(received))))
+        let future = user_code::run(|| (self.function)(received))?;
+        Ok(Some(Box::pin(future)))
+    }
+
+    fn is_trivial(&self) -> bool {
+        !std::mem::needs_drop::<F>()
     }
 }
 
@@ -81,7 +89,7 @@ pub(crate) struct AsyncSink {
 
 struct State {
     backlog: Backlog<Waiting>,
-    /// Tasks that work the queue off, one call at a time each.
+    /// Tasks that work the queue off, one call at a time each: as many as there are [`Task`]s.
     running: usize,
     closed: bool,
 }
@@ -106,35 +114,45 @@ impl AsyncSink {
         }
     }
 
-    /// Queues an event, sees to it that a task works the queue off, and says how many events were missed.
-    pub(crate) fn push(&self, core: &Arc<Core>, listener: &Arc<Listener>, event: Waiting) -> usize {
-        let size = event.size();
+    pub(crate) fn is_trivial(&self) -> bool {
+        self.call.is_trivial()
+    }
+
+    /// Queues an event, and says how many were missed for it.
+    pub(crate) fn push(&self, event: Waiting, size: usize) -> u64 {
         let mut state = self.lock();
         if state.closed {
             return 0;
         }
-        let missed = state.backlog.push(event, size);
-        // Where there is no runtime, it waits for the one that `start` brings.
-        if state.running < self.concurrency.get()
-            && let Some(runtime) = core.runtime()
-        {
-            state.running += 1;
-            drop(state);
-            runtime.spawn(drain(Arc::clone(listener), Arc::clone(core)));
-        }
-        missed
+        state.backlog.push(event, size) as u64
     }
 
-    /// Starts on what was queued before there was a runtime.
-    pub(crate) fn wake(&self, core: &Arc<Core>, listener: &Arc<Listener>) {
-        let Some(runtime) = core.runtime() else {
+    /// Starts one more task where something waits and there may be one.
+    pub(crate) fn start_task(&self, core: &Arc<Core>, listener: &Arc<Listener>) {
+        if !self.wants_task(&self.lock()) {
             return;
+        }
+        let Some(runtime) = core.runtime() else {
+            // What waits is worked off in the runtime that a `start` brings.
+            return listener.tell_no_runtime(core);
         };
         let mut state = self.lock();
-        let wanted = state.backlog.len().min(self.concurrency.get());
-        while state.running < wanted {
-            state.running += 1;
-            runtime.spawn(drain(Arc::clone(listener), Arc::clone(core)));
+        if !self.wants_task(&state) {
+            return;
+        }
+        let task = Task::begin(&mut state, core, listener);
+        drop(state);
+        // A runtime that has been shut down drops the task at once.
+        if let Err(panicked) = user_code::run(|| runtime.spawn(task.work())) {
+            tracing::error!(target: "eventcast", "no task for an async listener: {}", panicked.message);
+        }
+    }
+
+    /// Starts on what has been waiting for a runtime.
+    pub(crate) fn start_tasks(&self, core: &Arc<Core>, listener: &Arc<Listener>) {
+        let waiting = self.lock().backlog.len();
+        for _ in 0..waiting.min(self.concurrency.get()) {
+            self.start_task(core, listener);
         }
     }
 
@@ -144,14 +162,8 @@ impl AsyncSink {
         state.backlog.clear();
     }
 
-    /// The next event; `None` ends the task that asks.
-    fn pop(&self) -> Option<Waiting> {
-        let mut state = self.lock();
-        let next = state.backlog.pop();
-        if next.is_none() {
-            state.running -= 1;
-        }
-        next
+    fn wants_task(&self, state: &State) -> bool {
+        state.running < self.concurrency.get() && !state.backlog.is_empty()
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -160,47 +172,104 @@ impl AsyncSink {
     }
 }
 
-/// Says that a task works the queue off no more, where the runtime drops it in the middle.
-struct Abandoned<'a>(&'a AsyncSink);
-
-impl Drop for Abandoned<'_> {
-    fn drop(&mut self) {
-        self.0.lock().running -= 1;
-    }
+/// One of the tasks that work the queue off. It counts as one from before it is spawned until it is dropped, wherever
+/// and for whatever reason that is.
+struct Task {
+    core: Arc<Core>,
+    listener: Arc<Listener>,
+    /// It has been counted out under the lock already.
+    is_over: bool,
 }
 
-async fn drain(listener: Arc<Listener>, core: Arc<Core>) {
-    let Sink::Async(sink) = listener.sink() else {
-        unreachable!("only async listeners have a task");
-    };
-    let abandoned = Abandoned(sink);
-    while let Some(waiting) = sink.pop() {
-        let started = catch_unwind(AssertUnwindSafe(|| {
-            sink.call.start(&waiting.delivery(), &listener.claim(&core))
-        }));
-        match started {
-            Ok(Ok(Some(future))) => {
-                if let Err(payload) = caught(future).await {
-                    listener.tell_panic(&core, payload.as_ref());
-                }
+impl Task {
+    fn begin(state: &mut State, core: &Arc<Core>, listener: &Arc<Listener>) -> Self {
+        state.running += 1;
+        Self {
+            core: Arc::clone(core),
+            listener: Arc::clone(listener),
+            is_over: false,
+        }
+    }
+
+    async fn work(mut self) {
+        while let Some(waiting) = self.next() {
+            let claim = self.listener.claim(&self.core);
+            let started = self.sink().call.start(&waiting.delivery(), &claim);
+            let called = match started {
+                Ok(Some(future)) => OneCall(Some(future)).await.map_err(Fault::from),
+                Ok(None) => Ok(()),
+                Err(fault) => Err(fault),
+            };
+            if let Err(fault) = called {
+                self.listener
+                    .tell_fault(&self.core, waiting.delivery().origin, fault);
             }
-            Ok(Ok(None)) => {}
-            Ok(Err(error)) => listener.tell_undecodable(&core, waiting.delivery().origin, error),
-            Err(payload) => listener.tell_panic(&core, payload.as_ref()),
+            tokio::task::coop::consume_budget().await;
         }
-        tokio::task::coop::consume_budget().await;
     }
-    // `pop` has counted it out under the lock, and another task may run by now.
-    std::mem::forget(abandoned);
+
+    /// The next event. After the last the task is none any more.
+    fn next(&mut self) -> Option<Waiting> {
+        let mut state = self.sink().lock();
+        let next = state.backlog.pop();
+        if next.is_none() {
+            // Under this lock: what comes after this finds that the task has ended.
+            state.running -= 1;
+            drop(state);
+            self.is_over = true;
+        }
+        next
+    }
+
+    fn sink(&self) -> &AsyncSink {
+        let Sink::Async(sink) = self.listener.sink() else {
+            unreachable!("only async listeners have a task");
+        };
+        sink
+    }
 }
 
-/// The future's end, or the panic that ended it.
-async fn caught(mut future: CallFuture) -> std::thread::Result<()> {
-    std::future::poll_fn(move |cx| {
-        match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {
-            Ok(poll) => poll.map(Ok),
-            Err(payload) => std::task::Poll::Ready(Err(payload)),
+impl Drop for Task {
+    fn drop(&mut self) {
+        if self.is_over {
+            return;
         }
-    })
-    .await
+        self.sink().lock().running -= 1;
+        // Its runtime has dropped it.
+        self.listener.tell_no_runtime(&self.core);
+    }
+}
+
+/// One call under way. Its future is the user's, and goes when it has ended, has panicked, or is dropped.
+struct OneCall(Option<CallFuture>);
+
+impl Future for OneCall {
+    type Output = Result<(), Panicked>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let Some(future) = &mut self.0 else {
+            return Poll::Ready(Ok(()));
+        };
+        let ended = match user_code::run(|| future.as_mut().poll(cx)) {
+            Ok(Poll::Pending) => return Poll::Pending,
+            Ok(Poll::Ready(())) => Ok(()),
+            Err(panicked) => Err(panicked),
+        };
+        let dropped = user_code::discard(self.0.take());
+        Poll::Ready(ended.and(dropped))
+    }
+}
+
+impl Drop for OneCall {
+    fn drop(&mut self) {
+        if let Some(future) = self.0.take()
+            && let Err(panicked) = user_code::discard(future)
+        {
+            tracing::error!(
+                target: "eventcast",
+                "a call of an async listener was cut off, and panicked when it was dropped: {}",
+                panicked.message,
+            );
+        }
+    }
 }

@@ -1,11 +1,11 @@
 //! Bounded queues: what waits for a slow listener, an async one, a stream or a notice listener.
 //!
-//! [`Backlog`] is the bound and the policy alone; [`WorkQueue`] adds the thread that serves it. Nothing here
-//! knows what an event is.
+//! [`Backlog`] is the bound and the policy alone; [`WorkQueue`] adds the thread that serves it, as
+//! [`Mailbox`](super::mailbox::Mailbox) adds the task that polls it. Nothing here knows what an event is.
 
 use std::{
     collections::VecDeque,
-    sync::{Condvar, Mutex, PoisonError},
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -91,9 +91,14 @@ impl<T> Backlog<T> {
     }
 }
 
-/// A backlog with at most one thread that works it off.
+/// A backlog with at most one thread that works it off: the one that holds its [`Server`].
 #[derive(Debug)]
 pub(crate) struct WorkQueue<T> {
+    shared: Arc<Shared<T>>,
+}
+
+#[derive(Debug)]
+struct Shared<T> {
     state: Mutex<Work<T>>,
     arrived: Condvar,
     idle: Condvar,
@@ -102,19 +107,19 @@ pub(crate) struct WorkQueue<T> {
 #[derive(Debug)]
 struct Work<T> {
     backlog: Backlog<T>,
+    /// There is a [`Server`].
     served: bool,
     /// An item has been taken out, and is not worked off yet.
     busy: bool,
+    /// Nobody puts much into it any more: whoever serves it does not linger.
+    retired: bool,
     closed: bool,
 }
 
 /// What became of a [`WorkQueue::push`].
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Pushed {
-    /// Taken; somebody serves the queue.
     Taken,
-    /// Taken; nobody serves the queue, and the caller must see to it that [`WorkQueue::serve`] is called.
-    Unserved,
     /// The queue was full, and this many items were missed.
     Missed(usize),
     /// The queue is closed.
@@ -122,22 +127,37 @@ pub(crate) enum Pushed {
 }
 
 impl<T> WorkQueue<T> {
-    /// `served` tells that the caller is going to call [`Self::serve`] by itself.
-    pub(crate) fn new(bound: Bound, served: bool) -> Self {
+    pub(crate) fn new(bound: Bound) -> Self {
         Self {
-            state: Mutex::new(Work {
-                backlog: Backlog::new(bound, Overflow::DropNewest),
-                served,
-                busy: false,
-                closed: false,
+            shared: Arc::new(Shared {
+                state: Mutex::new(Work {
+                    backlog: Backlog::new(bound, Overflow::DropNewest),
+                    served: false,
+                    busy: false,
+                    retired: false,
+                    closed: false,
+                }),
+                arrived: Condvar::new(),
+                idle: Condvar::new(),
             }),
-            arrived: Condvar::new(),
-            idle: Condvar::new(),
         }
     }
 
+    /// A queue, and the right to serve it.
+    pub(crate) fn served(bound: Bound) -> (Self, Server<T>) {
+        let queue = Self::new(bound);
+        queue.shared.lock().served = true;
+        let server = Server {
+            shared: Arc::clone(&queue.shared),
+            is_over: false,
+        };
+        (queue, server)
+    }
+
+    /// Takes an item, and wakes the thread that serves the queue, if there is one: [`Self::server`] has to be called
+    /// afterwards.
     pub(crate) fn push(&self, item: T, size: usize) -> Pushed {
-        let mut work = self.lock();
+        let mut work = self.shared.lock();
         if work.closed {
             return Pushed::Closed;
         }
@@ -145,30 +165,96 @@ impl<T> WorkQueue<T> {
         if missed > 0 {
             return Pushed::Missed(missed);
         }
-        if !work.served {
-            work.served = true;
-            return Pushed::Unserved;
-        }
         drop(work);
-        self.arrived.notify_one();
+        self.shared.arrived.notify_one();
         Pushed::Taken
     }
 
-    /// Works the queue off, one item after the other, until it has been empty for a while or is closed.
-    pub(crate) fn serve(&self, mut run: impl FnMut(T)) {
-        let mut work = self.lock();
+    /// The right to serve the queue, where something waits and nobody has it.
+    pub(crate) fn server(&self) -> Option<Server<T>> {
+        let mut work = self.shared.lock();
+        if work.served || work.backlog.is_empty() {
+            return None;
+        }
+        work.served = true;
+        Some(Server {
+            shared: Arc::clone(&self.shared),
+            is_over: false,
+        })
+    }
+
+    /// Waits until everything has been worked off, until then at most.
+    pub(crate) fn wait_until_idle(&self, end: Instant) {
+        let mut work = self.shared.lock();
+        while work.busy || !work.backlog.is_empty() {
+            let left = end.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return;
+            }
+            work = self
+                .shared
+                .idle
+                .wait_timeout(work, left)
+                .unwrap_or_else(PoisonError::into_inner)
+                .0;
+        }
+    }
+
+    /// Whoever serves the queue ends as soon as it is empty. What still comes is taken.
+    pub(crate) fn retire(&self) {
+        self.shared.lock().retired = true;
+        self.shared.arrived.notify_all();
+    }
+
+    /// Takes nothing any more; what waits is still worked off.
+    pub(crate) fn finish(&self) {
+        self.shared.lock().closed = true;
+        self.shared.arrived.notify_all();
+    }
+
+    /// Drops what waits and takes nothing any more.
+    pub(crate) fn close(&self) {
+        let mut work = self.shared.lock();
+        work.closed = true;
+        work.backlog.clear();
+        drop(work);
+        self.shared.arrived.notify_all();
+    }
+}
+
+impl<T> Shared<T> {
+    fn lock(&self) -> MutexGuard<'_, Work<T>> {
+        // Nothing that can panic runs under this lock.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The right to serve a [`WorkQueue`]. There is one at most for each queue; when it is dropped, wherever that is and for
+/// whatever reason, the queue is one that nobody serves.
+#[derive(Debug)]
+pub(crate) struct Server<T> {
+    shared: Arc<Shared<T>>,
+    /// It has been said under the lock already.
+    is_over: bool,
+}
+
+impl<T> Server<T> {
+    /// Works the queue off, one item after the other, until it has been empty for a while, is retired or is closed.
+    pub(crate) fn serve(mut self, mut run: impl FnMut(T)) {
+        let mut work = self.shared.lock();
         loop {
             if let Some(item) = work.backlog.pop() {
                 work.busy = true;
                 drop(work);
                 run(item);
-                work = self.lock();
+                work = self.shared.lock();
                 work.busy = false;
                 continue;
             }
-            self.idle.notify_all();
-            if !work.closed {
+            self.shared.idle.notify_all();
+            if !work.closed && !work.retired {
                 let (again, waited) = self
+                    .shared
                     .arrived
                     .wait_timeout(work, LINGER)
                     .unwrap_or_else(PoisonError::into_inner);
@@ -177,55 +263,29 @@ impl<T> WorkQueue<T> {
                     continue;
                 }
             }
+            // Before the lock is let go: what comes after this finds that nobody serves the queue.
             work.served = false;
-            return;
+            break;
         }
-    }
-
-    /// Waits until everything has been worked off, until then at most.
-    pub(crate) fn wait_until_idle(&self, end: Instant) {
-        let mut work = self.lock();
-        while work.busy || !work.backlog.is_empty() {
-            let left = end.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return;
-            }
-            work = self
-                .idle
-                .wait_timeout(work, left)
-                .unwrap_or_else(PoisonError::into_inner)
-                .0;
-        }
-    }
-
-    /// Takes back that somebody serves the queue, where that could not be arranged.
-    pub(crate) fn unserved(&self) {
-        self.lock().served = false;
-    }
-
-    /// Takes nothing any more; what waits is still worked off.
-    pub(crate) fn finish(&self) {
-        self.lock().closed = true;
-        self.arrived.notify_all();
-    }
-
-    /// Drops what waits and takes nothing any more.
-    pub(crate) fn close(&self) {
-        let mut work = self.lock();
-        work.closed = true;
-        work.backlog.clear();
         drop(work);
-        self.arrived.notify_all();
+        self.is_over = true;
     }
+}
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Work<T>> {
-        // Nothing that can panic runs under this lock.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+impl<T> Drop for Server<T> {
+    fn drop(&mut self) {
+        if !self.is_over {
+            let mut work = self.shared.lock();
+            work.served = false;
+            work.busy = false;
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
     use super::*;
 
     const BOUND: Bound = Bound {
@@ -265,13 +325,17 @@ mod tests {
 
     #[test]
     fn one_serves_and_the_queue_says_when_nobody_does() {
-        let queue = WorkQueue::new(BOUND, false);
-        assert_eq!(queue.push(1, 1), Pushed::Unserved);
-        assert_eq!(queue.push(2, 1), Pushed::Taken);
-        assert_eq!(queue.push(3, 1), Pushed::Taken);
+        let queue = WorkQueue::new(BOUND);
+        assert!(queue.server().is_none(), "nothing waits");
+        assert_eq!(queue.push(1, 1), Pushed::Taken);
+        let server = queue.server().unwrap();
+        for item in [2, 3] {
+            assert_eq!(queue.push(item, 1), Pushed::Taken);
+        }
+        assert!(queue.server().is_none(), "there is one");
         assert_eq!(queue.push(4, 1), Pushed::Missed(1));
         let mut seen = Vec::new();
-        queue.serve(|item| {
+        server.serve(|item| {
             seen.push(item);
             if item == 3 {
                 queue.close();
@@ -279,5 +343,67 @@ mod tests {
         });
         assert_eq!(seen, [1, 2, 3]);
         assert_eq!(queue.push(5, 1), Pushed::Closed);
+    }
+
+    #[test]
+    fn a_server_that_goes_in_whatever_way_leaves_a_queue_that_can_be_served() {
+        let (queue, server) = WorkQueue::served(BOUND);
+        assert_eq!(queue.push(1, 1), Pushed::Taken);
+        assert!(queue.server().is_none());
+        drop(server);
+        assert_eq!(queue.push(2, 1), Pushed::Taken);
+        let server = queue.server().unwrap();
+        let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            server.serve(|item| assert!(item != 1, "on purpose"));
+        }));
+        assert!(panicked.is_err());
+        let mut seen = Vec::new();
+        queue.retire();
+        queue.server().unwrap().serve(|item| seen.push(item));
+        assert_eq!(seen, [2]);
+    }
+
+    #[test]
+    fn a_retired_queue_still_takes_what_comes() {
+        let (queue, server) = WorkQueue::served(BOUND);
+        queue.retire();
+        server.serve(|_| unreachable!("it is empty"));
+        assert_eq!(queue.push(1, 1), Pushed::Taken);
+        let mut seen = Vec::new();
+        queue.server().unwrap().serve(|item| seen.push(item));
+        assert_eq!(seen, [1]);
+    }
+
+    #[test]
+    fn two_never_serve_one_queue() {
+        let (queue, first) = WorkQueue::served(Bound {
+            items: usize::MAX,
+            bytes: usize::MAX,
+        });
+        let serving = AtomicUsize::new(0);
+        let served = AtomicUsize::new(0);
+        let serve = |server: Server<usize>| {
+            server.serve(|_| {
+                assert_eq!(serving.fetch_add(1, Ordering::SeqCst), 0);
+                std::thread::yield_now();
+                served.fetch_add(1, Ordering::SeqCst);
+                serving.fetch_sub(1, Ordering::SeqCst);
+            });
+        };
+        queue.retire();
+        std::thread::scope(|scope| {
+            scope.spawn(|| serve(first));
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    for item in 0..2_000 {
+                        queue.push(item, 1);
+                        if let Some(server) = queue.server() {
+                            serve(server);
+                        }
+                    }
+                });
+            }
+        });
+        assert_eq!(served.load(Ordering::SeqCst), 8_000);
     }
 }

@@ -4,8 +4,8 @@ use std::{
     net::SocketAddr,
     pin::pin,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError, RwLock,
-        atomic::{AtomicUsize, Ordering},
+        Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     time::{Instant, SystemTime},
 };
@@ -17,13 +17,14 @@ use super::metrics::Published;
 use super::{
     keys::KeyRing,
     life::Life,
-    listener::Sink,
+    listener::{ListenerId, Sink},
     notices::Notices,
     options::Options,
     secret::Secret,
     session::Session,
     stats::{Counters, Stats},
     table::Table,
+    user_code,
 };
 use crate::proto::{Now, Peer};
 
@@ -45,9 +46,12 @@ pub(crate) struct Core {
     /// How many [`Bus`](super::Bus) handles there are. The bus shuts down when the last one goes; what holds a
     /// `Core` besides (threads, events, streams) does not keep it alive.
     handles: AtomicUsize,
-    /// The running session, for those who send. [`Life`] decides over it.
-    session: RwLock<Option<Arc<Session>>>,
-    runtime: Mutex<Runtime>,
+    current: RwLock<Current>,
+    /// Goes up when the runtime becomes another one.
+    runtime_version: AtomicU64,
+    /// Held while an event takes its number and goes into the queues of this bus's own listeners, so that each of these
+    /// gets them in the order of their numbers. Nothing of the user's runs under it.
+    local_order: Mutex<()>,
     /// Who this bus is, or was when it last ran.
     identity: Mutex<Arc<Peer>>,
     /// What ended sessions had counted.
@@ -57,11 +61,36 @@ pub(crate) struct Core {
     origin_of_time: Instant,
 }
 
-#[derive(Default)]
-struct Runtime {
-    handle: Option<Handle>,
+/// What those who emit look at, all at once.
+struct Current {
+    /// The running session. [`Life`] decides over it.
+    session: Option<Arc<Session>>,
+    /// Where async listeners run, and what is entered where any listener runs.
+    runtime: Option<Handle>,
     /// Given by the builder: a `start` within another runtime does not replace it.
-    given: bool,
+    is_given: bool,
+}
+
+/// The bus's runtime, for a thread that calls listeners: looked up again only when it has changed.
+pub(crate) struct RuntimeInUse {
+    version: u64,
+    handle: Option<Handle>,
+}
+
+impl RuntimeInUse {
+    pub(crate) fn of(core: &Core) -> Self {
+        // The version first: a change in between is found the next time.
+        let version = core.runtime_version.load(Ordering::Acquire);
+        let handle = core.runtime();
+        Self { version, handle }
+    }
+
+    pub(crate) fn now(&mut self, core: &Core) -> Option<&Handle> {
+        if core.runtime_version.load(Ordering::Acquire) != self.version {
+            *self = Self::of(core);
+        }
+        self.handle.as_ref()
+    }
 }
 
 impl Core {
@@ -97,11 +126,13 @@ impl Core {
             repl: crate::repl::Repl::new(Vec::new()),
             max_listeners,
             handles: AtomicUsize::new(0),
-            session: RwLock::new(None),
-            runtime: Mutex::new(Runtime {
-                given: runtime.is_some(),
-                handle: runtime,
+            current: RwLock::new(Current {
+                session: None,
+                is_given: runtime.is_some(),
+                runtime,
             }),
+            runtime_version: AtomicU64::new(0),
+            local_order: Mutex::default(),
             identity,
             past: Mutex::default(),
             #[cfg(feature = "metrics")]
@@ -129,17 +160,17 @@ impl Core {
     }
 
     pub(crate) fn session(&self) -> Option<Arc<Session>> {
-        // Nothing that can panic runs under this lock.
-        self.session
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        self.read_current().session.clone()
+    }
+
+    /// The session, and the runtime in which listeners are to run.
+    pub(crate) fn session_and_runtime(&self) -> (Option<Arc<Session>>, Option<Handle>) {
+        let current = self.read_current();
+        (current.session.clone(), current.runtime.clone())
     }
 
     pub(crate) fn set_session(&self, session: Option<Arc<Session>>) {
-        let mut current = self.session.write().unwrap_or_else(PoisonError::into_inner);
-        let before = std::mem::replace(&mut *current, session);
-        drop(current);
+        let before = std::mem::replace(&mut self.write_current().session, session);
         // It may be the last that holds it, and then sockets are closed.
         drop(before);
     }
@@ -155,23 +186,27 @@ impl Core {
     }
 
     pub(crate) fn runtime(&self) -> Option<Handle> {
-        self.lock_runtime().handle.clone()
+        self.read_current().runtime.clone()
     }
 
     /// Takes the tokio runtime of the calling thread, if it is in one and none was given.
     pub(crate) fn adopt_runtime(&self) {
-        let mut runtime = self.lock_runtime();
-        if !runtime.given
-            && let Ok(current) = Handle::try_current()
-        {
-            runtime.handle = Some(current);
+        let Ok(own) = Handle::try_current() else {
+            return;
+        };
+        let mut current = self.write_current();
+        if current.is_given {
+            return;
         }
+        let before = current.runtime.replace(own);
+        self.runtime_version.fetch_add(1, Ordering::Release);
+        drop(current);
+        // The last handle of a runtime drops what its tasks have left behind.
+        drop(before);
     }
 
     pub(crate) fn has_async_listeners(&self) -> bool {
         self.table
-            .all()
-            .iter()
             .any(|listener| matches!(listener.sink(), Sink::Async(_)))
     }
 
@@ -179,13 +214,24 @@ impl Core {
     pub(crate) fn wake_async_listeners(self: &Arc<Self>) {
         for listener in self.table.all() {
             if let Sink::Async(sink) = listener.sink() {
-                sink.wake(self, &listener);
+                sink.start_tasks(self, &listener);
             }
         }
     }
 
+    /// Takes one listener of events off. False if it is not there.
+    pub(crate) fn take_off(&self, id: ListenerId) -> bool {
+        let gone = self.table.remove(id);
+        if let Some(listener) = &gone {
+            listener.retire();
+        }
+        gone.is_some()
+    }
+
     /// Runs `attempt` until it says that it is done; between two times, until [`Self::tell_room`] is called.
     pub(crate) async fn when_there_is_room<T>(&self, mut attempt: impl FnMut() -> Option<T>) -> T {
+        // Where there is room each time, a task that emits in a loop would never let another one run.
+        tokio::task::coop::consume_budget().await;
         let _waiting = Waiting::among(&self.waiting_for_room);
         loop {
             // Registered before the attempt: room that is made between the two is not missed.
@@ -201,7 +247,10 @@ impl Core {
     /// The send queue may have room, or will not be sent any more.
     pub(crate) fn tell_room(&self) {
         if self.waiting_for_room.load(Ordering::SeqCst) > 0 {
-            self.room.notify_waiters();
+            // Wakes tasks, whose executor may be the user's.
+            if let Err(panicked) = user_code::run(|| self.room.notify_waiters()) {
+                tracing::error!(target: "eventcast", "a waker panicked: {}", panicked.message);
+            }
         }
     }
 
@@ -265,9 +314,20 @@ impl Core {
         self.past.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn lock_runtime(&self) -> MutexGuard<'_, Runtime> {
+    pub(crate) fn lock_local_order(&self) -> MutexGuard<'_, ()> {
+        // It guards nothing that a panic could leave half done.
+        self.local_order
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn read_current(&self) -> RwLockReadGuard<'_, Current> {
         // Nothing that can panic runs under this lock.
-        self.runtime.lock().unwrap_or_else(PoisonError::into_inner)
+        self.current.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write_current(&self) -> RwLockWriteGuard<'_, Current> {
+        self.current.write().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -2,27 +2,36 @@
 //!
 //! The order is the promise: encode and check, reserve room, take the number and send, and last call the local
 //! listeners. Whatever is refused is refused before anything has happened.
+//!
+//! Listeners that have a queue get the bus's own events in the order of their numbers, also when several threads emit or
+//! a listener emits while it is called: an event goes into the queues under the lock under which it takes its number
+//! ([`Core::local_order`]). The others run within the call, without any lock.
 
 use std::{
     any::TypeId,
     cell::{Cell, RefCell},
     ops::{Deref, DerefMut},
     panic::Location,
-    sync::Arc,
+    sync::{Arc, MutexGuard},
 };
+
+use tokio::runtime::Handle;
 
 use super::{
     core::Core,
-    listener::{Delivery, Offered},
+    life::Life,
+    listener::{Delivery, Listener, Waiting},
     outbox::SendState,
     received::{Origin, Received},
+    session::Session,
     table::{List, Lookup},
+    user_code,
 };
 use crate::{
     codec::{self, IntoArgs, RawArgs},
     error::{EmitError, EmitErrorKind},
     event::{self, InvalidKey, KeyConflict, NetEvent, ShapeKind},
-    proto::{MessageId, Now, Outgoing, Peer, Refusal},
+    proto::{MessageId, Now, Outgoing, Refusal},
 };
 
 /// How deep events may be delivered within events. Each level takes stack, and a circle would take all of it.
@@ -48,7 +57,15 @@ struct Sent {
     message_id: MessageId,
     number: Option<u64>,
     state: SendState,
-    me: Arc<Peer>,
+    session: Arc<Session>,
+}
+
+impl Sent {
+    /// Sends it, or leaves that to others. `None`: the session has failed over that.
+    fn flushed(mut self, core: &Arc<Core>) -> Option<Self> {
+        self.state = self.session.flush(core)?;
+        Some(self)
+    }
 }
 
 pub(crate) fn emit_typed<E: NetEvent>(
@@ -70,21 +87,30 @@ pub(crate) fn emit_typed<E: NetEvent>(
         Ok(prepared) => prepared,
         Err(kind) => return Err(EmitError::new(event, E::KEY, kind)),
     };
-    let now = core.now();
-    let sent = match send(core, now, E::KEY, &payload, E::BEST_EFFORT) {
-        Ok(sent) => sent,
-        Err(kind) => return Err(EmitError::new(event, E::KEY, kind)),
+    let outgoing = Outgoing {
+        name: E::KEY,
+        payload: &payload,
+        schema: None,
+        best_effort: E::BEST_EFFORT,
     };
     let Some(list) = list else {
-        return finish(sent, 0).map_err(|kind| EmitError::new(event, E::KEY, kind));
+        return match send(core, outgoing).and_then(|sent| finish(sent, 0)) {
+            Ok(emitted) => Ok(discard(event, E::KEY, emitted)),
+            Err(kind) => Err(EmitError::new(event, E::KEY, kind)),
+        };
     };
-    let origin = local_origin(core, sent.as_ref(), now.unix_ms);
+    let local = match Local::send(core, outgoing, &list) {
+        Ok(local) => local,
+        Err(kind) => return Err(EmitError::new(event, E::KEY, kind)),
+    };
     let name = list[0].name_of(E::KEY);
-    let received = Received::new(event, name, origin.clone(), Arc::clone(core));
-    let listeners = deliver_locally(core, E::KEY, &list, &payload, &origin, |listener| {
-        listener.run_same_type(core, &received)
-    });
-    finish(sent, listeners).map_err(|kind| EmitError::new(received.into_inner(), E::KEY, kind))
+    let received = Received::new(event, name, local.origin.clone(), Arc::clone(core));
+    let listeners =
+        local.deliver(|listener, runtime| listener.run_same_type(core, runtime, &received));
+    match finish(local.sent, listeners) {
+        Ok(emitted) => Ok(discard(received, E::KEY, emitted)),
+        Err(kind) => Err(EmitError::new(received.into_inner(), E::KEY, kind)),
+    }
 }
 
 pub(crate) fn emit_named<A: IntoArgs>(
@@ -105,17 +131,36 @@ pub(crate) fn emit_named<A: IntoArgs>(
         }
         Ok(payload)
     };
-    let sent = prepare().and_then(|payload| {
-        let now = core.now();
-        let sent = send(core, now, name, &payload, false)?;
-        let Some(list) = core.table.list(name) else {
-            return finish(sent, 0);
+    let emitted = prepare().and_then(|payload| {
+        let outgoing = Outgoing {
+            name,
+            payload: &payload,
+            schema: None,
+            best_effort: false,
         };
-        let origin = local_origin(core, sent.as_ref(), now.unix_ms);
-        let listeners = deliver_locally(core, name, &list, &payload, &origin, |_| None);
-        finish(sent, listeners)
+        let Some(list) = core.table.list(name) else {
+            return finish(send(core, outgoing)?, 0);
+        };
+        let local = Local::send(core, outgoing, &list)?;
+        let listeners = local.deliver(|_, _| None);
+        finish(local.sent, listeners)
     });
-    sent.map_err(|kind| EmitError::new(args, name, kind))
+    match emitted {
+        Ok(emitted) => Ok(discard(args, name, emitted)),
+        Err(kind) => Err(EmitError::new(args, name, kind)),
+    }
+}
+
+/// Drops what was emitted, which is the user's: a panic in that is none of `emit`.
+fn discard<T>(value: T, name: &str, emitted: Emitted) -> Emitted {
+    if let Err(panicked) = user_code::discard(value) {
+        tracing::error!(
+            target: "eventcast",
+            "event `{name}` panicked when it was dropped after it was emitted: {}",
+            panicked.message,
+        );
+    }
+    emitted
 }
 
 /// Refuses what an old peer does not survive.
@@ -172,30 +217,45 @@ pub(crate) fn claim_key<E: NetEvent>(
 }
 
 /// Gives the event to the network. `None`: the bus is not running.
-fn send(
+fn send(core: &Arc<Core>, event: Outgoing<'_>) -> Result<Option<Sent>, EmitErrorKind> {
+    let (sent, _) = accept(core, core.session(), core.now(), event, None)?;
+    Ok(sent.and_then(|sent| sent.flushed(core)))
+}
+
+/// What keeps other events from being numbered, and put into queues, in between.
+type Order<'a> = Option<MutexGuard<'a, ()>>;
+
+/// Gives the event to the engine, which numbers it; [`Session::flush`] has to be called afterwards. `None`: the bus is
+/// not running.
+fn accept<'a>(
     core: &Arc<Core>,
+    session: Option<Arc<Session>>,
     now: Now,
-    name: &str,
-    payload: &[u8],
-    best_effort: bool,
-) -> Result<Option<Sent>, EmitErrorKind> {
-    let outgoing = Outgoing {
-        name,
-        payload,
-        schema: None,
-        best_effort: best_effort || core.options.best_effort,
-    };
-    let Some((session, accepted)) = core.session().and_then(|session| {
-        let accepted = session.emit(core, now, outgoing)?;
-        Some((session, accepted))
-    }) else {
-        let (size, limit) = (payload.len(), core.options.max_message_size);
+    mut event: Outgoing<'_>,
+    order: Order<'a>,
+) -> Result<(Option<Sent>, Order<'a>), EmitErrorKind> {
+    event.best_effort |= core.options.best_effort;
+    let size = event.payload.len();
+    let mut accepted = None;
+    if let Some(session) = session {
+        match session.accept(now, event) {
+            Ok(answer) => accepted = answer.map(|answer| (session, answer)),
+            Err(failure) => {
+                // Whoever hears of it may emit.
+                drop(order);
+                Life::fail(core, &session, failure);
+                return Ok((None, None));
+            }
+        }
+    }
+    let Some((session, accepted)) = accepted else {
+        let limit = core.options.max_message_size;
         if size > limit {
             return Err(EmitErrorKind::TooLarge { size, limit });
         }
-        return Ok(None);
+        return Ok((None, order));
     };
-    let (accepted, state) = accepted.map_err(|refusal| match refusal {
+    let accepted = accepted.map_err(|refusal| match refusal {
         Refusal::TooLarge { size, limit } => EmitErrorKind::TooLarge { size, limit },
         Refusal::NoRoomForData {
             name_len,
@@ -212,41 +272,138 @@ fn send(
             unreachable!("names are checked before they come here")
         }
     })?;
-    Ok(Some(Sent {
+    let sent = Sent {
         message_id: accepted.message_id,
         number: accepted.number,
-        state,
-        me: Arc::clone(&session.me),
-    }))
-}
-
-fn local_origin(core: &Core, sent: Option<&Sent>, unix_ms: u64) -> Origin {
-    let me = sent.map_or_else(|| core.identity(), |sent| Arc::clone(&sent.me));
-    Origin::local(me, unix_ms, sent.and_then(|sent| sent.number))
-}
-
-/// Hands the event to the listeners of this very bus, and says how many got it. `same_type` is tried first with
-/// those that are called on this thread; `None` from it means that the listener wants another type.
-fn deliver_locally(
-    core: &Arc<Core>,
-    name: &str,
-    list: &List,
-    payload: &[u8],
-    origin: &Origin,
-    same_type: impl Fn(&super::listener::Listener) -> Option<bool>,
-) -> usize {
-    let _deeper = Deeper::new();
-    let delivery = Delivery {
-        name,
-        args: RawArgs::from_payload(payload).expect("what was just encoded has arguments"),
-        origin,
+        // Until it is sent.
+        state: SendState::Queued,
+        session,
     };
-    let mut kept = None;
-    let reached = list.iter().filter(|listener| {
-        listener.offer(core, &delivery, &mut kept) == Offered::Queued
-            || same_type(listener).unwrap_or_else(|| listener.run(core, &delivery))
-    });
-    reached.count()
+    Ok((Some(sent), order))
+}
+
+/// An event that has been sent, on its way to the listeners of this very bus.
+struct Local<'a> {
+    core: &'a Arc<Core>,
+    name: &'a str,
+    args: RawArgs<'a>,
+    list: &'a List,
+    /// Those that have it in their queues.
+    queued: Marks,
+    /// Those of them that have missed an event, which has to be reported.
+    missed: Marks,
+    runtime: Option<Handle>,
+    origin: Origin,
+    sent: Option<Sent>,
+}
+
+impl<'a> Local<'a> {
+    /// Gives the event to the network, and puts it into the queues of those that have one.
+    fn send(
+        core: &'a Arc<Core>,
+        event: Outgoing<'a>,
+        list: &'a List,
+    ) -> Result<Self, EmitErrorKind> {
+        let (name, payload) = (event.name, event.payload);
+        let args = RawArgs::from_payload(payload).expect("what was just encoded has arguments");
+        let now = core.now();
+        let (session, runtime) = core.session_and_runtime();
+        let origin = |sent: Option<&Sent>| {
+            let me = match sent {
+                Some(sent) => Arc::clone(&sent.session.me),
+                None => core.identity(),
+            };
+            Origin::local(me, now.unix_ms, sent.and_then(|sent| sent.number))
+        };
+        let (mut queued, mut missed) = (Marks::default(), Marks::default());
+        let (sent, origin) = if list.iter().any(|listener| listener.has_queue()) {
+            // Copied before the lock is taken.
+            let mut waiting = Waiting::copy(name, args, origin(None));
+            let order = Some(core.lock_local_order());
+            let (sent, order) = accept(core, session, now, event, order)?;
+            let origin = origin(sent.as_ref());
+            waiting.set_origin(origin.clone());
+            for (at, listener) in list.iter().enumerate() {
+                if listener.has_queue() {
+                    queued.set(at);
+                    if listener.queue(core, waiting.clone()) {
+                        missed.set(at);
+                    }
+                }
+            }
+            drop(order);
+            (sent, origin)
+        } else {
+            let (sent, _) = accept(core, session, now, event, None)?;
+            let origin = origin(sent.as_ref());
+            (sent, origin)
+        };
+        let sent = sent.and_then(|sent| sent.flushed(core));
+        Ok(Self {
+            core,
+            name,
+            args,
+            list,
+            queued,
+            missed,
+            runtime,
+            origin,
+            sent,
+        })
+    }
+
+    /// Runs those that have no queue, and says how many got the event. `same_type` is tried first; `None` from it means
+    /// that the listener wants another type.
+    fn deliver(&self, same_type: impl Fn(&Listener, Option<&Handle>) -> Option<bool>) -> usize {
+        let _deeper = Deeper::new();
+        let delivery = Delivery {
+            name: self.name,
+            args: self.args,
+            origin: &self.origin,
+        };
+        let runtime = self.runtime.as_ref();
+        let reached = self.list.iter().enumerate().filter(|(at, listener)| {
+            if self.queued.has(*at) {
+                listener.see_to_queue(self.core, self.missed.has(*at));
+                return true;
+            }
+            // One that has been moved to a queue since is called here all the same: in the queue there may be later
+            // events already.
+            same_type(listener, runtime)
+                .unwrap_or_else(|| listener.run(self.core, runtime, &delivery))
+        });
+        reached.count()
+    }
+}
+
+/// Which listeners of a list, by their places in it. Nothing is allocated for the usual number.
+#[derive(Default)]
+struct Marks {
+    few: u64,
+    more: Vec<bool>,
+}
+
+impl Marks {
+    const FEW: usize = u64::BITS as usize;
+
+    fn set(&mut self, at: usize) {
+        if at < Self::FEW {
+            self.few |= 1 << at;
+            return;
+        }
+        let at = at - Self::FEW;
+        if self.more.len() <= at {
+            self.more.resize(at + 1, false);
+        }
+        self.more[at] = true;
+    }
+
+    fn has(&self, at: usize) -> bool {
+        if at < Self::FEW {
+            return self.few & 1 << at != 0;
+        }
+        self.more.get(at - Self::FEW).is_some_and(|mark| *mark)
+    }
 }
 
 fn finish(sent: Option<Sent>, listeners: usize) -> Result<Emitted, EmitErrorKind> {
@@ -260,7 +417,8 @@ fn finish(sent: Option<Sent>, listeners: usize) -> Result<Emitted, EmitErrorKind
 }
 
 thread_local! {
-    /// How many local deliveries this thread is inside of.
+    /// How many local deliveries this thread is inside of. Without a destructor, so it can be read and written for as
+    /// long as the thread exists.
     static DEPTH: Cell<usize> = const { Cell::new(0) };
     /// Buffers that events are encoded into. More than one, because listeners emit while theirs is in use.
     static SPARE: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
@@ -300,8 +458,9 @@ impl Scratch {
     const KEPT: usize = 4;
 
     fn take() -> Self {
-        let spare = SPARE.with_borrow_mut(Vec::pop);
-        Self(spare.unwrap_or_default())
+        // While the thread ends there is none to be had.
+        let spare = SPARE.try_with(|spare| spare.borrow_mut().pop());
+        Self(spare.ok().flatten().unwrap_or_default())
     }
 }
 
@@ -333,5 +492,22 @@ impl Deref for Scratch {
 impl DerefMut for Scratch {
     fn deref_mut(&mut self) -> &mut Vec<u8> {
         &mut self.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn marks_are_where_they_were_set() {
+        let places = [0, 1, 63, 64, 65, 200];
+        let mut marks = Marks::default();
+        for at in places {
+            assert!(!marks.has(at));
+            marks.set(at);
+        }
+        let all: Vec<_> = (0..300).filter(|at| marks.has(*at)).collect();
+        assert_eq!(all, places);
     }
 }

@@ -5,13 +5,15 @@
 //! thread of a session, and each call of the user's that enters the engine, runs within [`guarded`], which ends the
 //! session. A bus that looked alive and heard nothing any more would be worse than one that says that it has stopped.
 
-use std::{
-    any::Any,
-    panic::{AssertUnwindSafe, catch_unwind},
-    sync::Arc,
-};
+use std::sync::Arc;
 
-use super::{core::Core, life::Life, notice::Notice, session::Session};
+use super::{
+    core::Core,
+    life::Life,
+    notice::Notice,
+    session::Session,
+    user_code::{self, Panicked},
+};
 use crate::error::Error;
 
 /// A panic, and what the bus was doing.
@@ -72,26 +74,7 @@ pub(crate) fn guarded_thread(
 #[inline]
 pub(crate) fn caught<T>(during: &'static str, work: impl FnOnce() -> T) -> Result<T, Failure> {
     // What `work` leaves half done behind a lock is known by the lock's poison.
-    catch_unwind(AssertUnwindSafe(work)).map_err(|payload| Failure::of(during, payload))
-}
-
-impl Failure {
-    #[cold]
-    fn of(during: &'static str, payload: Box<dyn Any + Send>) -> Self {
-        let message = message_of(payload.as_ref());
-        // A payload may be anything, and panic when it is dropped.
-        if let Err(another) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
-            std::mem::forget(another);
-        }
-        Self { during, message }
-    }
-}
-
-/// What a panic said.
-pub(crate) fn message_of(payload: &(dyn Any + Send)) -> String {
-    let text = payload.downcast_ref::<&str>().map(ToString::to_string);
-    text.or_else(|| payload.downcast_ref::<String>().cloned())
-        .unwrap_or_else(|| "a panic without a text".into())
+    user_code::run(work).map_err(|Panicked { message }| Failure { during, message })
 }
 
 #[cfg(test)]

@@ -17,6 +17,7 @@ use super::{
     keys,
     notice::Notice,
     session::Session,
+    user_code,
 };
 use crate::error::Error;
 
@@ -306,19 +307,28 @@ impl Completion {
         let wakers = std::mem::take(&mut state.wakers);
         drop(state);
         for waker in wakers {
-            waker.wake();
+            user_code::wake(waker);
         }
     }
 
     fn poll(&self, cx: &Context<'_>) -> Poll<Result<(), Error>> {
-        let mut state = self.lock();
-        if let Some(result) = &state.result {
-            return Poll::Ready(result.clone());
+        // Cloned without the lock: it is the executor's, which may be the user's.
+        let mut own: Option<Waker> = None;
+        loop {
+            let mut state = self.lock();
+            if let Some(result) = &state.result {
+                return Poll::Ready(result.clone());
+            }
+            if state.wakers.iter().any(|waker| waker.will_wake(cx.waker())) {
+                return Poll::Pending;
+            }
+            if let Some(own) = own.take() {
+                state.wakers.push(own);
+                return Poll::Pending;
+            }
+            drop(state);
+            own = Some(cx.waker().clone());
         }
-        if !state.wakers.iter().any(|waker| waker.will_wake(cx.waker())) {
-            state.wakers.push(cx.waker().clone());
-        }
-        Poll::Pending
     }
 
     fn lock(&self) -> MutexGuard<'_, Awaited> {
@@ -362,10 +372,16 @@ impl Future for Transition {
     type Output = Result<(), Error>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        match &self.0 {
+        // A task that starts and stops in a loop lets others run in between.
+        let budget = std::task::ready!(tokio::task::coop::poll_proceed(cx));
+        let polled = match &self.0 {
             Progress::Over(result) => Poll::Ready(result.clone()),
             Progress::Waiting(completion) => completion.poll(cx),
+        };
+        if polled.is_ready() {
+            budget.made_progress();
         }
+        polled
     }
 }
 

@@ -51,6 +51,7 @@ enum Cause {
     ListenerSlow,
     ListenerMissed,
     ListenerPanicked,
+    NoRuntime,
     SendFailed,
     KernelDrops,
     Interface,
@@ -136,6 +137,15 @@ impl Scope {
                 ..
             } => (
                 Cause::ListenerPanicked,
+                hash(hasher, registered_at),
+                Some(hash(hasher, listener)),
+            ),
+            Notice::NoRuntime {
+                listener,
+                registered_at,
+                ..
+            } => (
+                Cause::NoRuntime,
                 hash(hasher, registered_at),
                 Some(hash(hasher, listener)),
             ),

@@ -3,34 +3,48 @@
 //! An event reaches a listener in one of two ways. [`Listener::offer`] puts it into the listener's queue, where
 //! it has one (async listeners, streams, listeners found to be slow); where it has none, the caller runs it on its
 //! own thread with [`Listener::run`]. Both are called without any lock of the bus.
+//!
+//! The closure is the user's: it runs and is dropped by way of [`user_code`] alone.
 
 use std::{
     any::{Any, TypeId},
-    panic::{AssertUnwindSafe, Location, catch_unwind},
+    panic::Location,
     sync::{
-        Arc, OnceLock,
-        atomic::{AtomicBool, Ordering},
+        Arc, OnceLock, Weak,
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
 
+use tokio::runtime::Handle;
+
 use super::{
     async_listener::AsyncSink,
-    backlog::{Pushed, WorkQueue},
-    core::Core,
+    backlog::{Pushed, Server, WorkQueue},
+    core::{Core, RuntimeInUse},
     limit::Tally,
+    mailbox::Mailbox,
     notice::Notice,
     options::Options,
     received::{Origin, Received},
-    subscription::StreamSink,
+    user_code::{self, Driving, Panicked},
 };
 use crate::{
     codec::{self, Args, DecodeError, RawArgs},
     event::NetEvent,
 };
 
-/// Names a listener, to take it off again. Dropping it changes nothing.
+/// Names a listener, to take it off again. No two listeners of a process have the same, whatever their buses. Dropping
+/// it changes nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ListenerId(pub(crate) u64);
+
+impl ListenerId {
+    /// One that no listener of any bus in this process has had.
+    pub(crate) fn next() -> Self {
+        static LAST: AtomicU64 = AtomicU64::new(0);
+        Self(LAST.fetch_add(1, Ordering::Relaxed) + 1)
+    }
+}
 
 /// What a listener can be handed: a typed event, or the [`Args`] of one that is listened to by name.
 ///
@@ -72,13 +86,21 @@ pub(crate) struct Waiting {
 
 impl Waiting {
     fn keep(delivery: &Delivery<'_>) -> Self {
-        let (kind, bytes) = delivery.args.parts();
+        Self::copy(delivery.name, delivery.args, delivery.origin.clone())
+    }
+
+    pub(crate) fn copy(name: &str, args: RawArgs<'_>, origin: Origin) -> Self {
+        let (kind, bytes) = args.parts();
         Self {
-            name: delivery.name.into(),
+            name: name.into(),
             kind,
             bytes: bytes.into(),
-            origin: delivery.origin.clone(),
+            origin,
         }
+    }
+
+    pub(crate) fn set_origin(&mut self, origin: Origin) {
+        self.origin = origin;
     }
 
     pub(crate) fn delivery(&self) -> Delivery<'_> {
@@ -98,10 +120,12 @@ impl Waiting {
 /// A closure with the type of its event erased.
 pub(crate) trait Call: Send + Sync {
     fn event_type(&self) -> TypeId;
-    /// Decodes, and hands back what runs the closure.
-    fn decoded(&self, delivery: &Delivery<'_>, claim: &Claim<'_>) -> Result<Called, DecodeError>;
+    /// Decodes, and runs the closure.
+    fn decoded(&self, delivery: &Delivery<'_>, claim: &Claim<'_>) -> Result<Called, Fault>;
     /// Runs the closure on a [`Received`] of its own event type.
-    fn same_type(&self, received: &dyn Any, claim: &Claim<'_>) -> Called;
+    fn same_type(&self, received: &dyn Any, claim: &Claim<'_>) -> Result<Called, Fault>;
+    /// Whether nothing runs when the closure is dropped.
+    fn is_trivial(&self) -> bool;
 }
 
 /// Whether the closure was called: a used-up `once` is not.
@@ -111,6 +135,26 @@ pub(crate) enum Called {
     UsedUp,
 }
 
+/// What came in the way of a call.
+#[derive(Debug)]
+pub(crate) enum Fault {
+    Undecodable(DecodeError),
+    /// In the decoding, in the closure, or when the event was dropped.
+    Panicked(Panicked),
+}
+
+impl From<DecodeError> for Fault {
+    fn from(error: DecodeError) -> Self {
+        Self::Undecodable(error)
+    }
+}
+
+impl From<Panicked> for Fault {
+    fn from(panicked: Panicked) -> Self {
+        Self::Panicked(panicked)
+    }
+}
+
 /// What stands between a decoded event and the closure: `once` lets one call through.
 pub(crate) struct Claim<'a> {
     listener: &'a Listener,
@@ -118,9 +162,11 @@ pub(crate) struct Claim<'a> {
 }
 
 impl Claim<'_> {
-    /// The event as the listener's type has it.
-    pub(crate) fn decode<E: FromArgs>(&self, delivery: &Delivery<'_>) -> Result<E, DecodeError> {
-        E::from_args(delivery.args, self.core.options.args_memory())
+    /// The event as the listener's type has it. Its `Deserialize` is the user's.
+    pub(crate) fn decode<E: FromArgs>(&self, delivery: &Delivery<'_>) -> Result<E, Fault> {
+        let memory_limit = self.core.options.args_memory();
+        let decoded = user_code::run(|| E::from_args(delivery.args, memory_limit))?;
+        Ok(decoded?)
     }
 
     /// The decoded event as the listener is to get it.
@@ -138,7 +184,7 @@ impl Claim<'_> {
         if used.swap(true, Ordering::AcqRel) {
             return false;
         }
-        self.core.table.remove(self.listener.id);
+        self.core.take_off(self.listener.id);
         true
     }
 }
@@ -153,24 +199,33 @@ impl<E: FromArgs, F: Fn(&Received<E>) + Send + Sync + 'static> Call for Closure<
         TypeId::of::<E>()
     }
 
-    fn decoded(&self, delivery: &Delivery<'_>, claim: &Claim<'_>) -> Result<Called, DecodeError> {
+    fn decoded(&self, delivery: &Delivery<'_>, claim: &Claim<'_>) -> Result<Called, Fault> {
         let event: E = claim.decode(delivery)?;
         if !claim.take() {
+            user_code::discard(event)?;
             return Ok(Called::UsedUp);
         }
-        (self.function)(&claim.received(event, delivery));
+        let received = claim.received(event, delivery);
+        let called = user_code::run(|| (self.function)(&received));
+        // Not while a panic goes through here, where a second one would end the process.
+        let dropped = user_code::discard(received);
+        called.and(dropped)?;
         Ok(Called::Yes)
     }
 
-    fn same_type(&self, received: &dyn Any, claim: &Claim<'_>) -> Called {
+    fn same_type(&self, received: &dyn Any, claim: &Claim<'_>) -> Result<Called, Fault> {
         let received = received
             .downcast_ref::<Received<E>>()
             .expect("only events of `event_type` are handed to `same_type`");
         if !claim.take() {
-            return Called::UsedUp;
+            return Ok(Called::UsedUp);
         }
-        (self.function)(received);
-        Called::Yes
+        user_code::run(|| (self.function)(received))?;
+        Ok(Called::Yes)
+    }
+
+    fn is_trivial(&self) -> bool {
+        !std::mem::needs_drop::<F>()
     }
 }
 
@@ -181,7 +236,9 @@ pub(crate) enum Sink {
     /// On a tokio runtime, from a queue of its own.
     Async(Box<AsyncSink>),
     /// By whoever polls the stream.
-    Stream(StreamSink),
+    Stream(Mailbox<Waiting>),
+    /// Not any more: the listener is being dropped.
+    Gone,
 }
 
 pub(crate) struct Inline {
@@ -217,6 +274,7 @@ pub(crate) struct Listener {
     sink: Sink,
     /// How many events its full queue cost it.
     missed: Arc<Tally>,
+    bus: Weak<Core>,
 }
 
 /// What became of an event that was offered.
@@ -236,6 +294,7 @@ impl Listener {
         once: bool,
         location: &'static Location<'static>,
         sink: Sink,
+        bus: Weak<Core>,
     ) -> Self {
         Self {
             id,
@@ -245,6 +304,7 @@ impl Listener {
             location,
             sink,
             missed: Arc::default(),
+            bus,
         }
     }
 
@@ -269,6 +329,16 @@ impl Listener {
             Sink::Inline(_) => "inline",
             Sink::Async(_) => "async",
             Sink::Stream(_) => "stream",
+            Sink::Gone => "gone",
+        }
+    }
+
+    /// Whether its events go through a queue.
+    pub(crate) fn has_queue(&self) -> bool {
+        match &self.sink {
+            Sink::Inline(inline) => inline.queue.get().is_some(),
+            Sink::Async(_) | Sink::Stream(_) => true,
+            Sink::Gone => false,
         }
     }
 
@@ -279,53 +349,77 @@ impl Listener {
         delivery: &Delivery<'_>,
         kept: &mut Option<Waiting>,
     ) -> Offered {
-        let mut keep = || kept.get_or_insert_with(|| Waiting::keep(delivery)).clone();
-        match &self.sink {
-            Sink::Inline(inline) => {
-                let Some(queue) = inline.queue.get() else {
-                    return Offered::RunInline;
-                };
-                let waiting = keep();
-                let size = waiting.size();
-                match queue.push(waiting, size) {
-                    Pushed::Taken | Pushed::Closed => {}
-                    Pushed::Missed(count) => self.tell_missed(core, count),
-                    Pushed::Unserved => self.spawn_server(core, queue),
-                }
-            }
-            Sink::Async(sink) => {
-                let missed = sink.push(core, self, keep());
-                self.tell_missed(core, missed);
-            }
-            // A stream counts by itself what it missed, and tells it to whoever reads it.
-            Sink::Stream(sink) => {
-                let missed = sink.push(keep());
-                if missed > 0 {
-                    core.counters.subscription_missed.add(missed);
-                }
-            }
+        if !self.has_queue() {
+            return Offered::RunInline;
         }
+        let waiting = kept.get_or_insert_with(|| Waiting::keep(delivery)).clone();
+        let has_missed = self.queue(core, waiting);
+        self.see_to_queue(core, has_missed);
         Offered::Queued
     }
 
-    /// Decodes the event and runs the closure here and now. A panic in it ends here.
-    pub(crate) fn run(&self, core: &Arc<Core>, delivery: &Delivery<'_>) -> bool {
+    /// Puts the event into the listener's queue. Nothing of the user's runs in here; [`Self::see_to_queue`] has to be
+    /// called afterwards, with what this returns: whether a miss has to be reported.
+    pub(crate) fn queue(&self, core: &Core, waiting: Waiting) -> bool {
+        let size = waiting.size();
+        let missed = match &self.sink {
+            Sink::Inline(inline) => match inline.queue.get().map(|queue| queue.push(waiting, size))
+            {
+                Some(Pushed::Missed(count)) => count as u64,
+                Some(Pushed::Taken | Pushed::Closed) | None => 0,
+            },
+            Sink::Async(sink) => sink.push(waiting, size),
+            // A stream counts by itself what it missed, and tells it to whoever reads it.
+            Sink::Stream(mailbox) => {
+                core.counters
+                    .subscription_missed
+                    .add(mailbox.push(waiting, size));
+                return false;
+            }
+            Sink::Gone => 0,
+        };
+        if missed == 0 {
+            return false;
+        }
+        core.counters.listener_missed.add(missed);
+        self.missed.add(missed)
+    }
+
+    /// Sees to it that what was put into the listener's queue is taken from there, and reports a miss.
+    pub(crate) fn see_to_queue(self: &Arc<Self>, core: &Arc<Core>, has_missed: bool) {
+        match &self.sink {
+            Sink::Inline(inline) => {
+                if let Some(server) = inline.queue.get().and_then(WorkQueue::server) {
+                    self.spawn_server(core, server);
+                }
+            }
+            Sink::Async(sink) => sink.start_task(core, self),
+            Sink::Stream(mailbox) => mailbox.wake(),
+            Sink::Gone => {}
+        }
+        if has_missed {
+            self.tell_missed(core);
+        }
+    }
+
+    /// Decodes the event and runs the closure here and now, within the bus's runtime. A panic in it ends here.
+    pub(crate) fn run(
+        &self,
+        core: &Arc<Core>,
+        runtime: Option<&Handle>,
+        delivery: &Delivery<'_>,
+    ) -> bool {
         let Sink::Inline(inline) = &self.sink else {
             unreachable!("only inline listeners are run");
         };
-        let claim = Claim {
-            listener: self,
-            core,
-        };
-        match catch_unwind(AssertUnwindSafe(|| inline.call.decoded(delivery, &claim))) {
-            Ok(Ok(called)) => called == Called::Yes,
-            Ok(Err(error)) => {
-                self.tell_undecodable(core, delivery.origin, error);
-                false
-            }
-            Err(payload) => {
-                self.tell_panic(core, payload.as_ref());
-                true
+        let claim = self.claim(core);
+        let called = user_code::run_within(runtime, || inline.call.decoded(delivery, &claim));
+        match flat(called) {
+            Ok(called) => called == Called::Yes,
+            Err(fault) => {
+                let has_panicked = matches!(fault, Fault::Panicked(_));
+                self.tell_fault(core, delivery.origin, fault);
+                has_panicked
             }
         }
     }
@@ -334,6 +428,7 @@ impl Listener {
     pub(crate) fn run_same_type<E: Send + 'static>(
         &self,
         core: &Arc<Core>,
+        runtime: Option<&Handle>,
         received: &Received<E>,
     ) -> Option<bool> {
         let Sink::Inline(inline) = &self.sink else {
@@ -342,27 +437,25 @@ impl Listener {
         if inline.call.event_type() != TypeId::of::<E>() {
             return None;
         }
-        let claim = Claim {
-            listener: self,
-            core,
-        };
-        match catch_unwind(AssertUnwindSafe(|| inline.call.same_type(received, &claim))) {
+        let claim = self.claim(core);
+        let called = user_code::run_within(runtime, || inline.call.same_type(received, &claim));
+        match flat(called) {
             Ok(called) => Some(called == Called::Yes),
-            Err(payload) => {
-                self.tell_panic(core, payload.as_ref());
+            Err(fault) => {
+                self.tell_fault(core, received.origin(), fault);
                 Some(true)
             }
         }
     }
 
-    /// Gives a listener that is running right now, and too long, a queue of its own; false if it has one. The
-    /// thread in which it runs counts as the one that serves it, and calls [`Self::serve`] when the call returns.
-    pub(crate) fn move_to_queue(&self, options: &Options) -> bool {
+    /// Gives a listener that is running right now, and too long, a queue of its own. The thread in which it runs gets the
+    /// right to serve it, and calls [`Self::serve`] when the call returns. `None`: it has one.
+    pub(crate) fn move_to_queue(&self, options: &Options) -> Option<Server<Waiting>> {
         let Sink::Inline(inline) = &self.sink else {
-            return false;
+            return None;
         };
-        let queue = WorkQueue::new(options.listener_queue.into(), true);
-        inline.queue.set(queue).is_ok()
+        let (queue, server) = WorkQueue::served(options.listener_queue.into());
+        inline.queue.set(queue).ok().map(|()| server)
     }
 
     pub(crate) fn tell_slow(&self, core: &Arc<Core>) {
@@ -378,14 +471,25 @@ impl Listener {
         );
     }
 
-    /// Works off the queue of a moved listener, if this one is.
-    pub(crate) fn serve(&self, core: &Arc<Core>) {
-        if let Sink::Inline(inline) = &self.sink
-            && let Some(queue) = inline.queue.get()
-        {
-            queue.serve(|waiting| {
-                self.run(core, &waiting.delivery());
-            });
+    /// Works off the queue of a moved listener.
+    pub(crate) fn serve(&self, core: &Arc<Core>, server: Server<Waiting>) {
+        let mut runtime = RuntimeInUse::of(core);
+        server.serve(|waiting| {
+            let _pause = Driving::pause();
+            self.run(core, runtime.now(core), &waiting.delivery());
+        });
+    }
+
+    /// It has been taken off: streams end after what waits in them, and what else waits is worked off without delay.
+    pub(crate) fn retire(&self) {
+        match &self.sink {
+            Sink::Inline(inline) => {
+                if let Some(queue) = inline.queue.get() {
+                    queue.retire();
+                }
+            }
+            Sink::Stream(mailbox) => mailbox.close(),
+            Sink::Async(_) | Sink::Gone => {}
         }
     }
 
@@ -398,7 +502,8 @@ impl Listener {
                 }
             }
             Sink::Async(sink) => sink.close(),
-            Sink::Stream(sink) => sink.close(),
+            Sink::Stream(mailbox) => mailbox.close(),
+            Sink::Gone => {}
         }
     }
 
@@ -409,14 +514,13 @@ impl Listener {
         }
     }
 
-    fn spawn_server(self: &Arc<Self>, core: &Arc<Core>, queue: &WorkQueue<Waiting>) {
+    fn spawn_server(self: &Arc<Self>, core: &Arc<Core>, server: Server<Waiting>) {
         let (listener, serving) = (Arc::clone(self), Arc::clone(core));
         let spawned = std::thread::Builder::new()
             .name("eventcast-slow".into())
-            .spawn(move || listener.serve(&serving));
+            .spawn(move || listener.serve(&serving, server));
         if let Err(error) = spawned {
-            // The event stays in the queue; the next one tries again.
-            queue.unserved();
+            // The server has gone with the thread; the event stays in the queue, and the next one tries again.
             let (key, location) = (&self.key, self.location);
             let text = format!(
                 "the system gives no thread for the slow listener of `{key}` at {location} ({error}): its events wait"
@@ -425,28 +529,29 @@ impl Listener {
         }
     }
 
-    /// Counts what a full queue cost, and reports it.
-    fn tell_missed(&self, core: &Arc<Core>, count: usize) {
-        if count == 0 {
-            return;
-        }
-        core.counters.listener_missed.add(count as u64);
-        if self.missed.add(count as u64) {
-            core.notices.tell_tally(
-                core,
-                Notice::ListenerMissed {
-                    event: self.key.to_string(),
-                    listener: self.id,
-                    registered_at: self.location,
-                    missed: 0,
-                    count: 0,
-                },
-                Arc::clone(&self.missed),
-            );
+    /// Reports what its full queue cost it.
+    fn tell_missed(&self, core: &Arc<Core>) {
+        core.notices.tell_tally(
+            core,
+            Notice::ListenerMissed {
+                event: self.key.to_string(),
+                listener: self.id,
+                registered_at: self.location,
+                missed: 0,
+                count: 0,
+            },
+            Arc::clone(&self.missed),
+        );
+    }
+
+    pub(crate) fn tell_fault(&self, core: &Arc<Core>, sender: &Origin, fault: Fault) {
+        match fault {
+            Fault::Undecodable(error) => self.tell_undecodable(core, sender, error),
+            Fault::Panicked(panicked) => self.tell_panic(core, panicked),
         }
     }
 
-    pub(crate) fn tell_undecodable(&self, core: &Arc<Core>, sender: &Origin, error: DecodeError) {
+    fn tell_undecodable(&self, core: &Arc<Core>, sender: &Origin, error: DecodeError) {
         core.counters.decode_failures.add(1);
         core.notices.tell(
             core,
@@ -461,22 +566,70 @@ impl Listener {
         );
     }
 
-    pub(crate) fn tell_panic(&self, core: &Arc<Core>, payload: &(dyn Any + Send)) {
-        core.counters.listener_panics.add(1);
-        let message = payload
-            .downcast_ref::<&str>()
-            .map(ToString::to_string)
-            .or_else(|| payload.downcast_ref::<String>().cloned())
-            .unwrap_or_else(|| "a panic without a text".into());
+    /// An async listener has no runtime to run in: there is none, or it has been shut down.
+    pub(crate) fn tell_no_runtime(&self, core: &Arc<Core>) {
         core.notices.tell(
             core,
-            Notice::ListenerPanicked {
+            Notice::NoRuntime {
                 event: self.key.to_string(),
                 listener: self.id,
                 registered_at: self.location,
-                message,
                 count: 1,
             },
         );
     }
+
+    fn tell_panic(&self, core: &Arc<Core>, panicked: Panicked) {
+        tell_panic(core, &self.key, self.id, self.location, panicked.message);
+    }
+}
+
+impl Drop for Listener {
+    /// What the closure holds is the user's, and whoever had the listener last need not expect it.
+    fn drop(&mut self) {
+        let closure: Box<dyn Any + Send + Sync> =
+            match std::mem::replace(&mut self.sink, Sink::Gone) {
+                Sink::Inline(inline) if !inline.call.is_trivial() => Box::new(inline),
+                Sink::Async(sink) if !sink.is_trivial() => sink,
+                // Nothing runs.
+                _ => return,
+            };
+        let (bus, key) = (Weak::clone(&self.bus), Arc::clone(&self.key));
+        let (id, location) = (self.id, self.location);
+        user_code::discard_aside(closure, move |panicked| {
+            let message = format!("when it was dropped: {}", panicked.message);
+            match bus.upgrade() {
+                Some(core) => tell_panic(&core, &key, id, location, message),
+                None => tracing::error!(
+                    target: "eventcast",
+                    "the listener of `{key}` at {location} panicked {message}",
+                ),
+            }
+        });
+    }
+}
+
+fn tell_panic(
+    core: &Arc<Core>,
+    key: &str,
+    listener: ListenerId,
+    registered_at: &'static Location<'static>,
+    message: String,
+) {
+    core.counters.listener_panics.add(1);
+    core.notices.tell(
+        core,
+        Notice::ListenerPanicked {
+            event: key.to_owned(),
+            listener,
+            registered_at,
+            message,
+            count: 1,
+        },
+    );
+}
+
+/// What came of a call, wherever it went wrong.
+fn flat(called: Result<Result<Called, Fault>, Panicked>) -> Result<Called, Fault> {
+    called.unwrap_or_else(|panicked| Err(panicked.into()))
 }

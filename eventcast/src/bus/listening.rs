@@ -10,9 +10,10 @@ use super::{
     backlog::Bound,
     emit,
     listener::{FromArgs, Inline, Listener, ListenerId, Sink},
+    mailbox::Mailbox,
     pattern::Pattern,
     received::Received,
-    subscription::{StreamSink, SubscribeOptions, Subscription, WaitFor},
+    subscription::{SubscribeOptions, Subscription, WaitFor},
     table::{Place, Registration, Topic},
 };
 use crate::{
@@ -223,6 +224,7 @@ impl Bus {
                 once,
                 location,
                 sink,
+                bus: Arc::downgrade(&self.core),
             },
         ))
     }
@@ -386,7 +388,7 @@ impl Bus {
     /// Takes off all listeners of this name, typed ones among them but not those by pattern, and says how many there
     /// were.
     pub fn off_all_named(&self, name: &str) -> usize {
-        self.core.table.remove_key(name).len()
+        retire(&self.core.table.remove_key(name))
     }
 
     /// How many listeners this name has, streams among them, without those by pattern.
@@ -411,6 +413,7 @@ impl Bus {
                 once,
                 location: Location::caller(),
                 sink,
+                bus: Arc::downgrade(&self.core),
             },
         )
     }
@@ -484,6 +487,7 @@ impl Bus {
                 once: false,
                 location: Location::caller(),
                 sink,
+                bus: Arc::downgrade(&self.core),
             },
         )
     }
@@ -509,7 +513,7 @@ impl Bus {
             items: options.capacity.max(1),
             bytes: self.core.options.listener_queue.bytes,
         };
-        Sink::Stream(StreamSink::new(bound, options.overflow))
+        Sink::Stream(Mailbox::new(bound, options.overflow))
     }
 
     fn insert(&self, topic: Topic, registration: Registration) -> Arc<Listener> {
@@ -542,4 +546,12 @@ fn unconflicted(listener: Result<Arc<Listener>, KeyConflict>) -> Arc<Listener> {
         Ok(listener) => listener,
         Err(conflict) => panic!("{conflict}"),
     }
+}
+
+/// Ends what has been taken off, and says how many there are.
+pub(super) fn retire(gone: &[Arc<Listener>]) -> usize {
+    for listener in gone {
+        listener.retire();
+    }
+    gone.len()
 }

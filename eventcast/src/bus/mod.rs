@@ -9,10 +9,11 @@
 //! | `outbox` | sending |
 //! | `emit` | from `emit` to the network and to local listeners |
 //! | `table`, `pattern`, `listener`, `async_listener`, `subscription` | who hears what |
-//! | `backlog` | bounded queues |
+//! | `backlog`, `mailbox` | bounded queues |
+//! | `user_code` | running and dropping what belongs to the user |
 //! | `notice`, `stats`, `metrics`, `received` | what the bus tells |
 //!
-//! No lock is ever held while a listener runs.
+//! No lock is ever held while a listener runs, or anything else that is the user's, its `Drop` included.
 
 mod async_listener;
 mod backlog;
@@ -28,6 +29,7 @@ mod life;
 mod limit;
 mod listener;
 mod listening;
+mod mailbox;
 #[cfg(feature = "metrics")]
 mod metrics;
 mod notice;
@@ -43,6 +45,7 @@ mod session;
 mod stats;
 mod subscription;
 mod table;
+mod user_code;
 
 use std::{
     fmt,
@@ -328,13 +331,13 @@ impl Bus {
     ///
     /// Events that came before still reach it: those that are being delivered, and those in its queue.
     pub fn off(&self, id: ListenerId) -> bool {
-        self.core.table.remove(id).is_some() || self.core.notices.off(id)
+        self.core.take_off(id) || self.core.notices.off(id)
     }
 
     /// Takes off all listeners of events, those by pattern too, and says how many there were. Listeners of notices
     /// stay.
     pub fn off_everything(&self) -> usize {
-        self.core.table.remove_all().len()
+        listening::retire(&self.core.table.remove_all())
     }
 
     /// The keys that have listeners, sorted.
@@ -356,7 +359,7 @@ impl Bus {
     /// notices behind misses the next ones ([`Stats::notices_missed`]). How often it is called for what happens again
     /// and again, [`notices`](Self::notices) says.
     pub fn on_notice(&self, listener: impl Fn(&Notice) + Send + Sync + 'static) -> ListenerId {
-        let id = self.core.table.next_id();
+        let id = ListenerId::next();
         self.core.notices.on(id, listener);
         id
     }
@@ -384,7 +387,7 @@ impl Bus {
     /// Of one source (an IP address, or the place in the program where listeners are registered) 16 things are told
     /// apart in ten seconds, and the others are summed up together; of all sources 1,024.
     pub fn notices(&self) -> NoticeStream {
-        let id = self.core.table.next_id();
+        let id = ListenerId::next();
         self.core.notices.stream(id, Arc::clone(&self.core))
     }
 }

@@ -240,6 +240,20 @@ pub enum Notice {
         /// How many panics of this listener this notice stands for; this one is the last of them.
         count: u64,
     },
+    /// An async listener has no tokio runtime to run in: there was none where the bus was started, or it has been shut
+    /// down since. A call that was under way there is cut off; what waits in the listener's queue is worked off in the
+    /// runtime in which [`Bus::start`](crate::Bus::start) is called next.
+    #[non_exhaustive]
+    NoRuntime {
+        /// The event key.
+        event: String,
+        /// Which listener.
+        listener: ListenerId,
+        /// Where it was registered.
+        registered_at: &'static Location<'static>,
+        /// How many times since the last notice of this kind, this one included.
+        count: u64,
+    },
     /// Datagrams could not be sent. Where the interface cannot be used this comes at once, while they are tried again
     /// for up to a second; otherwise when they were given up. What was emitted can still be asked for by peers once the
     /// interface is back, so it need not be emitted again.
@@ -471,6 +485,19 @@ impl Notice {
                 )?;
                 and_more(f, *count)
             }
+            Self::NoRuntime {
+                event,
+                registered_at,
+                count,
+                ..
+            } => {
+                write!(
+                    f,
+                    "the async listener of `{event}` at {registered_at} has no tokio runtime to run in: its events \
+                     wait until `start` is called within one"
+                )?;
+                and_more(f, *count)
+            }
             Self::SendFailed {
                 error,
                 bytes,
@@ -548,6 +575,7 @@ impl Notice {
             | Self::ListenerSlow { count, .. }
             | Self::ListenerMissed { count, .. }
             | Self::ListenerPanicked { count, .. }
+            | Self::NoRuntime { count, .. }
             | Self::SendFailed { count, .. }
             | Self::ConsoleConnected { count, .. }
             | Self::ConsoleDisconnected { count, .. }

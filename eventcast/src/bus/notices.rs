@@ -10,19 +10,21 @@ use std::{
     hash::RandomState,
     pin::Pin,
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
-    task::{Context, Poll, Waker},
+    task::{Context, Poll},
     time::{Duration, Instant},
 };
 
 use futures_core::Stream;
 
 use super::{
-    backlog::{Backlog, Bound, Overflow, Pushed, WorkQueue},
-    core::Core,
+    backlog::{Bound, Overflow, Pushed, Server, WorkQueue},
+    core::{Core, RuntimeInUse},
     failure::guarded_thread,
     limit::{Limiter, Scope, Tally},
     listener::ListenerId,
+    mailbox::Mailbox,
     notice::Notice,
+    user_code::{self, Driving},
 };
 
 /// How many notices wait for a listener or a stream; then the newest give way. All of them are logged as well.
@@ -58,15 +60,12 @@ struct NoticeSink {
 enum Kind {
     /// Called one notice after the other, on a thread of its own: a notice may come from the very place that a
     /// listener must not hold up.
-    Listener(Box<dyn Fn(&Notice) + Send + Sync>, WorkQueue<Notice>),
-    Stream(Mutex<StreamState>),
+    Listener(Option<Closure>, WorkQueue<Notice>),
+    Stream(Mailbox<Notice>),
 }
 
-struct StreamState {
-    backlog: Backlog<Notice>,
-    waker: Option<Waker>,
-    closed: bool,
-}
+/// The user's, which runs and is dropped by way of [`user_code`] alone.
+type Closure = Box<dyn Fn(&Notice) + Send + Sync>;
 
 impl Notices {
     /// Reports a notice, now or as a part of a later sum.
@@ -112,7 +111,8 @@ impl Notices {
     }
 
     fn deliver(&self, core: &Arc<Core>, notice: Notice) {
-        notice.log();
+        // Whoever has subscribed to the log is the user's.
+        let _ = user_code::run(|| notice.log());
         let sinks = self.lock().clone();
         for sink in sinks {
             sink.push(core, notice.clone());
@@ -136,6 +136,7 @@ impl Notices {
 
     /// Reports each sum when it is due, until nothing is held back any more.
     fn report_sums(&self, core: &Arc<Core>) {
+        let _driving = Driving::begin();
         let mut held_back = self.lock_held_back();
         while let Some(due) = held_back.limiter.next_due() {
             let now = core.now().elapsed;
@@ -160,30 +161,30 @@ impl Notices {
     pub(crate) fn on(&self, id: ListenerId, listener: impl Fn(&Notice) + Send + Sync + 'static) {
         self.lock().push(Arc::new(NoticeSink {
             id,
-            kind: Kind::Listener(Box::new(listener), WorkQueue::new(CAPACITY, false)),
+            kind: Kind::Listener(Some(Box::new(listener)), WorkQueue::new(CAPACITY)),
         }));
     }
 
     pub(crate) fn stream(&self, id: ListenerId, core: Arc<Core>) -> NoticeStream {
         let sink = Arc::new(NoticeSink {
             id,
-            kind: Kind::Stream(Mutex::new(StreamState {
-                backlog: Backlog::new(CAPACITY, Overflow::DropNewest),
-                waker: None,
-                closed: false,
-            })),
+            kind: Kind::Stream(Mailbox::new(CAPACITY, Overflow::DropNewest)),
         });
         self.lock().push(Arc::clone(&sink));
         NoticeStream { sink, core }
     }
 
+    /// Takes one off; what waits for it is still heard.
     pub(crate) fn off(&self, id: ListenerId) -> bool {
         let mut sinks = self.lock();
-        let Some(at) = sinks.iter().position(|sink| sink.id == id) else {
-            return false;
-        };
-        sinks.remove(at);
-        true
+        let at = sinks.iter().position(|sink| sink.id == id);
+        let gone = at.map(|at| sinks.remove(at));
+        // What it holds is dropped without the lock: that may call the bus.
+        drop(sinks);
+        if let Some(sink) = &gone {
+            sink.close();
+        }
+        gone.is_some()
     }
 
     /// Waits until the listeners have heard what was told, for so long at most.
@@ -201,7 +202,8 @@ impl Notices {
     pub(crate) fn close(&self, core: &Arc<Core>) {
         self.lock_held_back().closed = true;
         self.tell_held_back(core);
-        for sink in self.lock().drain(..) {
+        let gone = std::mem::take(&mut *self.lock());
+        for sink in gone {
             sink.close();
         }
     }
@@ -228,74 +230,80 @@ impl Drop for Notices {
             .limiter
             .drain()
         {
-            notice.log();
+            let _ = user_code::run(|| notice.log());
         }
     }
 }
 
 impl NoticeSink {
     fn push(self: &Arc<Self>, core: &Arc<Core>, notice: Notice) {
-        match &self.kind {
-            Kind::Listener(_, queue) => match queue.push(notice, 1) {
-                Pushed::Taken | Pushed::Closed => {}
-                Pushed::Missed(count) => core.counters.notices_missed.add(count as u64),
-                Pushed::Unserved => self.spawn_server(queue),
-            },
-            Kind::Stream(state) => {
-                let mut state = lock(state);
-                let missed = state.backlog.push(notice, 1);
-                let waker = state.waker.take();
-                drop(state);
-                core.counters.notices_missed.add(missed as u64);
-                if let Some(waker) = waker {
-                    waker.wake();
+        let missed = match &self.kind {
+            Kind::Listener(_, queue) => {
+                let pushed = queue.push(notice, 1);
+                if let Some(server) = queue.server() {
+                    self.spawn_server(core, server);
+                }
+                match pushed {
+                    Pushed::Missed(count) => count as u64,
+                    Pushed::Taken | Pushed::Closed => 0,
                 }
             }
-        }
+            Kind::Stream(mailbox) => {
+                let missed = mailbox.push(notice, 1);
+                mailbox.wake();
+                missed
+            }
+        };
+        core.counters.notices_missed.add(missed);
     }
 
-    fn spawn_server(self: &Arc<Self>, queue: &WorkQueue<Notice>) {
-        let sink = Arc::clone(self);
-        let spawned = std::thread::Builder::new()
+    fn spawn_server(self: &Arc<Self>, core: &Arc<Core>, server: Server<Notice>) {
+        let (sink, core) = (Arc::clone(self), Arc::clone(core));
+        // Where there is no thread to be had, the notice has been logged already, and the next one tries again.
+        let _ = std::thread::Builder::new()
             .name("eventcast-note".into())
-            .spawn(move || sink.serve());
-        if spawned.is_err() {
-            // It has been logged already; the next notice tries again.
-            queue.unserved();
-        }
+            .spawn(move || sink.serve(&core, server));
     }
 
-    fn serve(&self) {
-        let Kind::Listener(listener, queue) = &self.kind else {
+    fn serve(&self, core: &Core, server: Server<Notice>) {
+        let Kind::Listener(Some(listener), _) = &self.kind else {
             return;
         };
-        queue.serve(|notice| {
-            let call = std::panic::AssertUnwindSafe(|| listener(&notice));
-            if std::panic::catch_unwind(call).is_err() {
-                tracing::error!(target: "eventcast", %notice, "a listener of notices panicked");
+        let mut runtime = RuntimeInUse::of(core);
+        server.serve(|notice| {
+            let called = user_code::run_within(runtime.now(core), || listener(&notice));
+            if let Err(panicked) = called {
+                tracing::error!(
+                    target: "eventcast",
+                    %notice,
+                    "a listener of notices panicked: {}", panicked.message,
+                );
             }
         });
     }
 
+    /// Takes nothing any more; what waits is still heard.
     fn close(&self) {
         match &self.kind {
             Kind::Listener(_, queue) => queue.finish(),
-            Kind::Stream(state) => {
-                let mut state = lock(state);
-                state.closed = true;
-                let waker = state.waker.take();
-                drop(state);
-                if let Some(waker) = waker {
-                    waker.wake();
-                }
-            }
+            Kind::Stream(mailbox) => mailbox.close(),
         }
     }
 }
 
-fn lock(state: &Mutex<StreamState>) -> MutexGuard<'_, StreamState> {
-    // Nothing that can panic runs under this lock.
-    state.lock().unwrap_or_else(PoisonError::into_inner)
+impl Drop for NoticeSink {
+    fn drop(&mut self) {
+        if let Kind::Listener(listener, _) = &mut self.kind
+            && let Some(listener) = listener.take()
+        {
+            user_code::discard_aside(listener, |panicked| {
+                tracing::error!(
+                    target: "eventcast",
+                    "a listener of notices panicked when it was dropped: {}", panicked.message,
+                );
+            });
+        }
+    }
 }
 
 /// The notices of a bus, as a [`Stream`]. It ends when the last handle of the bus has gone and the bus has stopped.
@@ -311,19 +319,11 @@ impl NoticeStream {
         std::future::poll_fn(|cx| self.poll_notice(cx)).await
     }
 
-    fn poll_notice(&self, cx: &Context<'_>) -> Poll<Option<Notice>> {
-        let Kind::Stream(state) = &self.sink.kind else {
+    fn poll_notice(&self, cx: &mut Context<'_>) -> Poll<Option<Notice>> {
+        let Kind::Stream(mailbox) = &self.sink.kind else {
             unreachable!("a stream of notices is made with a stream's sink");
         };
-        let mut state = lock(state);
-        if let Some(notice) = state.backlog.pop() {
-            return Poll::Ready(Some(notice));
-        }
-        if state.closed {
-            return Poll::Ready(None);
-        }
-        state.waker = Some(cx.waker().clone());
-        Poll::Pending
+        mailbox.poll_pop(cx)
     }
 }
 

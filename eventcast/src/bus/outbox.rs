@@ -29,6 +29,9 @@ const LOOK_AROUND: Duration = Duration::from_millis(10);
 /// sender thread and returns to its own work.
 const ROUNDS: usize = 8;
 
+/// For how many addresses failures wait to be told; those for others are only counted.
+const MAX_FAILURES: usize = 256;
+
 /// How long the sender thread waits for a full socket before it looks whether the bus has been stopped.
 const WRITABLE_WAIT: Duration = Duration::from_millis(50);
 
@@ -60,6 +63,15 @@ struct Sending {
     /// What waits does so because the interface cannot be used, which has been reported.
     refused: bool,
     tally: Tally,
+    /// What could not be sent, to be told when this is no longer locked: those who hear of it may call the bus.
+    failures: Vec<Failure>,
+}
+
+struct Failure {
+    to: SocketAddr,
+    error: SendError,
+    bytes: usize,
+    count: u64,
 }
 
 /// How often datagrams to the group were sent or refused.
@@ -121,6 +133,7 @@ impl Outbox {
                 held_up: false,
                 refused: false,
                 tally: Tally::default(),
+                failures: Vec::new(),
             }),
             unclaimed: AtomicBool::new(false),
             alarm: Mutex::default(),
@@ -156,7 +169,9 @@ impl Outbox {
             if state == SendState::Queued {
                 state = sending.state_since(before, &next);
             }
+            let failures = std::mem::take(&mut sending.failures);
             drop(sending);
+            core.tell_failures(failures);
             core.tell_room();
             if !matches!(next, Next::Idle) {
                 self.ring();
@@ -199,7 +214,9 @@ impl Outbox {
                 core.tell_room();
             }
             sending.held_up = matches!(next, Next::Full | Next::Pause(_));
+            let failures = std::mem::take(&mut sending.failures);
             drop(sending);
+            core.tell_failures(failures);
             core.tell_room();
 
             if self.closing() && !leaving {
@@ -381,7 +398,7 @@ impl Sending {
                         let refused = to_group && error.is_about_interface();
                         // That it will not be sent is told now, not only when it is given up.
                         if refused && !self.refused {
-                            core.tell_unsent(to, error, 0);
+                            note_failure(&mut self.failures, to, error, 0);
                         }
                         self.refused = refused;
                         return Next::Pause(pause);
@@ -402,7 +419,7 @@ impl Sending {
                 self.retry.reset();
                 self.tally.refused += u64::from(to_group);
                 core.counters.bytes_unsent.add(bytes as u64);
-                core.tell_unsent(to, error, bytes);
+                note_failure(&mut self.failures, to, error, bytes);
             }
             if unsent.from == self.buffer.len() {
                 self.unsent = None;
@@ -411,18 +428,43 @@ impl Sending {
     }
 }
 
+/// Adds a failure to those that have not been told yet, in one sum for each address and interface.
+fn note_failure(failures: &mut Vec<Failure>, to: SocketAddr, error: SendError, bytes: usize) {
+    let is_same =
+        |failure: &&mut Failure| failure.to == to && failure.error.interface() == error.interface();
+    if let Some(same) = failures.iter_mut().find(is_same) {
+        same.bytes += bytes;
+        same.count += 1;
+    } else if failures.len() < MAX_FAILURES {
+        failures.push(Failure {
+            to,
+            error,
+            bytes,
+            count: 1,
+        });
+    }
+}
+
 impl Core {
-    fn tell_unsent(self: &Arc<Self>, to: SocketAddr, error: SendError, bytes: usize) {
-        let interface = error.interface().map(str::to_owned);
-        self.notices.tell(
-            self,
-            Notice::SendFailed {
+    fn tell_failures(self: &Arc<Self>, failures: Vec<Failure>) {
+        for failure in failures {
+            let Failure {
                 to,
-                interface,
                 error,
                 bytes,
-                count: 1,
-            },
-        );
+                count,
+            } = failure;
+            let interface = error.interface().map(str::to_owned);
+            self.notices.tell(
+                self,
+                Notice::SendFailed {
+                    to,
+                    interface,
+                    error,
+                    bytes,
+                    count,
+                },
+            );
+        }
     }
 }

@@ -5,8 +5,11 @@
 //! sockets, the batch, the place in it) stands in one [`Lane`]. For the time of a call the leader lays the lane
 //! into a slot; a second thread watches, and when one call has lasted longer than `listener_budget` it takes the
 //! lane from the slot and leads on from the very next listener. The one that was deposed comes back from its call,
-//! finds the lane gone, and from then on serves the queue of the listener that held it up: that listener has been
-//! moved there for good, and gets its events in order, none of them twice.
+//! finds in the slot the right to serve the queue of the listener that held it up, and does that from then on: that
+//! listener has been moved there for good, and gets its events in order, none of them twice. One that finds neither ends.
+//!
+//! What was taken off the bus while it was being called is dropped in the same way, since it is the user's: while the
+//! lane lies in the slot.
 //!
 //! The watching thread samples twice a budget while calls follow each other closely. Where they come singly each of
 //! them wakes it, once, and it goes back to sleep as soon as the call is over: looking on between them would cost more
@@ -20,14 +23,18 @@ use std::{
     time::{Duration, Instant},
 };
 
+use tokio::runtime::Handle;
+
 use super::{
-    core::Core,
+    backlog::Server,
+    core::{Core, RuntimeInUse},
     interfaces,
-    listener::{Delivery, Listener, Offered},
+    listener::{Delivery, Listener, Offered, Waiting},
     notice::Notice,
     received::Origin,
     session::{Session, WATCHING},
     table::List,
+    user_code::Driving,
 };
 use crate::{
     net::{Receiver, Waker},
@@ -60,7 +67,7 @@ const MOST_PATIENCE: Duration = Duration::from_secs(1);
 const AFTER_FAILURE: Duration = Duration::from_millis(10);
 
 pub(crate) struct Reading {
-    slot: Mutex<Option<Box<Lane>>>,
+    slot: Mutex<Slot>,
     waker: Waker,
     closing: AtomicBool,
     watcher: Mutex<Watcher>,
@@ -84,6 +91,13 @@ pub(crate) struct Reading {
 }
 
 #[derive(Default)]
+struct Slot {
+    lane: Option<Box<Lane>>,
+    /// For those who were deposed in a call: its number, and the right to serve the queue of the listener.
+    servers: Vec<(u64, Server<Waiting>)>,
+}
+
+#[derive(Default)]
 struct Watcher {
     woken: bool,
 }
@@ -99,9 +113,8 @@ pub(crate) struct Lane {
     event: usize,
     list: Option<List>,
     listener: usize,
-    /// Goes up with each change of leader: who comes back from a call knows by it whether the lane is still theirs.
-    term: u64,
-    /// While a call is made: its number, and the listener.
+    /// While a call is made: its number, by which who comes back from it knows whether the lane is still theirs, and the
+    /// listener.
     call: u64,
     called: Option<Arc<Listener>>,
     /// More may be waiting in the sockets.
@@ -141,7 +154,7 @@ impl Reading {
     pub(crate) fn new(receiver: Receiver) -> (Self, Box<Lane>) {
         let closed = Arc::<Closed>::default();
         let reading = Self {
-            slot: Mutex::new(None),
+            slot: Mutex::default(),
             waker: receiver.waker(),
             closing: AtomicBool::new(false),
             watcher: Mutex::default(),
@@ -164,7 +177,6 @@ impl Reading {
             event: 0,
             list: None,
             listener: 0,
-            term: 0,
             call: 0,
             called: None,
             more: false,
@@ -223,7 +235,7 @@ impl Reading {
         self.begin();
         self.wake_watcher();
         // The sockets of a leader that is in a call are closed here; any other closes them itself.
-        let lane = self.lock_slot().take();
+        let lane = self.lock_slot().lane.take();
         drop(lane);
         let mut closed = self.closed.lock();
         while !*closed {
@@ -244,52 +256,62 @@ impl Reading {
         self.woken.notify_all();
     }
 
-    /// Calls a listener on this thread, while the lane lies in the slot. `None`: the lane has been taken, and this
-    /// thread leads no more.
+    /// Makes a call of what is the user's on this thread, while the lane lies in the slot.
     fn call(
         &self,
-        core: &Arc<Core>,
         mut lane: Box<Lane>,
-        listener: &Arc<Listener>,
-        delivery: &Delivery<'_>,
-    ) -> Option<Box<Lane>> {
-        let term = lane.term;
-        lane.call = self.calls.fetch_add(1, Ordering::Relaxed) + 1;
-        lane.called = Some(Arc::clone(listener));
+        listener: Option<&Arc<Listener>>,
+        work: impl FnOnce(),
+    ) -> Result<Box<Lane>, Deposed> {
+        let call = self.calls.fetch_add(1, Ordering::Relaxed) + 1;
+        lane.call = call;
+        lane.called = listener.map(Arc::clone);
         let mut slot = self.lock_slot();
         // `close` sets the mark before it looks into the slot: either it finds the lane, or this finds the mark.
         if self.closing() {
             drop(slot);
-            return Some(lane);
+            return Ok(lane);
         }
-        *slot = Some(lane);
+        slot.lane = Some(lane);
         drop(slot);
         // The watcher clears the mark before it looks into the slot for the last time: likewise.
         if !self.watching.load(Ordering::SeqCst) {
             self.wake_watcher();
         }
 
-        listener.run(core, delivery);
+        let pause = Driving::pause();
+        work();
+        drop(pause);
 
         let mut slot = self.lock_slot();
-        if slot.as_ref().is_some_and(|lane| lane.term == term) {
-            return slot.take();
+        if let Some(mut lane) = slot.lane.take_if(|lane| lane.call == call) {
+            drop(slot);
+            // It may have been taken off meanwhile, and nothing is kept of it.
+            lane.called = None;
+            return Ok(lane);
         }
+        let at = slot.servers.iter().position(|(number, _)| *number == call);
+        let server = at.map(|at| slot.servers.swap_remove(at).1);
         drop(slot);
-        listener.serve(core);
-        None
+        let listener = listener.map(Arc::clone);
+        Err(listener.zip(server))
     }
 
     /// Takes the lane away from a leader that is still in call number `call`.
     fn depose(&self, core: &Arc<Core>, call: u64) -> Option<Box<Lane>> {
         let mut slot = self.lock_slot();
-        let mut lane = slot.take_if(|lane| lane.call == call)?;
-        lane.term += 1;
+        let mut lane = slot.lane.take_if(|lane| lane.call == call)?;
         let listener = lane.called.take();
         // Under the lock of the slot: the old leader must find the queue when it comes back.
-        let moved = listener.filter(|listener| listener.move_to_queue(&core.options));
+        let server = listener
+            .as_ref()
+            .and_then(|listener| listener.move_to_queue(&core.options));
+        let has_moved = server.is_some();
+        slot.servers.extend(server.map(|server| (call, server)));
         drop(slot);
-        if let Some(listener) = moved {
+        if let Some(listener) = listener
+            && has_moved
+        {
             listener.tell_slow(core);
         }
         Some(lane)
@@ -300,7 +322,7 @@ impl Reading {
         self.begun.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn lock_slot(&self) -> MutexGuard<'_, Option<Box<Lane>>> {
+    fn lock_slot(&self) -> MutexGuard<'_, Slot> {
         // The lane is put in and taken out whole: a panic under this lock leaves it on one side or the other.
         self.slot.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -311,13 +333,21 @@ impl Reading {
     }
 }
 
+/// What a leader comes back to where the lane is gone: the listener that held it up, and the right to serve its queue; or
+/// nothing, where that listener had been moved before or the session has closed.
+type Deposed = Option<(Arc<Listener>, Server<Waiting>)>;
+
 /// The leading thread: delivers, reads, and so on, until the session closes or a call takes too long.
 pub(crate) fn lead(core: &Arc<Core>, session: &Arc<Session>, mut lane: Box<Lane>) {
+    let _driving = Driving::begin();
+    let mut runtime = RuntimeInUse::of(core);
     loop {
-        let Some(still_mine) = deliver(core, session, lane) else {
-            return;
+        lane = match deliver(core, session, lane, runtime.now(core)) {
+            Ok(still_mine) => still_mine,
+            // Nothing of the batch is held any more, nor any other listener.
+            Err(Some((listener, server))) => return listener.serve(core, server),
+            Err(None) => return,
         };
-        lane = still_mine;
         if session.reading.closing() || session.is_broken() {
             return;
         }
@@ -333,8 +363,14 @@ pub(crate) fn lead(core: &Arc<Core>, session: &Arc<Session>, mut lane: Box<Lane>
     }
 }
 
-/// Calls the listeners of what has been read. `None`: this thread leads no more.
-fn deliver(core: &Arc<Core>, session: &Arc<Session>, mut lane: Box<Lane>) -> Option<Box<Lane>> {
+/// Calls the listeners of what has been read. An error: this thread leads no more.
+fn deliver(
+    core: &Arc<Core>,
+    session: &Arc<Session>,
+    mut lane: Box<Lane>,
+    runtime: Option<&Handle>,
+) -> Result<Box<Lane>, Deposed> {
+    let reading = &session.reading;
     let batch = Arc::clone(&lane.batch);
     while let Some(event) = batch.get(lane.event) {
         let message = match event {
@@ -352,6 +388,8 @@ fn deliver(core: &Arc<Core>, session: &Arc<Session>, mut lane: Box<Lane>) -> Opt
                 continue;
             }
         };
+        // Of a list that another leader has begun with, it is not known whether it is still that of the table.
+        let version = lane.list.is_none().then(|| core.table.version());
         let Some(list) = lane.list.take().or_else(|| core.table.list(message.name)) else {
             lane.event += 1;
             continue;
@@ -368,19 +406,25 @@ fn deliver(core: &Arc<Core>, session: &Arc<Session>, mut lane: Box<Lane>) -> Opt
             if listener.offer(core, &delivery, &mut kept) == Offered::Queued {
                 continue;
             }
-            if session.reading.closing() {
-                return Some(lane);
+            if reading.closing() {
+                return Ok(lane);
             }
             lane.list = Some(Arc::clone(&list));
-            lane = session.reading.call(core, lane, listener, &delivery)?;
+            lane = reading.call(lane, Some(listener), || {
+                listener.run(core, runtime, &delivery);
+            })?;
         }
         lane.event += 1;
         lane.list = None;
         lane.listener = 0;
+        if version != Some(core.table.version()) {
+            // Whoever has been taken off may be in this list alone.
+            lane = reading.call(lane, None, || drop(list))?;
+        }
     }
     drop(batch);
     lane.recycle();
-    Some(lane)
+    Ok(lane)
 }
 
 impl Lane {
@@ -495,6 +539,7 @@ impl Patience {
 
 /// The watching thread: leads in place of one whose call takes too long, after it has set another to watch.
 pub(crate) fn watch(core: &Arc<Core>, session: &Arc<Session>) {
+    let _driving = Driving::begin();
     let reading = &session.reading;
     let budget = core.options.listener_budget;
     let tick = (budget / 2).clamp(SHORTEST_TICK, LONGEST_TICK);
@@ -506,7 +551,7 @@ pub(crate) fn watch(core: &Arc<Core>, session: &Arc<Session>) {
             !reading.watcher_panics.load(Ordering::SeqCst),
             "on purpose: the watcher"
         );
-        let call = reading.lock_slot().as_ref().map(|lane| lane.call);
+        let call = reading.lock_slot().lane.as_ref().map(|lane| lane.call);
         match (call, seen) {
             (Some(call), Some((same, since))) if call == same => {
                 if since.elapsed() >= budget
@@ -527,7 +572,7 @@ pub(crate) fn watch(core: &Arc<Core>, session: &Arc<Session>) {
         let asleep = call.is_none() && !alertness.pays() && {
             reading.watching.store(false, Ordering::SeqCst);
             // A call that began before the mark was cleared does not wake this thread.
-            reading.lock_slot().is_none()
+            reading.lock_slot().lane.is_none()
         };
         let mut watcher = reading.lock_watcher();
         if asleep {

@@ -15,7 +15,7 @@ use std::{
 use super::secret::Secret;
 use super::{
     core::Core,
-    failure::{caught, guarded},
+    failure::{Failure, caught, guarded},
     life::Life,
     notice::Notice,
     options::Options,
@@ -23,6 +23,7 @@ use super::{
     random::{random, random_u64},
     reading::{self, Reading},
     stats::SessionFigures,
+    user_code::Driving,
 };
 use crate::{
     error::Error,
@@ -125,31 +126,30 @@ impl Session {
         self.outbox.close();
     }
 
-    /// Gives an event to the engine, and sends it. `None`: the session has closed, or failed over this.
-    pub(crate) fn emit(
-        self: &Arc<Self>,
-        core: &Arc<Core>,
+    /// Gives an event to the engine; [`Self::flush`] has to be called afterwards. `None`: the session has closed. A failure
+    /// ends the session, which is the caller's to say ([`Life::fail`]).
+    pub(crate) fn accept(
+        &self,
         now: Now,
         event: Outgoing<'_>,
-    ) -> Option<Result<(Accepted, SendState), Refusal>> {
-        guarded(core, self, "emitting", || self.try_emit(core, now, event))?
+    ) -> Result<Option<Result<Accepted, Refusal>>, Failure> {
+        caught(EMITTING, || self.try_accept(now, event))
+    }
+
+    /// Sends what stands in the engine. `None`: the session has failed over that.
+    pub(crate) fn flush(self: &Arc<Self>, core: &Arc<Core>) -> Option<SendState> {
+        guarded(core, self, EMITTING, || self.outbox.flush(core, self))
     }
 
     #[inline]
-    fn try_emit(
-        &self,
-        core: &Arc<Core>,
-        now: Now,
-        event: Outgoing<'_>,
-    ) -> Option<Result<(Accepted, SendState), Refusal>> {
+    fn try_accept(&self, now: Now, event: Outgoing<'_>) -> Option<Result<Accepted, Refusal>> {
         let mut engine = self.lock_engine()?;
         if self.closed.load(Ordering::Relaxed) {
             return None;
         }
         let accepted = engine.emit(now, event);
         self.reading.wake_for(engine.poll_timeout());
-        drop(engine);
-        Some(accepted.map(|accepted| (accepted, self.outbox.flush(core, self))))
+        Some(accepted)
     }
 
     /// Says goodbye, once nothing more can be emitted. Gives whether others have been served, so that the sockets can
@@ -244,8 +244,12 @@ impl Session {
 pub(crate) const READING: &str = "reading the network and calling listeners";
 pub(crate) const WATCHING: &str = "watching over listeners";
 
+/// What a thread of the program does, likewise.
+const EMITTING: &str = "emitting";
+
 /// The sender thread. It closes the session too, whatever has come in between.
 fn send(core: &Arc<Core>, session: &Arc<Session>) {
+    let _driving = Driving::begin();
     let step = |during, step: &dyn Fn()| guarded(core, session, during, step);
     step("sending", &|| session.outbox.run(core, session));
     step("closing", &|| session.outbox.finish(core));

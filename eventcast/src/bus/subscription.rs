@@ -5,16 +5,17 @@ use std::{
     future::Future,
     marker::PhantomData,
     pin::Pin,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    task::{Context, Poll, Waker},
+    sync::Arc,
+    task::{Context, Poll},
 };
 
 use futures_core::Stream;
 
 use super::{
-    backlog::{Backlog, Bound, Overflow},
+    backlog::Overflow,
     core::Core,
     listener::{FromArgs, Listener, Sink, Waiting},
+    mailbox::Mailbox,
     received::Received,
 };
 
@@ -66,92 +67,17 @@ impl Default for SubscribeOptions {
     }
 }
 
-/// The queue between the bus and whoever polls.
-pub(crate) struct StreamSink {
-    state: Mutex<State>,
-}
-
-struct State {
-    backlog: Backlog<Waiting>,
-    missed: u64,
-    waker: Option<Waker>,
-    closed: bool,
-}
-
-impl StreamSink {
-    pub(crate) fn new(bound: Bound, overflow: Overflow) -> Self {
-        Self {
-            state: Mutex::new(State {
-                backlog: Backlog::new(bound, overflow),
-                missed: 0,
-                waker: None,
-                closed: false,
-            }),
-        }
-    }
-
-    /// Takes an event, and returns how many are missed for it: itself, or older ones.
-    pub(crate) fn push(&self, event: Waiting) -> u64 {
-        let size = event.size();
-        let mut state = self.lock();
-        if state.closed {
-            return 0;
-        }
-        let missed = state.backlog.push(event, size) as u64;
-        state.missed += missed;
-        let waker = state.waker.take();
-        drop(state);
-        if let Some(waker) = waker {
-            waker.wake();
-        }
-        missed
-    }
-
-    pub(crate) fn close(&self) {
-        let mut state = self.lock();
-        state.closed = true;
-        let waker = state.waker.take();
-        drop(state);
-        if let Some(waker) = waker {
-            waker.wake();
-        }
-    }
-
-    fn try_pop(&self) -> Option<Waiting> {
-        self.lock().backlog.pop()
-    }
-
-    fn poll_pop(&self, cx: &Context<'_>) -> Poll<Option<Waiting>> {
-        let mut state = self.lock();
-        if let Some(event) = state.backlog.pop() {
-            return Poll::Ready(Some(event));
-        }
-        if state.closed {
-            return Poll::Ready(None);
-        }
-        match &mut state.waker {
-            Some(waker) => waker.clone_from(cx.waker()),
-            none => *none = Some(cx.waker().clone()),
-        }
-        Poll::Pending
-    }
-
-    fn missed(&self) -> u64 {
-        self.lock().missed
-    }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
-        // Nothing that can panic runs under this lock.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
 /// The events of one key, or of all keys that a pattern matches, as a [`Stream`].
 ///
 /// It holds as much as its [`SubscribeOptions`] say while nobody reads it; [`missed`](Self::missed) counts what gave
 /// way then. What does not decode is skipped and told
-/// as a notice. The stream ends when the last handle of the bus goes, after what was still waiting; it does not end
-/// when the bus is stopped, and goes on when it is started again. Dropping it takes it off the bus.
+/// as a notice. The stream ends, after what was still waiting in it, when its listener is taken off
+/// ([`Bus::off_all`](crate::Bus::off_all), [`Bus::off_everything`](crate::Bus::off_everything) and their like) or the last
+/// handle of the bus goes; it does not end when the bus is stopped, and goes on when it is started again. Dropping it
+/// takes it off the bus.
+///
+/// Read within tokio, it keeps the task's cooperative budget: a task that reads many waiting events in a row lets the
+/// others of its thread run in between.
 ///
 /// ```no_run
 /// # use eventcast::{Bus, NetEvent};
@@ -181,14 +107,14 @@ impl<E: FromArgs> Subscription<E> {
         }
     }
 
-    /// The next event; `None` when the last handle of the bus has gone. Cancel-safe.
+    /// The next event; `None` when the stream has ended. Cancel-safe.
     pub async fn next(&mut self) -> Option<Received<E>> {
         std::future::poll_fn(|cx| self.poll_event(cx)).await
     }
 
     /// The next event, if one is waiting.
     pub fn try_next(&mut self) -> Option<Received<E>> {
-        while let Some(waiting) = self.sink().try_pop() {
+        while let Some(waiting) = self.mailbox().try_pop() {
             if let Some(event) = self.decoded(&waiting) {
                 return Some(event);
             }
@@ -198,12 +124,12 @@ impl<E: FromArgs> Subscription<E> {
 
     /// How many events gave way because nobody read them in time, since the subscription began.
     pub fn missed(&self) -> u64 {
-        self.sink().missed()
+        self.mailbox().missed()
     }
 
-    fn poll_event(&self, cx: &Context<'_>) -> Poll<Option<Received<E>>> {
+    fn poll_event(&self, cx: &mut Context<'_>) -> Poll<Option<Received<E>>> {
         loop {
-            let Some(waiting) = std::task::ready!(self.sink().poll_pop(cx)) else {
+            let Some(waiting) = std::task::ready!(self.mailbox().poll_pop(cx)) else {
                 return Poll::Ready(None);
             };
             if let Some(event) = self.decoded(&waiting) {
@@ -217,19 +143,18 @@ impl<E: FromArgs> Subscription<E> {
         let claim = self.listener.claim(&self.core);
         match claim.decode(&delivery) {
             Ok(event) => Some(claim.received(event, &delivery)),
-            Err(error) => {
-                self.listener
-                    .tell_undecodable(&self.core, delivery.origin, error);
+            Err(fault) => {
+                self.listener.tell_fault(&self.core, delivery.origin, fault);
                 None
             }
         }
     }
 
-    fn sink(&self) -> &StreamSink {
-        let Sink::Stream(sink) = self.listener.sink() else {
+    fn mailbox(&self) -> &Mailbox<Waiting> {
+        let Sink::Stream(mailbox) = self.listener.sink() else {
             unreachable!("a subscription is made with a stream's listener");
         };
-        sink
+        mailbox
     }
 }
 
@@ -243,7 +168,7 @@ impl<E: FromArgs> Stream for Subscription<E> {
 
 impl<E: FromArgs> Drop for Subscription<E> {
     fn drop(&mut self) {
-        self.core.table.remove(self.listener.id);
+        self.core.take_off(self.listener.id);
     }
 }
 
@@ -256,14 +181,17 @@ impl<E: FromArgs> fmt::Debug for Subscription<E> {
     }
 }
 
-/// The last handle of the bus went before the event came.
+/// The listener was taken off, or the last handle of the bus went, before the event came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the last handle of the bus was dropped before the event came")]
+#[error(
+    "the event did not come: its listener was taken off before, or the last handle of the bus was dropped"
+)]
 pub struct Stopped;
 
 /// The first event of a key after [`Bus::wait_for`](crate::Bus::wait_for) was called.
 ///
-/// It was registered when it was made, so an event that comes before the first poll is not missed.
+/// It was registered when it was made, so an event that comes before the first poll is not missed. It yields [`Stopped`]
+/// when its listener is taken off, as by [`Bus::off_all`](crate::Bus::off_all), or the last handle of the bus goes.
 #[must_use = "futures do nothing unless polled"]
 #[derive(Debug)]
 pub struct WaitFor<E: FromArgs> {

@@ -2,15 +2,21 @@
 //!
 //! A list is never changed in place: it is replaced. Whoever delivers an event takes the list as it is at that
 //! moment and calls what stands in it, whatever is registered or taken off meanwhile, as Node's EventEmitter does.
+//!
+//! No listener is ever dropped under the lock: what is taken off is handed out.
 
 use std::{
     any::TypeId,
     collections::HashMap,
     panic::Location,
-    sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
+    sync::{
+        Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use super::{
+    core::Core,
     listener::{Listener, ListenerId, Sink},
     pattern::Pattern,
 };
@@ -25,6 +31,8 @@ pub(crate) type List = Arc<[Arc<Listener>]>;
 #[derive(Default)]
 pub(crate) struct Table {
     inner: RwLock<Inner>,
+    /// Goes up with every change.
+    version: AtomicU64,
 }
 
 #[derive(Default)]
@@ -35,7 +43,6 @@ struct Inner {
     /// Who listens to a name, where there are patterns. Cleared with every change.
     remembered: Mutex<HashMap<Box<str>, Option<List>>>,
     keys: HashMap<ListenerId, Topic>,
-    last_id: u64,
     last_order: i64,
     first_order: i64,
 }
@@ -86,6 +93,7 @@ pub(crate) struct Registration {
     pub(crate) once: bool,
     pub(crate) location: &'static Location<'static>,
     pub(crate) sink: Sink,
+    pub(crate) bus: Weak<Core>,
 }
 
 /// What stands under a key, for an event of a certain type.
@@ -118,13 +126,6 @@ impl Table {
         }
     }
 
-    /// An id that no listener of this bus has had.
-    pub(crate) fn next_id(&self) -> ListenerId {
-        let mut inner = self.write();
-        inner.last_id += 1;
-        ListenerId(inner.last_id)
-    }
-
     /// Registers a listener. The number that comes with it is how many its key now has, the first time that this
     /// is more than `max` (0: any number).
     pub(crate) fn insert(
@@ -133,7 +134,7 @@ impl Table {
         registration: Registration,
         max: usize,
     ) -> (Arc<Listener>, Option<usize>) {
-        let id = self.next_id();
+        let id = ListenerId::next();
         let mut inner = self.write();
         let order = match registration.place {
             Place::Last => {
@@ -156,6 +157,7 @@ impl Table {
             registration.once,
             registration.location,
             registration.sink,
+            registration.bus,
         ));
         inner.keys.insert(id, topic.clone());
         let crowd = match topic {
@@ -244,6 +246,22 @@ impl Table {
         names
     }
 
+    /// Whether there is one of which this holds.
+    pub(crate) fn any(&self, holds: impl Fn(&Listener) -> bool) -> bool {
+        let inner = self.read();
+        let lists = inner
+            .entries
+            .values()
+            .filter_map(|entry| entry.list.as_deref());
+        let by_pattern = inner.by_pattern.iter().map(|(_, listener)| listener);
+        lists.flatten().chain(by_pattern).any(|l| holds(l))
+    }
+
+    /// Another number after every change: a list that was taken at the same number is one that the table still has.
+    pub(crate) fn version(&self) -> u64 {
+        self.version.load(Ordering::Acquire)
+    }
+
     pub(crate) fn all(&self) -> Vec<Arc<Listener>> {
         let inner = self.read();
         let lists = inner
@@ -262,6 +280,7 @@ impl Table {
     /// Whatever is changed, who listens to a name may be another list now.
     fn write(&self) -> RwLockWriteGuard<'_, Inner> {
         let mut inner = self.inner.write().unwrap_or_else(PoisonError::into_inner);
+        self.version.fetch_add(1, Ordering::Release);
         let remembered = inner.remembered.get_mut();
         remembered.unwrap_or_else(PoisonError::into_inner).clear();
         inner
@@ -325,6 +344,7 @@ mod tests {
             once: false,
             location: Location::caller(),
             sink: Sink::Inline(Inline::new::<Args>(|_| ())),
+            bus: Weak::new(),
         };
         table.insert(Topic::Key(key.into()), registration, 0).0.id
     }
@@ -404,6 +424,7 @@ mod tests {
             once: false,
             location: Location::caller(),
             sink: Sink::Inline(Inline::new::<Args>(|_| ())),
+            bus: Weak::new(),
         };
         let topic = Topic::Pattern(pattern.parse().unwrap());
         table.insert(topic, registration, 0).0.id
@@ -455,6 +476,7 @@ mod tests {
                 once: false,
                 location: Location::caller(),
                 sink: Sink::Inline(Inline::new::<Args>(|_| ())),
+                bus: Weak::new(),
             };
             table.insert(Topic::Key("x".into()), registration, max).1
         };
