@@ -64,7 +64,7 @@ fn find_double(elements: &[u8]) -> Option<&[u8]> {
     for (count, element) in RawElements::new(elements).enumerate() {
         let key = element.key_bytes();
         if count == FEW_KEYS {
-            return KEY_TABLE.with_borrow_mut(|table| table.find_double(elements));
+            return in_table(elements);
         }
         if seen[..count].contains(&key) {
             return Some(key);
@@ -72,6 +72,12 @@ fn find_double(elements: &[u8]) -> Option<&[u8]> {
         seen[count] = key;
     }
     None
+}
+
+fn in_table(elements: &[u8]) -> Option<&[u8]> {
+    let found = KEY_TABLE.try_with(|table| table.borrow_mut().find_double(elements));
+    // While the thread ends there is none that is kept.
+    found.unwrap_or_else(|_| KeyTable::default().find_double(elements))
 }
 
 thread_local! {
