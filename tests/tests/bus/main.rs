@@ -8,7 +8,9 @@ mod console;
 mod console_guarded;
 mod default_interface;
 mod delivery;
+mod dropped;
 mod emit;
+mod ends;
 mod figures;
 mod foreign;
 mod foreign_guarded;
@@ -28,13 +30,16 @@ mod networks;
 mod notices;
 #[cfg(unix)]
 mod pauses;
+mod order;
 mod repair;
 mod requests;
 mod sealed;
 mod slow;
 mod sockets;
+mod surroundings;
 mod unsent;
 mod values;
+mod ways;
 
 use std::{panic, process::ExitCode};
 
@@ -59,6 +64,10 @@ fn main() -> ExitCode {
     cases.extend(foreign::cases());
     cases.extend(foreign_guarded::cases());
     cases.extend(listeners::cases());
+    cases.extend(dropped::cases());
+    cases.extend(ends::cases());
+    cases.extend(order::cases());
+    cases.extend(surroundings::cases());
     cases.extend(many::cases());
     cases.extend(life::cases());
     cases.extend(emit::cases());
