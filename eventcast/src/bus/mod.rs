@@ -104,6 +104,35 @@ use crate::{codec::IntoArgs, error::EmitError, event::NetEvent};
 /// bus.stop().await
 /// # }
 /// ```
+///
+/// # What a listener may count on
+///
+/// | the event comes | the listener runs | in the tokio runtime |
+/// | --- | --- | --- |
+/// | from the network | on a thread of the bus: the one that has read the event | of the bus |
+/// | from the network, to a listener that was found to be slow | on a thread of its own | of the bus |
+/// | from this bus, by `emit` | on the thread that emits, before `emit` returns | of the bus |
+/// | to an async listener | as a task | of the bus |
+/// | to a stream or a `wait_for` | where that is polled | of whoever polls it |
+/// | as a notice, to [`on_notice`](Self::on_notice) | on a thread of its own | of the bus |
+///
+/// - *The runtime* of the bus is the one in which [`start`](Self::start) was called last, or the one given with
+///   [`Builder::runtime`]. It is entered for the call, so `tokio::spawn` works in a listener. Where there is none (the bus
+///   was started outside of any), nothing is entered. An async listener whose runtime has been shut down waits for the next
+///   `start` within one, and [`Notice::NoRuntime`] reports it.
+/// - *The stack* of the bus's threads is what the standard library gives a thread: 2 MiB, unless `RUST_MIN_STACK` says
+///   otherwise.
+/// - *Order*: a listener gets the events of one sender in their order. A listener without a queue runs within `emit`, so
+///   an event that is emitted by a listener is delivered before the other listeners get the first one, and threads that
+///   emit at once call it at once. Streams, async listeners and those that were found to be slow have a queue, and get the
+///   bus's own events in the order of their numbers, whichever threads emit them.
+/// - *Turns*: a slow listener holds up nobody else; the bus's streams and futures keep tokio's cooperative budget, so a
+///   task that reads many events in a row lets the other tasks of its thread run in between.
+/// - *Locks*: the bus holds none while it runs or drops what is the listener's, so a listener, and a `Drop` of what it
+///   captured, may call anything of the bus.
+/// - *Panics* are caught and reported ([`Notice::ListenerPanicked`]), and cost the one call: in the decoding of the event,
+///   in the closure or its future, and when the event or the closure is dropped.
+/// - *The end*: what a listener has captured is dropped as soon as it has been taken off and its last call has ended.
 pub struct Bus {
     core: Arc<Core>,
 }
@@ -327,7 +356,8 @@ async fn emit_wait_named<A: IntoArgs>(
 
 /// All listeners, and notices.
 impl Bus {
-    /// Takes one listener off, of events or of notices. False if it is not there any more.
+    /// Takes one listener off, of events or of notices. False if this bus does not have it (any more): an id names one
+    /// listener of one bus.
     ///
     /// Events that came before still reach it: those that are being delivered, and those in its queue.
     pub fn off(&self, id: ListenerId) -> bool {
@@ -335,7 +365,7 @@ impl Bus {
     }
 
     /// Takes off all listeners of events, those by pattern too, and says how many there were. Listeners of notices
-    /// stay.
+    /// stay. Streams end after what waits in them, and a [`WaitFor`] yields [`Stopped`].
     pub fn off_everything(&self) -> usize {
         listening::retire(&self.core.table.remove_all())
     }

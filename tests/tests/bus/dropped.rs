@@ -688,14 +688,25 @@ fn a_runtime_left_entered() {
 }
 
 fn one_thread_serves_a_queue() {
-    let (a, b) = pair();
+    let group = Group::unused();
+    let a = bus(group);
+    // So long that the first call is not found to be slow before the stop.
+    let b = common::started(common::builder(group).listener_budget(Duration::from_secs(1)));
+    let slow = Count::default();
+    let told = slow.clone();
+    b.on_notice(move |notice: &Notice| {
+        if matches!(notice, Notice::ListenerSlow { .. }) {
+            told.add();
+        }
+    });
     let (release, released) = mpsc::channel::<()>();
     let released = Mutex::new(released);
     let active = Arc::new(AtomicUsize::new(0));
     let most = Arc::new(AtomicUsize::new(0));
     let seen = Seen::new();
-    let blocked = Count::default();
+    let (blocked, returned) = (Count::default(), Count::default());
     {
+        let returned = returned.clone();
         let (active, most, seen, blocked) = (
             Arc::clone(&active),
             Arc::clone(&most),
@@ -708,6 +719,7 @@ fn one_thread_serves_a_queue() {
                 blocked.add();
                 // Until the channel is closed.
                 let _ = released.lock().map(|released| released.recv());
+                returned.add();
                 return;
             }
             let now = active.fetch_add(1, Ordering::SeqCst) + 1;
@@ -724,8 +736,9 @@ fn one_thread_serves_a_queue() {
     block_on(b.start()).expect("it starts");
     a.emit_named("x", -2).expect("the bus runs");
     blocked.wait_for(2);
-    fence_between(&a, &b);
+    slow.wait_for(1);
     drop(release);
+    returned.wait_for(2);
     for number in 0..200 {
         a.emit_named("x", number).expect("the bus runs");
     }
