@@ -28,9 +28,9 @@ mod machines;
 mod many;
 mod networks;
 mod notices;
+mod order;
 #[cfg(unix)]
 mod pauses;
-mod order;
 mod repair;
 mod requests;
 mod sealed;
