@@ -32,19 +32,22 @@ impl Builder {
     ///
     /// # Errors
     ///
-    /// [`Error::Config`](crate::Error::Config) names the option, the value and what is allowed.
+    /// [`Error::Config`](crate::Error::Config) names the option, the value and what is allowed. Only a value that counts
+    /// can be wrong: one that another place overrides, and a variable that is none of eventcast's, are logged as
+    /// warnings, and told as [`Notice::Warning`](crate::Notice::Warning) at the first start.
     pub fn build(self) -> Result<Bus> {
         let drawn = random_u64()?;
-        let (layers, unknown) = self.layers(std::env::vars_os())?;
-        let options = self.options(&layers, || drawn)?;
-        for variable in unknown {
-            tracing::warn!(target: "eventcast", "{variable}");
+        let layers = self.layers(std::env::vars_os());
+        let (options, warnings) = self.options(&layers, || drawn)?;
+        for warning in &warnings {
+            tracing::warn!(target: "eventcast", "{warning}");
         }
         let drawn = u64::from_ne_bytes(random()?);
         let id = options.id_for_start(|| drawn);
         #[cfg(feature = "repl")]
         let settings = layers.settings(&options);
         let core = Core::new(options, id, hostname(), self.runtime, self.receive);
+        let core = core.with_warnings(warnings);
         #[cfg(feature = "repl")]
         let core = core.with_settings(settings);
         let core = Arc::new(core);

@@ -4,15 +4,16 @@
 
 use std::ffi::OsStr;
 
-use super::config::{Config, ConfigError, ConfigLayer, SECRET, UnknownVariable};
+use super::config::{Config, ConfigError, ConfigLayer, SECRET, Variables};
 use super::options::{Layers, Options};
 use super::secret::Secret;
 
 /// Collects the options of a bus.
 ///
 /// For each option there is a setter, an environment variable, and a key of [`Config`]. A setter
-/// beats the variable, and that beats the key. Setting one again replaces what was set. Wrong
-/// values are errors when the bus is built, wherever they were given.
+/// beats the variable, and that beats the key. Setting one again replaces what was set. A wrong
+/// value is an error when the bus is built, if it counts; one that a better place overrides is a
+/// warning.
 #[derive(Clone, Debug)]
 #[must_use = "a builder does nothing until a bus is built from it"]
 pub struct Builder {
@@ -60,42 +61,37 @@ impl Builder {
         self
     }
 
-    /// What was said about the bus in each of the places, and the variables to warn about. `variables` are those of
-    /// the process, and looked at only if this builder may.
-    ///
-    /// # Errors
-    ///
-    /// The first variable with a wrong value.
+    /// What was said about the bus in each of the places. `variables` are those of the process, and looked at only if
+    /// this builder may.
     pub(super) fn layers<N: AsRef<OsStr>, V: AsRef<OsStr>>(
         &self,
         variables: impl IntoIterator<Item = (N, V)>,
-    ) -> Result<(Layers, Vec<UnknownVariable>), ConfigError> {
-        let (environment, unknown) = if self.environment {
-            Config::from_variables(variables)?
+    ) -> Layers {
+        let environment = if self.environment {
+            Variables::read(variables)
         } else {
-            (Config::default(), Vec::new())
+            Variables::default()
         };
-        let layers = Layers {
+        Layers {
             builder: self.config.clone(),
             environment,
             file: self.file.clone(),
-        };
-        Ok((layers, unknown))
+        }
     }
 
-    /// The options of the bus. `random` is asked at most once.
+    /// The options of the bus, and what there is to warn about. `random` is asked at most once.
     ///
     /// # Errors
     ///
-    /// The first wrong value.
+    /// The first wrong value that counts.
     pub(super) fn options(
         &self,
         layers: &Layers,
         random: impl FnOnce() -> u64,
-    ) -> Result<Options, ConfigError> {
-        let options = layers.resolve(random)?;
+    ) -> Result<(Options, Vec<String>), ConfigError> {
+        let (options, warnings) = layers.resolve(random)?;
         self.check_receive(&options)?;
-        Ok(options)
+        Ok((options, warnings))
     }
 
     /// What is there to receive with is for a sealed bus, and usable.

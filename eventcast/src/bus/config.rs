@@ -10,8 +10,8 @@
 //! [`options`](super::options). Nothing here opens a socket or asks the machine anything; that
 //! an interface exists is found out at start.
 //!
-//! Contract: every wrong value is a [`ConfigError`] that names option, value and range. No input
-//! panics.
+//! Contract: every wrong value is a [`ConfigError`] that names option, value and range; whether it
+//! matters depends on the other places. No input panics.
 
 mod environment;
 mod error;
@@ -26,7 +26,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-pub(super) use environment::UnknownVariable;
+pub(super) use environment::{UnknownVariable, Variables};
 pub use error::{ConfigError, ConfigLayer};
 pub(crate) use group::GroupAddress;
 pub use value::ListenerQueue;

@@ -54,6 +54,8 @@ pub(crate) struct Core {
     local_order: Mutex<()>,
     /// Who this bus is, or was when it last ran.
     identity: Mutex<Arc<Peer>>,
+    /// What there was to warn about when the bus was built, until it is told at the first start.
+    warnings: Mutex<Vec<String>>,
     /// What ended sessions had counted.
     past: Mutex<Stats>,
     #[cfg(feature = "metrics")]
@@ -134,6 +136,7 @@ impl Core {
             runtime_version: AtomicU64::new(0),
             local_order: Mutex::default(),
             identity,
+            warnings: Mutex::default(),
             past: Mutex::default(),
             #[cfg(feature = "metrics")]
             published: Published::new(group),
@@ -146,6 +149,18 @@ impl Core {
     pub(crate) fn with_settings(self, settings: Vec<super::config::Setting>) -> Self {
         let repl = crate::repl::Repl::new(settings);
         Self { repl, ..self }
+    }
+
+    /// With what there was to warn about when the bus was built. It has been logged.
+    pub(crate) fn with_warnings(self, warnings: Vec<String>) -> Self {
+        let warnings = Mutex::new(warnings);
+        Self { warnings, ..self }
+    }
+
+    /// Takes what there was to warn about when the bus was built.
+    pub(crate) fn take_warnings(&self) -> Vec<String> {
+        // It is replaced by one assignment.
+        std::mem::take(&mut self.warnings.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// The time, as the protocol takes it.

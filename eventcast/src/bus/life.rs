@@ -258,7 +258,14 @@ fn tell(core: &Arc<Core>, opened: Opened) -> Result<(), Error> {
     for notice in opened.notices {
         let _ = caught("telling", || core.notices.tell(core, notice));
     }
-    opened.result?.reading.begin();
+    let session = opened.result?;
+    // They were logged when the bus was built.
+    for text in core.take_warnings() {
+        let _ = caught("telling", || {
+            core.notices.repeat(core, Notice::Warning { text });
+        });
+    }
+    session.reading.begin();
     core.wake_async_listeners();
     Ok(())
 }

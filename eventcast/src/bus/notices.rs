@@ -110,6 +110,13 @@ impl Notices {
         }
     }
 
+    /// Hands on a notice whose text was logged before.
+    pub(crate) fn repeat(&self, core: &Arc<Core>, notice: Notice) {
+        for sink in self.lock().clone() {
+            sink.push(core, notice.clone());
+        }
+    }
+
     fn deliver(&self, core: &Arc<Core>, notice: Notice) {
         // Whoever has subscribed to the log is the user's.
         let _ = user_code::run(|| notice.log());

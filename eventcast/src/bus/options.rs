@@ -11,7 +11,7 @@ use std::path::Path;
 
 #[cfg(feature = "repl")]
 use super::config::Setting;
-use super::config::{Config, ConfigError, ConfigLayer};
+use super::config::{Config, ConfigError, ConfigLayer, UnknownVariable, Variables};
 use super::secret::Secret;
 
 pub(crate) use super::config::Options;
@@ -20,38 +20,100 @@ pub(crate) use super::config::Options;
 const FIRST_RANDOM_PORT: u16 = 49_152;
 
 /// What was said in each of the places.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub(super) struct Layers {
     pub(super) builder: Config,
-    pub(super) environment: Config,
+    pub(super) environment: Variables,
     pub(super) file: Config,
 }
 
 impl Layers {
     /// The options of the bus: the builder's before the environment's before the file's before
-    /// the defaults. A wrong value is an error also where another place has a better one.
+    /// the defaults; and what there is to warn about. A wrong value is an error if it counts.
     ///
     /// `random` is asked at most once, for the port.
-    pub(super) fn resolve(&self, random: impl FnOnce() -> u64) -> Result<Options, ConfigError> {
-        for (config, layer) in self.by_rank() {
-            Options::fill(config, layer)?;
+    pub(super) fn resolve(
+        &self,
+        random: impl FnOnce() -> u64,
+    ) -> Result<(Options, Vec<String>), ConfigError> {
+        let mut warnings = UnknownVariable::describe(&self.environment.unknown);
+        let mut all = Config::default();
+        for (rank, (config, layer)) in self.by_rank().into_iter().enumerate() {
+            let mut config = config.clone();
+            let mut wrong = config.wrong(layer);
+            if layer == ConfigLayer::Environment {
+                wrong.extend(self.environment.wrong.iter().cloned());
+            }
+            for error in wrong {
+                let Some(overriding) = self.overriding(error.option(), rank) else {
+                    return Err(error);
+                };
+                config.leave_out(error.option());
+                warnings.push(format!("{error}; it has no effect, because {overriding}"));
+            }
+            all = all.or(config);
         }
-        let all = self.builder.clone();
-        let all = all.or(self.environment.clone()).or(self.file.clone());
         let mut options = Options::fill(&all, ConfigLayer::Builder)?;
         self.check_held_bytes(&options)?;
         self.check_history_bytes(&options)?;
         self.check_heartbeat(&options)?;
         self.check_ports(&options)?;
         self.check_family(&options)?;
-        self.check_zone(&options)?;
+        warnings.extend(self.check_zone(&options)?);
         self.settle_passphrase(&mut options, Secret::from_file)?;
         self.check_cipher(&options)?;
         self.settle_repl(&mut options)?;
         if options.port == 0 {
             options.port = random_port(random(), options.unicast_port);
         }
-        Ok(options)
+        Ok((options, warnings))
+    }
+
+    /// Why the value of an option that was given in this place does not count. `None`: it does.
+    fn overriding(&self, option: &str, rank: usize) -> Option<String> {
+        let better = |other: &str| self.best(other).filter(|best| *best < rank);
+        if let Some(best) = better(option) {
+            let place = self.by_rank()[best].1.describe();
+            return Some(format!("the {place} gives another value"));
+        }
+        // The better place counts of two options that say the same.
+        let other = match option {
+            "passphrase" => "passphrase_file",
+            "passphrase_file" => "passphrase",
+            "repl_port" | "repl_host" | "repl_token" if !self.asks_for_repl() => {
+                return Some("there is no console".to_owned());
+            }
+            _ => return None,
+        };
+        better(other).map(|best| {
+            let place = self.by_rank()[best].1.describe();
+            format!("the {place} gives `{other}`")
+        })
+    }
+
+    /// The best place where an option is given, rightly or not.
+    fn best(&self, option: &str) -> Option<usize> {
+        self.by_rank().iter().position(|(config, layer)| {
+            let mut wrong = self.environment.wrong.iter();
+            config.gives(option)
+                || (*layer == ConfigLayer::Environment
+                    && wrong.any(|error| error.option() == option))
+        })
+    }
+
+    /// Whether a console is asked for, whatever its options are.
+    fn asks_for_repl(&self) -> bool {
+        let layers = self.by_rank();
+        let switch = self.best("repl");
+        let is_on = switch.is_some_and(|at| layers[at].0.repl != Some(false));
+        // Nobody asks for one by what a container manager makes.
+        let mut links = self.environment.wrong.iter();
+        let is_link = links.any(|error| error.option() == "repl_port" && error.is_service_link());
+        let by_port = self.best("repl_port").is_some_and(|port| {
+            let by_link = is_link && layers[port].1 == ConfigLayer::Environment;
+            !by_link && switch.is_none_or(|switch| port < switch)
+        });
+        is_on || by_port
     }
 
     /// Every option, as the console shows it.
@@ -63,7 +125,7 @@ impl Layers {
     fn by_rank(&self) -> [(&Config, ConfigLayer); 3] {
         [
             (&self.builder, ConfigLayer::Builder),
-            (&self.environment, ConfigLayer::Environment),
+            (&self.environment.config, ConfigLayer::Environment),
             (&self.file, ConfigLayer::File),
         ]
     }
@@ -123,21 +185,25 @@ impl Layers {
         }
     }
 
-    /// The interface is named once.
-    fn check_zone(&self, options: &Options) -> Result<(), ConfigError> {
+    /// The interface is named once. In a better place the group's own counts.
+    fn check_zone(&self, options: &Options) -> Result<Option<String>, ConfigError> {
         let interface = &options.multicast_interface;
         match &options.multicast_membership.zone {
             Some(zone) if interface != "default" && interface != zone => {
-                let layer = self.layer(|config| config.multicast_interface.is_some());
+                let rank = self.best("multicast_interface");
+                let layer = rank.map_or(ConfigLayer::Builder, |rank| self.by_rank()[rank].1);
                 let allowed = format!("left out, or `{zone}`, which `multicast_membership` names");
-                Err(ConfigError::new(
-                    "multicast_interface",
-                    layer.unwrap_or(ConfigLayer::Builder),
-                    format!("{interface:?}"),
-                    allowed,
-                ))
+                let shown = format!("{interface:?}");
+                let error = ConfigError::new("multicast_interface", layer, shown, allowed);
+                match self.best("multicast_membership") {
+                    Some(group) if rank.is_some_and(|rank| group < rank) => Ok(Some(format!(
+                        "{error}; it has no effect, because the {} gives a group with its interface",
+                        self.by_rank()[group].1.describe()
+                    ))),
+                    _ => Err(error),
+                }
             }
-            _ => Ok(()),
+            _ => Ok(None),
         }
     }
 

@@ -21,6 +21,8 @@ pub struct ConfigError {
     layer: ConfigLayer,
     value: String,
     allowed: String,
+    /// What else there is to say, as a sentence of its own.
+    hint: Option<&'static str>,
 }
 
 /// Where the value of an option was given.
@@ -33,6 +35,17 @@ pub enum ConfigLayer {
     Environment,
     /// In a [`Config`](super::Config), which mostly comes from a file.
     File,
+}
+
+impl ConfigLayer {
+    /// What it is called in a sentence.
+    pub(in crate::bus) fn describe(self) -> &'static str {
+        match self {
+            Self::Builder => "builder",
+            Self::Environment => "environment",
+            Self::File => "configuration",
+        }
+    }
 }
 
 impl ConfigError {
@@ -52,12 +65,26 @@ impl ConfigError {
             layer,
             value,
             allowed,
+            hint: None,
+        }
+    }
+
+    /// The same, with a sentence about where the value probably comes from.
+    pub(super) fn hint(self, hint: &'static str) -> Self {
+        Self {
+            hint: Some(hint),
+            ..self
         }
     }
 
     /// The same, of an option that a file calls by another name.
     pub(super) fn written(self, written: &'static str) -> Self {
         Self { written, ..self }
+    }
+
+    /// Whether the value is probably one that Kubernetes makes.
+    pub(in crate::bus) fn is_service_link(&self) -> bool {
+        self.hint.is_some()
     }
 
     /// The option's name, in snake case.
@@ -92,7 +119,11 @@ impl fmt::Display for ConfigError {
             }
             ConfigLayer::File => write!(f, "option `{written}` (from the configuration)"),
         }?;
-        write!(f, " is {}, but must be {}", self.value, self.allowed)
+        write!(f, " is {}, but must be {}", self.value, self.allowed)?;
+        match self.hint {
+            Some(hint) => write!(f, "; {hint}"),
+            None => Ok(()),
+        }
     }
 }
 

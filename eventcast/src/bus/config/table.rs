@@ -145,6 +145,37 @@ macro_rules! options {
             $(pub(crate) $name: $option,)*
         }
 
+        impl Config {
+            /// What is wrong with the values, each by itself. All came from `layer`.
+            pub(in crate::bus) fn wrong(&self, layer: ConfigLayer) -> Vec<ConfigError> {
+                let mut wrong = Vec::new();
+                $(
+                    let check: fn(&$value) -> Option<$option> = $check;
+                    if let Some(value) = &self.$name && check(value).is_none() {
+                        let (name, shown) = (stringify!($name), value.show());
+                        wrong.push(ConfigError::new(name, layer, shown, $allowed.to_owned()));
+                    }
+                )*
+                wrong
+            }
+
+            /// Whether an option is given, whatever its value.
+            pub(in crate::bus) fn gives(&self, option: &str) -> bool {
+                match option {
+                    $(stringify!($name) => self.$name.is_some(),)*
+                    _ => false,
+                }
+            }
+
+            /// Makes an option one that is not given.
+            pub(in crate::bus) fn leave_out(&mut self, option: &str) {
+                match option {
+                    $(stringify!($name) => self.$name = None,)*
+                    _ => {}
+                }
+            }
+        }
+
         impl Options {
             /// Checks each value by itself, and fills in the defaults. All of `config` came from
             /// `layer`.

@@ -25,10 +25,19 @@ fn from_json(text: &str) -> Result<Config, String> {
 }
 
 fn from_variables(variables: &[(&str, &str)]) -> Result<Config, String> {
-    let (config, unknown) =
-        Config::from_variables(variables.iter().copied()).map_err(|error| error.to_string())?;
-    assert_eq!(unknown, []);
-    Ok(config)
+    let read = Variables::read(variables.iter().copied());
+    assert_eq!(read.unknown, []);
+    match read.wrong.first() {
+        Some(error) => Err(error.to_string()),
+        None => Ok(read.config),
+    }
+}
+
+/// What is wrong with a variable, which leaves the options as they were.
+fn wrong_variable(name: &str, value: impl AsRef<std::ffi::OsStr>) -> ConfigError {
+    let mut read = Variables::read([(name, value)]);
+    assert_eq!((&read.config, read.wrong.len()), (&Config::default(), 1));
+    read.wrong.remove(0)
 }
 
 /// Of the fields that are given, name and value, by the `Debug` of the whole.
@@ -147,7 +156,7 @@ fn wrong_values_in_files() {
 fn wrong_values_in_variables() {
     for case in CASES {
         for written in case.wrong_variables {
-            let error = Config::from_variables([(case.variable, *written)]).unwrap_err();
+            let error = wrong_variable(case.variable, written);
             assert_eq!(
                 error.to_string(),
                 format!(
@@ -167,7 +176,7 @@ fn wrong_values_in_variables() {
 fn secrets_never_show() {
     let shown = "option `passphrase` (from the variable EVENTCAST_PASSPHRASE) is a value that is not shown, but must \
                  be a passphrase that is not empty, or a ready key of at least 32 bytes";
-    let empty = Config::from_variables([("EVENTCAST_PASSPHRASE", "")]).unwrap_err();
+    let empty = wrong_variable("EVENTCAST_PASSPHRASE", "");
     assert_eq!(empty.to_string(), shown);
     for text in [
         "{\"passphrase\": [\"alpha\"]}",
@@ -315,7 +324,7 @@ fn inside_another_configuration() {
 
 #[test]
 fn variables_of_others_and_unknown_ones() {
-    let (config, unknown) = Config::from_variables([
+    let read = Variables::read([
         ("PATH", "/bin"),
         ("PORT", "1"),
         ("eventcast_port", "1"),
@@ -325,16 +334,16 @@ fn variables_of_others_and_unknown_ones() {
         ("EVENTCAST_LOGS", "debug"),
         ("EVENTCAST_COLOUR_OF_THE_CONSOLE", "red"),
         ("EVENTCAST_PORT", "9001"),
-    ])
-    .unwrap();
+    ]);
     assert_eq!(
-        config,
+        read.config,
         Config {
             port: Some(9001),
             ..Config::default()
         }
     );
-    let warnings: Vec<_> = unknown.iter().map(ToString::to_string).collect();
+    assert_eq!(read.wrong, []);
+    let warnings: Vec<_> = read.unknown.iter().map(ToString::to_string).collect();
     assert_eq!(
         warnings,
         [
@@ -350,14 +359,14 @@ fn variables_of_others_and_unknown_ones() {
 fn variables_that_are_not_utf8() {
     use std::os::unix::ffi::OsStringExt;
     let odd = || OsString::from_vec(vec![b'a', 0xff]);
-    let error = Config::from_variables([(OsString::from("EVENTCAST_ID"), odd())]).unwrap_err();
+    let error = wrong_variable("EVENTCAST_ID", odd());
     assert_eq!(
         error.to_string(),
         format!("option `id` (from the variable EVENTCAST_ID) is \"a\\xFF\", but must be {ID}")
     );
     // Elsewhere they are nobody's business.
-    let passed = Config::from_variables([(OsString::from("HOME"), odd()), (odd(), odd())]);
-    assert_eq!(passed, Ok((Config::default(), Vec::new())));
+    let passed = Variables::read([(OsString::from("HOME"), odd()), (odd(), odd())]);
+    assert_eq!(passed, Variables::default());
 }
 
 #[test]
@@ -420,11 +429,11 @@ proptest! {
         value in prop_oneof![any::<String>(), "[0-9.,=a-z -]{0,24}", "(events|bytes)=[0-9]{0,30},?"],
     ) {
         for entry in TABLE {
-            if let Ok((config, _)) = Config::from_variables([(entry.variable, &value)]) {
-                prop_assert!(Options::fill(&config, ConfigLayer::Environment).is_ok());
-            }
+            let read = Variables::read([(entry.variable, &value)]);
+            prop_assert!(Options::fill(&read.config, ConfigLayer::Environment).is_ok());
+            prop_assert_eq!(given(&read.config).len() + read.wrong.len(), 1);
         }
-        let _ = Config::from_variables([(format!("EVENTCAST_{suffix}"), value)]);
+        Variables::read([(format!("EVENTCAST_{suffix}"), value)]);
     }
 
     #[test]

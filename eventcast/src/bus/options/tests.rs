@@ -18,12 +18,19 @@ fn options(builder: Builder) -> Result<Options, String> {
 }
 
 fn with_variables(builder: Builder, variables: &[(&str, &str)]) -> Result<Options, String> {
-    let resolve = || {
-        let (layers, unknown) = builder.layers(variables.iter().copied())?;
-        assert_eq!(unknown, []);
-        builder.options(&layers, || 0)
-    };
-    resolve().map_err(|error: ConfigError| error.to_string())
+    let (options, warnings) = with_warnings(builder, variables)?;
+    assert_eq!(warnings, [""; 0]);
+    Ok(options)
+}
+
+/// The options, and what there is to warn about.
+fn with_warnings(
+    builder: Builder,
+    variables: &[(&str, &str)],
+) -> Result<(Options, Vec<String>), String> {
+    let layers = builder.layers(variables.iter().copied());
+    let resolved = builder.options(&layers, || 0);
+    resolved.map_err(|error: ConfigError| error.to_string())
 }
 
 fn group(address: &str, zone: Option<&str>) -> GroupAddress {
@@ -179,13 +186,15 @@ fn builder_beats_environment_beats_file() {
     // Not even looked at.
     let quiet = Builder::new().environment(false);
     let wrong = [("EVENTCAST_PORT", "none"), ("EVENTCAST_PROT", "1")];
-    assert_eq!(quiet.layers(wrong).unwrap().1, []);
+    assert_eq!(quiet.layers(wrong).environment, Variables::default());
 }
 
 #[test]
 fn unknown_variables_are_handed_on() {
-    let (_, unknown) = Builder::new().layers([("EVENTCAST_PROT", "1")]).unwrap();
-    assert_eq!(unknown[0].suggestion.as_deref(), Some("EVENTCAST_PORT"));
+    let (_, warnings) = with_warnings(Builder::new(), &[("EVENTCAST_PROT", "1")]).unwrap();
+    let text =
+        "the variable EVENTCAST_PROT is not known, and does nothing: did you mean EVENTCAST_PORT?";
+    assert_eq!(warnings, [text]);
 }
 
 #[test]
@@ -275,21 +284,150 @@ fn wrong_values_on_the_builder() {
 }
 
 #[test]
-fn a_wrong_value_counts_also_where_a_better_one_wins() {
+fn a_wrong_value_that_a_better_one_overrides_is_a_warning() {
     let file = Config {
         max_payload_size: Some(5),
         ..Config::default()
     };
-    let error = options(Builder::new().max_payload_size(100).config(file));
-    assert_eq!(
-        error,
-        Err("option `max_payload_size` (from the configuration) is 5, but must be 64 to 60,000 bytes".to_owned())
+    let wrong =
+        "option `max_payload_size` (from the configuration) is 5, but must be 64 to 60,000 bytes";
+    let builder = || Builder::new().config(file.clone());
+    for (builder, variables, place) in [
+        (builder().max_payload_size(100), &[][..], "builder"),
+        (
+            builder(),
+            &[("EVENTCAST_MAX_PAYLOAD_SIZE", "100")],
+            "environment",
+        ),
+    ] {
+        let (options, warnings) = with_warnings(builder, variables).unwrap();
+        assert_eq!(options.max_payload_size, 100);
+        let because = format!("it has no effect, because the {place} gives another value");
+        assert_eq!(warnings, [format!("{wrong}; {because}")]);
+    }
+    assert_eq!(options(builder()), Err(wrong.to_owned()));
+
+    let wrong = "option `port` (from the variable EVENTCAST_PORT) is \"x\", but must be 0 to 65,535 (0: a random one)";
+    let variables = [("EVENTCAST_PORT", "x")];
+    let (options, warnings) = with_warnings(Builder::new().port(5), &variables).unwrap();
+    assert_eq!((options.port, warnings.len()), (5, 1));
+    assert!(warnings[0].starts_with(wrong), "{warnings:?}");
+    // It wins over the file, so it counts.
+    let file: Config = serde_json::from_str(r#"{"port": 6}"#).unwrap();
+    let error = with_variables(Builder::new().config(file), &variables);
+    assert_eq!(error, Err(wrong.to_owned()));
+    // Of two wrong ones the better counts.
+    let error = with_variables(
+        Builder::new().max_payload_size(1),
+        &[("EVENTCAST_MAX_PAYLOAD_SIZE", "x")],
     );
-    let error = with_variables(Builder::new().port(5), &[("EVENTCAST_PORT", "x")]);
+    assert!(error.unwrap_err().contains("(set on the builder) is 1"));
+}
+
+/// What Kubernetes makes for a service `eventcast` on port 9000.
+const SERVICE_LINKS: [(&str, &str); 7] = [
+    ("EVENTCAST_SERVICE_HOST", "10.0.0.1"),
+    ("EVENTCAST_SERVICE_PORT", "9000"),
+    ("EVENTCAST_PORT", "tcp://10.0.0.1:9000"),
+    ("EVENTCAST_PORT_9000_TCP", "tcp://10.0.0.1:9000"),
+    ("EVENTCAST_PORT_9000_TCP_PROTO", "tcp"),
+    ("EVENTCAST_PORT_9000_TCP_PORT", "9000"),
+    ("EVENTCAST_PORT_9000_TCP_ADDR", "10.0.0.1"),
+];
+
+#[test]
+fn service_links_of_kubernetes_are_a_warning_unless_one_is_the_only_port() {
+    let remedy = "`enableServiceLinks: false`";
+    let (options, warnings) = with_warnings(Builder::new().port(9000), &SERVICE_LINKS).unwrap();
+    assert_eq!(options.port, 9000);
+    assert_eq!(warnings.len(), 2, "{warnings:?}");
     assert_eq!(
-        error,
-        Err("option `port` (from the variable EVENTCAST_PORT) is \"x\", but must be 0 to 65,535 (0: a random one)".to_owned())
+        warnings[0],
+        format!(
+            "the variables EVENTCAST_PORT_9000_TCP, EVENTCAST_PORT_9000_TCP_ADDR, EVENTCAST_PORT_9000_TCP_PORT, \
+             EVENTCAST_PORT_9000_TCP_PROTO, EVENTCAST_SERVICE_HOST, EVENTCAST_SERVICE_PORT do nothing; this looks like \
+             a variable that Kubernetes makes for a service called `eventcast`: set {remedy} in the pod's spec, or \
+             give the service another name"
+        )
     );
+    for part in [
+        "EVENTCAST_PORT",
+        "tcp://10.0.0.1:9000",
+        "Kubernetes",
+        remedy,
+        "the builder gives",
+    ] {
+        assert!(warnings[1].contains(part), "{part}: {warnings:?}");
+    }
+    // Nobody meant it, and a random port instead would let nobody meet.
+    let error = with_warnings(Builder::new(), &SERVICE_LINKS).unwrap_err();
+    for part in ["option `port`", "EVENTCAST_PORT", "Kubernetes", remedy] {
+        assert!(error.contains(part), "{part}: {error}");
+    }
+    // Of a service `eventcast-repl`: that asks for no console.
+    let links = [
+        ("EVENTCAST_REPL_PORT", "tcp://10.0.0.2:23"),
+        ("EVENTCAST_REPL_SERVICE_PORT_TELNET", "23"),
+    ];
+    let (options, warnings) = with_warnings(Builder::new(), &links).unwrap();
+    assert_eq!((options.repl, warnings.len()), (false, 2), "{warnings:?}");
+    assert!(
+        warnings.iter().all(|text| text.contains(remedy)),
+        "{warnings:?}"
+    );
+}
+
+#[test]
+fn what_another_option_overrides_is_a_warning_too() {
+    let path = std::env::temp_dir().join(format!("eventcast-overriding-{}", std::process::id()));
+    std::fs::write(&path, "from the file\n").unwrap();
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        let owner = std::fs::Permissions::from_mode(0o600);
+        std::fs::set_permissions(&path, owner).unwrap();
+    }
+    let b = Builder::new;
+    for (builder, variables, because) in [
+        (
+            b().passphrase_file(&path),
+            [("EVENTCAST_PASSPHRASE", "")],
+            "the builder gives `passphrase_file`",
+        ),
+        (
+            b().passphrase("alpha bravo"),
+            [("EVENTCAST_PASSPHRASE_FILE", "")],
+            "the builder gives `passphrase`",
+        ),
+        (
+            b().repl(false),
+            [("EVENTCAST_REPL_PORT", "x")],
+            "there is no console",
+        ),
+        (b(), [("EVENTCAST_REPL_HOST", "x")], "there is no console"),
+        (b(), [("EVENTCAST_REPL_TOKEN", "")], "there is no console"),
+        (
+            b().multicast_membership("ff02::1234%eth0"),
+            [("EVENTCAST_MULTICAST_INTERFACE", "eth1")],
+            "the builder gives a group with its interface",
+        ),
+    ] {
+        let (_, warnings) = with_warnings(builder, &variables).unwrap();
+        assert_eq!(warnings.len(), 1, "{warnings:?}");
+        assert!(warnings[0].ends_with(because), "{warnings:?}");
+    }
+    std::fs::remove_file(&path).unwrap();
+    // The other way round each of them counts.
+    for (builder, variables) in [
+        (b().repl_port(0), ("EVENTCAST_REPL_HOST", "x")),
+        (b(), ("EVENTCAST_REPL_PORT", "x")),
+        (
+            b().multicast_interface("eth1"),
+            ("EVENTCAST_MULTICAST_MEMBERSHIP", "ff02::1234%eth0"),
+        ),
+    ] {
+        with_warnings(builder, &[variables]).unwrap_err();
+    }
 }
 
 #[test]
@@ -363,8 +501,8 @@ fn random_ports() {
     assert_eq!(random_port(0, 49_152), 49_153);
     assert_eq!(random_port(16_383, 65_535), 49_152);
     let drawn = |builder: Builder, random: fn() -> u64| {
-        let (layers, _) = builder.layers(NO_VARIABLES).unwrap();
-        builder.options(&layers, random).unwrap().port
+        let layers = builder.layers(NO_VARIABLES);
+        builder.options(&layers, random).unwrap().0.port
     };
     assert_eq!(drawn(Builder::new().port(0), || 5), 49_157);
     assert_eq!(
@@ -462,9 +600,10 @@ proptest! {
     fn resolving_never_panics(
         builder in config(), environment in config(), file in config(), random in any::<u64>(),
     ) {
+        let environment = Variables { config: environment, ..Variables::default() };
         let layers = Layers { builder, environment, file };
         match layers.resolve(|| random) {
-            Ok(options) => {
+            Ok((options, _)) => {
                 prop_assert!(options.port != 0 && options.port != options.unicast_port);
                 prop_assert!(options.max_held_bytes / 2 >= options.max_message_size);
             }

@@ -99,8 +99,8 @@ fn the_console_sees_every_option_and_no_secret() {
         .repl_token("alpha charlie")
         .port(9000)
         .config(serde_json::from_str(r#"{"multicastTtl": 2}"#).unwrap());
-    let (layers, _) = builder.layers([("EVENTCAST_ID", "me")]).unwrap();
-    let settings = layers.settings(&builder.options(&layers, || 0).unwrap());
+    let layers = builder.layers([("EVENTCAST_ID", "me")]);
+    let settings = layers.settings(&builder.options(&layers, || 0).unwrap().0);
     let of = |name| {
         let setting = settings
             .iter()
