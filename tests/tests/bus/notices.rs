@@ -37,7 +37,7 @@ pub(crate) fn cases() -> Vec<Case> {
 }
 
 #[derive(NetEvent, Serialize, Deserialize, Debug)]
-struct Pair {
+struct LeftAndRight {
     left: u8,
     right: u8,
 }
@@ -130,13 +130,13 @@ fn each_misfit_is_told() {
             list.push((*listener, error.path(), *count));
         }
     });
-    let first = b.on::<Pair>(|_| {});
-    let second = b.on::<Pair>(|_| {});
-    let named = count(&b, "Pair");
+    let first = b.on::<LeftAndRight>(|_| {});
+    let second = b.on::<LeftAndRight>(|_| {});
+    let named = count(&b, "LeftAndRight");
     const EACH: u64 = 10;
     for _ in 0..EACH {
         for (left, right) in [(bson!("one"), bson!(2)), (bson!(1), bson!("two"))] {
-            a.emit_named("Pair", bson!({ "left": left, "right": right }))
+            a.emit_named("LeftAndRight", bson!({ "left": left, "right": right }))
                 .expect("the bus runs");
         }
     }
@@ -168,9 +168,9 @@ fn invented_senders() {
         Notice::DecodeFailure { count, .. } => Some(*count),
         _ => None,
     });
-    bus.on::<Pair>(|_| {});
+    bus.on::<LeftAndRight>(|_| {});
     let datagrams = (0..SENDERS).map(|i| {
-        Message::event(group, "Pair", vec![bson!({ "left": "one" })])
+        Message::event(group, "LeftAndRight", vec![bson!({ "left": "one" })])
             .set("id", format!("{i:016x}"))
             .bytes()
     });
@@ -265,7 +265,7 @@ fn shows_hostile_texts() {
             _ => "another",
         });
     });
-    bus.on::<Pair>(|_| {});
+    bus.on::<LeftAndRight>(|_| {});
     let lines = shown.clone();
     bus.on_every(move |e: &Received<Args>| {
         lines.push(e.origin().to_string());
@@ -301,7 +301,7 @@ fn shows_hostile_texts() {
         }
         let key = text.replace('\0', "");
         for argument in [bson!({ "left": text }), bson!({ key: text })] {
-            tap.send(&from(Message::event(group, "Pair", vec![argument])).bytes());
+            tap.send(&from(Message::event(group, "LeftAndRight", vec![argument])).bytes());
         }
         let event = Message::event(group, text, vec![bson!("x".repeat(500))]);
         tap.send(&from(event).chunks(100)[0]);
