@@ -105,9 +105,29 @@ impl KeyRing {
     }
 
     /// What there is to be warned about.
-    pub(crate) fn warnings(&self) -> Option<Notice> {
-        let state = self.lock()?;
-        state.keys.all().any(Secret::is_short).then(short)
+    pub(crate) fn warnings(&self, options: &Options) -> Vec<Notice> {
+        let mut warnings = match self.lock() {
+            Some(state) => warnings(&state.keys),
+            // The classic cipher has a passphrase and no key of this ring.
+            None => {
+                let has_stray_blanks = options
+                    .passphrase
+                    .as_ref()
+                    .is_some_and(Secret::has_stray_blanks);
+                has_stray_blanks
+                    .then(|| stray_blanks("passphrase"))
+                    .into_iter()
+                    .collect()
+            }
+        };
+        let salt = options.key_salt.as_deref().map(str::from_utf8);
+        if let Some(Ok(salt)) = salt
+            && salt.trim() != salt
+            && !salt.trim().contains(char::is_control)
+        {
+            warnings.push(stray_blanks("key_salt"));
+        }
+        warnings
     }
 
     fn lock(&self) -> Option<MutexGuard<'_, State>> {
@@ -129,8 +149,8 @@ pub(crate) fn set_keys(core: &Arc<Core>, keys: Keys) -> Transition {
     let set = state.set;
     state.keys = keys.clone();
     drop(state);
-    if keys.all().any(Secret::is_short) {
-        core.notices.tell(core, short());
+    for warning in warnings(&keys) {
+        core.notices.tell(core, warning);
     }
     if let Some(derived) = already_derived(&keys, &core.keys.salt) {
         put_in(core, set, derived);
@@ -190,6 +210,24 @@ fn try_to_put_in(core: &Core, set: u64, derived: SealKeys) {
             engine.set_seal_keys(&derived);
         }
     });
+}
+
+/// What there is to be warned about in some secrets. None of them shows.
+fn warnings(keys: &Keys) -> Vec<Notice> {
+    let short = keys.all().any(Secret::is_short).then(short);
+    let stray = keys.all().any(Secret::has_stray_blanks);
+    let stray = stray.then(|| stray_blanks("passphrase"));
+    short.into_iter().chain(stray).collect()
+}
+
+fn stray_blanks(what: &str) -> Notice {
+    Notice::Warning {
+        text: format!(
+            "the {what} begins or ends with a blank or a line break, which is a part of it: buses whose {what} has \
+             none there neither hear this bus nor are heard. A variable or a file often brings one along unnoticed: \
+             take it away, unless it is meant"
+        ),
+    }
 }
 
 fn short() -> Notice {

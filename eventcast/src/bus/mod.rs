@@ -45,6 +45,7 @@ mod session;
 mod stats;
 mod subscription;
 mod table;
+mod unicast;
 mod user_code;
 
 use std::{

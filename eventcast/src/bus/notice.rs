@@ -14,9 +14,20 @@ use super::{listener::ListenerId, received::Origin};
 use crate::{
     codec::DecodeError,
     net::{InterfaceLeftReason, News, SendError},
-    proto::{DropCause, Event, ExpiredReason, LeftReason, MessageId, Peer, Refused, WIRE_VERSION},
+    proto::{
+        DropCause, Event, ExpiredReason, LeftReason, LostReason, MessageId, Peer, Refused,
+        WIRE_VERSION,
+    },
     text::OneLine,
 };
+
+/// What is said where something that was asked for did not come, and its sender has never been heard by unicast.
+macro_rules! no_unicast {
+    () => {
+        "; nothing unicast has ever come from this peer: a firewall probably lets none through, so set `unicast_port` \
+         on both buses, and open these UDP ports between them"
+    };
+}
 
 /// What the bus tells about itself, by [`Bus::on_notice`](crate::Bus::on_notice) and
 /// [`Bus::notices`](crate::Bus::notices). Its `Display` is one line for a log.
@@ -585,7 +596,10 @@ impl Notice {
     }
 
     /// What the protocol has to tell beside messages.
-    pub(crate) fn of_protocol(event: &Event<'_>) -> Option<Self> {
+    pub(crate) fn of_protocol(
+        event: &Event<'_>,
+        has_heard_unicast: impl Fn(SocketAddr) -> bool,
+    ) -> Option<Self> {
         Some(match *event {
             Event::Message(_) => return None,
             Event::Refused(refused) => Self::Refused {
@@ -621,6 +635,10 @@ impl Notice {
                 received: expired.received,
                 chunks: expired.total,
                 reason: match expired.reason {
+                    ExpiredReason::Silent if !has_heard_unicast(expired.peer.address) => concat!(
+                        "the rest was asked for, and nothing more of it came for `message_ttl`",
+                        no_unicast!()
+                    ),
                     ExpiredReason::Silent => "nothing more of it came for `message_ttl`",
                     ExpiredReason::Overdue => "it was not complete after 20 times `message_ttl`",
                     ExpiredReason::Crowded => "there was no room for it (`max_held_bytes`)",
@@ -634,7 +652,13 @@ impl Notice {
                 count: lost.count,
                 ranges: lost.ranges.to_vec(),
                 peers: lost.peers,
-                reason: lost.reason.describe(),
+                reason: match lost.reason {
+                    LostReason::Unanswered if !has_heard_unicast(lost.peer.address) => concat!(
+                        "they were asked for, and did not come in time",
+                        no_unicast!()
+                    ),
+                    reason => reason.describe(),
+                },
             },
             Event::PeerJoined { peer } => Self::PeerJoined {
                 peer: Arc::clone(peer),
@@ -686,8 +710,8 @@ const UNOPENED: &str = "unopened";
 fn advice(refused: &Refused) -> Option<String> {
     let text = match refused.cause {
         _ if refused.unopened => {
-            "its seal does not open: the sender probably has another passphrase, salt, group or port; or somebody \
-             without it tries something"
+            "its seal does not open: the sender probably has another passphrase (a blank or a line break at its end \
+             counts, too), salt, group or port; or somebody without it tries something"
         }
         DropCause::Clear => {
             "it is not sealed: the sender probably has no passphrase, and this bus has one"
@@ -700,7 +724,8 @@ fn advice(refused: &Refused) -> Option<String> {
              passphrase"
         }
         DropCause::Undecryptable => {
-            "it does not decrypt with the classic cipher: the sender probably has another passphrase"
+            "it does not decrypt with the classic cipher: the sender probably has another passphrase (a blank or a line \
+             break at its end counts, too)"
         }
         DropCause::Time => {
             let ahead = refused.clock_ahead_ms?;
@@ -855,7 +880,7 @@ mod tests {
                 clock_ahead_ms,
                 age_ms: (cause == DropCause::Double).then_some(5_999),
             };
-            let notice = Notice::of_protocol(&Event::Refused(refused));
+            let notice = Notice::of_protocol(&Event::Refused(refused), |_| true);
             notice.expect("it is told").to_string()
         };
         for (cause, ahead, said) in [

@@ -34,10 +34,11 @@ use super::{
     received::Origin,
     session::{Session, WATCHING},
     table::List,
+    unicast::HeardUnicast,
     user_code::Driving,
 };
 use crate::{
-    net::{Receiver, Waker},
+    net::{CameBy, Receiver, Waker},
     proto::{Engine, Event, Events},
 };
 
@@ -124,6 +125,8 @@ pub(crate) struct Lane {
     patience: Patience,
     /// What the kernel had dropped when that was reported last.
     reported_drops: u64,
+    /// Which peers have been heard by unicast.
+    unicast: HeardUnicast,
     _closed: TellClosed,
 }
 
@@ -183,6 +186,7 @@ impl Reading {
             expected: Duration::ZERO,
             patience: Patience::default(),
             reported_drops: 0,
+            unicast: HeardUnicast::default(),
             _closed: TellClosed(closed),
         });
         (reading, lane)
@@ -381,7 +385,9 @@ fn deliver(
             }
             Event::Message(message) => message,
             other => {
-                if let Some(notice) = Notice::of_protocol(&other) {
+                if let Some(notice) =
+                    Notice::of_protocol(&other, |from| lane.unicast.has_heard(from))
+                {
                     core.notices.tell(core, notice);
                 }
                 lane.event += 1;
@@ -467,7 +473,11 @@ impl Lane {
         }
         // Locked only once something is there: those who emit do not wait for the system call.
         let mut locked = None;
-        let received = self.receiver.receive(|from, bytes| {
+        let unicast = &mut self.unicast;
+        let received = self.receiver.receive(|from, bytes, came_by| {
+            if came_by == CameBy::Unicast {
+                unicast.note(from);
+            }
             // One that has failed takes nothing any more.
             if let Some(engine) = locked.get_or_insert_with(|| session.lock_engine()) {
                 engine.handle_datagram(now, from, bytes);

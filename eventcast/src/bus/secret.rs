@@ -110,6 +110,12 @@ impl Secret {
         matches!(&self.0, Kind::Passphrase(text) if text.len() < SHORT)
     }
 
+    /// Whether it is a passphrase with blanks or line breaks at an end. They count, and are seldom meant.
+    pub(crate) fn has_stray_blanks(&self) -> bool {
+        let text = self.as_passphrase();
+        text.is_some_and(|text| text.trim() != text)
+    }
+
     /// Whether a person can type it as a line.
     pub(super) fn is_line(&self) -> bool {
         let text = self.as_passphrase();
@@ -216,6 +222,24 @@ mod tests {
             assert_eq!(secret.is_usable(), usable, "{:?}", secret.bytes());
             assert_eq!(secret.is_short(), short, "{:?}", secret.bytes());
             assert_eq!(secret.to_key(b"salt").is_ok(), usable);
+        }
+    }
+
+    #[test]
+    fn blanks_at_an_end_are_seen() {
+        for (secret, stray) in [
+            (Secret::from("alpha bravo charlie"), false),
+            (Secret::from("alpha bravo charlie\n"), true),
+            (Secret::from("alpha bravo charlie\r\n"), true),
+            (Secret::from("alpha bravo charlie "), true),
+            (Secret::from("\talpha bravo charlie"), true),
+            (Secret::from("alpha bravo charlie\u{a0}"), true),
+            (
+                Secret::ready_key(*b"a key of 32 bytes ends in blank "),
+                false,
+            ),
+        ] {
+            assert_eq!(secret.has_stray_blanks(), stray, "{:?}", secret.bytes());
         }
     }
 

@@ -114,7 +114,7 @@ impl Session {
             text: warning.to_string(),
         });
         let notices = warnings
-            .chain(core.keys.warnings())
+            .chain(core.keys.warnings(options))
             .chain(options.classic_cipher.then(classic))
             .chain([Notice::Started { group, unicast }])
             .collect();

@@ -55,7 +55,7 @@ pub(crate) use mio::net::UdpSocket;
 pub use error::{InterfaceError, OpenError, SendError};
 pub(crate) use interface::InterfaceChoice;
 pub(crate) use open::SocketOptions;
-pub(crate) use receiver::{Change, Receiver, Waker};
+pub(crate) use receiver::{CameBy, Change, Receiver, Waker};
 pub(crate) use retry::{Rests, RetryBudget};
 pub use roam::InterfaceLeftReason;
 pub(crate) use roam::News;

@@ -234,15 +234,26 @@ impl Receiver {
     }
 
     /// Reads one batch from one of the sockets that are ready, in turn, and hands each datagram
-    /// to `each` with the address it came from. Never blocks.
+    /// to `each` with the address it came from, and the way it came. Never blocks.
     ///
     /// Returns how many there were; 0: nothing is left, [`Self::wait`]. An error means that a
     /// socket cannot be used any more.
-    pub(crate) fn receive(&mut self, mut each: impl FnMut(SocketAddr, &[u8])) -> io::Result<usize> {
+    pub(crate) fn receive(
+        &mut self,
+        mut each: impl FnMut(SocketAddr, &[u8], CameBy),
+    ) -> io::Result<usize> {
         if self.batches >= BATCHES_BETWEEN_LOOKS {
             self.look(Some(Duration::ZERO))?;
         }
-        let origin = self.origin;
+        let (origin, unicast) = (self.origin, self.unicast);
+        let mut each = |id, from, bytes: &[u8]| {
+            let came_by = if id == unicast {
+                CameBy::Unicast
+            } else {
+                CameBy::Group
+            };
+            each(from, bytes, came_by);
+        };
         let datagrams = self.turns.read(|| origin.elapsed(), &mut each)?;
         self.batches += 1;
         Ok(datagrams)
@@ -296,6 +307,15 @@ impl Receiver {
         }
         Ok(())
     }
+}
+
+/// Which socket a datagram came in by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum CameBy {
+    /// One of the group's.
+    Group,
+    /// The one for what is sent to this bus alone.
+    Unicast,
 }
 
 /// What the kernel dropped of what should have been read.

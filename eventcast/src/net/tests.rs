@@ -56,7 +56,7 @@ fn receive(sockets: &mut Sockets, count: usize) -> Vec<(SocketAddr, Vec<u8>)> {
         let receiver = &mut sockets.receiver;
         receiver.wait(Some(Duration::from_millis(100))).unwrap();
         while receiver
-            .receive(|from, bytes| got.push((from, bytes.to_vec())))
+            .receive(|from, bytes, _| got.push((from, bytes.to_vec())))
             .unwrap()
             > 0
         {}
@@ -391,7 +391,7 @@ fn a_waker_ends_a_wait() {
         });
         sockets.receiver.wait(None).unwrap();
     });
-    assert_eq!(sockets.receiver.receive(|_, _| ()).unwrap(), 0);
+    assert_eq!(sockets.receiver.receive(|_, _, _| ()).unwrap(), 0);
 }
 
 #[test]
@@ -415,7 +415,7 @@ fn noise_on_the_group_does_not_starve_the_unicast_socket() {
     for _ in 0..100 {
         let mut noise = 0;
         b.receiver
-            .receive(|_, bytes| match bytes {
+            .receive(|_, bytes, _| match bytes {
                 b"answer" => heard = true,
                 _ => noise += 1,
             })

@@ -97,17 +97,25 @@ impl<S: Source> Turns<S> {
             .min()
     }
 
-    /// Reads one batch from one of those that are ready. 0: nothing is left.
+    /// Reads one batch from one of those that are ready, and hands each datagram to `each` with the id of its source.
+    /// 0: nothing is left.
     pub(super) fn read(
         &mut self,
         clock: impl Fn() -> Duration,
-        each: &mut dyn FnMut(SocketAddr, &[u8]),
+        each: &mut dyn FnMut(u32, SocketAddr, &[u8]),
     ) -> io::Result<usize> {
         let count = self.slots.len();
         for _ in 0..count {
             let slot = &mut self.slots[self.next];
             self.next = (self.next + 1) % count;
-            let datagrams = slot.read(&clock, &mut self.buffers, &mut self.passing_errors, each)?;
+            let id = slot.id;
+            let mut of_source = |from, bytes: &[u8]| each(id, from, bytes);
+            let datagrams = slot.read(
+                &clock,
+                &mut self.buffers,
+                &mut self.passing_errors,
+                &mut of_source,
+            )?;
             if datagrams > 0 {
                 return Ok(datagrams);
             }
@@ -218,7 +226,9 @@ mod tests {
     fn read_all(turns: &mut Turns<Fake>) -> Vec<Vec<u8>> {
         let mut got = Vec::new();
         while turns
-            .read(|| Duration::ZERO, &mut |_, bytes| got.push(bytes.to_vec()))
+            .read(|| Duration::ZERO, &mut |_, _, bytes| {
+                got.push(bytes.to_vec());
+            })
             .unwrap()
             > 0
         {}
@@ -252,7 +262,7 @@ mod tests {
         let mut turns = turns([&[Ok(b"a"), Ok(b"b"), Ok(b"c")], &[Ok(b"1")]]);
         let mut got = Vec::new();
         let mut read = |turns: &mut Turns<Fake>| {
-            let each = &mut |_, bytes: &[u8]| got.push(bytes.to_vec());
+            let each = &mut |_, _, bytes: &[u8]| got.push(bytes.to_vec());
             turns.read(|| Duration::ZERO, each).unwrap()
         };
         assert_eq!(read(&mut turns), 1);
@@ -273,7 +283,7 @@ mod tests {
         while read(&mut turns) > 0 {}
         assert_eq!(got, [&b"a"[..], b"b", b"c", b"new"]);
         assert!(turns.remove(0).is_some() && turns.remove(7).is_some());
-        assert_eq!(turns.read(|| Duration::ZERO, &mut |_, _| ()).unwrap(), 0);
+        assert_eq!(turns.read(|| Duration::ZERO, &mut |_, _, _| ()).unwrap(), 0);
     }
 
     #[test]
@@ -295,7 +305,7 @@ mod tests {
             assert!(!rest.is_zero());
             now.set(now.get() + rest);
             assert!(turns.is_ready(now.get()));
-            assert_eq!(turns.read(|| now.get(), &mut |_, _| ()).unwrap(), 0);
+            assert_eq!(turns.read(|| now.get(), &mut |_, _, _| ()).unwrap(), 0);
         }
         let reads = turns.slots[0].source.reads;
         assert!(reads < 20 * ERRORS_IN_A_ROW as usize, "{reads}");
@@ -306,7 +316,7 @@ mod tests {
         now.set(now.get() + Duration::from_secs(1));
         let mut got = Vec::new();
         turns
-            .read(|| now.get(), &mut |_, bytes| got.push(bytes.to_vec()))
+            .read(|| now.get(), &mut |_, _, bytes| got.push(bytes.to_vec()))
             .unwrap();
         assert_eq!(got, [b"back"]);
     }
@@ -330,6 +340,6 @@ mod tests {
         let mut turns = Turns::new();
         turns.add(0, Gone);
         turns.set_ready(0);
-        assert!(turns.read(|| Duration::ZERO, &mut |_, _| ()).is_err());
+        assert!(turns.read(|| Duration::ZERO, &mut |_, _, _| ()).is_err());
     }
 }

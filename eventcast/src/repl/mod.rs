@@ -253,8 +253,16 @@ impl Repl {
                     .to_owned(),
             )
         });
+        let stray = token.filter(|token| token.has_stray_blanks()).map(|_| {
+            warn(
+                "`repl_token` begins or ends with a blank, which has to be typed as well: take it away, unless it is \
+                 meant"
+                    .to_owned(),
+            )
+        });
         let opened = Notice::ConsoleOpened { address };
-        Ok([opened].into_iter().chain(open).chain(short).collect())
+        let warnings = open.into_iter().chain(short).chain(stray);
+        Ok([opened].into_iter().chain(warnings).collect())
     }
 
     /// Ends it, with all its clients, and for good. Waits for nothing.

@@ -11,7 +11,7 @@ use std::{
 
 use eventcast::{Args, Builder, Bus, Notice, Received};
 use eventcast_tests::{
-    cable::{ADDRESSES, CARD, Cable, Fate, Way, Weather},
+    cable::{ADDRESSES, CARD, Cable, Fate, Frame, Way, Weather},
     host::Host,
     process,
     runner::Case,
@@ -27,6 +27,7 @@ pub(crate) fn cases() -> Vec<Case> {
         case("lossy::small_events_both_ways", small_events_both_ways),
         case("lossy::a_network_that_falls_apart", falls_apart),
         case("lossy::one_lost_event", one_lost_event),
+        case("lossy::a_firewall_is_named", a_firewall_is_named),
         case("lossy::the_cable_itself", the_cable_itself),
     ]
 }
@@ -114,6 +115,36 @@ fn emit(bus: &Bus, name: &str, number: u32) {
         assert!(Instant::now() < end, "{error}");
         thread::sleep(Duration::from_millis(1));
     }
+}
+
+/// Nothing gets through between the two but what is sent to the group; later everything.
+fn a_firewall_is_named() {
+    let network = Network::new();
+    let loses = |unicast: bool| {
+        move |frame: &Frame<'_>| match frame.to_group() {
+            true if frame.contains(b"alone") => Fate::Lost,
+            false if !unicast => Fate::Lost,
+            _ => Fate::Arrives,
+        }
+    };
+    network.cable.set_rule(loses(false));
+    let a = network.on_a(|a| a);
+    let b = network.on_b(|b| b.message_ttl(Duration::from_millis(300)));
+    acquainted(&[&a, &b]);
+    let (seen, told) = (numbers(&b, "alone"), losses(&b));
+    emit(&a, "alone", 1);
+    let first = &told.wait_for(1)[0];
+    assert!(first.contains("nothing unicast has ever come"), "{first}");
+    assert!(first.contains("unicast_port"), "{first}");
+
+    network.cable.set_rule(loses(true));
+    emit(&a, "alone", 2);
+    assert_eq!(seen.wait_for(1), [2]);
+    // What is lost from now on has another reason.
+    network.cable.set_rule(loses(false));
+    emit(&a, "alone", 3);
+    let second = &told.wait_for(2)[1];
+    assert!(!second.contains("unicast"), "{second}");
 }
 
 fn small_events_both_ways() {

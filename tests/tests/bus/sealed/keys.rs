@@ -30,7 +30,8 @@ pub(super) fn cases() -> Vec<Case> {
         case("sealed::a_start_holds_up_nobody", a_start_holds_up_nobody),
         case("sealed::stopped_while_it_starts", stopped_while_it_starts),
         case("sealed::keys_set_while_it_starts", keys_set_while_it_starts),
-        case(
+        case("sealed::blanks_at_an_end_are_warned_about", stray_blanks),
+        Case::new(
             "sealed::short_passphrases_are_warned_about",
             short_passphrases,
         ),
@@ -188,6 +189,44 @@ fn keys_set_while_it_starts() {
     heard.wait_for(1);
     // Never, not even at first, in the clear.
     assert_eq!(dropped(&other, "clear"), 0);
+}
+
+/// A variable or a file brought one along.
+fn stray_blanks() {
+    let group = Group::unused();
+    let told = |with: fn(eventcast::Builder) -> eventcast::Builder| {
+        let bus = with(builder(group)).build().expect("good options");
+        let told = Seen::new();
+        let list = told.clone();
+        bus.on_notice(move |notice: &Notice| list.push(notice.to_string()));
+        block_on(bus.start()).expect("it starts");
+        (bus, told)
+    };
+    let (_good, good_told) = told(|builder| builder.passphrase("alpha bravo charlie"));
+    let (bad, bad_told) = told(|builder| builder.passphrase("alpha bravo charlie\n"));
+    let (_salted, salted_told) = told(|builder| {
+        builder
+            .passphrase(Secret::ready_key([7; 32]))
+            .key_salt("a salt ")
+    });
+    let says = |told: &Seen<String>, text: &str| told.all().iter().any(|line| line.contains(text));
+    eventually("it is warned about", || {
+        says(
+            &bad_told,
+            "the passphrase begins or ends with a blank or a line break",
+        ) && says(&salted_told, "the key_salt begins or ends with a blank")
+    });
+    bad.emit_named("x", ()).expect("the bus runs");
+    eventually("the other side names it as well", || {
+        says(
+            &good_told,
+            "another passphrase (a blank or a line break at its end counts, too)",
+        )
+    });
+    assert!(!says(&good_told, "begins or ends"), "{good_told:?}");
+    for line in bad_told.all().iter().chain(&good_told.all()) {
+        assert!(!line.contains("alpha"), "{line}");
+    }
 }
 
 fn short_passphrases() {
