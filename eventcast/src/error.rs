@@ -72,6 +72,12 @@ pub enum Error {
     /// The system gave no random numbers.
     #[error("the system gave no random numbers: {0}")]
     NoRandomness(String),
+    /// The process was forked from the one that started the bus. See [`EmitErrorKind::Forked`].
+    #[error(
+        "this process was forked from the one that started the bus, whose threads it does not have; build a new bus \
+         in it, or fork before the first start"
+    )]
+    Forked,
     /// A panic inside the bus, not in a listener, came in the way. See [`Notice::Failed`](crate::Notice::Failed).
     #[error(
         "a panic came in the way while {during}: {message}; it may be tried again, and the panic is a bug to be \
@@ -157,6 +163,13 @@ pub enum EmitErrorKind {
         /// The limit.
         limit: usize,
     },
+    /// The process was forked from the one that started the bus: it has a copy of the bus, but none of its threads, and
+    /// must not speak in its name. A new bus can be built in it.
+    #[error(
+        "this process was forked from the one that started the bus, whose threads it does not have; build a new bus \
+         in it, or fork before the first start"
+    )]
+    Forked,
     /// The bus is not running. Local listeners were called; nothing was sent.
     #[error("the bus is not running; call `start` first")]
     NotStarted,

@@ -15,6 +15,7 @@ use tokio::runtime::Handle;
 #[cfg(feature = "metrics")]
 use super::metrics::Published;
 use super::{
+    fork::Home,
     keys::KeyRing,
     life::Life,
     listener::{ListenerId, Sink},
@@ -42,6 +43,8 @@ pub(crate) struct Core {
     room: tokio::sync::Notify,
     /// How many wait for that.
     waiting_for_room: AtomicUsize,
+    /// Where it was started first.
+    pub(crate) home: Home,
     pub(crate) max_listeners: AtomicUsize,
     /// How many [`Bus`](super::Bus) handles there are. The bus shuts down when the last one goes; what holds a
     /// `Core` besides (threads, events, streams) does not keep it alive.
@@ -126,6 +129,7 @@ impl Core {
             waiting_for_room: AtomicUsize::new(0),
             #[cfg(feature = "repl")]
             repl: crate::repl::Repl::new(Vec::new()),
+            home: Home::default(),
             max_listeners,
             handles: AtomicUsize::new(0),
             current: RwLock::new(Current {
@@ -174,7 +178,11 @@ impl Core {
         }
     }
 
+    /// The running session. `None` in a forked child, too: it is not its own.
     pub(crate) fn session(&self) -> Option<Arc<Session>> {
+        if self.home.is_elsewhere() {
+            return None;
+        }
         self.read_current().session.clone()
     }
 
@@ -234,8 +242,11 @@ impl Core {
         }
     }
 
-    /// Takes one listener of events off. False if it is not there.
+    /// Takes one listener of events off. False if it is not there, or in another process.
     pub(crate) fn take_off(&self, id: ListenerId) -> bool {
+        if self.home.is_elsewhere() {
+            return false;
+        }
         let gone = self.table.remove(id);
         if let Some(listener) = &gone {
             listener.retire();
@@ -290,6 +301,10 @@ impl Core {
 
     /// What the last handle does when it goes: stops without waiting, and ends everything that waits for events.
     fn shut_down(self: &Arc<Self>) {
+        if self.home.is_elsewhere() {
+            // What there is belongs to the parent, which goes on with it.
+            return;
+        }
         drop(Life::stop(self));
         #[cfg(feature = "repl")]
         self.repl.close();
@@ -312,6 +327,12 @@ impl Core {
     }
 
     pub(crate) fn stats(&self) -> Stats {
+        if self.home.is_elsewhere() {
+            // Whatever locks the parent's threads had stay locked.
+            let mut stats = Stats::default();
+            stats.add_counters(&self.counters);
+            return stats;
+        }
         // While the phase stands still, so that a session that ends now is counted once.
         let mut stats = self.life.with_session(|session| {
             let mut stats = self.lock_past().clone();

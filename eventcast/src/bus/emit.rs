@@ -74,6 +74,7 @@ pub(crate) fn emit_typed<E: NetEvent>(
     place: &'static Location<'static>,
 ) -> Result<Emitted, EmitError<E>> {
     let prepare = || {
+        check_home(core)?;
         check_depth()?;
         let list = listeners_of_type::<E>(core, place)?;
         let mut payload = Scratch::take();
@@ -119,6 +120,7 @@ pub(crate) fn emit_named<A: IntoArgs>(
     args: A,
 ) -> Result<Emitted, EmitError<A>> {
     let prepare = || {
+        check_home(core)?;
         check_depth()?;
         event::check_key(name).map_err(|invalid| match invalid {
             InvalidKey::Reserved => EmitErrorKind::Reserved,
@@ -422,6 +424,14 @@ thread_local! {
     static DEPTH: Cell<usize> = const { Cell::new(0) };
     /// Buffers that events are encoded into. More than one, because listeners emit while theirs is in use.
     static SPARE: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
+}
+
+#[inline]
+fn check_home(core: &Core) -> Result<(), EmitErrorKind> {
+    if core.home.is_elsewhere() {
+        return Err(EmitErrorKind::Forked);
+    }
+    Ok(())
 }
 
 fn check_depth() -> Result<(), EmitErrorKind> {

@@ -139,6 +139,9 @@ impl KeyRing {
 
 /// Replaces the keys of a bus, as soon as they are derived.
 pub(crate) fn set_keys(core: &Arc<Core>, keys: Keys) -> Transition {
+    if core.home.is_elsewhere() {
+        return Transition::over(Err(Error::Forked));
+    }
     if let Some(unusable) = keys.all().find_map(|secret| secret.check().err()) {
         return Transition::over(Err(unusable.into()));
     }

@@ -47,6 +47,10 @@ enum Phase {
 
 impl Life {
     pub(crate) fn start(core: &Arc<Core>) -> Transition {
+        if core.home.is_elsewhere() {
+            return Transition::started(Err(Error::Forked));
+        }
+        core.home.settle();
         core.adopt_runtime();
         let mut phase = core.life.lock();
         match &mut *phase {
@@ -82,6 +86,10 @@ impl Life {
     }
 
     pub(crate) fn stop(core: &Arc<Core>) -> Transition {
+        if core.home.is_elsewhere() {
+            // Nothing of it runs in this process.
+            return Transition::over(Ok(()));
+        }
         let mut phase = core.life.lock();
         match &mut *phase {
             Phase::Stopped => Transition::over(Ok(())),

@@ -5,6 +5,7 @@
 //! | `config`, `options`, `builder` | from what the user says to values that have been checked |
 //! | `core` | what all handles of one bus share |
 //! | `life`, `session`, `failure` | starting and stopping; what there is between the two; what a panic of its own ends |
+//! | `fork` | whether this is still the process in which the bus was started |
 //! | `reading` | the threads that read the network and call listeners |
 //! | `outbox` | sending |
 //! | `emit` | from `emit` to the network and to local listeners |
@@ -23,6 +24,7 @@ mod config;
 mod core;
 mod emit;
 mod failure;
+mod fork;
 mod interfaces;
 mod keys;
 mod life;
@@ -84,6 +86,9 @@ use crate::{codec::IntoArgs, error::EmitError, event::NetEvent};
 /// Cloning is cheap, and all clones are the same bus. When the last one is dropped the bus stops; listeners,
 /// events and streams do not keep it alive. A listener that captures a clone does, by a circle that nobody
 /// breaks: let it take [`Received::bus`], or a [`WeakBus`] from [`downgrade`](Self::downgrade).
+///
+/// A bus belongs to the process in which it was started first. In a forked child it does not run: `emit` and
+/// [`start`](Self::start) say [`Forked`](crate::Error::Forked), and a new bus can be built there.
 ///
 /// ```
 /// use eventcast::{Bus, NetEvent};
@@ -362,7 +367,7 @@ impl Bus {
     ///
     /// Events that came before still reach it: those that are being delivered, and those in its queue.
     pub fn off(&self, id: ListenerId) -> bool {
-        self.core.take_off(id) || self.core.notices.off(id)
+        self.core.take_off(id) || (!self.core.home.is_elsewhere() && self.core.notices.off(id))
     }
 
     /// Takes off all listeners of events, those by pattern too, and says how many there were. Listeners of notices

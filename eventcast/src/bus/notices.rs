@@ -344,7 +344,9 @@ impl Stream for NoticeStream {
 
 impl Drop for NoticeStream {
     fn drop(&mut self) {
-        self.core.notices.off(self.sink.id);
+        if !self.core.home.is_elsewhere() {
+            self.core.notices.off(self.sink.id);
+        }
     }
 }
 

@@ -14,6 +14,8 @@ mod ends;
 mod figures;
 mod foreign;
 mod foreign_guarded;
+#[cfg(target_os = "linux")]
+mod forks;
 mod harness;
 mod hostile;
 mod ipv6;
@@ -70,6 +72,8 @@ fn main() -> ExitCode {
     cases.extend(surroundings::cases());
     cases.extend(many::cases());
     cases.extend(life::cases());
+    #[cfg(target_os = "linux")]
+    cases.extend(forks::cases());
     cases.extend(emit::cases());
     cases.extend(delivery::cases());
     cases.extend(sockets::cases());

@@ -1,0 +1,215 @@
+//! A process that forks after it has started a bus: the child has no part in it, and harms nobody.
+
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use eventcast::{Args, Bus, EmitErrorKind, Error, Keys, Notice, Received, Secret};
+use eventcast_tests::{
+    group::Group,
+    runner::Case,
+    wait::{Seen, block_on, eventually},
+};
+use nix::{
+    sys::{
+        signal::{Signal, kill},
+        wait::{WaitPidFlag, WaitStatus, waitpid},
+    },
+    unistd::{ForkResult, Pid, fork},
+};
+
+use crate::common::{Runtime, builder, bus, count, started};
+
+pub(crate) fn cases() -> Vec<Case> {
+    vec![
+        Case::new("forks::a_child_says_so_and_harms_nobody", says_so).in_own_process(),
+        Case::new("forks::a_child_waits_for_no_lock", waits_for_no_lock).in_own_process(),
+        Case::new("forks::a_child_can_build_a_bus_of_its_own", builds_its_own).in_own_process(),
+        Case::new(
+            "forks::a_bus_that_was_never_started_starts_in_the_child",
+            never_started,
+        )
+        .in_own_process(),
+    ]
+}
+
+/// How long a child may take. Far above what it needs.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Runs this in a forked child, which must end well.
+#[track_caller]
+fn in_child(work: impl FnOnce()) {
+    in_child_with((), |()| work());
+}
+
+/// Runs this in a forked child, which gets what is given; it stays with the parent all the same.
+#[track_caller]
+fn in_child_with<T>(given: T, work: impl FnOnce(T)) -> T {
+    #[expect(unsafe_code, reason = "this is about what a program does that forks")]
+    // SAFETY: glibc lets the child of a process with threads allocate and print; that nothing else is in the way there
+    // is what is tested, and a child that hangs is killed.
+    match unsafe { fork() }.expect("there is room for another process") {
+        ForkResult::Child => {
+            let done = catch_unwind(AssertUnwindSafe(|| work(given)));
+            // SAFETY: it only ends the process, without what is to be done at the end of the parent.
+            unsafe { nix::libc::_exit(i32::from(done.is_err())) }
+        }
+        ForkResult::Parent { child } => {
+            wait_for(child);
+            given
+        }
+    }
+}
+
+#[track_caller]
+fn wait_for(child: Pid) {
+    let end = Instant::now() + PATIENCE;
+    loop {
+        match waitpid(child, Some(WaitPidFlag::WNOHANG)).expect("it is a child of this one") {
+            WaitStatus::StillAlive if Instant::now() < end => {
+                thread::sleep(Duration::from_millis(5));
+            }
+            WaitStatus::StillAlive => {
+                kill(child, Signal::SIGKILL).expect("it is a child of this one");
+                waitpid(child, None).expect("it is a child of this one");
+                panic!("the child hangs");
+            }
+            status => return assert_eq!(status, WaitStatus::Exited(child, 0)),
+        }
+    }
+}
+
+/// All that can be done with a bus that another process has started.
+fn use_up(bus: Bus) {
+    let error = bus.emit_named("x", 7).expect_err("nobody would get it");
+    assert!(matches!(error.kind(), EmitErrorKind::Forked), "{error}");
+    assert!(error.to_string().contains("build a new bus"), "{error}");
+    assert_eq!(error.into_event(), 7);
+    assert!(!bus.is_running());
+    assert_eq!(bus.unicast_address(), None);
+    assert!(bus.peers().is_empty());
+    bus.stats();
+    let runtime = Runtime::CurrentThread;
+    runtime.run(async {
+        let error = bus.start().await.expect_err("its threads are elsewhere");
+        assert!(matches!(error, Error::Forked), "{error}");
+        let error = bus.emit_wait_named("x", ()).await.expect_err("as before");
+        assert!(matches!(error.kind(), EmitErrorKind::Forked), "{error}");
+        let keys = Keys::new(Secret::ready_key([1; 32]));
+        assert!(matches!(bus.set_keys(keys).await, Err(Error::Forked)));
+        bus.stop().await.expect("nothing runs here");
+    });
+    let subscription = bus.subscribe_named("y");
+    drop(bus);
+    drop(subscription);
+}
+
+fn says_so() {
+    let group = Group::unused();
+    let (a, b) = (bus(group), bus(group));
+    let left = Seen::new();
+    let list = left.clone();
+    b.on_notice(move |notice| {
+        if let Notice::PeerLeft { .. } | Notice::IdClash { .. } | Notice::Lost { .. } = notice {
+            list.push(notice.to_string());
+        }
+    });
+    let numbers = Seen::new();
+    let list = numbers.clone();
+    b.on_named("x", move |e: &Received<Args>| {
+        list.push(e.origin().number());
+    });
+    a.emit_named("x", ()).expect("it runs");
+    numbers.wait_for(1);
+    eventually("they know each other", || b.peers().len() == 1);
+    // The last handles of the child, though not of the parent.
+    let (copy_of_a, copy_of_b) = (a.downgrade(), b.downgrade());
+    let handles = [a, b];
+    let [a, b] = in_child_with(handles, |handles| {
+        for bus in handles {
+            use_up(bus);
+        }
+        assert!(copy_of_a.upgrade().is_none() && copy_of_b.upgrade().is_none());
+    });
+    // The parent's bus is what it was.
+    for _ in 0..20 {
+        a.emit_named("x", ()).expect("it runs");
+    }
+    let numbers = numbers.wait_for(21);
+    assert_eq!(numbers, (1..=21).map(Some).collect::<Vec<_>>());
+    thread::sleep(Duration::from_millis(500));
+    assert_eq!(left.all(), Vec::<String>::new());
+    assert_eq!(b.peers().len(), 1);
+}
+
+/// Whatever the threads of the parent had locked when it forked.
+fn waits_for_no_lock() {
+    let group = Group::unused();
+    let (a, b) = (bus(group), bus(group));
+    let seen = count(&b, "x");
+    let end = Arc::new(AtomicBool::new(false));
+    let emitters: Vec<_> = (0..2)
+        .map(|_| {
+            let (bus, end) = (a.clone(), Arc::clone(&end));
+            thread::spawn(move || {
+                while !end.load(Ordering::Relaxed) {
+                    let _ = bus.emit_named("x", ());
+                    bus.stats();
+                }
+            })
+        })
+        .collect();
+    seen.wait_for(100);
+    for _ in 0..30 {
+        let (a, b) = (a.clone(), b.clone());
+        in_child(move || {
+            for bus in [a, b] {
+                assert!(bus.emit_named("x", ()).is_err());
+                assert!(!bus.is_running() && bus.peers().is_empty());
+                bus.stats();
+                drop(bus.start());
+                drop(bus.stop());
+            }
+        });
+    }
+    end.store(true, Ordering::Relaxed);
+    for emitter in emitters {
+        emitter.join().expect("it does not panic");
+    }
+}
+
+fn builds_its_own() {
+    let group = Group::unused();
+    let a = bus(group);
+    let heard = count(&a, "from the child");
+    in_child(|| {
+        let own = bus(group);
+        eventually("it knows the parent's", || own.peers().len() == 1);
+        own.emit_named("from the child", ()).expect("it runs");
+        block_on(own.stop()).expect("it stops");
+    });
+    heard.wait_for(1);
+    assert!(a.is_running());
+}
+
+/// A server that is set up first, and forks its workers then.
+fn never_started() {
+    let group = Group::unused();
+    let a = bus(group);
+    let heard = count(&a, "from the child");
+    let worker = builder(group).build().expect("good options");
+    in_child(|| {
+        block_on(worker.start()).expect("it starts");
+        eventually("it knows the parent's", || worker.peers().len() == 1);
+        worker.emit_named("from the child", ()).expect("it runs");
+        block_on(worker.stop()).expect("it stops");
+    });
+    heard.wait_for(1);
+    drop(started(builder(group)));
+}
