@@ -274,9 +274,7 @@ impl Core {
     pub(crate) fn tell_room(&self) {
         if self.waiting_for_room.load(Ordering::SeqCst) > 0 {
             // Wakes tasks, whose executor may be the user's.
-            if let Err(panicked) = user_code::run(|| self.room.notify_waiters()) {
-                tracing::error!(target: "eventcast", "a waker panicked: {}", panicked.message);
-            }
+            user_code::report_waker(user_code::run(|| self.room.notify_waiters()));
         }
     }
 

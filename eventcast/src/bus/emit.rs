@@ -11,7 +11,7 @@ use std::{
     any::TypeId,
     cell::{Cell, RefCell},
     ops::{Deref, DerefMut},
-    panic::Location,
+    panic::{AssertUnwindSafe, Location, catch_unwind, resume_unwind},
     sync::{Arc, MutexGuard},
 };
 
@@ -21,11 +21,12 @@ use super::{
     core::Core,
     life::Life,
     listener::{Delivery, Listener, Waiting},
+    notice::Notice,
     outbox::SendState,
     received::{Origin, Received},
     session::Session,
     table::{List, Lookup},
-    user_code,
+    user_code::{self, Panicked},
 };
 use crate::{
     codec::{self, IntoArgs, RawArgs},
@@ -73,20 +74,20 @@ pub(crate) fn emit_typed<E: NetEvent>(
     event: E,
     place: &'static Location<'static>,
 ) -> Result<Emitted, EmitError<E>> {
-    let prepare = || {
+    let prepare = |event: &E| {
         check_home(core)?;
         check_depth()?;
         let list = listeners_of_type::<E>(core, place)?;
         let mut payload = Scratch::take();
-        codec::encode_event(&event, E::SHAPE.kind, &mut payload)?;
+        codec::encode_event(event, E::SHAPE.kind, &mut payload)?;
         if core.options.old_peers {
             spare_old_peers(E::KEY, &payload, Some(E::SHAPE.kind))?;
         }
         Ok((list, payload))
     };
-    let (list, payload) = match prepare() {
+    let (event, (list, payload)) = match prepared(event, prepare) {
         Ok(prepared) => prepared,
-        Err(kind) => return Err(EmitError::new(event, E::KEY, kind)),
+        Err((event, kind)) => return Err(EmitError::new(event, E::KEY, kind)),
     };
     let outgoing = Outgoing {
         name: E::KEY,
@@ -96,7 +97,7 @@ pub(crate) fn emit_typed<E: NetEvent>(
     };
     let Some(list) = list else {
         return match send(core, outgoing).and_then(|sent| finish(sent, 0)) {
-            Ok(emitted) => Ok(discard(event, E::KEY, emitted)),
+            Ok(emitted) => Ok(discard(core, event, E::KEY, emitted)),
             Err(kind) => Err(EmitError::new(event, E::KEY, kind)),
         };
     };
@@ -109,7 +110,7 @@ pub(crate) fn emit_typed<E: NetEvent>(
     let listeners =
         local.deliver(|listener, runtime| listener.run_same_type(core, runtime, &received));
     match finish(local.sent, listeners) {
-        Ok(emitted) => Ok(discard(received, E::KEY, emitted)),
+        Ok(emitted) => Ok(discard(core, received, E::KEY, emitted)),
         Err(kind) => Err(EmitError::new(received.into_inner(), E::KEY, kind)),
     }
 }
@@ -119,7 +120,7 @@ pub(crate) fn emit_named<A: IntoArgs>(
     name: &str,
     args: A,
 ) -> Result<Emitted, EmitError<A>> {
-    let prepare = || {
+    let prepare = |args: &A| {
         check_home(core)?;
         check_depth()?;
         event::check_key(name).map_err(|invalid| match invalid {
@@ -133,7 +134,11 @@ pub(crate) fn emit_named<A: IntoArgs>(
         }
         Ok(payload)
     };
-    let emitted = prepare().and_then(|payload| {
+    let (args, payload) = match prepared(args, prepare) {
+        Ok(prepared) => prepared,
+        Err((args, kind)) => return Err(EmitError::new(args, name, kind)),
+    };
+    let emit = || {
         let outgoing = Outgoing {
             name,
             payload: &payload,
@@ -146,23 +151,37 @@ pub(crate) fn emit_named<A: IntoArgs>(
         let local = Local::send(core, outgoing, &list)?;
         let listeners = local.deliver(|_, _| None);
         finish(local.sent, listeners)
-    });
-    match emitted {
-        Ok(emitted) => Ok(discard(args, name, emitted)),
+    };
+    match emit() {
+        Ok(emitted) => Ok(discard(core, args, name, emitted)),
         Err(kind) => Err(EmitError::new(args, name, kind)),
     }
 }
 
 /// Drops what was emitted, which is the user's: a panic in that is none of `emit`.
-fn discard<T>(value: T, name: &str, emitted: Emitted) -> Emitted {
-    if let Err(panicked) = user_code::discard(value) {
-        tracing::error!(
-            target: "eventcast",
-            "event `{name}` panicked when it was dropped after it was emitted: {}",
-            panicked.message,
-        );
+fn discard<T>(core: &Arc<Core>, value: T, name: &str, emitted: Emitted) -> Emitted {
+    if let Err(Panicked { message }) = user_code::discard(value) {
+        let text =
+            format!("event `{name}` panicked when it was dropped after it was emitted: {message}");
+        core.notices.tell(core, Notice::Warning { text });
     }
     emitted
+}
+
+/// Encodes what is to be emitted. A panic in that is the caller's; where it goes on, the event has been dropped, so that
+/// a panic in its `Drop` does not end the process.
+fn prepared<E, P>(
+    event: E,
+    prepare: impl FnOnce(&E) -> Result<P, EmitErrorKind>,
+) -> Result<(E, P), (E, EmitErrorKind)> {
+    match catch_unwind(AssertUnwindSafe(|| prepare(&event))) {
+        Ok(Ok(prepared)) => Ok((event, prepared)),
+        Ok(Err(kind)) => Err((event, kind)),
+        Err(payload) => {
+            let _ = user_code::discard(event);
+            resume_unwind(payload)
+        }
+    }
 }
 
 /// Refuses what an old peer does not survive.

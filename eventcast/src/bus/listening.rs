@@ -15,6 +15,7 @@ use super::{
     received::Received,
     subscription::{SubscribeOptions, Subscription, WaitFor},
     table::{Place, Registration, Topic},
+    user_code,
 };
 use crate::{
     codec::Args,
@@ -219,7 +220,11 @@ impl Bus {
         sink: Sink,
         location: &'static Location<'static>,
     ) -> Result<Arc<Listener>, KeyConflict> {
-        emit::claim_key::<E>(&self.core, location)?;
+        if let Err(conflict) = emit::claim_key::<E>(&self.core, location) {
+            // What the listener holds is the user's, and the conflict is what there is to say.
+            let _ = user_code::discard(sink);
+            return Err(conflict);
+        }
         Ok(self.insert(
             Topic::Key(E::KEY.into()),
             Registration {

@@ -24,7 +24,7 @@ use super::{
     listener::ListenerId,
     mailbox::Mailbox,
     notice::Notice,
-    user_code::{self, Driving},
+    user_code::{self, Driving, LogLimit},
 };
 
 /// How many notices wait for a listener or a stream; then the newest give way. All of them are logged as well.
@@ -55,6 +55,7 @@ struct HeldBack {
 struct NoticeSink {
     id: ListenerId,
     kind: Kind,
+    panics: LogLimit,
 }
 
 enum Kind {
@@ -169,6 +170,7 @@ impl Notices {
         self.lock().push(Arc::new(NoticeSink {
             id,
             kind: Kind::Listener(Some(Box::new(listener)), WorkQueue::new(CAPACITY)),
+            panics: LogLimit::new(),
         }));
     }
 
@@ -176,6 +178,7 @@ impl Notices {
         let sink = Arc::new(NoticeSink {
             id,
             kind: Kind::Stream(Mailbox::new(CAPACITY, Overflow::DropNewest)),
+            panics: LogLimit::new(),
         });
         self.lock().push(Arc::clone(&sink));
         NoticeStream { sink, core }
@@ -280,11 +283,9 @@ impl NoticeSink {
         server.serve(|notice| {
             let called = user_code::run_within(runtime.now(core), || listener(&notice));
             if let Err(panicked) = called {
-                tracing::error!(
-                    target: "eventcast",
-                    %notice,
-                    "a listener of notices panicked: {}", panicked.message,
-                );
+                // Not as a notice, which would be told to this very listener.
+                let text = || format!("a listener of notices panicked: {}", panicked.message);
+                self.panics.error(text);
             }
         });
     }

@@ -11,10 +11,14 @@ use std::{
     cell::Cell,
     mem,
     panic::{AssertUnwindSafe, catch_unwind},
+    sync::{Mutex, PoisonError},
     task::Waker,
+    time::Instant,
 };
 
 use tokio::runtime::{EnterGuard, Handle};
+
+use crate::proto::rate_limited::REPORT_PAUSE;
 
 /// How many payloads are dropped one after the other where each panics when it is dropped; the next is leaked.
 const PAYLOADS: usize = 8;
@@ -81,8 +85,63 @@ pub(crate) fn discard<T>(value: T) -> Result<(), Panicked> {
 
 /// Wakes a task, whose waker is the user's where its executor is.
 pub(crate) fn wake(waker: Waker) {
-    if let Err(panicked) = run(|| waker.wake()) {
-        tracing::error!(target: "eventcast", "a waker panicked: {}", panicked.message);
+    report_waker(run(|| waker.wake()));
+}
+
+/// Reports what waking a task came to.
+pub(crate) fn report_waker(woken: Result<(), Panicked>) {
+    static LIMIT: LogLimit = LogLimit::new();
+    if let Err(panicked) = woken {
+        LIMIT.error(|| format!("a waker panicked: {}", panicked.message));
+    }
+}
+
+/// Lets a line into the log at most once in [`REPORT_PAUSE`]: for what no notice can say, because whoever would hear it
+/// is what has failed.
+#[derive(Debug)]
+pub(crate) struct LogLimit {
+    state: Mutex<Held>,
+}
+
+#[derive(Debug)]
+struct Held {
+    last: Option<Instant>,
+    /// How many lines since then.
+    count: u64,
+}
+
+impl LogLimit {
+    pub(crate) const fn new() -> Self {
+        Self {
+            state: Mutex::new(Held {
+                last: None,
+                count: 0,
+            }),
+        }
+    }
+
+    pub(crate) fn error(&self, text: impl FnOnce() -> String) {
+        let Some(held_back) = self.pass(Instant::now()) else {
+            return;
+        };
+        let text = text();
+        // Whoever has subscribed to the log is the user's.
+        let _ = run(|| match held_back {
+            0 => tracing::error!(target: "eventcast", "{text}"),
+            more => tracing::error!(target: "eventcast", "{text} (and {more} more like it)"),
+        });
+    }
+
+    /// Whether the line may pass, and how many have been held back since the last that did.
+    fn pass(&self, now: Instant) -> Option<u64> {
+        let mut held = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_early = |last| now.saturating_duration_since(last) < REPORT_PAUSE;
+        if held.last.is_some_and(is_early) {
+            held.count += 1;
+            return None;
+        }
+        held.last = Some(now);
+        Some(mem::take(&mut held.count))
     }
 }
 
@@ -144,6 +203,18 @@ impl Drop for Driving {
     }
 }
 
+impl Drop for LogLimit {
+    fn drop(&mut self) {
+        let state = self.state.get_mut();
+        let count = state.unwrap_or_else(PoisonError::into_inner).count;
+        if count > 0 {
+            let _ = run(
+                || tracing::error!(target: "eventcast", "{count} more panics like the last one"),
+            );
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::{
@@ -176,6 +247,19 @@ mod tests {
         }
         assert!(discard(Bomb(2)).is_err());
         assert_eq!(run(|| 7).unwrap(), 7);
+    }
+
+    #[test]
+    fn a_line_of_the_log_passes_now_and_then() {
+        let limit = LogLimit::new();
+        let begin = Instant::now();
+        assert_eq!(limit.pass(begin), Some(0));
+        for _ in 0..5 {
+            assert_eq!(limit.pass(begin + REPORT_PAUSE / 2), None);
+        }
+        assert_eq!(limit.pass(begin + REPORT_PAUSE), Some(5));
+        assert_eq!(limit.pass(begin + REPORT_PAUSE), None);
+        assert_eq!(limit.pass(begin + 2 * REPORT_PAUSE), Some(1));
     }
 
     #[test]

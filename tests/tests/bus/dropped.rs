@@ -37,6 +37,11 @@ pub(crate) fn cases() -> Vec<Case> {
             "dropped::every_way_off_drops_the_closure_soon",
             every_way_off,
         ),
+        Case::new("dropped::a_once_is_dropped_after_its_call", a_once),
+        Case::new(
+            "dropped::a_panic_of_serialize_is_the_callers",
+            a_panic_of_serialize,
+        ),
         Case::new(
             "dropped::the_others_of_a_slow_listener_are_dropped_soon",
             the_others_of_a_slow_listener,
@@ -167,6 +172,67 @@ fn every_way_off() {
             disconnected(&receiver);
         }
     }
+}
+
+fn a_once() {
+    for is_local in [false, true] {
+        let (a, b) = pair();
+        let (sender, receiver) = mpsc::channel::<()>();
+        let typed = sender.clone();
+        b.once::<Mine>(move |_: &Received<Mine>| {
+            let _ = &typed;
+        });
+        b.prepend_once_named("mine", move |_: &Received<Args>| {
+            let _ = &sender;
+        });
+        let from = if is_local { &b } else { &a };
+        from.emit(Mine(Number(7))).expect("the bus runs");
+        disconnected(&receiver);
+    }
+}
+
+/// Panics when it is written, and when it is dropped.
+#[derive(NetEvent, Deserialize)]
+#[net_event(name = "unwritable")]
+struct Unwritable {
+    bomb: Armed,
+}
+
+#[derive(Deserialize)]
+struct Armed;
+
+impl eventcast::TypeName for Armed {
+    const NAME: &'static str = "Armed";
+}
+
+impl Drop for Armed {
+    fn drop(&mut self) {
+        panic!("dropped, on purpose");
+    }
+}
+
+impl Serialize for Armed {
+    fn serialize<S: serde::Serializer>(&self, _: S) -> Result<S::Ok, S::Error> {
+        panic!("written, on purpose");
+    }
+}
+
+impl Serialize for Unwritable {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.bomb.serialize(serializer)
+    }
+}
+
+fn a_panic_of_serialize() {
+    let (a, b) = pair();
+    for _ in 0..2 {
+        let emitted = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            let _ = a.emit(Unwritable { bomb: Armed });
+        }));
+        let payload = emitted.expect_err("it goes on");
+        assert_eq!(payload.downcast_ref(), Some(&"written, on purpose"));
+    }
+    fence_between(&a, &b);
 }
 
 /// While a slow listener goes on with its queue, nothing is kept of those that stood beside it.

@@ -48,6 +48,14 @@ pub(crate) fn cases() -> Vec<Case> {
             "surroundings::an_async_listener_without_a_runtime_is_told",
             without_a_runtime,
         ),
+        Case::new(
+            "surroundings::a_runtime_that_nobody_drives_is_left",
+            a_runtime_that_nobody_drives,
+        ),
+        Case::new(
+            "surroundings::no_runtime_is_told_once_and_summed_up",
+            no_runtime_is_summed_up,
+        ),
         Case::new("surroundings::the_stack_is_that_of_a_thread", the_stack),
         Case::new("surroundings::threads_have_names", threads_have_names),
         Case::new(
@@ -219,6 +227,74 @@ fn without_a_runtime() {
     start_in(&runtime, &b);
     a.emit_named("x", 2).expect("the bus runs");
     assert_eq!(seen.wait_for(2), [1, 2]);
+}
+
+/// It is there, but its thread does something else by now.
+fn a_runtime_that_nobody_drives() {
+    let builder = || tokio::runtime::Builder::new_current_thread().build();
+    let (first, second) = (builder().expect("a runtime"), builder().expect("a runtime"));
+    let bus = common::builder(Group::unused())
+        .build()
+        .expect("good options");
+    let seen = Seen::new();
+    let list = seen.clone();
+    bus.on_async_named("x", move |e: Received<Args>| {
+        let list = list.clone();
+        async move {
+            let number: i32 = e.decode().expect("one small number");
+            list.push((number, tokio::runtime::Handle::current().id()));
+        }
+    });
+    first
+        .block_on(async { bus.start().await })
+        .expect("it starts");
+    bus.emit_named("x", 1).expect("the bus runs");
+    block_on(bus.stop()).expect("it stops");
+    second.block_on(async {
+        bus.start().await.expect("it starts");
+        bus.emit_named("x", 2).expect("the bus runs");
+        while seen.len() < 2 {
+            tokio::task::yield_now().await;
+        }
+    });
+    // What the first had been given comes to nothing there.
+    let turns = first.block_on(async {
+        for _ in 0..10 {
+            tokio::task::yield_now().await;
+        }
+        seen.all()
+    });
+    let id = second.handle().id();
+    assert_eq!(turns, [(1, id), (2, id)]);
+    second.block_on(async {
+        bus.emit_named("x", 3).expect("the bus runs");
+        while seen.len() < 3 {
+            tokio::task::yield_now().await;
+        }
+    });
+}
+
+fn no_runtime_is_summed_up() {
+    const EVENTS: u64 = 1_000;
+    let (_, b) = pair();
+    let counts = Seen::new();
+    let list = counts.clone();
+    b.on_notice(move |notice: &Notice| {
+        if let Notice::NoRuntime { count, .. } = notice {
+            list.push(*count);
+        }
+    });
+    b.on_async_named("x", async |_: Received<Args>| {});
+    for _ in 0..EVENTS {
+        b.emit_named("x", ()).expect("the bus runs");
+    }
+    block_on(b.stop()).expect("it stops");
+    eventually("all were told", || {
+        counts.all().iter().sum::<u64>() == EVENTS
+    });
+    // The first, the rest, and perhaps a sum in between on a machine that takes its time.
+    assert_eq!(counts.all()[0], 1);
+    assert!(counts.len() <= 4, "{:?}", counts.all());
 }
 
 /// Goes down until it has taken this much stack, and says how much it was.
