@@ -15,7 +15,7 @@ use super::{
     core::Core,
     listener::{Claim, Delivery, Fault, FromArgs, Listener, Sink, Waiting},
     received::Received,
-    user_code::{self, Panicked},
+    user_code::{self, LogLimit, Panicked},
 };
 
 /// What [`Bus::on_async`](crate::Bus::on_async) takes: a closure that returns a future which can move between
@@ -89,8 +89,14 @@ pub(crate) struct AsyncSink {
 
 struct State {
     backlog: Backlog<Waiting>,
-    /// Tasks that work the queue off, one call at a time each: as many as there are [`Task`]s.
+    /// Tasks that work the queue off, one call at a time each: as many as there are [`Task`]s of this round and begun
+    /// ones of those before.
     running: usize,
+    /// How many of them have not begun.
+    waiting: usize,
+    /// Goes up when a `start` may have brought another runtime: those that have not begun are replaced, because the
+    /// runtime that has them may be one that nobody drives any more.
+    round: u64,
     closed: bool,
 }
 
@@ -109,6 +115,8 @@ impl AsyncSink {
             state: Mutex::new(State {
                 backlog: Backlog::new(bound, Overflow::DropNewest),
                 running: 0,
+                waiting: 0,
+                round: 0,
                 closed: false,
             }),
         }
@@ -148,9 +156,13 @@ impl AsyncSink {
         }
     }
 
-    /// Starts on what has been waiting for a runtime.
+    /// Starts on what has been waiting for a runtime, or for one that is driven.
     pub(crate) fn start_tasks(&self, core: &Arc<Core>, listener: &Arc<Listener>) {
-        let waiting = self.lock().backlog.len();
+        let mut state = self.lock();
+        state.round += 1;
+        state.running -= std::mem::take(&mut state.waiting);
+        let waiting = state.backlog.len();
+        drop(state);
         for _ in 0..waiting.min(self.concurrency.get()) {
             self.start_task(core, listener);
         }
@@ -177,6 +189,8 @@ impl AsyncSink {
 struct Task {
     core: Arc<Core>,
     listener: Arc<Listener>,
+    round: u64,
+    has_begun: bool,
     /// It has been counted out under the lock already.
     is_over: bool,
 }
@@ -184,14 +198,18 @@ struct Task {
 impl Task {
     fn begin(state: &mut State, core: &Arc<Core>, listener: &Arc<Listener>) -> Self {
         state.running += 1;
+        state.waiting += 1;
         Self {
             core: Arc::clone(core),
             listener: Arc::clone(listener),
+            round: state.round,
+            has_begun: false,
             is_over: false,
         }
     }
 
     async fn work(mut self) {
+        self.set_out();
         while let Some(waiting) = self.next() {
             let claim = self.listener.claim(&self.core);
             let started = self.sink().call.start(&waiting.delivery(), &claim);
@@ -208,8 +226,23 @@ impl Task {
         }
     }
 
+    /// Begins, unless another task has taken its place.
+    fn set_out(&mut self) {
+        let mut state = self.sink().lock();
+        let is_replaced = state.round != self.round;
+        if !is_replaced {
+            state.waiting -= 1;
+        }
+        drop(state);
+        self.has_begun = true;
+        self.is_over = is_replaced;
+    }
+
     /// The next event. After the last the task is none any more.
     fn next(&mut self) -> Option<Waiting> {
+        if self.is_over {
+            return None;
+        }
         let mut state = self.sink().lock();
         let next = state.backlog.pop();
         if next.is_none() {
@@ -234,7 +267,15 @@ impl Drop for Task {
         if self.is_over {
             return;
         }
-        self.sink().lock().running -= 1;
+        let mut state = self.sink().lock();
+        if !self.has_begun {
+            if state.round != self.round {
+                return;
+            }
+            state.waiting -= 1;
+        }
+        state.running -= 1;
+        drop(state);
         // Its runtime has dropped it.
         self.listener.tell_no_runtime(&self.core);
     }
@@ -265,11 +306,13 @@ impl Drop for OneCall {
         if let Some(future) = self.0.take()
             && let Err(panicked) = user_code::discard(future)
         {
-            tracing::error!(
-                target: "eventcast",
-                "a call of an async listener was cut off, and panicked when it was dropped: {}",
-                panicked.message,
-            );
+            static LIMIT: LogLimit = LogLimit::new();
+            LIMIT.error(|| {
+                format!(
+                    "a call of an async listener was cut off, and panicked when it was dropped: {}",
+                    panicked.message
+                )
+            });
         }
     }
 }
