@@ -91,6 +91,9 @@ pub enum LostReason {
     Crowded,
     /// So many are missing that nobody was asked for them.
     TooMany,
+    /// Their sender sent them, and this bus does not take them: they are malformed, of another kind than the bus is, or
+    /// larger than `max_message_size`. [`Event::Refused`] names the cause.
+    Refused,
 }
 
 impl LostReason {
@@ -112,6 +115,9 @@ impl LostReason {
             Self::Gone => "their sender does not have them any more",
             Self::Crowded => "too much waited for them, or there was no room for their chunks",
             Self::TooMany => "there are too many to ask for",
+            Self::Refused => {
+                "they came, and were refused: malformed, of another kind of bus, or larger than max_message_size"
+            }
         }
     }
 }

@@ -298,9 +298,9 @@ impl Order {
         !matches!(self.place(number), Place::Over)
     }
 
-    /// An attempt at this number came to nothing, and it is missing again.
-    pub(super) fn miss_again(&mut self, now: Duration, number: u64, due: Duration) {
-        self.gaps.add(now, (number, number), due);
+    /// Whether chunks of this number are being put together.
+    pub(super) fn is_partial(&self, number: u64) -> bool {
+        self.partial.contains_key(&number)
     }
 
     /// The number has come whole: attempts at it are of no interest any more.

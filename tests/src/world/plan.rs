@@ -33,6 +33,10 @@ const SEALED_SKEW: i64 = 450;
 /// The share of sealed groups that change their key.
 const KEY_CHANGES: f64 = 0.25;
 
+/// The share of groups, of those without old peers, in which some send events that are nonsense inside: whole, with
+/// numbers, and in chunks.
+const NONSENSE: f64 = 0.2;
+
 /// How long it is looked whether anything is still done.
 const QUIET: Nanos = 3_000 * MILLI;
 
@@ -228,6 +232,8 @@ pub enum Act {
         len: usize,
         /// It is not to be waited for.
         best_effort: bool,
+        /// What it carries is no payload, which its bus does not look at.
+        nonsense: bool,
     },
     /// The attacker does something.
     Attack,
@@ -281,6 +287,11 @@ impl Plan {
         if changes_key {
             acts.extend(choose_key_change(&mut random, members.len(), calm_from));
         }
+        let mut random = Random::new(7, seed);
+        let nonsense = !has(Fault::OldPeers) && random.chance(NONSENSE);
+        if nonsense {
+            acts.extend(choose_nonsense(&mut random, members.len(), calm_from));
+        }
         acts.sort_by_key(|(at, _)| *at);
         Self {
             seed,
@@ -292,7 +303,7 @@ impl Plan {
             calm_from,
             quiet_from,
             end: quiet_from + QUIET,
-            mild,
+            mild: mild && !nonsense,
             faults,
         }
     }
@@ -480,6 +491,20 @@ fn choose_key_change(random: &mut Random, members: usize, calm_from: Nanos) -> V
     acts
 }
 
+/// Who says what nobody can read, in more than one chunk.
+fn choose_nonsense(random: &mut Random, members: usize, calm_from: Nanos) -> Vec<(Nanos, Act)> {
+    let one = |random: &mut Random| {
+        let act = Act::Emit {
+            member: random.index(members),
+            len: random.between(5_000, 20_000) as usize,
+            best_effort: false,
+            nonsense: true,
+        };
+        (random.between(calm_from / 20, calm_from), act)
+    };
+    (0..random.between(1, 6)).map(|_| one(random)).collect()
+}
+
 /// Who says what.
 fn choose_words(random: &mut Random, members: &[Member], calm_from: Nanos) -> Vec<(Nanos, Act)> {
     let total = LEAST_MESSAGES + random.below(200);
@@ -509,6 +534,7 @@ fn choose_words(random: &mut Random, members: &[Member], calm_from: Nanos) -> Ve
                 member,
                 len,
                 best_effort: random.chance(best_effort),
+                nonsense: false,
             };
             acts.push((at.min(calm_from), act));
             at += pause;

@@ -266,7 +266,8 @@ impl<'p> Simulation<'p> {
                 member,
                 len,
                 best_effort,
-            } => self.emit(member, len, best_effort),
+                nonsense,
+            } => self.emit(member, len, best_effort, nonsense),
             Act::Attack => self.attack(),
             Act::ChangeKeys(member) => self.change_keys(member),
         }
@@ -409,7 +410,7 @@ impl<'p> Simulation<'p> {
         }
     }
 
-    fn emit(&mut self, wanted: usize, len: usize, best_effort: bool) {
+    fn emit(&mut self, wanted: usize, len: usize, best_effort: bool, nonsense: bool) {
         let members = self.seats.len();
         let speaks = |seat: &Seat| !seat.left && !matches!(seat.actor, Actor::Absent);
         let Some(member) = (0..members)
@@ -430,6 +431,9 @@ impl<'p> Simulation<'p> {
         };
         let mut payload = std::mem::take(&mut self.payload);
         let digest = payload::write(message, len, &mut payload);
+        if nonsense {
+            payload.fill(b'x');
+        }
         let name = payload::name_of(message);
         let mut datagrams = Vec::new();
         let taken = match &mut seat.actor {
@@ -452,6 +456,7 @@ impl<'p> Simulation<'p> {
                 member: wanted,
                 len,
                 best_effort,
+                nonsense,
             };
             self.figures.refused += 1;
             self.plan_for(self.now + EMIT_RETRY, Future::Act(again));

