@@ -127,13 +127,16 @@ pub enum Notice {
         /// What is probably wrong, and what to do about it, where there is something to say.
         advice: Option<String>,
     },
-    /// Another bus has the same configured id. Its events are delivered all the same.
+    /// Two buses have the same configured id: another one has that of this bus, or two others share one. Their events
+    /// are delivered all the same.
     #[non_exhaustive]
     IdClash {
         /// The id.
         id: String,
-        /// Where the other one is.
+        /// Where a bus is that has it.
         from: SocketAddr,
+        /// Where the other one is. `None`: it is this bus.
+        other: Option<SocketAddr>,
     },
     /// A message in several chunks was given up: the rest did not come in time, or there was no room for it.
     #[non_exhaustive]
@@ -204,7 +207,8 @@ pub enum Notice {
     PeerLeft {
         /// Who it was.
         peer: Arc<Peer>,
-        /// How that is known: it said goodbye, has been silent for `peer_timeout`, or was started again.
+        /// How that is known: it said goodbye, or has been silent for `peer_timeout`, also since it was started
+        /// again.
         reason: LeftReason,
     },
     /// A call of a listener lasted longer than `listener_budget` on the thread that reads the network. From now on
@@ -396,9 +400,21 @@ impl Notice {
                     None => Ok(()),
                 }
             }
-            Self::IdClash { id, from } => write!(
+            Self::IdClash {
+                id,
+                from,
+                other: None,
+            } => write!(
                 f,
                 "the bus at {from} has the same id `{id}`: give each bus its own, or none"
+            ),
+            Self::IdClash {
+                id,
+                from,
+                other: Some(other),
+            } => write!(
+                f,
+                "the buses at {from} and {other} have the same id `{id}`: give each bus its own, or none"
             ),
             Self::Expired {
                 event,
@@ -623,7 +639,8 @@ impl Notice {
                 ours: WIRE_VERSION,
                 count,
             },
-            Event::IdClash { peer } => Self::IdClash {
+            Event::IdClash { peer, other } => Self::IdClash {
+                other: other.map(|other| other.address),
                 id: peer.id.clone(),
                 from: peer.address,
             },
@@ -808,6 +825,7 @@ mod tests {
                 Notice::IdClash {
                     id: owned(),
                     from: address,
+                    other: None,
                 },
                 Notice::Lost {
                     peer: Arc::clone(&peer),

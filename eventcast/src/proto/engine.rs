@@ -29,6 +29,7 @@ use super::{
     hash::HashKey,
     history::History,
     losses::Losses,
+    newcomers::Newcomers,
     peers::Peers,
     queue::SendQueue,
     report::{self, ExpiredLimit, Reporter},
@@ -76,6 +77,7 @@ pub struct Engine {
     seen: Seen,
     assembler: Assembler,
     streams: Streams,
+    newcomers: Newcomers,
     /// When what is seen to be missing now is asked for the first time.
     ask_slot: Duration,
     /// Buffers that are used again.
@@ -89,6 +91,8 @@ pub struct Engine {
     arrivals: Arrivals,
     reporter: Reporter,
     next_id_clash: Duration,
+    /// No two peers are reported that share an id before.
+    next_shared_id: Duration,
     events: Events,
     stats: EngineStats,
     /// Where a test wants it to panic.
@@ -205,6 +209,7 @@ impl Engine {
                 keys,
             ),
             streams: Streams::new(keys),
+            newcomers: Newcomers::default(),
             ask_slot: Duration::ZERO,
             spans: Vec::new(),
             indexes: Vec::new(),
@@ -214,6 +219,7 @@ impl Engine {
             arrivals: Arrivals::new(keys),
             reporter: report::reporter(keys),
             next_id_clash: now.elapsed,
+            next_shared_id: now.elapsed,
             events: Events::new(),
             stats: EngineStats::default(),
             #[cfg(test)]

@@ -25,10 +25,12 @@ pub enum Event<'a> {
         /// How many such datagrams there were since the last time this was told.
         count: u64,
     },
-    /// Another bus uses this bus's id.
+    /// Two buses use one id.
     IdClash {
-        /// The other.
+        /// One of them.
         peer: &'a Arc<Peer>,
+        /// The other one; `None`: it is this bus.
+        other: Option<&'a Arc<Peer>>,
     },
     /// A chunked message was given up.
     Expired(Expired<'a>),
@@ -91,6 +93,9 @@ pub enum LostReason {
     Crowded,
     /// So many are missing that nobody was asked for them.
     TooMany,
+    /// They were sent before this bus had heard of their sender, and it learned that they are owed to it when later ones
+    /// had been delivered.
+    Overtaken,
     /// Their sender sent them, and this bus does not take them: they are malformed, of another kind than the bus is, or
     /// larger than `max_message_size`. [`Event::Refused`] names the cause.
     Refused,
@@ -115,6 +120,9 @@ impl LostReason {
             Self::Gone => "their sender does not have them any more",
             Self::Crowded => "too much waited for them, or there was no room for their chunks",
             Self::TooMany => "there are too many to ask for",
+            Self::Overtaken => {
+                "they were sent just before their sender was heard of, and later ones were delivered first"
+            }
             Self::Refused => {
                 "they came, and were refused: malformed, of another kind of bus, or larger than max_message_size"
             }
@@ -130,7 +138,7 @@ pub enum LeftReason {
     Goodbye,
     /// It has been silent for `peer_timeout`. Its last messages may be missing.
     Silent,
-    /// Another incarnation of it has been heard.
+    /// It has been silent for `peer_timeout`, and another incarnation of it has said hello since it was heard last.
     Restarted,
 }
 
@@ -277,7 +285,7 @@ enum Item {
         theirs: u64,
         count: u64,
     },
-    IdClash(Arc<Peer>),
+    IdClash(Arc<Peer>, Option<Arc<Peer>>),
     Lost(LostItem),
     PeerJoined(Arc<Peer>),
     PeerLeft(Arc<Peer>, LeftReason),
@@ -372,7 +380,10 @@ impl Events {
                 theirs,
                 count,
             },
-            Item::IdClash(peer) => Event::IdClash { peer },
+            Item::IdClash(peer, other) => Event::IdClash {
+                peer,
+                other: other.as_ref(),
+            },
             Item::Lost(lost) => Event::Lost(Lost {
                 peer: &lost.peer,
                 first: lost.first,
@@ -478,8 +489,8 @@ impl Events {
         });
     }
 
-    pub(super) fn push_id_clash(&mut self, peer: Arc<Peer>) {
-        self.items.push(Item::IdClash(peer));
+    pub(super) fn push_id_clash(&mut self, peer: Arc<Peer>, other: Option<Arc<Peer>>) {
+        self.items.push(Item::IdClash(peer, other));
     }
 
     pub(super) fn push_lost(&mut self, loss: Loss) {

@@ -95,6 +95,7 @@ mod gaps;
 mod hash;
 mod history;
 mod losses;
+mod newcomers;
 mod order;
 mod outgoing;
 mod peers;

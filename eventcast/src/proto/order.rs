@@ -82,8 +82,12 @@ enum Slot {
 }
 
 pub(super) struct Order {
+    /// The first number that is owed.
+    first: u64,
     /// The next number to be delivered; everything before it is over.
     next: u64,
+    /// Nothing is delivered until it is known where the stream begins, or this time has come.
+    undecided_until: Option<Duration>,
     /// A hello alone has said where to begin: a message may still correct it.
     tentative: bool,
     /// The highest number that a message has had, or that precedes the first one owed.
@@ -105,7 +109,9 @@ impl Order {
     pub(super) fn new(first: u64, tentative: bool) -> Self {
         debug_assert!(first > 0, "numbers count from 1");
         Self {
+            first,
             next: first,
+            undecided_until: None,
             tentative,
             highest: first - 1,
             claimed: 0,
@@ -132,7 +138,55 @@ impl Order {
     }
 
     pub(super) fn due(&self) -> Option<Duration> {
-        self.gaps.due()
+        let gaps = self.gaps.due();
+        self.undecided_until.map_or(gaps, |until| {
+            Some(gaps.map_or(until, |gaps| gaps.min(until)))
+        })
+    }
+
+    /// From now on nothing is delivered until [`begin_at`](Self::begin_at), which is to be called by this time.
+    pub(super) fn wait_for_beginning(&mut self, until: Duration) {
+        self.undecided_until = Some(until);
+    }
+
+    /// Begins with the number that is first now.
+    pub(super) fn begin_undecided(&mut self) {
+        self.undecided_until = None;
+    }
+
+    /// Until when the beginning may stay open, if it is.
+    pub(super) fn undecided_until(&self) -> Option<Duration> {
+        self.undecided_until
+    }
+
+    /// The first number that is owed, as far as is known.
+    pub(super) fn first(&self) -> u64 {
+        self.first
+    }
+
+    /// Makes this the first number that is owed, if it is lower than the present one, and lets the stream begin. What
+    /// is owed more is missing from now on; where later numbers have been delivered already, or it is too much to ask
+    /// for, it is given instead, to be reported as lost.
+    pub(super) fn begin_at(&mut self, now: Duration, first: u64, due: Duration) -> Option<Span> {
+        self.undecided_until = None;
+        if first >= self.first || first == 0 {
+            return None;
+        }
+        let missing = (first, self.first - 1);
+        let is_under_way = self.next > self.first;
+        let only_claimed = self.highest < self.first;
+        self.first = first;
+        if is_under_way || missing.1 - missing.0 >= FARTHEST {
+            return Some(missing);
+        }
+        self.next = first;
+        if only_claimed {
+            // No message has been heard: what is missing is a claim like the others.
+            self.highest = first - 1;
+            self.claimed = self.claimed.max(missing.1);
+        }
+        self.gaps.add(now, missing, due);
+        None
     }
 
     /// The last number known.
@@ -143,11 +197,12 @@ impl Order {
     /// What is to become of a message with this number.
     #[inline]
     pub(super) fn place(&self, number: u64) -> Place {
-        if number == self.next {
+        let is_undecided = self.undecided_until.is_some();
+        if number == self.next && !is_undecided {
             return Place::Next;
         }
         if number < self.next {
-            return if self.tentative {
+            return if self.tentative || is_undecided {
                 Place::Ahead
             } else {
                 Place::Over
@@ -170,13 +225,21 @@ impl Order {
         if std::mem::take(&mut self.tentative) && number < self.next {
             // The hello was of another time, or a lie: what it claimed is forgotten.
             self.gaps.forget_above(0);
-            (self.next, self.highest) = (number, number);
+            (self.first, self.next, self.highest) = (number, number, number);
             self.claimed = 0;
             self.told.clear();
             return Filled {
                 not_lost: Some((0, u64::MAX)),
                 ..Filled::default()
             };
+        }
+        if number < self.next && self.undecided_until.is_some() {
+            // It was overtaken by the one with which the stream seemed to begin.
+            if number + 1 < self.next {
+                self.gaps.add(now, (number + 1, self.next - 1), due);
+            }
+            (self.first, self.next) = (number, number);
+            return Filled::default();
         }
         if number == self.highest + 1 && self.claimed <= self.highest {
             // Nothing missing, nothing claimed: the usual case.
@@ -262,6 +325,9 @@ impl Order {
 
     /// The next message whose turn has come.
     pub(super) fn release(&mut self) -> Option<Held> {
+        if self.undecided_until.is_some() {
+            return None;
+        }
         loop {
             let entry = self.waiting.first_entry()?;
             if *entry.key() > self.next {

@@ -45,6 +45,11 @@ pub(super) struct Stream {
     /// Numbers beyond belief that a message or a hello had.
     pub(super) far_message: Option<u64>,
     pub(super) far_hello: Option<u64>,
+    /// How long the sender had been running when it was heard for the first time, if a message showed it.
+    pub(super) sender_up: Option<Duration>,
+    /// When it was heard for the first time, and when it said hello for the first time.
+    pub(super) opened: Duration,
+    pub(super) first_hello: Option<Duration>,
     /// When the last hello came, and how long the sender had been running by then.
     pub(super) last_hello: Option<(Duration, Duration)>,
     pub(super) presence: Presence,
@@ -231,6 +236,9 @@ impl Streams {
             last_heard: now,
             far_message: None,
             far_hello: None,
+            sender_up: None,
+            opened: now,
+            first_hello: None,
             last_hello: None,
             presence: Presence::Unknown,
             about: About::default(),
@@ -305,21 +313,17 @@ impl Streams {
     }
 
     /// The other incarnations of a sender that count as present.
-    pub(super) fn others_present(&self, at: StreamRef) -> Vec<StreamRef> {
+    pub(super) fn others_present(&self, at: StreamRef) -> impl Iterator<Item = &Stream> {
         let ours = self.slots[at.index]
             .as_ref()
             .and_then(|stream| self.by_id.get(stream.peer.id.as_str()));
         let others = ours
             .into_iter()
             .flatten()
-            .filter(|index| **index != at.index);
+            .filter(move |index| **index != at.index);
         others
-            .filter_map(|&index| {
-                let stream = self.slots[index].as_ref()?;
-                let generation = stream.generation;
-                (stream.presence == Presence::Present).then_some(StreamRef { index, generation })
-            })
-            .collect()
+            .filter_map(|&index| self.slots[index].as_ref())
+            .filter(|stream| stream.presence == Presence::Present)
     }
 
     /// For this long until now nothing could be heard: nobody was silent then.
@@ -468,8 +472,13 @@ mod tests {
         assert!(streams.knows_another("a", Some(2)) && !streams.knows_another("a", Some(1)));
         let second = open(&mut streams, secs(0), peer("a", 2), &mut rate).unwrap();
         streams.set_presence(first, Presence::Present, secs(5));
-        assert_eq!(streams.others_present(second), [first]);
-        assert!(streams.others_present(first).is_empty());
+        let others = |at| {
+            streams
+                .others_present(at)
+                .map(|stream| stream.peer.incarnation)
+        };
+        assert_eq!(Vec::from_iter(others(second)), [Some(1)]);
+        assert_eq!(others(first).count(), 0);
         assert_eq!((streams.present(), streams.peers(secs(1)).len()), (1, 1));
         assert_eq!(streams.next_silence(), Some(secs(5)));
         assert!(streams.silent(secs(4), secs(5)).is_empty());

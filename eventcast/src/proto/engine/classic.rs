@@ -133,6 +133,9 @@ impl Engine {
             Some(plan)
         };
 
+        if numbered {
+            self.greet_newcomers(now);
+        }
         let mut random = || MessageId::random(&mut self.rng);
         let (inner_id, outer_id, message_id) = (random(), random(), random());
         let (nonce, chunk_nonce) = (random(), random());

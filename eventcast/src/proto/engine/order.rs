@@ -77,15 +77,31 @@ impl Body<'_> {
     }
 }
 
-/// Where a receiver begins that was not there when the sender started.
-pub(super) struct First {
-    /// The first number that is owed.
-    pub(super) number: u64,
-    /// A hello says so, and not a message that has the number.
-    pub(super) said: bool,
-    /// How long the sender has been running, if that is known.
-    pub(super) sender_up: Option<Duration>,
+/// By what a sender is heard of for the first time.
+#[derive(Clone, Copy)]
+pub(super) enum First {
+    /// A hello.
+    Hello {
+        /// The first number that is owed whoever hears it.
+        number: u64,
+        /// How long the sender has been running.
+        up: Duration,
+    },
+    /// A message.
+    Message {
+        number: u64,
+        /// How long the sender has been running, if its clock has not been set since, and the message shows it.
+        up: Option<Duration>,
+    },
 }
+
+/// A bus that has been running for so long has heard of all who were there before, in all likelihood. A sender whose
+/// numbers are still below this, of which it hears for the first time, may be younger than its clock says.
+const SETTLED: Duration = Duration::from_secs(5);
+const LOW_NUMBERS: u64 = 64;
+
+/// The longest that a message waits for the hello of its sender, which comes once a second.
+const LONGEST_UNDECIDED: Duration = Duration::from_millis(1_500);
 
 impl Engine {
     /// The stream of a peer. One that is new is followed from the first number that is owed, if there is room.
@@ -103,14 +119,72 @@ impl Engine {
             return Some(known);
         }
         let found = self.streams.find(&peer.id, peer.incarnation).or_else(|| {
-            let there = self.was_there(now, peer, first.sender_up);
-            let order = Order::new(if there { 1 } else { first.number }, first.said && !there);
+            let order = self.begin(now, peer, first);
             let opened = &mut self.peers[at].streams_opened;
-            let peer = Arc::clone(peer);
-            self.streams.open(now.elapsed, peer, order, opened)
+            let stream = self
+                .streams
+                .open(now.elapsed, Arc::clone(peer), order, opened)?;
+            // What is sent from now on is owed to it, though it may hear of this bus only afterwards.
+            let owed = self.voice.last_sent().saturating_add(1);
+            self.newcomers
+                .add(now.elapsed, stream, peer.address.ip(), owed);
+            self.answer_newcomer(now.elapsed);
+            Some(stream)
         });
         self.peers[at].stream = found;
         found
+    }
+
+    /// Where the stream of a sender begins that was not known.
+    fn begin(&self, now: Now, peer: &Peer, first: First) -> Order {
+        let own_up = now.elapsed.saturating_sub(self.voice.started);
+        match first {
+            First::Hello { up, .. } if self.was_there(now, up) => Order::new(1, false),
+            First::Hello { number, .. } => Order::new(number, true),
+            First::Message { number, up } => {
+                let mut order = Order::new(number, false);
+                // A clock may have been set, so a message alone does not decide.
+                let seems_there = up.is_some_and(|up| self.was_there(now, up))
+                    || self.streams.knows_another(&peer.id, peer.incarnation);
+                let may_be_younger = own_up >= SETTLED && number < LOW_NUMBERS;
+                if number > 1 && (seems_there || may_be_younger) {
+                    let until = (self.message_ttl / 2).min(LONGEST_UNDECIDED);
+                    order.wait_for_beginning(now.elapsed + until);
+                }
+                order
+            }
+        }
+    }
+
+    /// Lets a stream begin where it is known what is owed of it.
+    pub(super) fn begin_at(&mut self, now: Now, at: StreamRef, first: u64) {
+        let due = self.ask_due(now.elapsed);
+        let Some(stream) = self.streams.get(at) else {
+            return;
+        };
+        let is_too_much = stream.order.first().saturating_sub(first) > FARTHEST;
+        let lost = stream.order.begin_at(now.elapsed, first, due);
+        let reason = if is_too_much {
+            LostReason::TooMany
+        } else {
+            LostReason::Overtaken
+        };
+        self.lose(at, lost, reason);
+        self.release(at);
+        self.streams.settle(at);
+    }
+
+    /// Lets a stream begin whose sender has said no hello in time: as the message says with which it was heard.
+    pub(super) fn begin_undecided(&mut self, now: Now, at: StreamRef) {
+        let Some(stream) = self.streams.get(at) else {
+            return;
+        };
+        let (first, sender_up) = (stream.order.first(), stream.sender_up);
+        let up_now = |up: Duration| up.saturating_add(now.elapsed.saturating_sub(stream.opened));
+        let there = sender_up
+            .map(up_now)
+            .is_some_and(|up| self.was_there(now, up));
+        self.begin_at(now, at, if there { 1 } else { first });
     }
 
     /// When what is missed now is asked for the first time. What is missed at about the same time is asked for
@@ -123,11 +197,10 @@ impl Engine {
         self.ask_slot
     }
 
-    /// Whether this bus was there when the sender started, which has been running for so long, if that is known.
-    fn was_there(&self, now: Now, peer: &Peer, sender_up: Option<Duration>) -> bool {
+    /// Whether this bus was there when a sender started that has been running for so long.
+    pub(super) fn was_there(&self, now: Now, sender_up: Duration) -> bool {
         let up = now.elapsed.saturating_sub(self.voice.started);
-        sender_up.is_some_and(|sender_up| up.as_millis() > sender_up.as_millis())
-            || self.streams.knows_another(&peer.id, peer.incarnation)
+        up.as_millis() > sender_up.as_millis()
     }
 
     /// Takes a whole numbered message: it is delivered, kept until its turn comes, or dropped.
@@ -300,6 +373,13 @@ impl Engine {
         let Some(stream) = self.streams.get(at) else {
             return false;
         };
+        if stream.order.undecided_until().is_some() {
+            // There is no room to wait for a hello.
+            stream.order.begin_undecided();
+            self.release(at);
+            self.streams.settle(at);
+            return true;
+        }
         let mut lost = Vec::new();
         let Some(given_up) = stream.order.give_up_first(&mut lost) else {
             return false;
@@ -399,22 +479,27 @@ impl Engine {
             // What others asked for says nothing about where to begin.
             return Err(DropCause::Unsolicited.into());
         }
-        // The sender's clock alone is read, at two moments: it need not agree with any other.
+        // The sender's clock alone is read, at two moments: it need not agree with any other. It may have been set
+        // between them.
         let mut sender_up = || {
             let sent = self.times.read(incoming.time)?;
             let up = sent.checked_sub(peer.incarnation?)?;
             Some(Duration::from_millis(up))
         };
-        let first = First {
-            number,
-            said: false,
-            sender_up: match self.peers[at].stream {
-                Some(_) => None,
-                None => sender_up(),
-            },
+        let up = match self.peers[at].stream {
+            Some(_) => None,
+            None => sender_up(),
         };
-        match self.stream(now, at, peer, first) {
-            Some(stream) => Ok(Some((stream, number))),
+        match self.stream(now, at, peer, First::Message { number, up }) {
+            Some(stream) => {
+                if let Some(up) = up
+                    && let Some(stream) = self.streams.get(stream)
+                    && stream.opened == now.elapsed
+                {
+                    stream.sender_up = Some(up);
+                }
+                Ok(Some((stream, number)))
+            }
             None => {
                 self.stats.drops.count(DropCause::Unfollowed);
                 Ok(None)

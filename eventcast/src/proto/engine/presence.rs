@@ -8,10 +8,12 @@ use super::{Engine, order::First};
 use crate::proto::{
     Destination, DropCause, LeftReason, LostReason, Now, Peer,
     arrivals::Change,
+    newcomers::NAMED_FOR,
     order::FARTHEST,
     peers::KnownAt,
-    streams::{About, Presence, StreamRef},
-    wire::control::{self, BYE, HELLO, Hello},
+    rate_limited::REPORT_PAUSE,
+    streams::{About, Presence, Stream, StreamRef},
+    wire::control::{self, BYE, HELLO, Hello, Owed},
 };
 
 /// Who this bus says that it is.
@@ -25,6 +27,15 @@ const BURST_END: Duration = Duration::from_millis(20);
 
 /// The latest that a hello is answered, in milliseconds.
 const ANSWER_WITHIN: u64 = 50;
+
+/// Beside one a heartbeat, hellos are said in answer to newcomers and at the ends of bursts: no more than one in so much
+/// time in the long run, however many strangers claim to be new, and so many at once.
+const EXTRA_PAUSE: Duration = Duration::from_millis(250);
+const EXTRA_AT_ONCE: u32 = 3;
+
+/// Two incarnations of one id that both speak are two buses. What the older one said so soon after the newer one had
+/// come may have been under way when it was started again.
+const UNDER_WAY: Duration = Duration::from_secs(1);
 
 /// A goodbye is said so often, with such pauses.
 const GOODBYES: u32 = 3;
@@ -43,8 +54,12 @@ pub(super) struct Voice {
     pub(super) peer_timeout: Duration,
     pub(super) started: Duration,
     next_hello: Duration,
+    /// When a newcomer is to be answered.
+    answer: Option<Duration>,
     /// The end of a burst, as far as it is known.
     burst_end: Option<Duration>,
+    /// When all extra hellos that were said are paid for, at one in [`EXTRA_PAUSE`].
+    extras_until: Duration,
     last_emitted: Duration,
     /// The highest number of which something was handed out.
     last_sent: u64,
@@ -68,7 +83,9 @@ impl Voice {
             peer_timeout,
             started: now,
             next_hello: now,
+            answer: None,
             burst_end: None,
+            extras_until: Duration::ZERO,
             last_emitted: now,
             last_sent: 0,
             leaving: None,
@@ -115,12 +132,22 @@ impl Voice {
         self.leaving.as_ref().is_some_and(|leaving| leaving.left)
     }
 
+    /// The earliest that an extra hello may be said.
+    fn next_extra(&self) -> Duration {
+        self.extras_until
+            .saturating_sub(EXTRA_PAUSE * (EXTRA_AT_ONCE - 1))
+    }
+
+    fn count_extra(&mut self, now: Duration) {
+        self.extras_until = self.extras_until.max(now) + EXTRA_PAUSE;
+    }
+
     pub(super) fn due(&self) -> Option<Duration> {
         match &self.leaving {
-            None => Some(
-                self.burst_end
-                    .map_or(self.next_hello, |end| end.min(self.next_hello)),
-            ),
+            None => [Some(self.next_hello), self.answer, self.burst_end]
+                .into_iter()
+                .flatten()
+                .min(),
             Some(leaving) if leaving.left => None,
             Some(leaving) => Some(
                 leaving
@@ -139,41 +166,84 @@ impl Engine {
             return;
         }
         let at = now.elapsed;
-        let mut due = self.voice.next_hello <= at;
+        let is_regular = self.voice.next_hello <= at;
+        let mut is_extra = self.voice.answer.is_some_and(|answer| answer <= at);
         if let Some(end) = self.voice.burst_end
             && end <= at
         {
             let end = self.voice.last_emitted + BURST_END;
-            self.voice.burst_end = if end > at {
+            let end = end.max(self.voice.next_extra());
+            self.voice.burst_end = if end > at && !is_regular {
                 Some(end)
             } else if self.queue.queued_as(false) > 0 {
                 // What has not gone out yet would be asked for.
                 Some(at + BURST_END)
+            } else if self.voice.last_emitted + BURST_END > at {
+                Some(self.voice.last_emitted + BURST_END)
             } else {
-                due = true;
+                is_extra = true;
                 None
             };
         }
-        if due {
+        if is_regular || is_extra {
+            if !is_regular {
+                self.voice.count_extra(at);
+            }
+            self.say_hello(now);
+        }
+    }
+
+    /// Answers somebody who was not known with a hello, soon.
+    pub(super) fn answer_newcomer(&mut self, now: Duration) {
+        let soon = Duration::from_millis(self.rng.random_range(0..ANSWER_WITHIN));
+        let answer = (now + soon).max(self.voice.next_extra());
+        let before = self.voice.answer.get_or_insert(answer);
+        *before = answer.min(*before);
+    }
+
+    /// Lets those who were heard of since the last hello know what they are owed, before something is sent to the group
+    /// that they might miss.
+    #[inline]
+    pub(super) fn greet_newcomers(&mut self, now: Now) {
+        if self.newcomers.is_unsaid()
+            && self.voice.leaving.is_none()
+            && self.voice.next_extra() <= now.elapsed
+        {
+            self.voice.count_extra(now.elapsed);
             self.say_hello(now);
         }
     }
 
     fn say_hello(&mut self, now: Now) {
+        self.voice.answer = None;
         self.voice.next_hello = now.elapsed + self.voice.heartbeat;
         if cfg!(eventcast_sabotage = "chatter") {
             self.voice.next_hello = now.elapsed + self.voice.heartbeat / 4;
         }
         self.history.trim(now.elapsed);
         let last = self.voice.last_sent();
-        let hello = Hello {
+        let mut hello = Hello {
             incarnation: self.incarnation,
             last,
             first: self.history.first().min(last + 1),
             up: now.elapsed.saturating_sub(self.voice.started),
             version: VERSION,
             capabilities: CAPABILITIES.to_vec(),
+            owed: Vec::new(),
         };
+        let mut payload = Vec::new();
+        control::write_hello(&mut payload, &hello);
+        let taken = self.template.len(HELLO.len(), false, false) + payload.len();
+        let room = self.longest_control.saturating_sub(taken);
+        let at = now.elapsed;
+        let named = self.newcomers.name(at, &mut self.streams, last, room);
+        if !cfg!(eventcast_sabotage = "greeting_lost") {
+            hello.owed.extend(named.iter().map(|named| Owed {
+                id: &named.id,
+                incarnation: named.incarnation,
+                number: named.number,
+            }));
+        }
         self.send_control(now, Destination::Group, HELLO, |out, _| {
             control::write_hello(out, &hello);
         });
@@ -214,20 +284,15 @@ impl Engine {
             return Err(DropCause::Malformed);
         }
         self.peers[at].said_hello = true;
-        let is_new = self.streams.find(&peer.id, peer.incarnation).is_none();
-        let first = First {
-            number: hello.last + 1,
-            said: true,
-            sender_up: Some(hello.up),
+        let first = First::Hello {
+            number: hello.last.saturating_add(1),
+            up: hello.up,
         };
         let Some(stream_at) = self.stream(now, at, peer, first) else {
             return Err(DropCause::Unfollowed);
         };
-        if is_new {
-            let soon = Duration::from_millis(self.rng.random_range(0..ANSWER_WITHIN));
-            self.voice.next_hello = self.voice.next_hello.min(now.elapsed + soon);
-        }
         let due = self.ask_due(now.elapsed);
+        let mut is_first = false;
         if let Some(stream) = self.streams.get(stream_at) {
             if stream
                 .last_hello
@@ -237,10 +302,13 @@ impl Engine {
                 return Ok(());
             }
             stream.last_hello = Some((now.elapsed, hello.up));
+            is_first = stream.first_hello.is_none();
+            stream.first_hello.get_or_insert(now.elapsed);
             stream.address = peer.address;
             stream.peer = Arc::clone(peer);
             stream.last_heard = now.elapsed;
         }
+        self.settle_beginning(now, stream_at, hello, is_first);
         if !cfg!(eventcast_sabotage = "lost_tail") {
             self.claim(now, stream_at, hello.last, due);
         }
@@ -250,6 +318,25 @@ impl Engine {
         self.bound_gaps(stream_at);
         self.make_room(now.elapsed, 0);
         Ok(())
+    }
+
+    /// Lets a stream begin where its sender's hello says.
+    fn settle_beginning(&mut self, now: Now, at: StreamRef, hello: &Hello<'_>, is_first: bool) {
+        let there = is_first && self.was_there(now, hello.up);
+        let Some(stream) = self.streams.get(at) else {
+            return;
+        };
+        let first = stream.order.first();
+        let is_young = now.elapsed.saturating_sub(stream.opened) < NAMED_FOR;
+        let owed = hello
+            .owed
+            .iter()
+            .filter(|owed| is_young && owed.incarnation == self.incarnation && owed.id == self.id);
+        let owed = owed.map(|owed| owed.number).min().unwrap_or(first);
+        let owed = if there { 1 } else { owed.clamp(1, first) };
+        if owed < first || stream.order.undecided_until().is_some() {
+            self.begin_at(now, at, owed);
+        }
     }
 
     pub(super) fn hear_goodbye(
@@ -319,15 +406,40 @@ impl Engine {
             };
         }
         if stream.presence == Presence::Present {
+            self.look_for_namesake(at);
             return;
         }
         let peer = Arc::clone(&stream.peer);
-        // The one heard last is the sender's present incarnation.
-        for other in self.streams.others_present(at) {
-            self.part(other, LeftReason::Restarted);
-        }
         self.streams.set_presence(at, Presence::Present, timeout);
         self.tell_change(at, Change { peer, left: None });
+    }
+
+    /// Reports it where another bus with the id of this sender, which has just said hello, speaks as well. One that was
+    /// started again is silent since.
+    fn look_for_namesake(&mut self, at: StreamRef) {
+        let Some(stream) = self.streams.get(at) else {
+            return;
+        };
+        let (now, first) = (stream.last_heard, stream.first_hello.unwrap_or_default());
+        if now < self.next_shared_id {
+            return;
+        }
+        let peer = Arc::clone(&stream.peer);
+        let speaks_too = |other: &&Stream| {
+            let others_first = other.first_hello.unwrap_or_default();
+            let newer = others_first.max(first);
+            let older_heard = if others_first > first {
+                now
+            } else {
+                other.last_heard
+            };
+            older_heard >= newer + UNDER_WAY
+        };
+        let other = self.streams.others_present(at).find(speaks_too);
+        if let Some(other) = other.map(|other| Arc::clone(&other.peer)) {
+            self.next_shared_id = now + REPORT_PAUSE;
+            self.events.push_id_clash(peer, Some(other));
+        }
     }
 
     /// The peer is gone.
@@ -357,7 +469,15 @@ impl Engine {
             return;
         }
         for at in self.streams.silent(now, self.voice.peer_timeout) {
-            self.part(at, LeftReason::Silent);
+            let last_heard = self.streams.get(at).map(|stream| stream.last_heard);
+            let is_newer = |other: &Stream| other.first_hello >= last_heard;
+            let is_back = self.streams.others_present(at).any(is_newer);
+            let reason = if is_back {
+                LeftReason::Restarted
+            } else {
+                LeftReason::Silent
+            };
+            self.part(at, reason);
         }
     }
 }

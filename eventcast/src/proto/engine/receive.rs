@@ -251,7 +251,8 @@ impl Engine {
             && !stream.order.is_partial(number)
         {
             // Every chunk of it says so.
-            stream.order.note(now.elapsed, number, ask_at);
+            let filled = stream.order.note(now.elapsed, number, ask_at);
+            self.not_lost(at, filled.not_lost);
             self.refuse_number(at, number);
         }
         let Taken { opened, joined } = taken?;
@@ -505,7 +506,7 @@ impl Engine {
     fn tell_id_clash(&mut self, now: Duration, peer: &Arc<Peer>) {
         if now >= self.next_id_clash {
             self.next_id_clash = now + REPORT_PAUSE;
-            self.events.push_id_clash(Arc::clone(peer));
+            self.events.push_id_clash(Arc::clone(peer), None);
         }
     }
 

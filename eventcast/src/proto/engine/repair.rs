@@ -33,6 +33,9 @@ const REQUESTS_AT_ONCE: usize = 8;
 /// and there is no reason to be slow.
 const LOOKS_LIKE_OVERFLOW: usize = 8;
 
+/// How much later a verdict of silence is looked at again for which input has to be read first.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
+
 /// How many chunks answer the request for a message of which nothing has come.
 const FIRST_CHUNKS: u32 = 64;
 
@@ -63,6 +66,20 @@ impl Engine {
         let ttl = self.message_ttl;
         let mut spans = std::mem::take(&mut self.spans);
         while let Some(at) = self.streams.next_due(now.elapsed) {
+            if let Some(stream) = self.streams.get(at)
+                && stream
+                    .order
+                    .undecided_until()
+                    .is_some_and(|until| until <= now.elapsed)
+            {
+                if input_waits {
+                    // The hello may be among it.
+                    stream.order.wait_for_beginning(now.elapsed + LOOK_AGAIN);
+                    self.streams.settle(at);
+                } else {
+                    self.begin_undecided(now, at);
+                }
+            }
             if input_waits
                 && let Some(stream) = self.streams.get(at)
                 && stream.order.gaps().has_over(now.elapsed, ttl)

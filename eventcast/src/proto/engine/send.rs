@@ -38,6 +38,9 @@ impl Engine {
             return self.emit_in_chunks(now, event, number, size);
         }
         self.check_room(size, false)?;
+        if number.is_some() {
+            self.greet_newcomers(now);
+        }
 
         let message_id = MessageId::random(&mut self.rng);
         let head = Head {
@@ -66,6 +69,9 @@ impl Engine {
         let chunk_head_len = self.template.len(event.name.len(), number.is_some(), false);
         let plan = self.chunker.plan(size, chunk_head_len, event.name.len())?;
         self.check_room(plan.wire_len, true)?;
+        if number.is_some() {
+            self.greet_newcomers(now);
+        }
 
         let message_id = MessageId::random(&mut self.rng);
         let time = self.clock.write(now.unix_ms);

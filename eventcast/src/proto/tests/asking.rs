@@ -62,12 +62,12 @@ fn what_takes_longer_to_answer_than_a_message_may_take_comes_whole() {
 fn large_messages_that_take_longer_to_answer_come_whole() {
     const MESSAGES: usize = 100;
     let mut net = Net::with(2, |config| config.send_queue = 32 << 20);
-    net.run(10, nothing);
+    net.run(100, nothing);
     for _ in 0..MESSAGES {
         net.emit(0, &"x".repeat(200_000));
     }
     let mut sent = 0;
-    net.run(2_500, |_, to, datagram| {
+    net.run(2_590, |_, to, datagram| {
         let is_chunk = to == 1 && datagram.len() > 1000;
         sent += usize::from(is_chunk);
         is_chunk && sent % 7 != 0

@@ -42,6 +42,7 @@ fn hello(id: &str, inc: u64, last: u64) -> Vec<u8> {
         up: Duration::from_secs(1),
         version: "x",
         capabilities: Vec::new(),
+        owed: Vec::new(),
     };
     let mut rest = Vec::new();
     control::write_hello(&mut rest, &hello);

@@ -8,7 +8,9 @@ mod claims;
 mod classic;
 mod events;
 mod hostile;
+mod identity;
 mod net;
+mod newcomers;
 mod pace;
 mod pauses;
 mod purity;
@@ -147,7 +149,7 @@ fn in_words(event: &Event<'_>) -> String {
         Event::Message(message) => format!("message {}", message.name),
         Event::Refused(refused) => format!("refused {} x{}", refused.cause, refused.count),
         Event::VersionMismatch { theirs, count, .. } => format!("version {theirs} x{count}"),
-        Event::IdClash { peer } => format!("clash {}", peer.id),
+        Event::IdClash { peer, .. } => format!("clash {}", peer.id),
         Event::Expired(expired) => format!(
             "expired {:?} {}/{} +{}",
             expired.reason, expired.received, expired.total, expired.untold

@@ -14,6 +14,8 @@ type Copy = (Duration, u64, usize, SocketAddr, Vec<u8>);
 pub(super) struct Net {
     pub(super) engines: Vec<Engine>,
     pub(super) now: Duration,
+    /// How far each engine's wall clock is ahead, in milliseconds.
+    pub(super) ahead: Vec<i64>,
     under_way: BinaryHeap<Reverse<Copy>>,
     sent: u64,
     /// Every datagram that was handed out: when, by whom, where to.
@@ -40,6 +42,7 @@ impl Net {
         Self {
             engines: engines.collect(),
             now: Duration::ZERO,
+            ahead: vec![0; count],
             under_way: BinaryHeap::new(),
             sent: 0,
             log: Vec::new(),
@@ -54,13 +57,38 @@ impl Net {
         }
     }
 
+    /// The time by an engine's clocks.
+    pub(super) fn now_of(&self, i: usize) -> Now {
+        let now = self.now();
+        Now {
+            unix_ms: now
+                .unix_ms
+                .saturating_add_signed(self.ahead.get(i).copied().unwrap_or(0)),
+            ..now
+        }
+    }
+
+    /// One more engine, which starts now; gives which.
+    pub(super) fn start(&mut self, change: impl Fn(&mut Config)) -> usize {
+        let i = self.engines.len();
+        self.ahead.push(0);
+        self.events.push(Vec::new());
+        let now = self.now();
+        let port = 9000 + i as u16;
+        let mut config = Config::new(format!("engine-{i}"), now.unix_ms, HOST, port);
+        change(&mut config);
+        self.engines
+            .push(Engine::new(config, [i as u8 + 1; 32], now));
+        i
+    }
+
     pub(super) fn emit(&mut self, by: usize, text: &str) -> Option<u64> {
         let payload = payload(vec![text.into()]);
         let event = Outgoing {
             best_effort: false,
             ..outgoing("e", &payload)
         };
-        let now = self.now();
+        let now = self.now_of(by);
         self.engines[by].emit(now, event).unwrap().number
     }
 
@@ -83,14 +111,16 @@ impl Net {
                 return;
             };
             self.now = self.now.max(next);
-            let now = self.now();
             while let Some(next) = self.under_way.peek()
                 && next.0.0 <= self.now
             {
                 let Reverse((_, _, to, from, bytes)) = self.under_way.pop().unwrap();
+                let now = self.now_of(to);
                 self.engines[to].handle_datagram(now, from, &bytes);
             }
-            for engine in &mut self.engines {
+            for i in 0..self.engines.len() {
+                let now = self.now_of(i);
+                let engine = &mut self.engines[i];
                 if engine.poll_timeout().is_some_and(|due| due <= now.elapsed) {
                     engine.handle_timeout(now);
                 }
@@ -99,9 +129,9 @@ impl Net {
     }
 
     fn transmit(&mut self, drops: &mut impl FnMut(usize, usize, &[u8]) -> bool) {
-        let now = self.now();
         let mut buf = Vec::new();
         for by in 0..self.engines.len() {
+            let now = self.now_of(by);
             while let Some(transmit) = self.engines[by].poll_transmit(now, &mut buf) {
                 for datagram in buf.chunks(transmit.segment_size.unwrap_or(buf.len())) {
                     self.log

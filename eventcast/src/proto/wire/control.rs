@@ -22,6 +22,9 @@ pub(in crate::proto) const MAX_ASKED: usize = 64;
 const MAX_CAPABILITIES: usize = 32;
 const MAX_TEXT: usize = 64;
 
+/// Most buses that a hello names with what they are owed.
+pub(in crate::proto) const MAX_OWED: usize = 8;
+
 /// Whether a reserved name means anything here.
 pub(in crate::proto) fn is_known(name: &str) -> bool {
     [HELLO, NACK, GONE, BYE, AGAIN, RETX].contains(&name)
@@ -62,6 +65,16 @@ pub(in crate::proto) struct Hello<'a> {
     pub(in crate::proto) up: Duration,
     pub(in crate::proto) version: &'a str,
     pub(in crate::proto) capabilities: Vec<&'a str>,
+    /// To whom more is owed than what follows after `last`. Where it is missing: to nobody.
+    pub(in crate::proto) owed: Vec<Owed<'a>>,
+}
+
+/// From which number on everything is owed to a bus that was heard of lately.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::proto) struct Owed<'a> {
+    pub(in crate::proto) id: &'a str,
+    pub(in crate::proto) incarnation: u64,
+    pub(in crate::proto) number: u64,
 }
 
 impl<'a> Control<'a> {
@@ -92,6 +105,7 @@ fn hello(value: RawValue<'_>) -> Result<Control<'_>, Fault> {
         up: Duration::from_millis(fields.natural("up")?),
         version: fields.text("ver", MAX_TEXT)?,
         capabilities: fields.texts("can")?,
+        owed: fields.owed()?,
     };
     // `first` is one more than `last` when nothing can be had any more, and numbers count from 1.
     if hello.first == 0 || hello.first > hello.last + 1 {
@@ -195,6 +209,14 @@ impl<'a> Fields<'a> {
             .collect()
     }
 
+    /// The buses under `owed`, as far as more than the numbers above `last` can be owed to them.
+    fn owed(self) -> Result<Vec<Owed<'a>>, Fault> {
+        let Ok(value) = self.get("owed") else {
+            return Ok(Vec::new());
+        };
+        array(value)?.take(MAX_OWED).map(owed).collect()
+    }
+
     /// The runs of numbers under `missing`: ascending, none touching the one before.
     fn spans(self) -> Result<Vec<(u64, u64)>, Fault> {
         let mut spans = Vec::new();
@@ -213,6 +235,15 @@ impl<'a> Fields<'a> {
         }
         Ok(spans)
     }
+}
+
+fn owed(value: RawValue<'_>) -> Result<Owed<'_>, Fault> {
+    let fields = Fields::of(value)?;
+    Ok(Owed {
+        id: fields.text("id", MAX_ID)?,
+        incarnation: fields.natural("inc")?,
+        number: fields.natural("n")?,
+    })
 }
 
 fn array(value: RawValue<'_>) -> Result<impl Iterator<Item = RawValue<'_>>, Fault> {
@@ -251,6 +282,11 @@ fn text(value: RawValue<'_>, longest: usize) -> Result<&str, Fault> {
     }
 }
 
+/// What a hello takes for naming somebody, and for naming anybody at all.
+pub(in crate::proto) const OWED_COST: usize =
+    3 + 4 + (1 + 3 + 4 + 1) + (1 + 4 + 8) + (1 + 2 + 8) + 1;
+pub(in crate::proto) const OWED_AT_ALL: usize = 1 + 5 + 4 + 1;
+
 /// Writes the payload of a hello.
 pub(in crate::proto) fn write_hello(out: &mut Vec<u8>, hello: &Hello<'_>) {
     one_argument(out, |out| {
@@ -262,6 +298,18 @@ pub(in crate::proto) fn write_hello(out: &mut Vec<u8>, hello: &Hello<'_>) {
         put_array(out, "can", |out| {
             for (i, capability) in hello.capabilities.iter().enumerate() {
                 put_text(out, &i.to_string(), capability.as_bytes());
+            }
+        });
+        if hello.owed.is_empty() {
+            return;
+        }
+        put_array(out, "owed", |out| {
+            for (i, owed) in hello.owed.iter().enumerate() {
+                put_document(out, &i.to_string(), |out| {
+                    put_text(out, "id", owed.id.as_bytes());
+                    put_int64(out, "inc", owed.incarnation);
+                    put_int64(out, "n", owed.number);
+                });
             }
         });
     });
@@ -465,6 +513,7 @@ mod tests {
             up: Duration::from_millis(77),
             version: "eventcast 1",
             capabilities: vec!["repair"],
+            owed: Vec::new(),
         };
         let mut out = Vec::new();
         write_hello(&mut out, &hello);
@@ -472,6 +521,29 @@ mod tests {
             "inc": 5i64, "last": 9i64, "first": 3i64, "up": 77i64, "ver": "eventcast 1", "can": ["repair"],
         }] };
         assert_eq!(out, expected.to_vec().unwrap());
+        assert_eq!(read(HELLO, &out), Ok(Control::Hello(hello.clone())));
+
+        let before = out.len();
+        out.clear();
+        let owed = |id, number| Owed {
+            id,
+            incarnation: 7,
+            number,
+        };
+        let hello = Hello {
+            owed: vec![owed("a11ce00000000000", 4), owed("bob", 9)],
+            ..hello
+        };
+        write_hello(&mut out, &hello);
+        let expected = doc! { "payload": [{
+            "inc": 5i64, "last": 9i64, "first": 3i64, "up": 77i64, "ver": "eventcast 1", "can": ["repair"],
+            "owed": [
+                { "id": "a11ce00000000000", "inc": 7i64, "n": 4i64 },
+                { "id": "bob", "inc": 7i64, "n": 9i64 },
+            ],
+        }] };
+        assert_eq!(out, expected.to_vec().unwrap());
+        assert_eq!(out.len() - before, OWED_AT_ALL + 2 * OWED_COST + 16 + 3);
         assert_eq!(read(HELLO, &out), Ok(Control::Hello(hello)));
 
         out.clear();
@@ -486,6 +558,43 @@ mod tests {
         write_again(&mut out, |out| out.extend_from_slice(b"datagram"));
         assert_eq!(read(AGAIN, &out), Ok(Control::Again(b"datagram")));
         assert!(is_known(AGAIN) && !is_known("__ec_other"));
+    }
+
+    #[test]
+    fn what_a_hello_says_is_owed_is_bounded_and_well_formed() {
+        let with = |owed: Bson| {
+            payload(doc! {
+                "inc": 5i64, "last": 9i64, "first": 3i64, "up": 77i64, "ver": "v", "can": [], "owed": owed,
+            })
+        };
+        let entry = doc! { "id": "a", "inc": 1i64, "n": 2i64 };
+        let many = with(vec![entry.clone(); 100].into());
+        let Ok(Control::Hello(hello)) = read(HELLO, &many) else {
+            panic!("it is a hello");
+        };
+        assert_eq!(hello.owed.len(), MAX_OWED);
+        let without = |key: &str| {
+            let mut entry = entry.clone();
+            entry.remove(key);
+            with(vec![entry].into())
+        };
+        let other = |key: &str, value: Bson| {
+            let mut entry = entry.clone();
+            entry.insert(key, value);
+            with(vec![entry].into())
+        };
+        for bad in [
+            with(1.into()),
+            with(vec![Bson::Int32(1)].into()),
+            without("id"),
+            without("inc"),
+            without("n"),
+            other("id", "x".repeat(MAX_ID + 1).into()),
+            other("inc", Bson::Int64(-1)),
+            other("n", "2".into()),
+        ] {
+            assert_eq!(read(HELLO, &bad), Err(Fault::Malformed));
+        }
     }
 
     #[test]

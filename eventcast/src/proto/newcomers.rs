@@ -1,0 +1,217 @@
+//! Which buses this one heard of lately, and what each is owed since: this bus's hello says so (WIRE.md section 7).
+//!
+//! A bus that has just been heard of may miss everything that is sent before it hears of this one in turn. Then this
+//! bus alone knows what that was, so its hello names the newcomer with the first number that was sent after it was
+//! heard of. Not responsible for what a newcomer makes of that.
+
+use std::{collections::VecDeque, net::IpAddr, time::Duration};
+
+use super::{
+    streams::{Presence, StreamRef, Streams},
+    wire::control::{MAX_OWED, OWED_AT_ALL, OWED_COST},
+};
+
+/// Most newcomers that are kept. Beyond that the oldest goes, which has been named most often.
+const MAX_NEWCOMERS: usize = 256;
+
+/// How long a newcomer is named: as long as a network may take until it carries the group to a receiver that has just
+/// joined.
+pub(super) const NAMED_FOR: Duration = Duration::from_secs(60);
+
+/// Most that one hello names of one IP address while there are others, so that made-up newcomers keep nobody out.
+const MAX_OF_ONE_IP: usize = 2;
+
+/// A bus that is named in a hello, and the first number that it is owed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Named {
+    pub(super) id: String,
+    pub(super) incarnation: u64,
+    pub(super) number: u64,
+}
+
+#[derive(Default)]
+pub(super) struct Newcomers {
+    list: VecDeque<Newcomer>,
+    /// Somebody has come since the last hello.
+    is_unsaid: bool,
+}
+
+struct Newcomer {
+    stream: StreamRef,
+    ip: IpAddr,
+    heard: Duration,
+    number: u64,
+    /// How often it was named.
+    said: u32,
+}
+
+impl Newcomers {
+    /// Notes a bus that was heard for the first time, to which everything from this number on is owed.
+    pub(super) fn add(&mut self, now: Duration, stream: StreamRef, ip: IpAddr, number: u64) {
+        if self.list.len() == MAX_NEWCOMERS {
+            self.list.pop_front();
+        }
+        self.list.push_back(Newcomer {
+            stream,
+            ip,
+            heard: now,
+            number,
+            said: 0,
+        });
+        self.is_unsaid = true;
+    }
+
+    /// Whether somebody has come since the last hello.
+    #[inline]
+    pub(super) fn is_unsaid(&self) -> bool {
+        self.is_unsaid
+    }
+
+    /// Those whom a hello with this `last` names in so many bytes: first who was named least often. Who is owed nothing
+    /// before `last + 1` need not be named.
+    pub(super) fn name(
+        &mut self,
+        now: Duration,
+        streams: &mut Streams,
+        last: u64,
+        room: usize,
+    ) -> Vec<Named> {
+        self.is_unsaid = false;
+        self.list.retain(|newcomer| {
+            let stream = streams.get(newcomer.stream);
+            stream.is_some_and(|stream| stream.presence != Presence::Left)
+                && now.saturating_sub(newcomer.heard) < NAMED_FOR
+        });
+        let owed = self.list.iter().enumerate();
+        let owed = owed.filter(|(_, newcomer)| newcomer.number <= last);
+        let mut order: Vec<usize> = owed.map(|(index, _)| index).collect();
+        order.sort_by_key(|index| self.list[*index].said);
+        let (mut chosen, mut others) = (Vec::new(), Vec::new());
+        for index in order {
+            let ip = self.list[index].ip;
+            let alike = chosen.iter().filter(|other| self.list[**other].ip == ip);
+            if alike.count() < MAX_OF_ONE_IP {
+                chosen.push(index);
+            } else {
+                others.push(index);
+            }
+            if chosen.len() == MAX_OWED {
+                break;
+            }
+        }
+        let mut room = room.saturating_sub(OWED_AT_ALL);
+        let mut named = Vec::new();
+        for index in chosen.into_iter().chain(others).take(MAX_OWED) {
+            let newcomer = &mut self.list[index];
+            let peer = streams.get(newcomer.stream).map(|stream| &stream.peer);
+            let Some((peer, incarnation)) = peer.and_then(|peer| Some((peer, peer.incarnation?)))
+            else {
+                continue;
+            };
+            let Some(rest) = room.checked_sub(OWED_COST + peer.id.len()) else {
+                break;
+            };
+            room = rest;
+            newcomer.said = newcomer.said.saturating_add(1);
+            named.push(Named {
+                id: peer.id.clone(),
+                incarnation,
+                number: newcomer.number,
+            });
+        }
+        named
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use rand::{SeedableRng, rngs::StdRng};
+
+    use super::*;
+    use crate::proto::{Peer, hash::HashKey, order::Order, streams::Rate};
+
+    const ROOM: usize = 1_000;
+    const S: fn(u64) -> Duration = Duration::from_secs;
+
+    fn heard(streams: &mut Streams, i: u64, ip: [u8; 4]) -> StreamRef {
+        let peer = Arc::new(Peer {
+            id: format!("{i}"),
+            incarnation: Some(i),
+            hostname: String::new(),
+            host: String::new(),
+            port: 1,
+            address: (ip, 1).into(),
+        });
+        let order = Order::new(1, false);
+        let opened = &mut Rate::default();
+        streams.open(Duration::ZERO, peer, order, opened).unwrap()
+    }
+
+    fn streams() -> Streams {
+        Streams::new(HashKey::random(&mut StdRng::from_seed([1; 32])))
+    }
+
+    fn ids(named: Vec<Named>) -> Vec<String> {
+        named.into_iter().map(|named| named.id).collect()
+    }
+
+    #[test]
+    fn all_are_named_in_turn_and_no_longer_than_a_minute() {
+        let (mut streams, mut newcomers) = (streams(), Newcomers::default());
+        for i in 0..10 {
+            let stream = heard(&mut streams, i, [10, 0, 0, i as u8]);
+            newcomers.add(S(i), stream, [10, 0, 0, i as u8].into(), 5);
+        }
+        assert!(newcomers.is_unsaid());
+        assert!(newcomers.name(S(10), &mut streams, 4, ROOM).is_empty());
+        assert!(!newcomers.is_unsaid());
+        let first = ids(newcomers.name(S(10), &mut streams, 5, ROOM));
+        assert_eq!(first, ["0", "1", "2", "3", "4", "5", "6", "7"]);
+        let second = ids(newcomers.name(S(11), &mut streams, 5, ROOM));
+        assert_eq!(second, ["8", "9", "0", "1", "2", "3", "4", "5"]);
+        assert_eq!(
+            ids(newcomers.name(S(67), &mut streams, 5, ROOM)),
+            ["8", "9"]
+        );
+        assert!(newcomers.name(S(69), &mut streams, 5, ROOM).is_empty());
+    }
+
+    #[test]
+    fn many_of_one_address_keep_nobody_out() {
+        let (mut streams, mut newcomers) = (streams(), Newcomers::default());
+        for i in 0..1_000 {
+            let stream = heard(&mut streams, i, [10, 6, 6, 6]);
+            newcomers.add(S(0), stream, [10, 6, 6, 6].into(), 1);
+        }
+        let stream = heard(&mut streams, 1_000, [10, 0, 0, 1]);
+        newcomers.add(S(0), stream, [10, 0, 0, 1].into(), 1);
+        assert_eq!(newcomers.list.len(), MAX_NEWCOMERS);
+        let named = ids(newcomers.name(S(1), &mut streams, 9, ROOM));
+        assert_eq!(named.len(), 8);
+        assert!(named.contains(&"1000".to_owned()), "{named:?}");
+    }
+
+    #[test]
+    fn no_more_are_named_than_fit_and_the_others_are_next() {
+        let (mut streams, mut newcomers) = (streams(), Newcomers::default());
+        for i in 0..3 {
+            let stream = heard(&mut streams, i, [10, 0, 0, i as u8]);
+            newcomers.add(S(0), stream, [10, 0, 0, i as u8].into(), 1);
+        }
+        let two = OWED_AT_ALL + 2 * (OWED_COST + 1);
+        assert_eq!(ids(newcomers.name(S(1), &mut streams, 9, two)), ["0", "1"]);
+        assert_eq!(ids(newcomers.name(S(1), &mut streams, 9, two)), ["2", "0"]);
+        assert!(newcomers.name(S(1), &mut streams, 9, 20).is_empty());
+    }
+
+    #[test]
+    fn who_has_left_is_not_named() {
+        let (mut streams, mut newcomers) = (streams(), Newcomers::default());
+        let stream = heard(&mut streams, 1, [10, 0, 0, 1]);
+        newcomers.add(S(0), stream, [10, 0, 0, 1].into(), 1);
+        streams.set_presence(stream, Presence::Left, S(5));
+        assert!(newcomers.name(S(1), &mut streams, 9, ROOM).is_empty());
+    }
+}

@@ -1,0 +1,172 @@
+//! Who a sender is, and since when: two that share an id, one that was started again, clocks that are set.
+
+use super::{
+    net::{Net, nothing},
+    sealed::seal_with,
+    *,
+};
+
+/// 0 and 1 share an id, 2 looks on.
+fn twins(is_sealed: bool) -> Net {
+    Net::with(3, |config| {
+        if config.port < 9002 {
+            config.id = "twin".to_owned();
+        }
+        config.seal = is_sealed.then(|| seal_with(7));
+    })
+}
+
+#[test]
+fn two_that_share_an_id_are_two_peers_and_others_are_told() {
+    for is_sealed in [false, true] {
+        let mut net = twins(is_sealed);
+        let mut expected = Vec::new();
+        for i in 0..95 {
+            let text = i.to_string();
+            net.emit(i % 2, &text);
+            expected.push(text);
+            net.run(100 * (i as u64 + 1), nothing);
+        }
+        net.run(9_700, nothing);
+        assert_eq!(
+            net.events[2]
+                .iter()
+                .filter(|told| *told == "joined twin")
+                .count(),
+            2
+        );
+        let mut told = net.told(2);
+        assert_eq!(
+            told.iter().filter(|told| *told == "clash twin").count(),
+            1,
+            "{told:?}"
+        );
+        told.retain(|told| told != "clash twin");
+        assert_eq!(told, expected);
+        let now = net.now();
+        assert_eq!(net.engines[2].peers(now).len(), 2);
+        // They see it of each other.
+        for i in 0..2 {
+            assert!(net.told(i).contains(&"clash twin".to_owned()));
+        }
+    }
+}
+
+#[test]
+fn who_comes_later_is_owed_nothing_of_two_that_share_an_id() {
+    for is_sealed in [false, true] {
+        let mut net = twins(is_sealed);
+        net.run(100, nothing);
+        for i in 0..200 {
+            net.emit(i % 2, "old");
+        }
+        net.run(3_000, nothing);
+        let late = net.start(|config| config.seal = is_sealed.then(|| seal_with(7)));
+        net.run(4_000, nothing);
+        net.emit(0, "new");
+        net.emit(1, "new too");
+        net.run(15_000, nothing);
+        let mut told = net.told(late);
+        told.retain(|told| told != "clash twin");
+        assert_eq!(told, ["new", "new too"]);
+        assert_eq!(net.engines[late].stats().lost_messages, 0);
+    }
+}
+
+#[test]
+fn one_that_is_started_again_is_no_clash() {
+    // Once after the other, with a clock that goes on, stands still, or was set back.
+    for (life, incarnation) in [2_000_000_000_000, 5, 1_795_585_000_001]
+        .into_iter()
+        .enumerate()
+    {
+        let mut net = Net::new(2);
+        net.run(2_000 + life as u64, nothing);
+        let now = net.now();
+        let config = Config::new("engine-0", incarnation, HOST, 9000);
+        net.engines[0] = Engine::new(config, [9; 32], now);
+        net.run(2_100, nothing);
+        net.emit(0, "again");
+        net.run(20_000, nothing);
+        assert_eq!(
+            net.told(1),
+            ["again", "left engine-0 Restarted"],
+            "{incarnation}"
+        );
+        let now = net.now();
+        let peers = net.engines[1].peers(now);
+        assert_eq!(peers.len(), 1);
+        assert_eq!(peers[0].peer.incarnation, Some(incarnation));
+    }
+}
+
+#[test]
+fn a_clock_that_is_set_back_makes_nobody_older() {
+    for hours in [-1, 1, -24] {
+        let mut net = Net::new(1);
+        net.run(1_000, nothing);
+        for _ in 0..5_000 {
+            net.emit(0, "old");
+            if net.engines[0].queued_bytes() > 1 << 20 {
+                net.run(net.now.as_millis() as u64 + 10, nothing);
+            }
+        }
+        net.run(3_700_000, nothing);
+        net.ahead[0] = hours * 3_600_000;
+        net.run(3_701_000, nothing);
+        let late = net.start(|_| ());
+        // A message is the first that it hears of the sender.
+        let no_hello = |_: usize, to: usize, datagram: &[u8]| {
+            to == 1 && net::name_of(datagram) == "__ec_hello"
+        };
+        net.run(3_701_200, no_hello);
+        net.emit(0, "new");
+        net.run(3_701_250, no_hello);
+        net.run(3_720_000, nothing);
+        assert_eq!(net.told(late), ["new"], "{hours} h");
+        assert_eq!(net.engines[late].stats().requests_sent, 0);
+    }
+}
+
+#[test]
+fn a_clock_that_is_set_hides_no_loss() {
+    for hours in [-1, 1, 24] {
+        let mut net = Net::new(1);
+        net.run(10_000, nothing);
+        let sender = net.start(|_| ());
+        // Nothing of it is heard at first.
+        let mute = |by: usize, _: usize, _: &[u8]| by == 1;
+        net.run(10_100, mute);
+        net.ahead[sender] = hours * 3_600_000;
+        for i in 1..=3 {
+            net.emit(sender, &i.to_string());
+            net.run(10_100 + 10 * i, mute);
+        }
+        let no_hello = |by: usize, _: usize, datagram: &[u8]| {
+            by == 1 && net::name_of(datagram) == "__ec_hello"
+        };
+        net.emit(sender, "4");
+        net.run(10_140, no_hello);
+        net.run(20_000, nothing);
+        assert_eq!(net.told(0), ["1", "2", "3", "4"], "{hours} h");
+    }
+}
+
+/// A peer that says no hello is believed by its messages after a while.
+#[test]
+fn a_message_without_a_hello_waits_for_a_moment_alone() {
+    let mut net = Net::new(1);
+    net.run(10_000, nothing);
+    let sender = net.start(|_| ());
+    let drops = |by: usize, _: usize, datagram: &[u8]| {
+        by == 1 && (net::number_of(datagram) == Some(1) || net::name_of(datagram) == "__ec_hello")
+    };
+    net.emit(sender, "lost");
+    net.emit(sender, "here");
+    net.run(11_000, drops);
+    assert_eq!(net.told(0), [""; 0]);
+    net.run(11_700, |by, _, datagram| {
+        by == 1 && net::name_of(datagram) == "__ec_hello"
+    });
+    assert_eq!(net.told(0), ["lost", "here"]);
+}
