@@ -140,7 +140,7 @@ impl Pending {
 
 #[cfg(test)]
 mod tests {
-    use std::{collections::HashMap, net::Ipv4Addr};
+    use std::{collections::BTreeMap, net::Ipv4Addr};
 
     use rand::{RngExt, SeedableRng, rngs::StdRng};
 
@@ -229,7 +229,7 @@ mod tests {
     fn what_is_told_alternates_and_ends_with_the_truth() {
         let mut rng = StdRng::from_seed([2; 32]);
         let mut arrivals = arrivals();
-        let (mut there, mut told) = (HashMap::new(), HashMap::new());
+        let (mut there, mut told) = (BTreeMap::new(), BTreeMap::new());
         let mut tell = |change: Change| {
             let now = change.left.is_none();
             let before = told.insert(change.peer.id.clone(), now).unwrap_or(false);
