@@ -9,6 +9,7 @@ use syn::{
 use crate::{
     attr::{self, Options, Place},
     errors::Errors,
+    serde_attrs,
 };
 
 /// The item under the derive.
@@ -18,6 +19,8 @@ pub(crate) struct Item<'a> {
     pub(crate) generics: Generics,
     pub(crate) data: &'a Data,
     pub(crate) options: Options,
+    /// The type serializes as its one field does.
+    pub(crate) transparent: bool,
     /// The type is `#[deprecated]`; that its own implementations name it is no use of it.
     pub(crate) deprecated: bool,
 }
@@ -46,6 +49,7 @@ impl<'a> Item<'a> {
             generics,
             data: &input.data,
             options,
+            transparent: serde_attrs::is_transparent(&input.attrs),
             deprecated: input
                 .attrs
                 .iter()

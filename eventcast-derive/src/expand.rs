@@ -1,7 +1,7 @@
 //! Writes the implementations of an event without mistakes.
 
 use proc_macro2::TokenStream;
-use quote::{ToTokens, quote};
+use quote::{ToTokens, quote, quote_spanned};
 use syn::{Generics, parse_quote};
 
 use crate::{
@@ -31,6 +31,8 @@ pub(crate) fn expand(event: &Event<'_>) -> TokenStream {
     };
     let kind = &event.shape.kind;
     let text = &event.shape.text;
+    let names = &event.shape.names;
+    let types = &event.shape.types;
     let best_effort = item.options.best_effort.then(|| {
         quote!(
             const BEST_EFFORT: ::core::primitive::bool = true;
@@ -38,9 +40,16 @@ pub(crate) fn expand(event: &Event<'_>) -> TokenStream {
     });
 
     let allow = allow(item);
+    // Of a generic event each instance is looked at where it is used.
+    let small = item.generics.params.is_empty().then(|| {
+        let check = quote_spanned!(ident.span()=> #krate::__private::must_be_small::<#ident>());
+        quote!(const _: () = #check;)
+    });
     quote! {
         #allow
         const _: () = {
+            #small
+
             #[automatically_derived]
             impl #named_impl_generics #krate::TypeName for #ident #ty_generics #named_where {
                 const NAME: &'static ::core::primitive::str = #name;
@@ -53,6 +62,13 @@ pub(crate) fn expand(event: &Event<'_>) -> TokenStream {
                 const SHAPE: #krate::Shape =
                     #krate::Shape::new(#krate::ShapeKind::#kind, #text);
                 #best_effort
+
+                fn __fields() -> ::core::option::Option<#krate::__private::Fields> {
+                    ::core::option::Option::Some(#krate::__private::Fields {
+                        names: #names,
+                        types: ::std::vec![#(#krate::__private::typeid::of::<#types>()),*],
+                    })
+                }
             }
         };
     }

@@ -13,6 +13,7 @@ mod attr;
 mod errors;
 mod expand;
 mod fallback;
+mod serde_attrs;
 mod shape;
 mod template;
 mod validate;

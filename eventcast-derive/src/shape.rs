@@ -5,12 +5,17 @@
 
 use proc_macro2::{Delimiter, Spacing, TokenStream, TokenTree};
 use quote::{ToTokens, format_ident, quote};
-use syn::{Data, Fields, Ident, ext::IdentExt};
+use syn::{Data, Fields, Ident, Type, ext::IdentExt};
+
+use crate::serde_attrs::is_skipped;
 
 /// A declaration's kind and text.
 pub(crate) struct Shape {
     pub(crate) kind: Kind,
     pub(crate) text: String,
+    /// The same without the types of the fields.
+    pub(crate) names: String,
+    pub(crate) types: Vec<Type>,
 }
 
 /// The kinds of declarations, as `eventcast::ShapeKind` has them.
@@ -24,40 +29,67 @@ pub(crate) enum Kind {
 
 impl Shape {
     /// `None`: a union.
-    pub(crate) fn of(data: &Data) -> Option<Self> {
+    pub(crate) fn of(data: &Data, transparent: bool) -> Option<Self> {
+        let mut shape = Self::of_written(data, transparent, written)?;
+        shape.names = Self::of_written(data, transparent, |_| "_".to_owned())?.text;
+        shape.types = match data {
+            Data::Struct(data) => types(&data.fields),
+            Data::Enum(data) => data
+                .variants
+                .iter()
+                .flat_map(|variant| types(&variant.fields))
+                .collect(),
+            Data::Union(_) => Vec::new(),
+        };
+        Some(shape)
+    }
+
+    /// With the types as `written` writes them.
+    fn of_written(data: &Data, transparent: bool, written: fn(&Type) -> String) -> Option<Self> {
         match data {
-            Data::Struct(data) => Some(Self::of_struct(&data.fields)),
+            Data::Struct(data) => Some(Self::of_struct(&data.fields, transparent, written)),
             Data::Enum(data) => {
                 let variants = data.variants.iter().map(|variant| {
                     let name = variant.ident.unraw();
                     match &variant.fields {
                         Fields::Unit => name.to_string(),
-                        Fields::Unnamed(_) => format!("{name}{}", positional(&variant.fields)),
-                        Fields::Named(_) => format!("{name} {}", named(&variant.fields)),
+                        Fields::Unnamed(_) => {
+                            format!("{name}{}", positional(&variant.fields, written))
+                        }
+                        Fields::Named(_) => format!("{name} {}", named(&variant.fields, written)),
                     }
                 });
                 Some(Self {
                     kind: Kind::Enum,
                     text: format!("enum {}", braced(variants)),
+                    names: String::new(),
+                    types: Vec::new(),
                 })
             }
             Data::Union(_) => None,
         }
     }
 
-    fn of_struct(fields: &Fields) -> Self {
+    fn of_struct(fields: &Fields, transparent: bool, written: fn(&Type) -> String) -> Self {
         let (kind, text) = match fields {
             Fields::Unit => (Kind::Unit, "unit".to_owned()),
-            Fields::Unnamed(_) if fields.len() == 1 => {
-                (Kind::Newtype, format!("newtype{}", positional(fields)))
-            }
-            Fields::Unnamed(_) => (
-                Kind::Tuple(fields.len()),
-                format!("tuple{}", positional(fields)),
+            Fields::Unnamed(_) if fields.len() == 1 => (
+                Kind::Newtype,
+                format!("newtype{}", positional(fields, written)),
             ),
-            Fields::Named(_) => (Kind::Named, format!("struct {}", named(fields))),
+            Fields::Unnamed(_) => (
+                Kind::Tuple(fields.iter().filter(|field| !is_skipped(field)).count()),
+                format!("tuple{}", positional(fields, written)),
+            ),
+            Fields::Named(_) => (Kind::Named, format!("struct {}", named(fields, written))),
         };
-        Self { kind, text }
+        Self {
+            // As serde has it, what is transparent is what is inside.
+            kind: if transparent { Kind::Newtype } else { kind },
+            text,
+            names: String::new(),
+            types: Vec::new(),
+        }
     }
 }
 
@@ -74,12 +106,16 @@ impl ToTokens for Kind {
     }
 }
 
-fn positional(fields: &Fields) -> String {
+fn types(fields: &Fields) -> Vec<Type> {
+    fields.iter().map(|field| field.ty.clone()).collect()
+}
+
+fn positional(fields: &Fields, written: fn(&Type) -> String) -> String {
     let types: Vec<String> = fields.iter().map(|field| written(&field.ty)).collect();
     format!("({})", types.join(", "))
 }
 
-fn named(fields: &Fields) -> String {
+fn named(fields: &Fields, written: fn(&Type) -> String) -> String {
     braced(fields.iter().map(|field| {
         let name = field.ident.as_ref().map(Ident::unraw);
         let name = name.map_or_else(String::new, |name| name.to_string());
@@ -96,9 +132,9 @@ fn braced(parts: impl Iterator<Item = String>) -> String {
 }
 
 /// A type as it was written, with canonical spaces.
-fn written(ty: impl ToTokens) -> String {
+fn written(ty: &Type) -> String {
     let mut writer = Writer::default();
-    writer.stream(ty.into_token_stream());
+    writer.stream(ty.to_token_stream());
     writer.text
 }
 
@@ -204,7 +240,7 @@ mod tests {
     #[track_caller]
     fn shape(declaration: &str) -> String {
         let input: DeriveInput = syn::parse_str(declaration).unwrap();
-        Shape::of(&input.data).unwrap().text
+        Shape::of(&input.data, false).unwrap().text
     }
 
     #[test]
@@ -221,6 +257,38 @@ mod tests {
         assert_eq!(
             shape("enum A { Idle, Busy(u8), Gone { since: u64 } }"),
             "enum { Idle, Busy(u8), Gone { since: u64 } }"
+        );
+    }
+
+    #[test]
+    fn what_is_skipped_is_no_argument() {
+        let kind = |declaration: &str| {
+            let input: DeriveInput = syn::parse_str(declaration).unwrap();
+            let transparent = crate::serde_attrs::is_transparent(&input.attrs);
+            let kind = Shape::of(&input.data, transparent).unwrap().kind;
+            kind.into_token_stream().to_string()
+        };
+        assert_eq!(kind("struct A(u8, #[serde(skip)] u8);"), "Tuple (1usize)");
+        assert_eq!(
+            kind("struct A(#[serde(default, skip)] u8, u8, u8);"),
+            "Tuple (2usize)"
+        );
+        assert_eq!(
+            kind("struct A(u8, #[serde(skip_serializing, skip_deserializing)] u8);"),
+            "Tuple (1usize)"
+        );
+        assert_eq!(
+            kind("struct A(u8, #[serde(default = \"skip\")] u8);"),
+            "Tuple (2usize)"
+        );
+        assert_eq!(
+            kind("#[serde(transparent)] struct A(u8, #[serde(skip)] u8);"),
+            "Newtype"
+        );
+        assert_eq!(kind("#[serde(transparent)] struct A { a: u8 }"), "Newtype");
+        assert_eq!(
+            kind("#[serde(rename_all = \"x\")] struct A { transparent: u8 }"),
+            "Named"
         );
     }
 

@@ -7,6 +7,7 @@ use syn::{Data, ext::IdentExt, spanned::Spanned};
 use crate::{
     ast::{Item, Param},
     errors::Errors,
+    serde_attrs,
     shape::Shape,
     template::{Piece, Template},
 };
@@ -40,7 +41,8 @@ pub(crate) fn validate<'a>(item: &'a Item<'a>, errors: &mut Errors) -> Option<Ev
     }
     let params = item.params();
     let key = key(item, &params, errors);
-    let shape = Shape::of(item.data);
+    let shape = Shape::of(item.data, item.transparent);
+    serde_attrs::refuse_moving_fields(item.data, errors);
     if let Data::Union(data) = item.data {
         errors.at_span(
             data.union_token.span(),

@@ -118,6 +118,7 @@ pub use text::{Printable, printable};
 pub mod __private {
     pub use crate::event::derived::*;
     pub use serde;
+    pub use typeid;
 }
 
 // The README's code compiles.

@@ -79,7 +79,7 @@ pub(crate) fn emit_typed<E: NetEvent>(
         check_depth()?;
         let list = listeners_of_type::<E>(core, place)?;
         let mut payload = Scratch::take();
-        codec::encode_event(event, E::SHAPE.kind, &mut payload)?;
+        codec::encode_readable_event(event, E::SHAPE.kind, &mut payload)?;
         if core.options.old_peers {
             spare_old_peers(E::KEY, &payload, Some(E::SHAPE.kind))?;
         }
@@ -232,7 +232,14 @@ pub(crate) fn claim_key<E: NetEvent>(
     place: &'static Location<'static>,
 ) -> Result<(), KeyConflict> {
     let event = TypeId::of::<E>();
-    event::claim(E::KEY, event, std::any::type_name::<E>(), E::SHAPE, place)?;
+    event::claim(
+        E::KEY,
+        event,
+        std::any::type_name::<E>(),
+        E::SHAPE,
+        E::__fields,
+        place,
+    )?;
     core.table.allow(E::KEY, event);
     Ok(())
 }

@@ -518,6 +518,7 @@ impl Listener {
         let (listener, serving) = (Arc::clone(self), Arc::clone(core));
         let spawned = std::thread::Builder::new()
             .name("eventcast-slow".into())
+            .stack_size(codec::STACK_SIZE)
             .spawn(move || listener.serve(&serving, server));
         if let Err(error) = spawned {
             // The server has gone with the thread; the event stays in the queue, and the next one tries again.

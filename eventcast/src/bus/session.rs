@@ -232,6 +232,7 @@ impl Session {
         let (core, session) = (Arc::clone(core), Arc::clone(self));
         thread::Builder::new()
             .name(name.into())
+            .stack_size(crate::codec::STACK_SIZE)
             .spawn(move || {
                 guarded(&core, &session, during, || run(&core, &session));
             })

@@ -21,7 +21,7 @@ use self::access::{Entries, Items, Variant, key_of};
 use self::args::{ArgsDeserializer, Missing};
 use super::raw::{RawArgs, RawElements, RawValue};
 use super::{DecodeError, DecodeErrorKind, MAX_STEPS, element, newtype};
-use crate::event::ShapeKind;
+use crate::event::{ShapeKind, must_be_small};
 
 /// Decodes the arguments of an event into its type, as `shape` maps them.
 ///
@@ -35,6 +35,7 @@ pub fn decode_event<T: DeserializeOwned>(
     args: RawArgs<'_>,
     shape: ShapeKind,
 ) -> Result<T, DecodeError> {
+    const { must_be_small::<T>() };
     match shape {
         ShapeKind::Unit => T::deserialize(UnitDeserializer::new()),
         ShapeKind::Tuple(_) => decode_args(args),
@@ -52,7 +53,21 @@ pub fn decode_event<T: DeserializeOwned>(
 ///
 /// As [`decode_event`].
 pub fn decode_args<T: DeserializeOwned>(args: RawArgs<'_>) -> Result<T, DecodeError> {
+    const { must_be_small::<T>() };
     T::deserialize(ArgsDeserializer::new(args))
+}
+
+/// How many bytes of values may be under way on the stack at once. Of 2 MiB, the stack of a tokio worker, this leaves
+/// more than a quarter for the frames that are there whatever the size of the values, and for who called.
+const MAX_STACK: u32 = 1_400 << 10;
+
+/// How many copies of a value its frames hold at once. Measured without optimisation: 14 to 15.
+const COPIES: u32 = 16;
+
+/// What making a `T` takes of the stack, but for what is inside of it.
+const fn stack_of<T>() -> u32 {
+    must_be_small::<T>();
+    size_of::<T>() as u32 * COPIES
 }
 
 /// Decodes one value.
@@ -61,6 +76,8 @@ pub(super) struct Deserializer<'de> {
     value: RawValue<'de>,
     /// How many more of serde's steps may be opened.
     steps: u16,
+    /// How many more bytes of values may be under way on the stack.
+    stack: u32,
     /// The bson crate's wrapper asked for the readable form of what is inside.
     human_readable: bool,
     /// The bson crate asked for the raw form of this value.
@@ -73,6 +90,7 @@ impl<'de> Deserializer<'de> {
         Self {
             value,
             steps: MAX_STEPS as u16,
+            stack: MAX_STACK,
             human_readable: false,
             raw: false,
         }
@@ -88,11 +106,19 @@ impl<'de> Deserializer<'de> {
         }
     }
 
+    /// One step deeper, to make a `T`.
     #[inline]
-    fn step(self) -> Result<Self, DecodeError> {
-        match self.steps.checked_sub(1) {
-            Some(steps) => Ok(Self { steps, ..self }),
-            None => Err(DecodeError::new(DecodeErrorKind::TooDeep)),
+    fn step<T>(self) -> Result<Self, DecodeError> {
+        let Some(steps) = self.steps.checked_sub(1) else {
+            return Err(DecodeError::new(DecodeErrorKind::TooDeep));
+        };
+        match self.stack.checked_sub(const { stack_of::<T>() }) {
+            Some(stack) => Ok(Self {
+                steps,
+                stack,
+                ..self
+            }),
+            None => Err(DecodeError::new(DecodeErrorKind::TooMuchStack)),
         }
     }
 
@@ -123,12 +149,12 @@ impl<'de> Deserializer<'de> {
 
     #[inline]
     fn visit_document<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
-        visitor.visit_map(Entries::new(self.step()?, self.value.bytes))
+        visitor.visit_map(Entries::new(self.step::<V::Value>()?, self.value.bytes))
     }
 
     #[inline]
     fn visit_array<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
-        let mut items = Items::new(self.step()?, self.value.bytes);
+        let mut items = Items::new(self.step::<V::Value>()?, self.value.bytes);
         let value = visitor.visit_seq(&mut items)?;
         items.finish()?;
         Ok(value)
@@ -136,6 +162,7 @@ impl<'de> Deserializer<'de> {
 
     /// The bytes of a binary, one number each, for a `Vec<u8>`.
     fn visit_numbers<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
+        self.step::<V::Value>()?;
         let (_, bytes) = self.binary()?;
         let mut items = de::value::SeqDeserializer::new(bytes.iter().copied());
         let value = visitor.visit_seq(&mut items)?;
@@ -224,9 +251,9 @@ impl<'de> Deserializer<'de> {
             }
             newtype::HUMAN_READABLE => visitor.visit_newtype_struct(Self {
                 human_readable: true,
-                ..self.step()?
+                ..self.step::<V::Value>()?
             }),
-            _ => visitor.visit_newtype_struct(self.step()?),
+            _ => visitor.visit_newtype_struct(self.step::<V::Value>()?),
         }
     }
 }
@@ -241,9 +268,10 @@ pub(super) fn unchecked() -> DecodeError {
 impl<'de> de::Deserializer<'de> for Deserializer<'de> {
     type Error = DecodeError;
 
+    /// What is binary is no form for people, so a `Uuid` is read from a string as well as from a binary.
     #[inline]
     fn is_human_readable(&self) -> bool {
-        self.human_readable
+        self.human_readable || !matches!(self.kind(), element::BINARY | element::OBJECT_ID)
     }
 
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
@@ -342,6 +370,7 @@ impl<'de> de::Deserializer<'de> for Deserializer<'de> {
     }
 
     fn deserialize_bytes<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
+        const { must_be_small::<V::Value>() };
         match self.kind() {
             element::BINARY => visitor.visit_borrowed_bytes(self.binary()?.1),
             element::OBJECT_ID => visitor.visit_borrowed_bytes(self.value.bytes),
@@ -358,7 +387,7 @@ impl<'de> de::Deserializer<'de> for Deserializer<'de> {
         if self.kind() == element::NULL {
             return visitor.visit_none();
         }
-        visitor.visit_some(self.step()?)
+        visitor.visit_some(self.step::<V::Value>()?)
     }
 
     fn deserialize_char<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
@@ -389,7 +418,7 @@ impl<'de> de::Deserializer<'de> for Deserializer<'de> {
         if name.starts_with('$') {
             return self.deserialize_announced(name, visitor);
         }
-        visitor.visit_newtype_struct(self.step()?)
+        visitor.visit_newtype_struct(self.step::<V::Value>()?)
     }
 
     #[inline]
@@ -458,7 +487,7 @@ impl<'de> de::Deserializer<'de> for Deserializer<'de> {
                 match (entries.next(), entries.next()) {
                     (Some(entry), None) => visitor.visit_enum(Variant {
                         name: key_of(&entry)?,
-                        value: self.step()?.inside(entry.value),
+                        value: self.step::<V::Value>()?.inside(entry.value),
                     }),
                     _ => Err(DecodeError::mismatch(
                         &"a document with the variant as its one key",

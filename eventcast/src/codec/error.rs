@@ -53,6 +53,12 @@ pub enum EncodeErrorKind {
         /// What it serialized as.
         found: String,
     },
+    /// A unit struct does not serialize as a unit, so what it stands for would not be sent.
+    #[error(
+        "a unit struct must serialize as a unit, not as {0}; remove the serde attribute that changes it, or give the \
+         struct a field"
+    )]
+    NotAUnit(&'static str),
     /// A document would be longer than BSON can say.
     #[error("longer than BSON can say (2,147,483,647 bytes)")]
     TooLong,
@@ -62,6 +68,18 @@ pub enum EncodeErrorKind {
     /// A raw document or array holds what no receiver would take.
     #[error("a raw document or array is malformed: {0}")]
     Malformed(Malformed),
+    /// A `serde_json::value::RawValue`: JSON as text, which no receiver could read from BSON.
+    #[error(
+        "JSON as text (`serde_json::value::RawValue`) has no BSON form that could be read back; send a \
+         `serde_json::Value`, or the text as a `String`"
+    )]
+    RawJson,
+    /// The event's own type cannot read what it serializes to, so no listener of that type could.
+    #[error(
+        "the type cannot read what it serializes to, so no listener could either ({0}); look at its serde attributes: \
+         a field that is not always sent needs `default`, and names and forms must be the same both ways"
+    )]
+    Unreadable(DecodeError),
     /// The option `old_peers` is on, and a peer of another make would end with a value of this type.
     #[error("{0} ends an old peer, and `old_peers` is on; send a string or a double instead")]
     NotForOldPeers(&'static str),
@@ -108,6 +126,12 @@ pub enum DecodeErrorKind {
     /// The type nests without end.
     #[error("nested deeper than {MAX_DEPTH} levels")]
     TooDeep,
+    /// The values within one another would take more of the stack than a thread has.
+    #[error(
+        "values within one another take too much of the stack; box them, that is, keep large arrays in a `Vec<T>` or a \
+         `Box<[T]>`"
+    )]
+    TooMuchStack,
     /// As values without a type of their own, the arguments would take more memory than the bus allows.
     #[error(
         "decoded without a type it takes about {needed} bytes of memory, and may take {limit}; listen with a type, \

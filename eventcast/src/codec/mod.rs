@@ -17,6 +17,7 @@ mod error;
 mod memory;
 mod old_peers;
 mod raw;
+mod readable;
 mod ser;
 mod value;
 
@@ -26,13 +27,16 @@ pub use de::{decode_args, decode_event};
 pub use error::{DecodeError, DecodeErrorKind, EncodeError, EncodeErrorKind};
 pub(crate) use old_peers::{FATAL_NAME, check_for_old_peers};
 pub use raw::{RawArgs, RawElement, RawElements, RawValue};
-pub use ser::encode_event;
+pub use ser::{encode_event, encode_readable_event};
 
 /// Serde's steps that may be open at once, documents and arrays as well as options and newtypes.
 ///
 /// BSON's depth does not bound a type like `struct List(Option<Box<List>>)`, which takes one value
 /// for ever: this does, both ways. It leaves room for three such wrappers on each level.
 const MAX_STEPS: usize = 4 * MAX_DEPTH;
+
+/// The stack of the bus's own threads that decode: not less than what decoding may take, whatever the environment says.
+pub(crate) const STACK_SIZE: usize = 4 << 20;
 
 /// The element types of BSON, as bsonspec.org (version 1.1) numbers them.
 pub(crate) mod element {

@@ -13,13 +13,17 @@ mod special;
 mod values;
 mod writer;
 
+use std::panic::catch_unwind;
+
 use bson::Bson;
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 pub(super) use self::special::{append_options, append_text};
 pub(super) use self::writer::Serializer;
-use super::raw::RawElements;
-use super::{EncodeError, EncodeErrorKind, element};
+use super::raw::{RawArgs, RawElements};
+use super::readable::Makes;
+use super::{EncodeError, EncodeErrorKind, decode_event, element};
 use crate::event::ShapeKind;
 
 /// A payload document up to its first argument, lengths still zero: `{ "payload": [`.
@@ -41,12 +45,68 @@ pub fn encode_event<T: Serialize>(
     shape: ShapeKind,
     out: &mut Vec<u8>,
 ) -> Result<(), EncodeError> {
-    match shape {
-        ShapeKind::Unit => encode_arguments(out, |_| Ok(())),
-        ShapeKind::Newtype | ShapeKind::Named | ShapeKind::Enum => {
-            encode_arguments(out, |arguments| arguments.push_only(value))
+    encode_noting(value, shape, out, Makes::default()).map(drop)
+}
+
+/// As [`encode_event`], and refuses what the type itself could not read.
+///
+/// That is tried by decoding, for the first event of each make: with other structs, variants or numbers of fields in
+/// it than those before. The rest costs no more than `encode_event`.
+///
+/// # Errors
+///
+/// As `encode_event`, and [`EncodeErrorKind::Unreadable`].
+pub fn encode_readable_event<T: Serialize + DeserializeOwned>(
+    value: &T,
+    shape: ShapeKind,
+    out: &mut Vec<u8>,
+) -> Result<(), EncodeError> {
+    let start = out.len();
+    let makes = encode_noting(value, shape, out, Makes::of::<T>())?;
+    if !makes.must_be_tried() {
+        return Ok(());
+    }
+    try_to_read::<T>(&out[start..], shape, makes).inspect_err(|_| out.truncate(start))
+}
+
+#[cold]
+fn try_to_read<T: DeserializeOwned>(
+    payload: &[u8],
+    shape: ShapeKind,
+    makes: Makes,
+) -> Result<(), EncodeError> {
+    let args = RawArgs::from_payload(payload)
+        .map_err(|malformed| EncodeError::new(EncodeErrorKind::Malformed(malformed)))?;
+    // A panic in there is its receivers' affair, as it is without this.
+    let read = catch_unwind(|| decode_event::<T>(args, shape).map(drop));
+    match read {
+        Ok(Err(error)) => Err(EncodeError::new(EncodeErrorKind::Unreadable(error))),
+        Ok(Ok(())) => {
+            makes.remember();
+            Ok(())
         }
-        ShapeKind::Tuple(fields) => encode_fields(value, fields, out),
+        Err(panic) => {
+            // What was thrown may throw again when it is dropped. It is so once for each make.
+            std::mem::forget(panic);
+            makes.remember();
+            Ok(())
+        }
+    }
+}
+
+/// Encodes, and gives back what occurred in the value.
+fn encode_noting<T: Serialize>(
+    value: &T,
+    shape: ShapeKind,
+    out: &mut Vec<u8>,
+    makes: Makes,
+) -> Result<Makes, EncodeError> {
+    match shape {
+        ShapeKind::Unit => encode_list(out, makes, |arguments| arguments.check_unit(value)),
+        ShapeKind::Newtype | ShapeKind::Named | ShapeKind::Enum => {
+            encode_list(out, makes, |arguments| arguments.push_only(value))
+        }
+        ShapeKind::Tuple(fields) => encode_fields(value, fields, out, makes),
     }
 }
 
@@ -55,11 +115,20 @@ pub(super) fn encode_arguments(
     out: &mut Vec<u8>,
     write: impl FnOnce(&mut Arguments<'_>) -> Result<(), EncodeError>,
 ) -> Result<(), EncodeError> {
+    encode_list(out, Makes::default(), write).map(drop)
+}
+
+#[inline]
+fn encode_list(
+    out: &mut Vec<u8>,
+    makes: Makes,
+    write: impl FnOnce(&mut Arguments<'_>) -> Result<(), EncodeError>,
+) -> Result<Makes, EncodeError> {
     undone_on_error(out, |out| {
         let start = out.len();
         out.extend_from_slice(PAYLOAD_HEAD);
         let mut arguments = Arguments {
-            inner: Serializer::new(out, 2),
+            inner: Serializer::new(out, 2, makes),
             count: 0,
         };
         write(&mut arguments)?;
@@ -75,21 +144,22 @@ fn encode_fields<T: Serialize>(
     value: &T,
     fields: usize,
     out: &mut Vec<u8>,
-) -> Result<(), EncodeError> {
+    makes: Makes,
+) -> Result<Makes, EncodeError> {
     undone_on_error(out, |out| {
         let start = out.len();
         out.extend_from_slice(&PAYLOAD_HEAD[..PAYLOAD_ARRAY]);
-        let mut inner = Serializer::new(out, 1);
+        let mut inner = Serializer::new(out, 1, makes);
         inner.place_type(start + PAYLOAD_TYPE);
         value.serialize(&mut inner)?;
         inner.end_document(start)?;
-        inner.finish()?;
+        let makes = inner.finish()?;
 
         let kind = out[start + PAYLOAD_TYPE];
         let sequence = &out[start + PAYLOAD_ARRAY..out.len() - 1];
         let found = RawElements::of_document(sequence).count();
         if kind == element::ARRAY && found == fields {
-            return Ok(());
+            return Ok(makes);
         }
         Err(EncodeError::new(EncodeErrorKind::NotTheFields {
             expected: fields,
@@ -102,10 +172,10 @@ fn encode_fields<T: Serialize>(
     })
 }
 
-fn undone_on_error(
+fn undone_on_error<T>(
     out: &mut Vec<u8>,
-    write: impl FnOnce(&mut Vec<u8>) -> Result<(), EncodeError>,
-) -> Result<(), EncodeError> {
+    write: impl FnOnce(&mut Vec<u8>) -> Result<T, EncodeError>,
+) -> Result<T, EncodeError> {
     let start = out.len();
     let done = write(out);
     if done.is_err() {
@@ -136,6 +206,21 @@ impl Arguments<'_> {
         self.inner.begin_item(self.count);
         self.count += 1;
         self.inner.put(value)
+    }
+
+    /// Refuses what is not nothing: a unit struct may serialize as something else, by `#[serde(into)]`.
+    fn check_unit<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), EncodeError> {
+        let start = self.inner.out.len();
+        self.inner.begin_item(0);
+        let value_at = self.inner.out.len();
+        self.inner.put(value)?;
+        let kind = self.inner.out[start];
+        if kind != element::NULL || self.inner.out.len() != value_at {
+            let found = element::name(kind);
+            return Err(EncodeError::new(EncodeErrorKind::NotAUnit(found)));
+        }
+        self.inner.out.truncate(start);
+        Ok(())
     }
 
     /// Appends an argument with exactly the type that it has.

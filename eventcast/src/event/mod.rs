@@ -10,6 +10,7 @@
 
 mod key;
 mod registry;
+mod size;
 #[cfg(test)]
 mod tests;
 mod text;
@@ -19,6 +20,9 @@ pub(crate) use key::check_key;
 pub use key::{InvalidKey, MAX_KEY_LEN};
 pub(crate) use registry::claim;
 pub use registry::{KeyClaim, KeyConflict};
+#[cfg(test)]
+pub(crate) use size::MAX_SIZE;
+pub(crate) use size::must_be_small;
 pub use type_name::TypeName;
 
 use serde::{Serialize, de::DeserializeOwned};
@@ -26,6 +30,8 @@ use serde::{Serialize, de::DeserializeOwned};
 /// What the code that the derive writes calls.
 pub(crate) mod derived {
     pub use super::key::checked_key;
+    pub use super::registry::Fields;
+    pub use super::size::must_be_small;
     pub use super::text::{ConstParam, ConstText, Text};
 }
 
@@ -95,8 +101,25 @@ pub(crate) mod derived {
 /// each of its own. Write `#[serde(with = "serde_bytes")]` above such a field; it can still read
 /// what peers send either way.
 ///
-/// serde is not told that the format is readable by people: an `IpAddr` travels in its compact
-/// form. The bson crate's `HumanReadable` wrapper asks for the other.
+/// A type that has one form for people and one for programs (an `IpAddr`, a `SocketAddr`, a `Uuid`,
+/// what has a date) writes that for people: a string, which other languages understand, and which
+/// may be the key of a map. It is so in every place, because serde reads no other where it holds a
+/// value in a buffer of its own (`flatten`, `untagged`, an internal tag). A binary is still read
+/// by such a type, where it reads one. The types of the bson crate keep their own form.
+///
+/// # What is refused
+///
+/// At compile time: an event, or anything inside of one, that takes more than 32 KiB where it
+/// stands, since it is made on a thread's stack (keep large arrays in a `Vec<T>`, or a `Box<[T]>`);
+/// a field of a tuple struct or variant that is left out for some values, or goes one way alone
+/// (one with `#[serde(skip)]` is no argument).
+///
+/// By `emit`, before anything is sent: what BSON cannot hold; JSON as text
+/// (`serde_json::value::RawValue`); and what the type itself could not read, such as a field with
+/// `skip_serializing_if` and no `default`. For that, an event whose structs and variants have not
+/// been seen with so many fields is decoded once by its sender; so is each with raw documents of
+/// the bson crate, since serde's buffers lose dates in these. What depends on values, such as a
+/// check in `#[serde(try_from)]`, is not tried.
 ///
 /// # What is not kept
 ///
@@ -110,6 +133,10 @@ pub(crate) mod derived {
 ///   and so on) is read by the bson crate as the type that the key means. [`Args`](crate::Args) keeps it.
 /// - Inside `#[serde(flatten)]`, `untagged` and internally tagged types serde itself holds the
 ///   values in between, and does not turn a double into an integer.
+/// - An `untagged` enum is read as the first variant that can read what came, as with every format:
+///   put the strictest first. A `String` also reads bytes that are UTF-8, and a map any of BSON's
+///   own types; and behind what hides its type from the serializer, a `Decimal128` that is a NaN
+///   loses its payload.
 /// - The options of a regular expression are put into alphabetical order.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a network event",
@@ -127,12 +154,19 @@ pub trait NetEvent: Serialize + DeserializeOwned + Send + Sync + 'static {
     /// Whether the event is sent as best effort: at once, never twice, and neither waited for nor asked for again
     /// when it is lost. `#[net_event(best_effort)]` sets it, for events of which only the newest matters.
     const BEST_EFFORT: bool = false;
+
+    /// What the declaration is made of, whatever it is spelled like; for the derive.
+    #[doc(hidden)]
+    fn __fields() -> Option<registry::Fields> {
+        None
+    }
 }
 
 /// What the derive wrote down of an event's declaration.
 ///
 /// Two types with equal shapes may share a key in one process; with different ones they are a
-/// [`KeyConflict`].
+/// [`KeyConflict`]. Of two that the derive wrote it is looked at what their fields are, not how
+/// these are spelled: an alias and the type that it stands for are the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Shape {

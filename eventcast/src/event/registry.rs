@@ -17,7 +17,8 @@ use super::Shape;
 
 /// Two types of this process claim one event key, and their declarations differ.
 ///
-/// A programmer's mistake: rename one of them with `#[net_event(name = "…")]`.
+/// A programmer's mistake: rename one of them with `#[net_event(name = "…")]`. Declarations differ by their kind, the
+/// names of their fields and variants, and the types of these; an alias or a path is the type that it stands for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct KeyConflict {
@@ -27,6 +28,8 @@ pub struct KeyConflict {
     pub first: KeyClaim,
     /// The type that was refused.
     pub second: KeyClaim,
+    /// The declarations of both as they are spelled, as [`Shape::text`] has it.
+    pub declarations: Box<[&'static str; 2]>,
 }
 
 /// A type that uses a key, and where it does.
@@ -39,12 +42,22 @@ pub struct KeyClaim {
     pub location: &'static Location<'static>,
 }
 
+/// What a declaration is made of, whatever it is spelled like. The derive writes it.
+#[derive(PartialEq, Eq)]
+pub struct Fields {
+    /// The kind, and the names of fields and variants.
+    pub names: &'static str,
+    /// The types of the fields, in order.
+    pub types: Vec<TypeId>,
+}
+
 impl fmt::Display for KeyConflict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [first, second] = *self.declarations;
         write!(
             f,
-            "two types use the event key `{}` and differ: {}, and {}; \
-             rename one of them with `#[net_event(name = \"…\")]`",
+            "two types use the event key `{}` and differ: {}, which is `{first}`, and {}, which is `{second}`; \
+             make the declarations the same, or rename one of the types with `#[net_event(name = \"…\")]`",
             self.key, self.first, self.second
         )
     }
@@ -69,6 +82,7 @@ pub(crate) fn claim(
     type_id: TypeId,
     type_name: &'static str,
     shape: Shape,
+    fields: fn() -> Option<Fields>,
     location: &'static Location<'static>,
 ) -> Result<(), KeyConflict> {
     static REGISTRY: RwLock<Option<Registry>> = RwLock::new(None);
@@ -76,6 +90,7 @@ pub(crate) fn claim(
     let claimant = Entry {
         type_id,
         shape,
+        fields,
         claim: KeyClaim {
             type_name,
             location,
@@ -103,20 +118,31 @@ struct Registry {
 struct Entry {
     type_id: TypeId,
     shape: Shape,
+    fields: fn() -> Option<Fields>,
     claim: KeyClaim,
+}
+
+impl Entry {
+    /// Whether the declarations are the same but for how they are spelled.
+    fn is_like(&self, other: &Self) -> bool {
+        self.shape == other.shape
+            || self.shape.kind == other.shape.kind
+                && (self.fields)().is_some_and(|mine| Some(mine) == (other.fields)())
+    }
 }
 
 impl Registry {
     /// `None`: nobody has claimed the key yet.
     fn look(&self, key: &'static str, claimant: &Entry) -> Option<Result<(), KeyConflict>> {
         let holder = self.first.get(key)?;
-        if holder.type_id == claimant.type_id || holder.shape == claimant.shape {
+        if holder.type_id == claimant.type_id || holder.is_like(claimant) {
             return Some(Ok(()));
         }
         Some(Err(KeyConflict {
             key,
             first: holder.claim,
             second: claimant.claim,
+            declarations: Box::new([holder.shape.text, claimant.shape.text]),
         }))
     }
 
@@ -143,6 +169,7 @@ mod tests {
         Entry {
             type_id: TypeId::of::<T>(),
             shape: Shape::new(ShapeKind::Newtype, text),
+            fields: || None,
             claim: KeyClaim {
                 type_name,
                 location: Location::caller(),
@@ -201,6 +228,32 @@ mod tests {
     }
 
     #[test]
+    fn what_a_declaration_is_counts_and_not_how_it_is_spelled() {
+        let of = |text, fields| {
+            let mut entry = entry::<A>("a::X", text);
+            entry.fields = fields;
+            entry
+        };
+        let bytes: fn() -> Option<Fields> = || {
+            Some(Fields {
+                names: "newtype",
+                types: vec![TypeId::of::<Vec<u8>>()],
+            })
+        };
+        let words: fn() -> Option<Fields> = || {
+            Some(Fields {
+                names: "newtype",
+                types: vec![TypeId::of::<Vec<u16>>()],
+            })
+        };
+        assert!(of("newtype(Vec<u8>)", bytes).is_like(&of("newtype(std::vec::Vec<u8>)", bytes)));
+        assert!(!of("newtype(Vec<u8>)", bytes).is_like(&of("newtype(Words)", words)));
+        // One that was written by hand says nothing of it.
+        assert!(!of("newtype(Vec<u8>)", bytes).is_like(&of("newtype(Bytes)", || None)));
+        assert!(!of("newtype(A)", || None).is_like(&of("newtype(B)", || None)));
+    }
+
+    #[test]
     fn the_kind_alone_makes_a_difference() {
         let mut registry = Registry::default();
         assert_eq!(registry.claim("X", entry::<A>("a::X", "same")), Ok(()));
@@ -218,6 +271,7 @@ mod tests {
                 id,
                 "T",
                 shape,
+                || None,
                 Location::caller(),
             )
         };
@@ -237,6 +291,8 @@ mod tests {
         assert!(text.starts_with("two types use the event key `X` and differ: `a::X` (used at "));
         assert!(text.contains("registry.rs:"), "{text}");
         assert!(text.contains("`b::X` (used at "), "{text}");
-        assert!(text.ends_with("rename one of them with `#[net_event(name = \"…\")]`"));
+        assert!(text.contains("which is `newtype(u8)`, and "), "{text}");
+        assert!(text.contains("which is `unit`; "), "{text}");
+        assert!(text.ends_with("or rename one of the types with `#[net_event(name = \"…\")]`"));
     }
 }

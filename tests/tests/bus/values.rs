@@ -3,7 +3,8 @@
 use std::{
     collections::{BTreeMap, HashMap},
     fmt::Debug,
-    net::{IpAddr, Ipv4Addr},
+    marker::PhantomData,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
 };
 
 use bson::{Bson, bson};
@@ -31,6 +32,11 @@ pub(crate) fn cases() -> Vec<Case> {
             bson_types_in_a_typed_event,
         ),
         Case::new("values::by_name_everything_keeps_its_type", by_name),
+        Case::new("values::held_in_serdes_buffers", held_in_serdes_buffers),
+        Case::new("values::fields_that_are_skipped", fields_that_are_skipped),
+        Case::new("values::json_as_text", json_as_text),
+        Case::new("values::one_declaration_spelled_twice", spelled_twice),
+        Case::new("values::the_largest_event", the_largest_event),
     ]
 }
 
@@ -55,6 +61,237 @@ fn there<E: NetEvent + Clone + PartialEq + Debug>(
 #[derive(NetEvent, Serialize, Deserialize, Clone, Debug, PartialEq)]
 struct One<T> {
     value: T,
+}
+
+#[derive(NetEvent, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(tag = "t")]
+enum Met {
+    At { address: SocketAddr },
+}
+
+#[derive(NetEvent, Serialize, Deserialize, Clone, Debug, PartialEq)]
+struct Around {
+    #[serde(flatten)]
+    inner: One<Ipv4Addr>,
+}
+
+#[derive(NetEvent, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(untagged)]
+enum Via {
+    Ip(Ipv4Addr),
+    Raw(Vec<u8>),
+}
+
+/// What looks at whether it is written for people comes back from where serde holds it in between.
+fn held_in_serdes_buffers() {
+    let (a, b) = pair();
+    let address = "192.0.2.7:4000".parse().expect("an address");
+    let ip = Ipv4Addr::new(8, 8, 8, 8);
+    there(&a, &b, Met::At { address }).expect("it can be read");
+    there(
+        &a,
+        &b,
+        Around {
+            inner: One { value: ip },
+        },
+    )
+    .expect("it can be read");
+    there(&a, &b, Via::Ip(ip)).expect("it can be read");
+    there(&a, &b, Via::Raw(vec![8, 8, 8, 8])).expect("it can be read");
+    there(
+        &a,
+        &b,
+        One {
+            value: IpAddr::V4(ip),
+        },
+    )
+    .expect("it can be read");
+    // By name, here and there, it is what encoding and decoding give.
+    let (here, far) = (collect(&a, Via::KEY), collect(&b, Via::KEY));
+    a.emit(Via::Ip(ip)).expect("it can be read");
+    for seen in [here, far] {
+        assert_eq!(seen.wait_for(1), [args!["8.8.8.8"]]);
+    }
+}
+
+#[derive(NetEvent, Serialize, Deserialize, Clone, Debug, PartialEq)]
+struct Temp<U>(f64, #[serde(skip)] PhantomData<U>);
+
+#[derive(NetEvent, Serialize, Deserialize, Clone, Debug, PartialEq)]
+struct Sizes(#[serde(skip)] u8, u8, #[serde(skip)] u8, u16);
+
+#[derive(NetEvent, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(transparent)]
+struct Bare(Vec<u8>, #[serde(skip)] u8);
+
+#[derive(NetEvent, Serialize, Deserialize, Clone, Debug, PartialEq)]
+struct Forgets {
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    list: Vec<u8>,
+}
+
+#[derive(NetEvent, Serialize, Deserialize, Clone, Debug, PartialEq)]
+struct Recalls {
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    list: Vec<u8>,
+}
+
+/// What is skipped is no argument; where the rest cannot be read, `emit` says so.
+fn fields_that_are_skipped() {
+    let (a, b) = pair();
+    there(&a, &b, Temp::<u8>(0.5, PhantomData)).expect("one field is left");
+    there(&a, &b, Sizes(0, 1, 0, 2)).expect("two fields are left");
+    there(&a, &b, Bare(vec![1, 2], 0)).expect("one field is left");
+    there(&a, &b, Recalls { list: vec![] }).expect("there is a default");
+    there(&a, &b, Forgets { list: vec![1] }).expect("all is sent");
+    let heard = count(&b, Forgets::KEY);
+    let text = there(&a, &b, Forgets { list: vec![] }).expect_err("nobody could read it");
+    for part in ["Forgets", "\"list\"", "missing", "`default`"] {
+        assert!(text.contains(part), "{text}");
+    }
+    there(&a, &b, Forgets { list: vec![2] }).expect("all is sent");
+    heard.wait_for(1);
+    assert_eq!(heard.get(), 1);
+}
+
+#[derive(NetEvent, Serialize, Deserialize, Debug)]
+struct Json {
+    text: Box<serde_json::value::RawValue>,
+}
+
+fn json_as_text() {
+    let (a, b) = pair();
+    let heard = count(&b, Json::KEY);
+    let text = serde_json::value::to_raw_value(&[1, 2]).expect("it is JSON");
+    let error = a.emit(Json { text }).expect_err("nobody could read it");
+    let text = error.to_string();
+    for part in ["Json", "\"text\"", "serde_json::Value"] {
+        assert!(text.contains(part), "{text}");
+    }
+    there(&a, &b, One { value: 1 }).expect("it can be read");
+    assert_eq!(heard.get(), 0);
+}
+
+type Serial = u64;
+type Octets = Vec<u8>;
+
+mod spelled {
+    use super::*;
+
+    #[derive(NetEvent, Serialize, Deserialize)]
+    #[net_event(name = "values/spelled")]
+    pub(super) struct One {
+        pub(super) id: u64,
+        pub(super) bytes: Vec<u8>,
+    }
+
+    #[derive(NetEvent, Serialize, Deserialize)]
+    #[net_event(name = "values/spelled")]
+    pub(super) struct Other {
+        pub(super) id: Serial,
+        pub(super) bytes: Octets,
+    }
+
+    #[derive(NetEvent, Serialize, Deserialize, Debug)]
+    #[net_event(name = "values/spelled")]
+    pub(super) struct Different {
+        pub(super) id: u32,
+        pub(super) bytes: Vec<u8>,
+    }
+}
+
+/// Two types under one key are the same if their fields are; an alias is the type that it stands for.
+fn spelled_twice() {
+    let (a, b) = pair();
+    let seen = Seen::new();
+    let list = seen.clone();
+    b.on::<spelled::One>(move |e| list.push((e.id, e.bytes.clone())));
+    let bytes = vec![1];
+    a.emit(spelled::Other { id: 7, bytes })
+        .expect("it is the same");
+    assert_eq!(seen.wait_for(1), [(7, vec![1])]);
+    let error = a.emit(spelled::Different {
+        id: 7,
+        bytes: vec![],
+    });
+    let text = error.expect_err("a field has another type").to_string();
+    for part in [
+        "struct { id: u64, bytes: Vec<u8> }",
+        "struct { id: u32, bytes: Vec<u8> }",
+        "values.rs",
+    ] {
+        assert!(text.contains(part), "{text}");
+    }
+}
+
+type Kilobyte = [[u8; 32]; 32];
+
+#[derive(NetEvent, Serialize, Deserialize, Clone, Debug, PartialEq)]
+struct Largest {
+    values: [Kilobyte; 32],
+}
+
+#[derive(NetEvent, Serialize, Deserialize, Clone, Debug, PartialEq)]
+struct Deep {
+    pad: [Kilobyte; 8],
+    next: Option<Box<Self>>,
+}
+
+/// The largest event that compiles ends no thread that it comes to: one that reads, one for a slow listener, a worker
+/// of tokio, and whoever reads a stream. What would, is refused by `emit`.
+fn the_largest_event() {
+    let (a, b) = pair();
+    let largest = || Largest {
+        values: [[[7; 32]; 32]; 32],
+    };
+    there(&a, &b, largest()).expect("it fits");
+    let slow = Seen::new();
+    let list = slow.clone();
+    b.on::<Largest>(move |e| {
+        std::thread::sleep(std::time::Duration::from_millis(20));
+        list.push(e.values[31][31][31]);
+    });
+    let worked = Seen::new();
+    let list = worked.clone();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .build()
+        .expect("a runtime");
+    let _entered = runtime.enter();
+    let waiting = {
+        let (b, list) = (b.clone(), list.clone());
+        runtime.spawn(async move {
+            let mut events = b.subscribe::<Largest>();
+            list.push(0);
+            for _ in 0..3 {
+                let event = events.next().await.expect("the bus is there");
+                list.push(event.values[31][31][31]);
+            }
+        })
+    };
+    worked.wait_for(1);
+    for _ in 0..3 {
+        a.emit(largest()).expect("it fits");
+    }
+    assert_eq!(slow.wait_for(3), [7, 7, 7]);
+    runtime.block_on(waiting).expect("no panic");
+    assert_eq!(worked.wait_for(4), [0, 7, 7, 7]);
+
+    let chain = |length| {
+        (1..length).fold(
+            Deep {
+                pad: [[[1; 32]; 32]; 8],
+                next: None,
+            },
+            |next, _| Deep {
+                pad: [[[1; 32]; 32]; 8],
+                next: Some(Box::new(next)),
+            },
+        )
+    };
+    there(&a, &b, chain(3)).expect("it fits");
+    let text = there(&a, &b, chain(40)).expect_err("it takes too much stack");
+    assert!(text.contains("box"), "{text}");
 }
 
 #[derive(NetEvent, Serialize, Deserialize, Clone, Debug, PartialEq)]

@@ -9,6 +9,7 @@ use serde::forward_to_deserialize_any;
 use super::super::raw::{RawElement, RawElements, RawValue};
 use super::super::{DecodeError, element};
 use super::{Deserializer, unchecked};
+use crate::event::must_be_small;
 
 #[inline]
 pub(super) fn key_of<'de>(element: &RawElement<'de>) -> Result<&'de str, DecodeError> {
@@ -62,6 +63,7 @@ impl<'de> MapAccess<'de> for Entries<'de> {
         let Some((key, value)) = self.entry.take() else {
             return Err(de::Error::custom("a value was asked for before its key"));
         };
+        const { must_be_small::<V::Value>() };
         seed.deserialize(self.outer.inside(value))
             .map_err(|error| error.in_key(key))
     }
@@ -111,6 +113,7 @@ impl<'de> SeqAccess<'de> for Items<'de> {
         &mut self,
         seed: T,
     ) -> Result<Option<T::Value>, DecodeError> {
+        const { must_be_small::<T::Value>() };
         let Some(element) = self.elements.next() else {
             return Ok(None);
         };
@@ -142,11 +145,6 @@ pub(super) struct Key<'de>(pub(super) &'de str);
 
 impl<'de> de::Deserializer<'de> for Key<'de> {
     type Error = DecodeError;
-
-    #[inline]
-    fn is_human_readable(&self) -> bool {
-        false
-    }
 
     #[inline]
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {

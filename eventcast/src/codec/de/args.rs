@@ -108,7 +108,8 @@ impl<'de> de::Deserializer<'de> for ArgsDeserializer<'de> {
     type Error = DecodeError;
 
     fn is_human_readable(&self) -> bool {
-        false
+        self.first()
+            .is_none_or(|value| Deserializer::of_value(value).is_human_readable())
     }
 
     /// A type that takes anything gets the value itself where there is one, else the list.
@@ -218,10 +219,6 @@ impl Missing {
 
 impl<'de> de::Deserializer<'de> for Missing {
     type Error = DecodeError;
-
-    fn is_human_readable(&self) -> bool {
-        false
-    }
 
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
         self.attempt(visitor, |_| Err(super::unchecked()))

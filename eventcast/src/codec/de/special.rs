@@ -204,10 +204,6 @@ impl<'de, B: VisitBody<'de>> IntoDeserializer<'de, DecodeError> for Part<'de, B>
 impl<'de, B: VisitBody<'de>> de::Deserializer<'de> for Part<'de, B> {
     type Error = DecodeError;
 
-    fn is_human_readable(&self) -> bool {
-        false
-    }
-
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
         match self {
             Self::Str(text) => visitor.visit_borrowed_str(text),

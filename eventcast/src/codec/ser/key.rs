@@ -4,6 +4,7 @@ use serde::ser::{self, Impossible, Serialize};
 
 use super::super::check::Keys;
 use super::super::{EncodeError, EncodeErrorKind};
+use super::values::refuse_raw_json;
 use super::writer::Serializer;
 
 /// Writes one key: a string, a char, a unit variant, or a newtype of one of these.
@@ -47,11 +48,14 @@ impl ser::Serializer for KeySerializer<'_, '_> {
 
     #[inline]
     fn is_human_readable(&self) -> bool {
-        self.inner.human_readable
+        true
     }
 
     #[inline]
     fn serialize_str(self, key: &str) -> Result<(), EncodeError> {
+        if key.starts_with('$') {
+            refuse_raw_json(key)?;
+        }
         self.inner.begin_entry(key, self.keys)
     }
 

@@ -108,8 +108,13 @@ impl<'s, 'a> Special<'s, 'a> {
         value: &T,
     ) -> Result<(), EncodeError> {
         match self.kind {
-            // The type says it all.
-            SpecialKind::MinKey | SpecialKind::MaxKey | SpecialKind::Undefined => Ok(()),
+            // The type says it all; but a tag that serde adds is not part of it.
+            SpecialKind::MinKey if field == "$minKey" => Ok(()),
+            SpecialKind::MaxKey if field == "$maxKey" => Ok(()),
+            SpecialKind::Undefined if field == "$undefined" => Ok(()),
+            SpecialKind::MinKey | SpecialKind::MaxKey | SpecialKind::Undefined => {
+                Err(self.kind.refused())
+            }
             SpecialKind::CodeWithScope if field == "$scope" => self.put_scope(value),
             _ => value.serialize(Part {
                 inner: &mut *self.inner,
@@ -296,7 +301,7 @@ impl ser::Serializer for Part<'_, '_> {
     type SerializeStructVariant = Impossible<(), EncodeError>;
 
     fn is_human_readable(&self) -> bool {
-        self.inner.human_readable
+        self.inner.for_people()
     }
 
     fn serialize_str(self, text: &str) -> Result<(), EncodeError> {

@@ -23,7 +23,7 @@ impl<'s, 'a> ser::Serializer for &'s mut Serializer<'a> {
 
     #[inline]
     fn is_human_readable(&self) -> bool {
-        self.human_readable
+        self.for_people()
     }
 
     #[inline]
@@ -146,9 +146,10 @@ impl<'s, 'a> ser::Serializer for &'s mut Serializer<'a> {
     fn serialize_unit_variant(
         self,
         _: &'static str,
-        _: u32,
+        index: u32,
         variant: &'static str,
     ) -> Result<(), EncodeError> {
+        self.note(variant, index as usize);
         self.serialize_str(variant)
     }
 
@@ -176,6 +177,7 @@ impl<'s, 'a> ser::Serializer for &'s mut Serializer<'a> {
         variant: &'static str,
         value: &T,
     ) -> Result<(), EncodeError> {
+        self.note(variant, 1);
         let start = self.begin_document(element::DOCUMENT)?;
         self.begin_entry(variant, &mut Keys::default())?;
         self.put(value).map_err(|error| error.in_key(variant))?;
@@ -201,9 +203,10 @@ impl<'s, 'a> ser::Serializer for &'s mut Serializer<'a> {
     #[inline]
     fn serialize_tuple_struct(
         self,
-        _: &'static str,
+        name: &'static str,
         length: usize,
     ) -> Result<Items<'s, 'a>, EncodeError> {
+        self.note(name, length);
         self.serialize_seq(Some(length))
     }
 
@@ -213,8 +216,9 @@ impl<'s, 'a> ser::Serializer for &'s mut Serializer<'a> {
         _: &'static str,
         _: u32,
         variant: &'static str,
-        _: usize,
+        length: usize,
     ) -> Result<Items<'s, 'a>, EncodeError> {
+        self.note(variant, length);
         let (outer, start) = self.begin_variant(variant, element::ARRAY)?;
         Ok(Items {
             inner: self,
@@ -242,11 +246,13 @@ impl<'s, 'a> ser::Serializer for &'s mut Serializer<'a> {
         name: &'static str,
         length: usize,
     ) -> Result<Fields<'s, 'a>, EncodeError> {
-        if name.starts_with('$')
-            && let Some(kind) = SpecialKind::of_struct(name)
-        {
-            return Ok(Fields::Special(Special::begin(self, kind)));
+        if name.starts_with('$') {
+            if let Some(kind) = SpecialKind::of_struct(name) {
+                return Ok(Fields::Special(Special::begin(self, kind)));
+            }
+            refuse_raw_json(name)?;
         }
+        self.note(name, length);
         self.serialize_map(Some(length)).map(Fields::Document)
     }
 
@@ -256,8 +262,9 @@ impl<'s, 'a> ser::Serializer for &'s mut Serializer<'a> {
         _: &'static str,
         _: u32,
         variant: &'static str,
-        _: usize,
+        length: usize,
     ) -> Result<Entries<'s, 'a>, EncodeError> {
+        self.note(variant, length);
         let (outer, start) = self.begin_variant(variant, element::DOCUMENT)?;
         Ok(Entries {
             inner: self,
@@ -290,10 +297,15 @@ impl Serializer<'_> {
         name: &str,
         value: &T,
     ) -> Result<(), EncodeError> {
+        if name == newtype::RAW_DOCUMENT || name == newtype::RAW_ARRAY {
+            // As a `RawBson`.
+            self.makes.doubt();
+        }
         self.hint = match name {
             newtype::UUID => Hint::Uuid,
-            newtype::RAW_DOCUMENT => Hint::RawDocument,
-            newtype::RAW_ARRAY => Hint::RawArray,
+            // Their readable form is a plain document or array.
+            newtype::RAW_DOCUMENT if !self.human_readable => Hint::RawDocument,
+            newtype::RAW_ARRAY if !self.human_readable => Hint::RawArray,
             newtype::HUMAN_READABLE => {
                 let before = std::mem::replace(&mut self.human_readable, true);
                 self.put(value)?;
@@ -307,6 +319,18 @@ impl Serializer<'_> {
         Ok(())
     }
 }
+
+/// Refuses the name under which serde_json shows JSON that is text: as a document it would be read by nobody.
+#[inline]
+pub(super) fn refuse_raw_json(name: &str) -> Result<(), EncodeError> {
+    if name == RAW_JSON {
+        return Err(EncodeError::new(EncodeErrorKind::RawJson));
+    }
+    Ok(())
+}
+
+/// The name of the struct, and of its one field, as which `serde_json::value::RawValue` serializes.
+const RAW_JSON: &str = "$serde_json::private::RawValue";
 
 /// Text that is displayed, appended to bytes.
 struct TextInto<'a>(&'a mut Vec<u8>);

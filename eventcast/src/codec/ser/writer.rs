@@ -8,10 +8,11 @@ use std::borrow::Cow;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use bson::{Bson, RawBson, RawBsonRef};
+use bson::{Bson, Decimal128, RawBson, RawBsonRef};
 use serde::Serialize;
 
 use super::super::check::{Keys, check_nested};
+use super::super::readable::Makes;
 use super::super::{EncodeError, EncodeErrorKind, MAX_DEPTH, MAX_STEPS, element};
 
 /// Writes values one after another; each goes to the element that was begun last.
@@ -25,12 +26,16 @@ pub(in crate::codec) struct Serializer<'a> {
     steps: usize,
     /// The value to come is a `Bson`: its integers keep their width.
     pub(super) exact: bool,
+    /// The value to come is one of the bson crate's, whose compact form loses nothing and takes no text.
+    pub(super) compact: bool,
     /// The bson crate's wrapper asked for the readable form of what is inside.
     pub(super) human_readable: bool,
     /// What the bson crate said the next bytes are.
     pub(super) hint: Hint,
     /// An element failed; a `Serialize` that goes on all the same cannot make that good.
     pub(super) broken: bool,
+    /// What occurred in the value.
+    pub(super) makes: Makes,
 }
 
 /// What bytes to come are, as one of the bson crate's newtypes announced them.
@@ -43,25 +48,27 @@ pub(super) enum Hint {
 }
 
 impl<'a> Serializer<'a> {
-    pub(super) fn new(out: &'a mut Vec<u8>, depth: usize) -> Self {
+    pub(super) fn new(out: &'a mut Vec<u8>, depth: usize, makes: Makes) -> Self {
         Self {
             out,
             type_at: 0,
             depth,
             steps: 0,
             exact: false,
+            compact: false,
             human_readable: false,
             hint: Hint::None,
             broken: false,
+            makes,
         }
     }
 
-    pub(super) fn finish(self) -> Result<(), EncodeError> {
+    pub(super) fn finish(self) -> Result<Makes, EncodeError> {
         if self.broken {
             let message = "a field was refused, and the type's Serialize went on".to_owned();
             return Err(EncodeError::new(EncodeErrorKind::Custom(message)));
         }
-        Ok(())
+        Ok(self.makes)
     }
 
     /// Sets where the type of the value to come stands.
@@ -129,7 +136,22 @@ impl<'a> Serializer<'a> {
     #[inline]
     pub(super) fn put<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), EncodeError> {
         self.exact = keeps_widths::<T>();
+        if is_raw::<T>() {
+            // In a buffer of serde's, not all that stands in one can be read: that is up to its content.
+            self.makes.doubt();
+        }
+        self.compact = self.exact || is_decimal::<T>();
         value.serialize(&mut *self)
+    }
+
+    /// Whether a type is to write the form for people: all but the bson crate's own, which are written compactly and
+    /// keep their BSON type.
+    ///
+    /// A type must not be told otherwise: where serde holds a value in a buffer on the way in (`flatten`,
+    /// `untagged`, an internal tag), it reads the form for people whatever the format says.
+    #[inline]
+    pub(super) fn for_people(&self) -> bool {
+        self.human_readable || !self.compact && self.hint == Hint::None
     }
 
     #[inline]
@@ -240,6 +262,13 @@ impl<'a> Serializer<'a> {
         self.steps = self.steps.saturating_sub(1);
     }
 
+    /// Something called `name` occurs here, with so many fields. How deep counts too: what lies too deep for a thread's
+    /// stack cannot be read.
+    #[inline]
+    pub(super) fn note(&mut self, name: &'static str, fields: usize) {
+        self.makes.note(name, fields ^ self.steps << 16);
+    }
+
     /// Begins `{ "Variant": ` and what stands in it.
     pub(super) fn begin_variant(
         &mut self,
@@ -322,6 +351,26 @@ fn keeps_widths<T: ?Sized>() -> bool {
         || id == TypeId::of::<Rc<Bson>>()
         || id == TypeId::of::<Arc<Bson>>()
         || id == TypeId::of::<Cow<'static, Bson>>()
-        || id == TypeId::of::<RawBson>()
+        || is_raw::<T>()
+}
+
+/// Whether `T` is a value of the bson crate's that is kept as bytes.
+#[inline]
+fn is_raw<T: ?Sized>() -> bool {
+    let id = typeid::of::<T>();
+    id == TypeId::of::<RawBson>()
         || id == TypeId::of::<RawBsonRef<'static>>()
+        || id == TypeId::of::<&RawBsonRef<'static>>()
+}
+
+/// Whether `T` is a `Decimal128`: its text loses the payload of a NaN.
+#[inline]
+fn is_decimal<T: ?Sized>() -> bool {
+    let id = typeid::of::<T>();
+    id == TypeId::of::<Decimal128>()
+        || id == TypeId::of::<&Decimal128>()
+        || id == TypeId::of::<Box<Decimal128>>()
+        || id == TypeId::of::<Rc<Decimal128>>()
+        || id == TypeId::of::<Arc<Decimal128>>()
+        || id == TypeId::of::<Cow<'static, Decimal128>>()
 }

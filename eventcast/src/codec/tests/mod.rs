@@ -8,6 +8,8 @@ mod numbers;
 mod old_peers;
 mod properties;
 mod refusals;
+mod representations;
+mod stack;
 mod untyped;
 
 use serde::Serialize;
