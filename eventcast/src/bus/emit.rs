@@ -53,20 +53,31 @@ pub struct Emitted {
     pub sent: SendState,
 }
 
+/// An event that the engine has taken and numbered.
+struct Numbered {
+    message_id: MessageId,
+    number: Option<u64>,
+    session: Arc<Session>,
+}
+
+impl Numbered {
+    /// Sends it, or leaves that to others. `None`: the session has failed over that.
+    ///
+    /// The session is let go of: a local listener may take its time, and the bus be stopped meanwhile.
+    fn sent(self, core: &Arc<Core>) -> Option<Sent> {
+        Some(Sent {
+            message_id: self.message_id,
+            number: self.number,
+            state: self.session.flush(core)?,
+        })
+    }
+}
+
 /// What the network side made of an event.
 struct Sent {
     message_id: MessageId,
     number: Option<u64>,
     state: SendState,
-    session: Arc<Session>,
-}
-
-impl Sent {
-    /// Sends it, or leaves that to others. `None`: the session has failed over that.
-    fn flushed(mut self, core: &Arc<Core>) -> Option<Self> {
-        self.state = self.session.flush(core)?;
-        Some(self)
-    }
 }
 
 pub(crate) fn emit_typed<E: NetEvent>(
@@ -246,8 +257,8 @@ pub(crate) fn claim_key<E: NetEvent>(
 
 /// Gives the event to the network. `None`: the bus is not running.
 fn send(core: &Arc<Core>, event: Outgoing<'_>) -> Result<Option<Sent>, EmitErrorKind> {
-    let (sent, _) = accept(core, core.session(), core.now(), event, None)?;
-    Ok(sent.and_then(|sent| sent.flushed(core)))
+    let (numbered, _) = accept(core, core.session(), core.now(), event, None)?;
+    Ok(numbered.and_then(|numbered| numbered.sent(core)))
 }
 
 /// What keeps other events from being numbered, and put into queues, in between.
@@ -261,7 +272,7 @@ fn accept<'a>(
     now: Now,
     mut event: Outgoing<'_>,
     order: Order<'a>,
-) -> Result<(Option<Sent>, Order<'a>), EmitErrorKind> {
+) -> Result<(Option<Numbered>, Order<'a>), EmitErrorKind> {
     event.best_effort |= core.options.best_effort;
     let size = event.payload.len();
     let mut accepted = None;
@@ -300,14 +311,12 @@ fn accept<'a>(
             unreachable!("names are checked before they come here")
         }
     })?;
-    let sent = Sent {
+    let numbered = Numbered {
         message_id: accepted.message_id,
         number: accepted.number,
-        // Until it is sent.
-        state: SendState::Queued,
         session,
     };
-    Ok((Some(sent), order))
+    Ok((Some(numbered), order))
 }
 
 /// An event that has been sent, on its way to the listeners of this very bus.
@@ -336,20 +345,21 @@ impl<'a> Local<'a> {
         let args = RawArgs::from_payload(payload).expect("what was just encoded has arguments");
         let now = core.now();
         let (session, runtime) = core.session_and_runtime();
-        let origin = |sent: Option<&Sent>| {
-            let me = match sent {
-                Some(sent) => Arc::clone(&sent.session.me),
+        let origin = |numbered: Option<&Numbered>| {
+            let me = match numbered {
+                Some(numbered) => Arc::clone(&numbered.session.me),
                 None => core.identity(),
             };
-            Origin::local(me, now.unix_ms, sent.and_then(|sent| sent.number))
+            let number = numbered.and_then(|numbered| numbered.number);
+            Origin::local(me, now.unix_ms, number)
         };
         let (mut queued, mut missed) = (Marks::default(), Marks::default());
-        let (sent, origin) = if list.iter().any(|listener| listener.has_queue()) {
+        let (numbered, origin) = if list.iter().any(|listener| listener.has_queue()) {
             // Copied before the lock is taken.
             let mut waiting = Waiting::copy(name, args, origin(None));
             let order = Some(core.lock_local_order());
-            let (sent, order) = accept(core, session, now, event, order)?;
-            let origin = origin(sent.as_ref());
+            let (numbered, order) = accept(core, session, now, event, order)?;
+            let origin = origin(numbered.as_ref());
             waiting.set_origin(origin.clone());
             for (at, listener) in list.iter().enumerate() {
                 if listener.has_queue() {
@@ -360,13 +370,13 @@ impl<'a> Local<'a> {
                 }
             }
             drop(order);
-            (sent, origin)
+            (numbered, origin)
         } else {
-            let (sent, _) = accept(core, session, now, event, None)?;
-            let origin = origin(sent.as_ref());
-            (sent, origin)
+            let (numbered, _) = accept(core, session, now, event, None)?;
+            let origin = origin(numbered.as_ref());
+            (numbered, origin)
         };
-        let sent = sent.and_then(|sent| sent.flushed(core));
+        let sent = numbered.and_then(|numbered| numbered.sent(core));
         Ok(Self {
             core,
             name,
