@@ -277,6 +277,7 @@ impl Drop for Task {
         state.running -= 1;
         drop(state);
         // Its runtime has dropped it.
+        self.core.release_runtime();
         self.listener.tell_no_runtime(&self.core);
     }
 }

@@ -20,7 +20,8 @@ use super::{
 use crate::error::Result;
 
 impl Builder {
-    /// The tokio runtime on which async listeners run.
+    /// The tokio runtime of the bus: async listeners run on it, and it is entered wherever another listener runs
+    /// ([`Bus`] has the whole list). Once it has been shut down, the one within which `start` is called takes its place.
     ///
     /// Default: the one within which `build`, `start` or `on_async` is called.
     pub fn runtime(mut self, runtime: Handle) -> Self {

@@ -228,6 +228,11 @@ impl Core {
         drop(before);
     }
 
+    /// The runtime has dropped what it was given to do: if it was given by the builder, the next `start` may bring another.
+    pub(crate) fn release_runtime(&self) {
+        self.write_current().is_given = false;
+    }
+
     pub(crate) fn has_async_listeners(&self) -> bool {
         self.table
             .any(|listener| matches!(listener.sink(), Sink::Async(_)))

@@ -169,12 +169,23 @@ fn told_without_runtime(bus: &Bus) -> Count {
 }
 
 fn an_async_listener_outlives_its_runtime() {
+    for is_given in [false, true] {
+        outlives_its_runtime(is_given);
+    }
+}
+
+/// The first runtime is given to the builder, or it is the one in which the bus is started.
+fn outlives_its_runtime(is_given: bool) {
     let group = Group::unused();
     let a = bus(group);
-    let b = common::builder(group).build().expect("good options");
+    let first = worker();
+    let mut builder = common::builder(group);
+    if is_given {
+        builder = builder.runtime(first.handle().clone());
+    }
+    let b = builder.build().expect("good options");
     let told = told_without_runtime(&b);
     let seen = Seen::new();
-    let first = worker();
     {
         let _entered = first.enter();
         let list = seen.clone();
