@@ -4,7 +4,7 @@
 //! [`Order`]'s; what is told or sent is the engine's.
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     net::SocketAddr,
     sync::Arc,
     time::Duration,
@@ -17,6 +17,10 @@ pub(super) const MAX_STREAMS: usize = 4096;
 
 /// One that was heard within this time does not go to make room.
 const KEPT_FOR: Duration = Duration::from_secs(60);
+
+/// How many other incarnations of a sender are looked at, the latest first: a sender has one, or a few after it was
+/// started again; only who makes them up has more.
+const LOOKED_AT: usize = 64;
 
 /// Most new streams of one address in a second.
 const MAX_NEW_A_SECOND: u32 = 100;
@@ -135,10 +139,15 @@ pub struct PeerStatus {
     pub figures: PeerFigures,
 }
 
+type Incarnations = BTreeMap<Option<u64>, usize>;
+
 pub(super) struct Streams {
     slots: Vec<Option<Stream>>,
     free: Vec<usize>,
-    by_id: HashMap<Box<str>, Vec<usize>, HashKey>,
+    /// By id, and each id's by incarnation: of one id there may be as many as there are streams.
+    by_id: HashMap<Box<str>, Incarnations, HashKey>,
+    /// Streams that hold something, by how much.
+    by_held: BTreeSet<(usize, usize)>,
     /// Streams in which something is missing, by the moment at which something is to be done about it.
     dues: BTreeSet<(Duration, usize)>,
     next_generation: u64,
@@ -157,6 +166,7 @@ impl Streams {
             slots: Vec::new(),
             free: Vec::new(),
             by_id: HashMap::with_hasher(key),
+            by_held: BTreeSet::new(),
             dues: BTreeSet::new(),
             next_generation: 0,
             held: 0,
@@ -184,24 +194,16 @@ impl Streams {
 
     /// The stream of this incarnation.
     pub(super) fn find(&self, id: &str, incarnation: Option<u64>) -> Option<StreamRef> {
-        let mut ours = self.by_id.get(id)?.iter();
-        ours.find_map(|&index| {
-            let stream = self.slots[index].as_ref()?;
-            (stream.peer.incarnation == incarnation).then_some(StreamRef {
-                index,
-                generation: stream.generation,
-            })
-        })
+        let index = *self.by_id.get(id)?.get(&incarnation)?;
+        let generation = self.slots[index].as_ref()?.generation;
+        Some(StreamRef { index, generation })
     }
 
     /// Whether another incarnation of this one is known.
     pub(super) fn knows_another(&self, id: &str, incarnation: Option<u64>) -> bool {
-        self.by_id.get(id).is_some_and(|ours| {
-            ours.iter().any(|&index| {
-                let stream = self.slots[index].as_ref();
-                stream.is_some_and(|stream| stream.peer.incarnation != incarnation)
-            })
-        })
+        self.by_id
+            .get(id)
+            .is_some_and(|ours| ours.len() > usize::from(ours.contains_key(&incarnation)))
     }
 
     /// Begins to follow a sender, if there is room.
@@ -227,7 +229,7 @@ impl Streams {
         self.by_id
             .entry(peer.id.as_str().into())
             .or_default()
-            .push(index);
+            .insert(peer.incarnation, index);
         self.slots[index] = Some(Stream {
             generation,
             address: peer.address,
@@ -258,6 +260,10 @@ impl Streams {
         let held = stream.order.held();
         if held != stream.held {
             self.held = self.held - stream.held + held;
+            self.by_held.remove(&(stream.held, at.index));
+            if held > 0 {
+                self.by_held.insert((held, at.index));
+            }
             stream.held = held;
         }
         let due = stream.order.due();
@@ -286,15 +292,9 @@ impl Streams {
 
     /// The stream in which most waits.
     pub(super) fn fullest(&self) -> Option<StreamRef> {
-        let streams = self.slots.iter().enumerate();
-        let held = streams.filter_map(|(index, slot)| {
-            let stream = slot.as_ref()?;
-            let generation = stream.generation;
-            Some((stream.held, StreamRef { index, generation }))
-        });
-        held.filter(|(held, _)| *held > 0)
-            .max_by_key(|(held, _)| *held)
-            .map(|(_, at)| at)
+        let &(_, index) = self.by_held.last()?;
+        let generation = self.slots[index].as_ref()?.generation;
+        Some(StreamRef { index, generation })
     }
 
     /// Changes whether a sender is there.
@@ -319,7 +319,7 @@ impl Streams {
             .and_then(|stream| self.by_id.get(stream.peer.id.as_str()));
         let others = ours
             .into_iter()
-            .flatten()
+            .flat_map(|ours| ours.values().rev().take(LOOKED_AT))
             .filter(move |index| **index != at.index);
         others
             .filter_map(|&index| self.slots[index].as_ref())
@@ -396,12 +396,13 @@ impl Streams {
         let stream = self.slots[index].take()?;
         self.free.push(index);
         self.held -= stream.held;
+        self.by_held.remove(&(stream.held, index));
         self.present -= usize::from(stream.presence == Presence::Present);
         if let Some(due) = stream.due {
             self.dues.remove(&(due, index));
         }
         if let Some(ours) = self.by_id.get_mut(stream.peer.id.as_str()) {
-            ours.retain(|other| *other != index);
+            ours.remove(&stream.peer.incarnation);
             if ours.is_empty() {
                 self.by_id.remove(stream.peer.id.as_str());
             }
@@ -483,6 +484,36 @@ mod tests {
         assert_eq!(streams.next_silence(), Some(secs(5)));
         assert!(streams.silent(secs(4), secs(5)).is_empty());
         assert_eq!(streams.silent(secs(5), secs(5)), [first]);
+    }
+
+    #[test]
+    fn the_fullest_is_found_among_all() {
+        let mut streams = streams();
+        let mut refs = Vec::new();
+        for i in 0..MAX_STREAMS as u64 {
+            // Of one id all of them.
+            let at = open(&mut streams, secs(i), peer("x", i), &mut Rate::default());
+            refs.push(at.unwrap());
+        }
+        assert_eq!(streams.find("x", Some(4_000)), Some(refs[4_000]));
+        assert!(streams.knows_another("x", Some(0)) && !streams.knows_another("y", Some(0)));
+        assert_eq!(streams.fullest(), None);
+        let mut grow = |at: StreamRef, gaps: u64| {
+            let order = &mut streams.get(at).unwrap().order;
+            for _ in 0..gaps {
+                let known = order.known();
+                order.claim(secs(1), known + 1, secs(2 * known));
+            }
+            streams.settle(at);
+            streams.fullest()
+        };
+        assert_eq!(grow(refs[7], 1), Some(refs[7]));
+        assert_eq!(grow(refs[4_095], 3), Some(refs[4_095]));
+        assert_eq!(grow(refs[7], 1), Some(refs[4_095]));
+        assert_eq!(grow(refs[7], 2), Some(refs[7]));
+        streams.get(refs[7]).unwrap().order.gaps().forget_above(0);
+        streams.settle(refs[7]);
+        assert_eq!(streams.fullest(), Some(refs[4_095]));
     }
 
     #[test]
