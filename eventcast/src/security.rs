@@ -42,7 +42,9 @@
 //! - **Watch.** In the clear remain: that it is eventcast, which key is used (by a number), eight bytes that stand for
 //!   the sender's id, when it was started, how many datagrams it sent, when, and how long they are, rounded up to 16
 //!   bytes (`sealed::nothing_shows_on_the_wire`). Who must not be seen to speak needs a network that hides it.
-//! - **Flood.** Every datagram that does not open costs this machine about as much as one that does. A firewall in
+//! - **Flood.** Every datagram that does not open costs this machine about as much as one that does: of what stands
+//!   around the seal, at most 32 elements are looked at
+//!   (`more_elements_than_there_are_known_ones_are_refused_before_they_are_compared`). A firewall in
 //!   front of the port, or a group on a network of its own, is what helps.
 //! - **Replay to a bus that has just started,** within narrow bounds: such a bus cannot know what was sent before. In
 //!   its first minute it refuses what was sent more than a second before its start, and in any case what is older than

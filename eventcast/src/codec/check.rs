@@ -59,6 +59,9 @@ pub enum Malformed {
     /// A key stands twice in one document.
     #[error("a key stands twice in one document")]
     DuplicateKey,
+    /// There are more elements, in all documents and arrays together, than a document of the protocol's own has.
+    #[error("too many elements")]
+    TooManyElements,
     /// Documents and arrays are nested deeper than 64.
     #[error("nested deeper than {MAX_DEPTH}")]
     TooDeep,
@@ -76,14 +79,26 @@ pub fn check_document(bytes: &[u8]) -> Result<(), Malformed> {
     check_nested(bytes, MAX_DEPTH, false)
 }
 
+/// As [`check_document`], for a document that has few elements: `most` in all, of those that are nested too. One with
+/// more is refused when so many have been seen, whatever follows, and before keys are compared.
+pub(crate) fn check_small_document(bytes: &[u8], most: usize) -> Result<(), Malformed> {
+    let keys = Keys::of_array(false);
+    walk::<true>(bytes, keys, &mut [Frame::default(); USUAL_DEPTH], most)
+}
+
 /// As [`check_document`], for a document or array that may itself be no deeper than `levels`.
 pub(super) fn check_nested(bytes: &[u8], levels: usize, is_array: bool) -> Result<(), Malformed> {
     let keys = Keys::of_array(is_array);
     let levels = levels.min(MAX_DEPTH);
     let usual = levels.min(USUAL_DEPTH);
-    match walk(bytes, keys, &mut [Frame::default(); USUAL_DEPTH][..usual]) {
+    match walk::<false>(
+        bytes,
+        keys,
+        &mut [Frame::default(); USUAL_DEPTH][..usual],
+        0,
+    ) {
         Err(Malformed::TooDeep) if levels > usual => {
-            walk(bytes, keys, &mut [Frame::default(); MAX_DEPTH][..levels])
+            walk::<false>(bytes, keys, &mut [Frame::default(); MAX_DEPTH][..levels], 0)
         }
         done => done,
     }
@@ -99,7 +114,13 @@ struct Frame {
     keys: Keys,
 }
 
-fn walk(bytes: &[u8], keys: Keys, stack: &mut [Frame]) -> Result<(), Malformed> {
+/// Walks all of it, or where it is `LIMITED` no further than `most` elements.
+fn walk<const LIMITED: bool>(
+    bytes: &[u8],
+    keys: Keys,
+    stack: &mut [Frame],
+    mut most: usize,
+) -> Result<(), Malformed> {
     let declared = read_i32(bytes, 0).ok_or(Malformed::Truncated)?;
     let declared = usize::try_from(declared).map_err(|_| Malformed::Length)?;
     if declared < SHORTEST_DOCUMENT || declared > bytes.len() {
@@ -134,6 +155,9 @@ fn walk(bytes: &[u8], keys: Keys, stack: &mut [Frame]) -> Result<(), Malformed> 
             continue;
         }
 
+        if LIMITED {
+            most = most.checked_sub(1).ok_or(Malformed::TooManyElements)?;
+        }
         let kind = bytes[at];
         at = check_key(bytes, at + 1, end, &mut open.keys)?;
         let length = FIXED_LENGTHS[kind as usize];

@@ -22,6 +22,7 @@ mod ser;
 mod value;
 
 pub use args::{Args, IntoArg, IntoArgs, to_bson};
+pub(crate) use check::check_small_document;
 pub use check::{MAX_DEPTH, Malformed, check_document};
 pub use de::{decode_args, decode_event};
 pub use error::{DecodeError, DecodeErrorKind, EncodeError, EncodeErrorKind};

@@ -48,7 +48,7 @@ impl<'a> Metadata<'a> {
     /// Reads the metadata of a datagram that may be one of that name, which is never cut. Of the other keys nothing is
     /// asked but that they are there with their types.
     pub(in crate::proto) fn parse_outer(document: &'a [u8], name: &str) -> Result<Outer, Fault> {
-        codec::check_document(document)?;
+        codec::check_small_document(document, MAX_OUTER)?;
         let found = Elements::collect(document);
         let (_, seq_len, encrypted) = found.place()?;
         found.seq_id.required()?.text(usize::MAX)?;
@@ -89,6 +89,10 @@ impl<'a> Metadata<'a> {
         }
     }
 }
+
+/// Most elements of the metadata, and of the payload, of a datagram whose seal has not been looked at: twice as many as
+/// there are known keys. Whoever sends more has no key, and shall not cost more than a look at the first few.
+pub(in crate::proto) const MAX_OUTER: usize = 32;
 
 /// What metadata says that is looked at for its name alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

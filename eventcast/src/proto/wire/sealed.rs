@@ -4,7 +4,10 @@
 //! read at once; any other goes the thorough way, which takes the keys in any order.
 
 use super::{
-    Fault, Metadata, SEALED, control::one_binary, metadata::Outer, seq_id::SeqIdText,
+    Fault, Metadata, SEALED,
+    control::one_binary,
+    metadata::{MAX_OUTER, Outer},
+    seq_id::SeqIdText,
     template::AT_SEQ_ID,
 };
 use crate::codec::{self, RawArgs};
@@ -104,7 +107,7 @@ impl<'a> Wrapped<'a> {
             Outer::Encrypted => Ok(Self::Classic),
             Outer::Other => Ok(Self::Clear),
             Outer::Named => {
-                codec::check_document(rest)?;
+                codec::check_small_document(rest, MAX_OUTER)?;
                 let mut args = RawArgs::from_payload(rest)?.iter();
                 match (args.next(), args.next()) {
                     (Some(only), None) => Ok(Self::Box(one_binary(only)?)),
@@ -155,6 +158,58 @@ mod tests {
         }
         for len in 0..datagram.len() {
             assert_eq!(Wrapped::read(&datagram[..len]), Err(Fault::Malformed));
+        }
+    }
+    /// A document of these elements.
+    fn document(elements: &[u8]) -> Vec<u8> {
+        let mut out = (elements.len() as u32 + 5).to_le_bytes().to_vec();
+        out.extend_from_slice(elements);
+        out.push(0);
+        out
+    }
+
+    /// So many elements without values, each with a key of its own.
+    fn nulls(count: usize) -> Vec<u8> {
+        let keys = (0..count).map(|i| format!("\x0ak{i}\0"));
+        keys.collect::<String>().into_bytes()
+    }
+
+    #[test]
+    fn more_elements_than_there_are_known_ones_are_refused_before_they_are_compared() {
+        let good = &vectors::good()[0];
+        let metadata_len = usize::from(u16::from_be_bytes([good.datagram[0], good.datagram[1]]));
+        let (metadata, payload) = good.datagram[2..].split_at(metadata_len);
+        let with = |more_metadata: &[u8], more_payload: &[u8]| {
+            let inside = |document: &[u8]| document[4..document.len() - 1].to_vec();
+            let metadata = document(&[inside(metadata), more_metadata.to_vec()].concat());
+            let payload = document(&[inside(payload), more_payload.to_vec()].concat());
+            let len = (metadata.len() as u16).to_be_bytes();
+            [&len[..], &metadata, &payload].concat()
+        };
+        let taken = Ok(Wrapped::Box(&good.sealed[..]));
+        // Twelve elements are there, and the payload, its array and the box beside.
+        for (more, is_taken) in [(0, true), (20, true), (21, false), (15_000, false)] {
+            let datagram = with(&nulls(more), b"");
+            assert_eq!(Wrapped::read(&datagram) == taken, is_taken, "{more} more");
+        }
+        for (more, is_taken) in [(30, true), (31, false), (15_000, false)] {
+            let datagram = with(b"", &nulls(more));
+            assert_eq!(Wrapped::read(&datagram) == taken, is_taken, "{more} beside");
+        }
+        // However they are nested, and whatever comes behind the first few: it is not looked at.
+        let inner = document(&nulls(1_000));
+        let nested = [&b"\x03d\0"[..], &inner].concat();
+        assert_eq!(Wrapped::read(&with(&nested, b"")), Err(Fault::Malformed));
+        for behind in [&b"\xee"[..], b"\x08b\0\x07", b"\x0ak0\0"] {
+            let elements = [&nulls(33), behind].concat();
+            assert_eq!(
+                codec::check_small_document(&document(&elements), MAX_OUTER),
+                Err(codec::Malformed::TooManyElements)
+            );
+            assert_ne!(
+                codec::check_document(&document(&elements)),
+                Err(codec::Malformed::TooManyElements)
+            );
         }
     }
 }
