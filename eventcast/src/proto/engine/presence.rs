@@ -149,11 +149,8 @@ impl Voice {
                 .flatten()
                 .min(),
             Some(leaving) if leaving.left => None,
-            Some(leaving) => Some(
-                leaving
-                    .next
-                    .map_or(leaving.look, |next| next.min(leaving.look)),
-            ),
+            // It is not over before all has been said.
+            Some(leaving) => Some(leaving.next.unwrap_or(leaving.look)),
         }
     }
 }
@@ -384,6 +381,7 @@ impl Engine {
         (stream.far_message, stream.far_hello) = (None, None);
         let lost = stream.order.jump(last + 1);
         self.lose(at, lost, LostReason::TooMany);
+        self.release(at);
     }
 
     /// The peer is there.
