@@ -7,6 +7,7 @@
 mod bson_check;
 mod datagram;
 mod engine;
+mod engine_history;
 mod insider;
 mod typed_decode;
 
@@ -27,6 +28,7 @@ pub use self::{
     bson_check::bson_check,
     datagram::datagram,
     engine::{engine, sealed_engine},
+    engine_history::engine_history,
     typed_decode::typed_decode,
 };
 
@@ -40,7 +42,7 @@ pub struct Target {
 }
 
 /// All targets.
-pub const TARGETS: [Target; 6] = [
+pub const TARGETS: [Target; 7] = [
     Target {
         name: "datagram",
         run: datagram,
@@ -56,6 +58,10 @@ pub const TARGETS: [Target; 6] = [
     Target {
         name: "engine",
         run: engine,
+    },
+    Target {
+        name: "engine_history",
+        run: engine_history,
     },
     Target {
         name: "sealed_engine",

@@ -1,5 +1,5 @@
 //! Small events cost no allocation: encoding, sending, receiving and decoding ten thousand of
-//! them, once everything is as large as it gets.
+//! them, once everything is as large as it gets. And what an engine says that it holds is what it takes in memory.
 //!
 //! It stands alone in its binary, because it replaces the allocator. Counts are a thread's own:
 //! what the test runner does beside it does not count.
@@ -11,12 +11,14 @@ use std::{
     time::Duration,
 };
 
+use bson::doc;
 use eventcast::{
     NetEvent, codec,
     proto::{
         Config, Engine, Event, Events, IvSource, Now, Outgoing, SealConfig, SealKey, SealKeys,
     },
 };
+use eventcast_tests::craft;
 use serde::{Deserialize, Serialize};
 
 /// Passes everything on to the system's allocator, and counts.
@@ -24,11 +26,18 @@ struct Counting;
 
 thread_local! {
     static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
+    static BYTES: Cell<i64> = const { Cell::new(0) };
 }
 
 fn count() {
     // A thread that is ending has no counter any more, and nobody asks for it.
     let _ = ALLOCATIONS.try_with(|count| count.set(count.get() + 1));
+}
+
+/// Counts what an allocation takes: usual allocators keep a word beside it, and round up to two words.
+fn count_bytes(size: usize, sign: i64) {
+    let taken = (size + 8).next_multiple_of(16) as i64;
+    let _ = BYTES.try_with(|bytes| bytes.set(bytes.get() + sign * taken));
 }
 
 #[expect(
@@ -39,23 +48,28 @@ fn count() {
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         count();
+        count_bytes(layout.size(), 1);
         // SAFETY: the caller keeps the contract of the very same function.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
         count();
+        count_bytes(layout.size(), 1);
         // SAFETY: as above.
         unsafe { System.alloc_zeroed(layout) }
     }
 
     unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
         count();
+        count_bytes(layout.size(), -1);
+        count_bytes(size, 1);
         // SAFETY: as above.
         unsafe { System.realloc(pointer, layout, size) }
     }
 
     unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        count_bytes(layout.size(), -1);
         // SAFETY: as above.
         unsafe { System.dealloc(pointer, layout) }
     }
@@ -240,4 +254,57 @@ fn what_the_type_holds_is_all_that_is_allocated() {
         }
     });
     assert_eq!(count, EVENTS, "one for each decoded event");
+}
+
+/// What a receiver holds, and what it takes in memory, when of each two datagrams of these events one does not come.
+fn held_and_taken(events: u32, length: usize) -> (usize, usize) {
+    let mut link = Link::new();
+    let payload = craft::bytes_of(&doc! { "payload": ["x".repeat(length)] });
+    let mut datagrams = Vec::new();
+    for _ in 0..events {
+        let outgoing = Outgoing {
+            name: "e",
+            payload: &payload,
+            schema: None,
+            best_effort: false,
+        };
+        link.sender.emit(link.now, outgoing).expect("there is room");
+        while let Some(next) = link.sender.next_transmit() {
+            link.now.elapsed = link.now.elapsed.max(next);
+            while let Some(transmit) = link.sender.poll_transmit(link.now, &mut link.datagram) {
+                let size = transmit.segment_size.unwrap_or(link.datagram.len());
+                datagrams.extend(link.datagram.chunks(size).map(<[u8]>::to_vec));
+            }
+        }
+    }
+    let from = SocketAddr::new(HOST, 9_001);
+    let before = BYTES.get();
+    for datagram in datagrams.iter().step_by(2) {
+        link.receiver.handle_datagram(link.now, from, datagram);
+    }
+    for _ in 0..50 {
+        // What is asked for is remembered as well.
+        link.now.elapsed += Duration::from_millis(20);
+        link.receiver.handle_timeout(link.now);
+        while link
+            .receiver
+            .poll_transmit(link.now, &mut link.datagram)
+            .is_some()
+        {}
+    }
+    let taken = usize::try_from(BYTES.get() - before).expect("it holds something");
+    (link.receiver.stats().held_bytes, taken)
+}
+
+#[test]
+fn what_is_held_is_what_it_takes_in_memory() {
+    for (events, length) in [(60_000, 1), (40_000, 200), (2_000, 3_000), (500, 40_000)] {
+        let (held, taken) = held_and_taken(events, length);
+        let case = format!("{events} of {length} bytes: {held} held, {taken} taken");
+        println!("{case}");
+        assert!(held > 1 << 20, "{case}");
+        // Beside it there are tables of a fixed size.
+        assert!(taken < held * 5 / 4 + (1 << 20), "{case}");
+        assert!(held < taken * 3 / 2, "{case}");
+    }
 }

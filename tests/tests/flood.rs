@@ -7,10 +7,10 @@
 use std::{
     env,
     net::{IpAddr, Ipv4Addr, SocketAddr},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
-use bson::{Bson, doc};
+use bson::{Bson, Document, doc};
 use eventcast::proto::{Config, DropCause, Engine, Event, Events, Now};
 use eventcast_tests::{
     craft::{self, Message},
@@ -34,10 +34,21 @@ const TABLES: u64 = 48 << 20;
 /// By how much memory may differ between the middle and the end of a flood: far less than what came between.
 const FLAT: u64 = 12 << 20;
 
-/// A kind of hostile datagrams: its name, what most of it gets, and its `i`-th with its address.
+/// Reports of one flood in ten seconds of the engine's time: one for each of 1,024 addresses, and a few beside.
+const REPORTS: usize = 1_100;
+
+/// Reports of a flood from one address.
+const FEW_REPORTS: usize = 16;
+
+/// Reports of peers that come, at one address: as many at once as are told of it.
+const ARRIVALS: usize = 280;
+
+/// A kind of hostile datagrams: its name, what most of it gets, how many reports there are of it in ten seconds, and its
+/// `i`-th with its address.
 struct Kind {
     name: &'static str,
     cause: Option<DropCause>,
+    reports: usize,
     make: Box<dyn Fn(usize) -> (SocketAddr, Vec<u8>)>,
 }
 
@@ -51,8 +62,25 @@ fn many_addresses(i: usize) -> SocketAddr {
 }
 
 fn kinds(group: Group) -> Vec<Kind> {
-    let kind =
-        |name, cause, make: Box<dyn Fn(usize) -> (SocketAddr, Vec<u8>)>| Kind { name, cause, make };
+    let kind = |name, cause, make: Box<dyn Fn(usize) -> (SocketAddr, Vec<u8>)>| Kind {
+        name,
+        cause,
+        reports: REPORTS,
+        make,
+    };
+    let few = |kind: Kind, reports| Kind { reports, ..kind };
+    let control = move |name: &str, inc: i64, argument: Document| {
+        let payload = craft::bytes_of(&doc! { "payload": [argument] });
+        Message::with_payload(group, name, payload).set("inc", inc)
+    };
+    let hello = move |inc: i64, last: i64| {
+        let hello = doc! {
+            "inc": inc, "last": last, "first": 1_i64, "up": 1_000_i64, "ver": "flood", "can": [],
+        };
+        control("__ec_hello", inc, hello)
+    };
+    let bye =
+        move |inc: i64, last: i64| control("__ec_bye", inc, doc! { "inc": inc, "last": last });
     let event = move |i: usize| {
         Message::event(group, "x", vec![Bson::Int32(1)]).set("seqId", format!("{i:040x}"))
     };
@@ -133,13 +161,111 @@ fn kinds(group: Group) -> Vec<Kind> {
                 (one_address(), event.bytes())
             }),
         ),
-        kind(
-            "numbers with gaps",
-            None,
-            Box::new(move |i| {
-                let event = event(i).set("inc", 5_i64).set("n", 2 * i as i64 + 1);
-                (one_address(), event.bytes())
-            }),
+        few(
+            kind(
+                "numbers with gaps",
+                None,
+                Box::new(move |i| {
+                    let event = event(i).set("inc", 5_i64).set("n", 2 * i as i64 + 1);
+                    (one_address(), event.bytes())
+                }),
+            ),
+            FEW_REPORTS,
+        ),
+        few(
+            kind(
+                "hellos that claim one number more each time",
+                None,
+                Box::new(move |i| (one_address(), hello(5, i as i64).bytes())),
+            ),
+            FEW_REPORTS,
+        ),
+        few(
+            kind(
+                "goodbyes that claim one number more each time",
+                None,
+                Box::new(move |i| {
+                    let said = if i == 0 {
+                        hello(5, 0)
+                    } else {
+                        bye(5, i as i64)
+                    };
+                    (one_address(), said.bytes())
+                }),
+            ),
+            FEW_REPORTS,
+        ),
+        few(
+            kind(
+                "the highest numbers, in three incarnations",
+                None,
+                Box::new(move |i| {
+                    let (inc, last) = (5 + (i / 4) as i64 % 3, i64::MAX - 1 - (i / 12) as i64 % 2);
+                    let said = match i % 4 {
+                        0 => event(i).set("inc", inc).set("n", 1_i64),
+                        1 | 3 => event(i).set("inc", inc).set("n", last),
+                        _ => hello(inc, last),
+                    };
+                    (one_address(), said.bytes())
+                }),
+            ),
+            2 * FEW_REPORTS,
+        ),
+        few(
+            kind(
+                "4,090 incarnations of one id in turn",
+                None,
+                Box::new(move |i| {
+                    // They begin at as many addresses, since one has no more than a hundred in a second, and then speak
+                    // from one in turn, so that each has to be found.
+                    let from = if i < 4_090 {
+                        many_addresses(i)
+                    } else {
+                        one_address()
+                    };
+                    let event = event(i).set("inc", 1_i64 + (i % 4_090) as i64);
+                    (from, event.set("n", 1_i64 + (i / 4_090) as i64).bytes())
+                }),
+            ),
+            FEW_REPORTS,
+        ),
+        few(
+            kind(
+                "a peer that comes and goes all the time",
+                None,
+                Box::new(move |i| {
+                    let inc = 5 + (i / 2) as i64 % 2;
+                    let said = if i.is_multiple_of(2) {
+                        hello(inc, 0)
+                    } else {
+                        bye(inc, 0)
+                    };
+                    (one_address(), said.bytes())
+                }),
+            ),
+            2 * FEW_REPORTS,
+        ),
+        few(
+            kind(
+                "hellos of ever new peers at one address",
+                None,
+                Box::new(move |i| {
+                    let id = format!("{i:016x}");
+                    (one_address(), hello(5, 0).set("id", id).bytes())
+                }),
+            ),
+            2 * ARRIVALS,
+        ),
+        few(
+            kind(
+                "unfinished messages with numbers",
+                None,
+                Box::new(move |i| {
+                    let chunk = chunk(i).set("inc", 5_i64).set("n", 1 + i as i64);
+                    (one_address(), chunk.bytes())
+                }),
+            ),
+            2 * FEW_REPORTS,
         ),
         kind(
             "messages of one address that never end",
@@ -187,6 +313,8 @@ fn now(i: usize) -> Now {
 struct Told {
     good: usize,
     others: usize,
+    /// Numbers that are lost.
+    lost: u128,
 }
 
 fn drain(engine: &mut Engine, now: Now, events: &mut Events, told: &mut Told) {
@@ -197,6 +325,14 @@ fn drain(engine: &mut Engine, now: Now, events: &mut Events, told: &mut Told) {
         match event {
             Event::Message(message) if message.name == "good" => told.good += 1,
             Event::Message(_) => {}
+            Event::Lost(lost) => {
+                told.others += 1;
+                told.lost += u128::from(lost.count);
+            }
+            Event::Expired(expired) => {
+                told.others += 1;
+                told.lost += u128::from(expired.number.is_some());
+            }
             _ => told.others += 1,
         }
     }
@@ -212,6 +348,7 @@ fn flood(kind: &Kind, group: Group, count: usize, max_held: usize) {
     let mut told = Told::default();
     let mut sent = 0;
     let mut middle = 0;
+    let began = Instant::now();
     for i in 0..count {
         let (from, bytes) = (kind.make)(i);
         engine.handle_datagram(now(i), from, &bytes);
@@ -235,10 +372,27 @@ fn flood(kind: &Kind, group: Group, count: usize, max_held: usize) {
         }
     }
     drain(&mut engine, now(count), &mut events, &mut told);
+    let each = began.elapsed() / count as u32;
     let end = memory_in_use();
     let stats = engine.stats();
+    // What was held back until now.
+    engine.leave(now(count));
+    drain(&mut engine, now(count), &mut events, &mut told);
+    let spans = now(count).elapsed.saturating_sub(now(0).elapsed).as_secs() as usize / 10 + 2;
+    assert!(
+        told.others <= kind.reports * spans,
+        "{}: {} reports",
+        kind.name,
+        told.others
+    );
+    assert_eq!(
+        told.lost.min(u64::MAX.into()),
+        u128::from(engine.stats().lost_messages),
+        "{}: each number is told once",
+        kind.name
+    );
     println!(
-        "{}: {count} datagrams; held {} KiB; memory {} KiB before, {} in the middle, {} at the end; told {}",
+        "{}: {count} datagrams, {each:?} each; held {} KiB; memory {} KiB before, {} in the middle, {} at the end; told {}",
         kind.name,
         stats.held_bytes >> 10,
         before >> 10,

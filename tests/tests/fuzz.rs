@@ -63,6 +63,11 @@ fn engine() {
 }
 
 #[test]
+fn engine_history() {
+    try_target("engine_history");
+}
+
+#[test]
 fn sealed_engine() {
     try_target("sealed_engine");
 }
@@ -83,6 +88,7 @@ fn every_target_is_tried() {
             "console",
             "datagram",
             "engine",
+            "engine_history",
             "sealed_engine",
             "typed_decode"
         ]

@@ -250,7 +250,9 @@ options! {
 
     /// How much this bus holds of messages that are not complete yet, or wait for an earlier one, from all senders
     /// together, in bytes: at least twice `max_message_size`, so that one sender's largest message never
-    /// drives out another's.
+    /// drives out another's. What is counted is what it takes in memory: about 250 bytes beside an event that waits, and
+    /// as much for each gap that it waits for. Where more is missing than that has room for, the first gap of the sender
+    /// that holds most is given up, and told as lost ([`Notice::Lost`](crate::Notice::Lost)).
     ///
     /// Default: 100,663,296 (96 MiB), three of the largest messages.
     max_held_bytes | "maxHeldBytes" in "EVENTCAST_MAX_HELD_BYTES" {

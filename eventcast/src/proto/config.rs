@@ -52,7 +52,8 @@ pub struct Config {
     pub max_payload_size: usize,
     /// Largest message sent or put together, in bytes. 32 MiB by default.
     pub max_message_size: usize,
-    /// How much may be held for messages that are not complete, in bytes. 96 MiB by default.
+    /// How much may be held for messages that are not complete, messages that wait for earlier ones, and gaps in the
+    /// numbers, in bytes of memory as they are taken. 96 MiB by default.
     pub max_held_bytes: usize,
     /// How much may wait to be sent, in bytes. 4 MiB by default.
     pub send_queue: usize,

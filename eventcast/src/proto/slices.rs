@@ -210,7 +210,7 @@ impl Slices {
         if needed <= self.body.capacity() {
             return self.body.capacity();
         }
-        let whole = self.slice_len.max(more) * self.total as usize;
+        let whole = self.slice_len.max(more).saturating_mul(self.total as usize);
         (needed + self.body.len() / 2).min(whole).max(needed)
     }
 }
