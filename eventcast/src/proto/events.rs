@@ -103,12 +103,13 @@ pub enum LostReason {
 
 impl LostReason {
     /// All of them.
-    pub(super) const ALL: [Self; 5] = [
+    pub(super) const ALL: [Self; 6] = [
         Self::Unanswered,
         Self::Incomplete,
         Self::Gone,
         Self::Crowded,
         Self::TooMany,
+        Self::Refused,
     ];
 
     /// In words, for a log.
