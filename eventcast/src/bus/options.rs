@@ -289,15 +289,13 @@ impl Layers {
         }
         let host = options.repl_host;
         if !host.is_loopback() && options.repl_token.is_none() {
+            // Without one the console stays on this machine.
             let layer = self.layer(|config| config.repl_host.is_some());
-            let allowed = format!(
-                "given where `repl_host` is {host}: others can reach a console there, and could use it"
-            );
-            return Err(ConfigError::new(
+            return Err(ConfigError::missing(
                 "repl_token",
-                layer.unwrap_or(ConfigLayer::Builder),
-                "none".to_owned(),
-                allowed,
+                ("repl_host", layer.unwrap_or(ConfigLayer::Builder)),
+                &host.to_string(),
+                "others can reach a console there, and could use it",
             ));
         }
         Ok(())

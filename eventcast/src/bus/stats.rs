@@ -134,7 +134,9 @@ figures! {
     /// Bytes sent in them.
     Counter bytes_sent { bus: |b| b.bytes_sent.get() }
 
-    /// Datagrams received, the bus's own echoes included.
+    /// Datagrams received. Of what the bus sends to the group, which comes back to it, those are counted that a filter
+    /// in the kernel did not drop before: on Linux none, unless the filter could not be set or the bus's address has just
+    /// changed; elsewhere each.
     Counter datagrams_received { session: |s| s.engine.received_datagrams }
 
     /// Bytes received in them.

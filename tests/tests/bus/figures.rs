@@ -22,6 +22,8 @@ pub(crate) fn cases() -> Vec<Case> {
         Case::new("figures::subscriptions", subscriptions),
         Case::new("figures::over_a_restart", over_a_restart),
         Case::new("figures::kernel_drops", kernel_drops),
+        #[cfg(target_os = "linux")]
+        Case::new("figures::own_datagrams_are_not_received", own_datagrams),
     ]
 }
 
@@ -42,6 +44,31 @@ fn what_is_held() {
     assert_eq!((stats.messages_incomplete, stats.held_bytes), (0, 0));
     assert_eq!(stats.queued_bytes, 0);
     assert!(stats.datagrams_received > 0);
+}
+
+/// A filter in the kernel drops what comes back of the bus's own.
+#[cfg(target_os = "linux")]
+fn own_datagrams() {
+    let group = Group::unused();
+    let (bus, tap) = (bus(group), Tap::join(group));
+    for _ in 0..20 {
+        bus.emit_named("own", ()).expect("the bus runs");
+    }
+    // What the group hears, the bus would have heard as well.
+    let mut own = 0;
+    tap.record_until(|datagram| {
+        own += usize::from(eventcast_tests::craft::name_of(&datagram.bytes) == "own");
+        own == 20
+    });
+    let last = count(&bus, "last");
+    tap.send(&Message::event(group, "last", vec![]).bytes());
+    last.wait_for(1);
+    let stats = bus.stats();
+    assert_eq!(
+        (stats.datagrams_received, stats.dropped_for("echo")),
+        (1, 0)
+    );
+    assert!(stats.datagrams_sent >= 20);
 }
 
 fn joined_events() {

@@ -23,6 +23,8 @@ pub struct ConfigError {
     allowed: String,
     /// What else there is to say, as a sentence of its own.
     hint: Option<&'static str>,
+    /// The option that makes it necessary, where the fault is that it was not given at all.
+    needed_by: Option<&'static str>,
 }
 
 /// Where the value of an option was given.
@@ -48,6 +50,17 @@ impl ConfigLayer {
     }
 }
 
+impl ConfigLayer {
+    /// Where an option was said, for a sentence.
+    fn said(self, option: &'static str) -> String {
+        match self {
+            Self::Builder => "set on the builder".to_owned(),
+            Self::Environment => format!("from the variable {}", variable(option)),
+            Self::File => "from the configuration".to_owned(),
+        }
+    }
+}
+
 impl ConfigError {
     pub(in crate::bus) fn new(
         option: &'static str,
@@ -66,6 +79,24 @@ impl ConfigError {
             value,
             allowed,
             hint: None,
+            needed_by: None,
+        }
+    }
+
+    /// An option is not given, and has to be because of another one, whose value came from `layer`.
+    pub(in crate::bus) fn missing(
+        option: &'static str,
+        (needed_by, layer): (&'static str, ConfigLayer),
+        value: &str,
+        reason: &str,
+    ) -> Self {
+        let allowed = format!(
+            "given where `{needed_by}` ({}) is {value}: {reason}",
+            layer.said(needed_by)
+        );
+        Self {
+            needed_by: Some(needed_by),
+            ..Self::new(option, layer, "none".to_owned(), allowed)
         }
     }
 
@@ -92,7 +123,7 @@ impl ConfigError {
         self.option
     }
 
-    /// Where its value was given.
+    /// Where its value was given; of an option that is missing, where the one was that makes it necessary.
     pub fn layer(&self) -> ConfigLayer {
         self.layer
     }
@@ -110,6 +141,10 @@ impl ConfigError {
 
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.needed_by.is_some() {
+            let (option, allowed) = (self.option, &self.allowed);
+            return write!(f, "option `{option}` is not given, but must be {allowed}");
+        }
         let written = self.written;
         match self.layer {
             ConfigLayer::Builder => write!(f, "option `{written}` (set on the builder)"),

@@ -78,10 +78,24 @@ fn a_console_for_others_has_a_token() {
     let open = || Builder::new().repl(true).repl_host("0.0.0.0");
     assert_eq!(
         options(open()),
-        Err("option `repl_token` (set on the builder) is none, but must be given where `repl_host` is 0.0.0.0: others \
-             can reach a console there, and could use it"
+        Err("option `repl_token` is not given, but must be given where `repl_host` (set on the builder) is 0.0.0.0: \
+             others can reach a console there, and could use it"
             .to_owned())
     );
+    // It is not said to come from a variable that was never set.
+    let from_variable = with_variables(
+        Builder::new().repl(true),
+        &[("EVENTCAST_REPL_HOST", "0.0.0.0")],
+    );
+    assert_eq!(
+        from_variable.map(drop),
+        Err("option `repl_token` is not given, but must be given where `repl_host` (from the variable \
+             EVENTCAST_REPL_HOST) is 0.0.0.0: others can reach a console there, and could use it"
+            .to_owned())
+    );
+    let config = serde_json::from_str(r#"{"repl": true, "replHost": "0.0.0.0"}"#).unwrap();
+    let error = options(Builder::new().config(config)).map(drop);
+    assert!(error.is_err_and(|text| text.contains("(from the configuration) is 0.0.0.0")));
     assert!(options(open().repl_token("alpha")).is_ok());
     for host in ["localhost", "127.0.0.2", "::1"] {
         assert!(options(open().repl_host(host)).is_ok(), "{host}");
