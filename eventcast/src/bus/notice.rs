@@ -368,7 +368,7 @@ impl Notice {
                 count,
             } => write!(
                 f,
-                "{from} speaks protocol version {theirs}, this bus version {ours}: {count} datagrams dropped"
+                "{from} speaks protocol version {theirs}, this bus version {ours}: {count} datagrams dropped; update the older of the two"
             ),
             Self::DecodeFailure {
                 event,
@@ -390,7 +390,7 @@ impl Notice {
                 count,
                 advice,
             } => {
-                write!(f, "{count} datagrams dropped from ")?;
+                write!(f, "{count} datagrams {} from ", what_became_of(cause))?;
                 match from {
                     Some(from) => write!(f, "{from}: {cause}")?,
                     None => write!(f, "many addresses: {cause}")?,
@@ -494,10 +494,10 @@ impl Notice {
                     f,
                     "the listener of `{event}` at {registered_at} is too slow: its queue was full, {count} events missed"
                 )?;
-                match missed - count {
-                    0 => Ok(()),
-                    _ => write!(f, ", {missed} so far"),
+                if missed > count {
+                    write!(f, " ({missed} in all)")?;
                 }
+                f.write_str("; make it quicker, or raise `listener_queue`")
             }
             Self::ListenerPanicked {
                 event,
@@ -551,6 +551,15 @@ impl Notice {
                 and_more(f, *count)
             }
         }
+    }
+}
+
+/// One cause is that of datagrams that were delivered.
+fn what_became_of(cause: &str) -> &'static str {
+    if cause == DropCause::Unfollowed.name() {
+        "not followed"
+    } else {
+        "dropped"
     }
 }
 
@@ -760,15 +769,43 @@ fn advice(refused: &Refused) -> Option<String> {
                  behind this one and the network doubles datagrams"
             ));
         }
-        DropCause::Old => {
-            "it was sent long before what came last, or before this bus started: a recording, or the sender's clock is \
-             behind this one"
-        }
+        DropCause::Old => match (refused.age_ms, refused.refused_for_ms) {
+            (Some(age), Some(left)) => {
+                let (age, left) = (age.div_ceil(1000), left.div_ceil(1000));
+                return Some(format!(
+                    "by its time it was sent {age} s ago, before this bus was started, which a sealed bus takes for a \
+                     recording in its first minute: if the sender's clock is behind this one, set the clocks, or it is \
+                     heard in {left} s"
+                ));
+            }
+            _ => {
+                "it was sent long before what came last: a recording, or a network that holds datagrams back"
+            }
+        },
         DropCause::Recipient => {
             "it is for another bus: one that was at this address before, or somebody passes on what others are sent"
         }
         DropCause::Sender => {
             "it names another sender than its seal: a member of the group poses as another"
+        }
+        DropCause::Malformed => {
+            "it breaks the protocol's format: another program probably uses this group and port, so choose another \
+             `port`; or somebody tries something"
+        }
+        DropCause::OverLimit => {
+            "it claims to be larger than this bus takes: raise `max_message_size` if it is meant to be"
+        }
+        DropCause::Inconsistent => {
+            "it contradicts what came before it: two senders probably use one id, or somebody tries something"
+        }
+        DropCause::Reserved => {
+            "its name begins with `__ec_` and means nothing here: the sender probably is of a newer version"
+        }
+        DropCause::Crowded => {
+            "there was no room for it: raise `max_held_bytes`, or have its senders send less at once"
+        }
+        DropCause::Unfollowed => {
+            "it was delivered all the same, but without order and repair: too many senders have come from there"
         }
         _ => return None,
     };
@@ -896,7 +933,8 @@ mod tests {
                 count: 2,
                 unopened,
                 clock_ahead_ms,
-                age_ms: (cause == DropCause::Double).then_some(5_999),
+                age_ms: matches!(cause, DropCause::Double | DropCause::Old).then_some(5_999),
+                refused_for_ms: (cause == DropCause::Old).then_some(41_001),
             };
             let notice = Notice::of_protocol(&Event::Refused(refused), |_| true);
             notice.expect("it is told").to_string()
@@ -913,7 +951,25 @@ mod tests {
             (DropCause::Time, Some(-30_001), "31 s behind this one"),
             (DropCause::Time, Some(90_000), "90 s ahead of this one"),
             (DropCause::Double, None, "sent 5 s ago"),
-            (DropCause::Old, None, "a recording"),
+            (
+                DropCause::Old,
+                None,
+                "it was sent 6 s ago, before this bus was started",
+            ),
+            (
+                DropCause::Old,
+                None,
+                "set the clocks, or it is heard in 42 s",
+            ),
+            (DropCause::Malformed, None, "another program probably uses"),
+            (DropCause::OverLimit, None, "`max_message_size`"),
+            (DropCause::Crowded, None, "`max_held_bytes`"),
+            (DropCause::Reserved, None, "of a newer version"),
+            (
+                DropCause::Inconsistent,
+                None,
+                "two senders probably use one id",
+            ),
             (DropCause::Recipient, None, "for another bus"),
             (DropCause::Sender, None, "poses as another"),
         ] {

@@ -118,7 +118,9 @@ impl LostReason {
         match self {
             Self::Unanswered => "they were asked for, and did not come in time",
             Self::Incomplete => "not all of their chunks came in time",
-            Self::Gone => "their sender does not have them any more",
+            Self::Gone => {
+                "their sender does not have them any more (a larger `history_bytes` of the sender keeps them longer)"
+            }
             Self::Crowded => "too much waited for them, or there was no room for their chunks",
             Self::TooMany => "there are too many to ask for",
             Self::Overtaken => {
@@ -205,8 +207,12 @@ pub struct Refused {
     /// unless the datagram has been recorded.
     pub clock_ahead_ms: Option<i64>,
     /// Of [`DropCause::Double`] on a sealed bus, which tells of those alone that no network doubles so late: how many
-    /// milliseconds ago the datagram was sent, by its time and this bus's clock.
+    /// milliseconds ago the datagram was sent, by its time and this bus's clock. Of [`DropCause::Old`] likewise, where it
+    /// was sent before this bus was started.
     pub age_ms: Option<u64>,
+    /// Of the latter: for how many milliseconds more this bus refuses such, since it was started so lately that it cannot
+    /// know recordings.
+    pub refused_for_ms: Option<u64>,
 }
 
 impl Refused {
@@ -219,6 +225,7 @@ impl Refused {
             unopened: false,
             clock_ahead_ms: None,
             age_ms: None,
+            refused_for_ms: None,
         }
     }
 }

@@ -175,6 +175,7 @@ impl From<Unsealable> for Dropped {
             Unsealable::Version(theirs) => Self::Version(theirs),
             Unsealable::Clock(ahead) => Self::Clock(ahead),
             Unsealable::Recorded(age) => Self::Recorded(age),
+            Unsealable::BeforeStart { age_ms, left_ms } => Self::BeforeStart { age_ms, left_ms },
             Unsealable::For(cause) => Self::For(cause),
         }
     }

@@ -31,6 +31,12 @@ pub(super) enum Dropped {
     Clock(i64),
     /// It was had before, and its seal says that it was sent so many milliseconds ago.
     Recorded(u64),
+    /// Its seal says that it was sent so many milliseconds ago, before this bus was started, and such are refused for
+    /// so many more.
+    BeforeStart {
+        age_ms: u64,
+        left_ms: u64,
+    },
 }
 
 /// What a datagram was taken out of.
@@ -518,6 +524,7 @@ impl Engine {
             Dropped::Version(_) => DropCause::Version,
             Dropped::Clock(_) => DropCause::Time,
             Dropped::Recorded(_) => DropCause::Double,
+            Dropped::BeforeStart { .. } => DropCause::Old,
         };
         self.stats.drops.count(cause);
         let is_told = match cause {
@@ -550,7 +557,11 @@ impl Engine {
                     _ => None,
                 },
                 age_ms: match dropped {
-                    Dropped::Recorded(age) => Some(age),
+                    Dropped::Recorded(age) | Dropped::BeforeStart { age_ms: age, .. } => Some(age),
+                    _ => None,
+                },
+                refused_for_ms: match dropped {
+                    Dropped::BeforeStart { left_ms, .. } => Some(left_ms),
                     _ => None,
                 },
                 ..Refused::new(cause, from)

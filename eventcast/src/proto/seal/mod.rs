@@ -129,6 +129,9 @@ pub(super) enum Unsealable {
     Clock(i64),
     /// It was had before, and by its time it was sent so many milliseconds ago: longer than a network takes to double it.
     Recorded(u64),
+    /// By its time it was sent `age_ms` milliseconds ago, before this bus was started, which a young bus refuses for
+    /// `left_ms` more.
+    BeforeStart { age_ms: u64, left_ms: u64 },
     /// Any other cause.
     For(DropCause),
 }
@@ -262,9 +265,12 @@ impl Sealing {
             let ahead = ahead.clamp(i64::MIN.into(), i64::MAX.into());
             return Err(Unsealable::Clock(ahead as i64));
         }
-        let young = now.elapsed.saturating_sub(self.started.elapsed) < YOUNG;
-        if young && sent.saturating_add(BEFORE_START) < self.started_ms(now) {
-            return Err(Unsealable::For(DropCause::Old));
+        let up = now.elapsed.saturating_sub(self.started.elapsed);
+        if up < YOUNG && sent.saturating_add(BEFORE_START) < self.started_ms(now) {
+            return Err(Unsealable::BeforeStart {
+                age_ms: now.unix_ms.saturating_sub(sent),
+                left_ms: (YOUNG - up).as_millis() as u64,
+            });
         }
         Ok(())
     }

@@ -215,14 +215,14 @@ fn a_young_bus_takes_nothing_from_before_its_start() {
     let mut datagrams = |sent: u64| sealed(&mut alice, at(sent), None, b"x");
     let (early, late, early_too) = (datagrams(38_999), datagrams(39_000), datagrams(38_999));
     let mut bob = bus("bob", 6, at(40_000));
-    let old = Err(Unsealable::For(DropCause::Old));
-    assert_eq!(open(&mut bob, at(40_001), &early), old);
-    assert_eq!(open(&mut bob, at(68_000), &early), old);
+    let old = |age_ms, left_ms| Err(Unsealable::BeforeStart { age_ms, left_ms });
+    assert_eq!(open(&mut bob, at(40_001), &early), old(1_002, 59_999));
+    assert_eq!(open(&mut bob, at(68_000), &early), old(29_001, 32_000));
     assert!(open(&mut bob, at(68_000), &late).is_ok());
     // Who has a long tolerance has grown up before such a datagram is stale.
     let mut patient = bus("patient", 6, at(40_000));
     patient.tolerance_ms = 120_000;
-    assert_eq!(open(&mut patient, at(99_999), &early_too), old);
+    assert_eq!(open(&mut patient, at(99_999), &early_too), old(61_000, 1));
     assert!(open(&mut patient, at(100_000), &early_too).is_ok());
 }
 
@@ -239,8 +239,11 @@ fn a_young_bus_whose_clock_is_set_goes_by_what_it_shows_now() {
         let clock = open(&mut bob, Now { unix_ms, ..right }, &late);
         assert!(matches!(clock, Err(Unsealable::Clock(_))), "{clock:?}");
         // Five seconds later it is set.
-        let old = Err(Unsealable::For(DropCause::Old));
-        assert_eq!(open(&mut bob, at(45_000), &early), old);
+        let old = open(&mut bob, at(45_000), &early);
+        assert!(
+            matches!(old, Err(Unsealable::BeforeStart { .. })),
+            "{old:?}"
+        );
         assert!(open(&mut bob, at(45_000), &late).is_ok());
     }
     // One that is a little faster than the other is left at that.

@@ -43,6 +43,22 @@ fn the_bad_vectors_are_refused_for_their_cause() {
 }
 
 #[test]
+fn a_young_bus_reports_by_how_much_a_clock_is_behind_and_for_how_long_it_refuses() {
+    let mut alice = start("alice", 1, at(0));
+    let late = emit(&mut alice, at(6_000), "late");
+    let mut bob = start("bob", 1, at(10_000));
+    bob.handle_datagram(at(12_000), address(9100), &late[0]);
+    let mut events = Events::new();
+    bob.take_events(&mut events);
+    let Some(Event::Refused(refused)) = events.get(0) else {
+        panic!("nothing was told")
+    };
+    assert_eq!((refused.cause, refused.unopened), (DropCause::Old, false));
+    assert_eq!(refused.age_ms, Some(6_000));
+    assert_eq!(refused.refused_for_ms, Some(58_000));
+}
+
+#[test]
 fn what_can_be_shown_again_to_a_receiver_that_was_restarted() {
     let mut alice = start("alice", 1, at(0));
     // One event every 100 ms for 20 s; the receiver is started anew at 10 s, and hears nothing but what is replayed.
