@@ -15,7 +15,8 @@ use crate::names::nearest;
 
 impl<'de> Deserialize<'de> for Config {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        // A struct and not a map, so that flattening it takes these keys and leaves others alone.
+        // A struct and not a map, so that flattening it takes these keys and leaves others alone. By that serde hides
+        // what is mistyped; as a map every key of the outer structure would come here, and none could be refused.
         deserializer.deserialize_struct("Config", SPELLINGS, ConfigVisitor)
     }
 }

@@ -96,11 +96,49 @@ macro_rules! options {
         /// The options of a bus, each given or not.
         ///
         /// This is what a configuration file is read into, by any self-describing format of
-        /// serde (JSON, TOML, YAML, …): make it a field of your own configuration, or flatten it
-        /// into that, and hand it to [`Builder::config`]. Names are in snake case or in camel
-        /// case (`multicast_ttl`, `multicastTtl`), one of them once. A time is a number of
-        /// milliseconds, or a text with a unit (`"3s"`, `"250ms"`). `null` is as good as not
-        /// given. Unknown keys and wrong values are errors.
+        /// serde (JSON, TOML, YAML, …): make it a field of your own configuration, and hand it to
+        /// [`Builder::config`]. Names are in snake case or in camel case (`multicast_ttl`,
+        /// `multicastTtl`), one of them once. A time is a number of milliseconds, or a text with a
+        /// unit (`"3s"`, `"250ms"`). `null` is as good as not given. Unknown keys and wrong values
+        /// are errors.
+        ///
+        /// ```
+        /// #[derive(serde::Deserialize)]
+        /// struct Settings {
+        ///     colour: String,
+        ///     eventcast: eventcast::Config,
+        /// }
+        ///
+        /// let text = r#"{ "colour": "red", "eventcast": { "port": 9000 } }"#;
+        /// let settings: Settings = serde_json::from_str(text).unwrap();
+        /// assert_eq!(settings.eventcast.port, Some(9000));
+        ///
+        /// let mistyped = r#"{ "colour": "red", "eventcast": { "prot": 9000 } }"#;
+        /// let error = serde_json::from_str::<Settings>(mistyped).err().unwrap();
+        /// assert!(error.to_string().contains("did you mean `port`?"));
+        /// ```
+        ///
+        /// It can be flattened into your own as well, so that its keys stand beside yours. But then
+        /// serde hands it only the keys that it knows and passes over all others, so that a mistyped
+        /// one is lost in silence; and errors do not say the line.
+        ///
+        /// ```
+        /// #[derive(serde::Deserialize)]
+        /// struct Settings {
+        ///     colour: String,
+        ///     #[serde(flatten)]
+        ///     eventcast: eventcast::Config,
+        /// }
+        ///
+        /// let text = r#"{ "colour": "red", "port": 9000 }"#;
+        /// let settings: Settings = serde_json::from_str(text).unwrap();
+        /// assert_eq!(settings.eventcast.port, Some(9000));
+        ///
+        /// // Nobody is told.
+        /// let mistyped = r#"{ "colour": "red", "prot": 9000 }"#;
+        /// let settings: Settings = serde_json::from_str(mistyped).unwrap();
+        /// assert_eq!(settings.eventcast.port, None);
+        /// ```
         ///
         /// What the [`Builder`]'s setters say beats what environment variables say, and that
         /// beats what this says. What nobody says has the default that stands at the option.

@@ -322,6 +322,37 @@ fn inside_another_configuration() {
     assert_eq!((flat.eventcast, flat.colour.as_str()), (expected, "red"));
 }
 
+/// What the docs say of both forms.
+#[test]
+fn a_mistyped_key_is_an_error_where_the_configuration_is_nested() {
+    #[derive(Debug, Deserialize)]
+    struct Nested {
+        #[expect(dead_code, reason = "it is an error before")]
+        eventcast: Config,
+    }
+    #[derive(Debug, Deserialize)]
+    struct Flat {
+        #[serde(flatten)]
+        eventcast: Config,
+    }
+    let nested = toml::from_str::<Nested>("[eventcast]\nmulticast_ttl = 2\nprot = 9000\n");
+    let error = nested.unwrap_err();
+    assert_eq!(
+        error.message(),
+        "unknown option `prot`: did you mean `port`?"
+    );
+    assert!(error.to_string().contains("line 3"), "{error}");
+    // Flattened, serde passes over it: that is why the docs advise against it.
+    let flat: Flat = toml::from_str("multicast_ttl = 2\nprot = 9000\n").unwrap();
+    assert_eq!(
+        (flat.eventcast.multicast_ttl, flat.eventcast.port),
+        (Some(2), None)
+    );
+    // What it knows is still checked, in both spellings.
+    toml::from_str::<Flat>("port = 70000\n").unwrap_err();
+    toml::from_str::<Flat>("multicast_ttl = 2\nmulticastTtl = 2\n").unwrap_err();
+}
+
 #[test]
 fn variables_of_others_and_unknown_ones() {
     let read = Variables::read([
