@@ -67,7 +67,10 @@ pub enum Error {
     #[error(transparent)]
     Key(#[from] SealKeyError),
     /// A thread could not be started.
-    #[error("the system gave the bus no thread: {0}")]
+    #[error(
+        "the system gave the bus no thread ({0}): raise the limit of this user's threads (`ulimit -u`), or that of the \
+         service or container (`TasksMax=`, `pids.max`)"
+    )]
     Thread(Arc<std::io::Error>),
     /// The system gave no random numbers.
     #[error("the system gave no random numbers: {0}")]

@@ -6,7 +6,7 @@ use std::{
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll, Waker},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 #[cfg(feature = "repl")]
@@ -25,6 +25,13 @@ use crate::error::Error;
 /// longer, because one of them may be waiting for this very stop.
 const LAST_NOTICE: Duration = Duration::from_millis(500);
 
+/// How long a start waits for an address that is tentative: the system asks the link once, for a second and a random
+/// part of another one (RFC 4862, sections 5.1 and 5.4.2). It may be set to ask several times.
+const ADDRESS_PATIENCE: Duration = Duration::from_secs(10);
+
+/// How often it is tried meanwhile.
+const ADDRESS_PAUSE: Duration = Duration::from_millis(50);
+
 #[derive(Default)]
 pub(crate) struct Life {
     phase: Mutex<Phase>,
@@ -34,7 +41,7 @@ pub(crate) struct Life {
 enum Phase {
     #[default]
     Stopped,
-    /// Keys are being derived.
+    /// Keys are being derived, or an address is waited for.
     Starting(Arc<Completion>),
     Running(Arc<Session>),
     Stopping {
@@ -61,28 +68,43 @@ impl Life {
             }
             Phase::Stopped if core.keys.must_be_derived() => {
                 let done = Arc::<Completion>::default();
-                let going_on = Arc::clone(&done);
-                let spawned = keys::spawn(core, move |core| {
-                    let started = caught("deriving keys", || {
-                        core.keys.derive();
-                        Self::go_on(core, &going_on);
-                    });
-                    if let Err(failure) = started {
-                        Self::give_up(core, &going_on, failure);
+                match Self::go_on_elsewhere(core, &done) {
+                    Ok(()) => {
+                        *phase = Phase::Starting(Arc::clone(&done));
+                        Transition::of(&done)
                     }
-                });
-                if let Err(error) = spawned {
-                    return Transition::started(Err(error));
+                    Err(error) => Transition::started(Err(error)),
                 }
-                *phase = Phase::Starting(Arc::clone(&done));
-                Transition::of(&done)
             }
             Phase::Stopped => {
-                let opened = open(core, &mut phase);
+                let mut opened = open(core, &mut phase);
+                if opened.passes_soon() {
+                    let done = Arc::<Completion>::default();
+                    if Self::go_on_elsewhere(core, &done).is_ok() {
+                        *phase = Phase::Starting(Arc::clone(&done));
+                        drop(phase);
+                        opened.tell_notices(core);
+                        return Transition::of(&done);
+                    }
+                }
                 drop(phase);
                 Transition::started(tell(core, opened))
             }
         }
+    }
+
+    /// Goes on with a start on a thread of its own: keys take their time, and so do addresses.
+    fn go_on_elsewhere(core: &Arc<Core>, done: &Arc<Completion>) -> Result<(), Error> {
+        let done = Arc::clone(done);
+        keys::spawn(core, move |core| {
+            let started = caught("starting", || {
+                core.keys.derive();
+                Self::go_on(core, &done);
+            });
+            if let Err(failure) = started {
+                Self::give_up(core, &done, failure);
+            }
+        })
     }
 
     pub(crate) fn stop(core: &Arc<Core>) -> Transition {
@@ -142,20 +164,36 @@ impl Life {
         }
     }
 
-    /// The keys are there that this start waits for, unless it was stopped meanwhile.
+    /// The keys are there that this start waits for, unless it was stopped meanwhile. Where the address of an interface
+    /// is not ready yet, it goes on as soon as it is.
     fn go_on(core: &Arc<Core>, done: &Arc<Completion>) {
-        let mut phase = core.life.lock();
-        if !matches!(&*phase, Phase::Starting(current) if Arc::ptr_eq(current, done)) {
-            return;
+        let mut ends = None;
+        loop {
+            let mut phase = core.life.lock();
+            if !matches!(&*phase, Phase::Starting(current) if Arc::ptr_eq(current, done)) {
+                return;
+            }
+            *phase = Phase::Stopped;
+            let mut opened = open(core, &mut phase);
+            let is_first = ends.is_none();
+            let end = *ends.get_or_insert_with(|| Instant::now() + ADDRESS_PATIENCE);
+            if opened.passes_soon() && Instant::now() < end {
+                *phase = Phase::Starting(Arc::clone(done));
+                drop(phase);
+                opened.tell_notices(core);
+                if is_first {
+                    opened.tell_wait(core);
+                }
+                std::thread::sleep(ADDRESS_PAUSE);
+                continue;
+            }
+            drop(phase);
+            let started = tell(core, opened);
+            if let Err(error) = &started {
+                log_failure(error);
+            }
+            return done.complete(started);
         }
-        *phase = Phase::Stopped;
-        let opened = open(core, &mut phase);
-        drop(phase);
-        let started = tell(core, opened);
-        if let Err(error) = &started {
-            log_failure(error);
-        }
-        done.complete(started);
     }
 
     /// A panic has ended a start that waited for its keys.
@@ -187,11 +225,23 @@ impl Life {
         };
         core.absorb(session);
         let restarted = restart.map(|restart| (restart, open(core, &mut phase)));
+        let waits = restarted.as_ref().is_some_and(|(restart, opened)| {
+            let waits = opened.passes_soon() && Self::go_on_elsewhere(core, &restart.0).is_ok();
+            if waits {
+                *phase = Phase::Starting(Arc::clone(&restart.0));
+            }
+            waits
+        });
         drop(phase);
         done.0.complete(Ok(()));
         core.end_notices();
-        if let Some((restart, opened)) = restarted {
-            restart.0.complete(tell(core, opened));
+        match restarted {
+            Some((restart, mut opened)) if waits => {
+                opened.tell_notices(core);
+                restart.hand_on();
+            }
+            Some((restart, opened)) => restart.0.complete(tell(core, opened)),
+            None => {}
         }
     }
 
@@ -234,6 +284,29 @@ struct Opened {
     result: Result<Arc<Session>, Error>,
 }
 
+impl Opened {
+    /// Whether it failed for a reason that is over in a moment.
+    fn passes_soon(&self) -> bool {
+        matches!(&self.result, Err(Error::Open(error)) if error.passes_soon())
+    }
+
+    fn tell_notices(&mut self, core: &Arc<Core>) {
+        for notice in std::mem::take(&mut self.notices) {
+            let _ = caught("telling", || core.notices.tell(core, notice));
+        }
+    }
+
+    /// Tells what the start waits for.
+    fn tell_wait(&self, core: &Arc<Core>) {
+        if let Err(error) = &self.result {
+            let text = format!("the start waits: {error}");
+            let _ = caught("telling", || {
+                core.notices.tell(core, Notice::Warning { text });
+            });
+        }
+    }
+}
+
 fn open(core: &Arc<Core>, phase: &mut Phase) -> Opened {
     let mut notices = Vec::new();
     let result = open_session(core, &mut notices).inspect(|session| {
@@ -262,10 +335,8 @@ fn open_session(core: &Arc<Core>, notices: &mut Vec<Notice>) -> Result<Arc<Sessi
 
 /// Tells what there is to tell of a start, and lets the session hear others only then: that it has started comes before
 /// everything that it hears.
-fn tell(core: &Arc<Core>, opened: Opened) -> Result<(), Error> {
-    for notice in opened.notices {
-        let _ = caught("telling", || core.notices.tell(core, notice));
-    }
+fn tell(core: &Arc<Core>, mut opened: Opened) -> Result<(), Error> {
+    opened.tell_notices(core);
     let session = opened.result?;
     // They were logged when the bus was built.
     for text in core.take_warnings() {
@@ -288,6 +359,13 @@ fn tell_failure(core: &Arc<Core>, failure: Failure) {
 /// for ever.
 #[derive(Default)]
 struct Promise(Arc<Completion>);
+
+impl Promise {
+    /// Others keep it from now on.
+    fn hand_on(mut self) {
+        drop(std::mem::take(&mut self.0));
+    }
+}
 
 impl Drop for Promise {
     fn drop(&mut self) {

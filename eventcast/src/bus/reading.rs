@@ -64,6 +64,9 @@ const AWAY: Duration = Duration::from_millis(100);
 const MOST_BATCHES: u32 = 1_024;
 const MOST_PATIENCE: Duration = Duration::from_secs(1);
 
+/// How often the watching thread is tried to be started where the system gave none.
+const BETWEEN_STARTS: Duration = Duration::from_secs(1);
+
 /// Pause after the sockets failed in a way that they should not, so that the reading thread does not spin.
 const AFTER_FAILURE: Duration = Duration::from_millis(10);
 
@@ -75,6 +78,8 @@ pub(crate) struct Reading {
     woken: Condvar,
     /// False while the watching thread sleeps without a limit.
     watching: AtomicBool,
+    /// When the watching thread, which could not be started, is to be tried again, in microseconds. 0: it is there.
+    watch_again: AtomicU64,
     /// Calls of listeners so far, of all leaders.
     calls: AtomicU64,
     kernel_drops: AtomicU64,
@@ -163,6 +168,7 @@ impl Reading {
             watcher: Mutex::default(),
             woken: Condvar::new(),
             watching: AtomicBool::new(true),
+            watch_again: AtomicU64::new(0),
             calls: AtomicU64::new(0),
             kernel_drops: AtomicU64::new(0),
             socket_errors: AtomicU64::new(0),
@@ -415,6 +421,7 @@ fn deliver(
             if reading.closing() {
                 return Ok(lane);
             }
+            keep_watched(core, session);
             lane.list = Some(Arc::clone(&list));
             lane = reading.call(lane, Some(listener), || {
                 listener.run(core, runtime, &delivery);
@@ -547,6 +554,36 @@ impl Patience {
     }
 }
 
+/// Starts the watching thread. Reading goes on without it: where the system gives no thread it is tried again before
+/// later calls of listeners, and that is to be told once.
+pub(crate) fn start_watching(core: &Arc<Core>, session: &Arc<Session>) -> Option<Notice> {
+    let again = &session.reading.watch_again;
+    let Err(error) = session.spawn("eventcast-read", WATCHING, core, watch) else {
+        again.store(0, Ordering::Relaxed);
+        return None;
+    };
+    let due = core.now().elapsed + BETWEEN_STARTS;
+    let was_there = again.swap(due.as_micros() as u64, Ordering::Relaxed) == 0;
+    was_there.then(|| Notice::Warning {
+        text: format!(
+            "nothing watches over slow listeners: {error}; until there is such a thread, which is tried again each \
+             second, a slow listener holds up everything that comes after it"
+        ),
+    })
+}
+
+/// Tries again to start the watching thread, if it is not there.
+#[inline]
+fn keep_watched(core: &Arc<Core>, session: &Arc<Session>) {
+    let again = session.reading.watch_again.load(Ordering::Relaxed);
+    if again != 0
+        && core.now().elapsed >= Duration::from_micros(again)
+        && let Some(notice) = start_watching(core, session)
+    {
+        core.notices.tell(core, notice);
+    }
+}
+
 /// The watching thread: leads in place of one whose call takes too long, after it has set another to watch.
 pub(crate) fn watch(core: &Arc<Core>, session: &Arc<Session>) {
     let _driving = Driving::begin();
@@ -567,9 +604,8 @@ pub(crate) fn watch(core: &Arc<Core>, session: &Arc<Session>) {
                 if since.elapsed() >= budget
                     && let Some(lane) = reading.depose(core, call)
                 {
-                    if let Err(error) = session.spawn("eventcast-read", WATCHING, core, watch) {
-                        let text = format!("nobody watches over slow listeners any more: {error}");
-                        core.notices.tell(core, Notice::Warning { text });
+                    if let Some(notice) = start_watching(core, session) {
+                        core.notices.tell(core, notice);
                     }
                     return lead(core, session, lane);
                 }

@@ -103,10 +103,8 @@ impl Session {
             reading::lead(core, session, lane);
         })?;
         // From here on what was started has to be closed again when something fails.
-        let rest = session
-            .spawn("eventcast-read", WATCHING, core, reading::watch)
-            .and_then(|()| session.spawn("eventcast-send", "closing", core, send));
-        if let Err(error) = rest {
+        let unwatched = reading::start_watching(core, &session);
+        if let Err(error) = session.spawn("eventcast-send", "closing", core, send) {
             session.reading.close();
             return Err(error);
         }
@@ -114,6 +112,7 @@ impl Session {
             text: warning.to_string(),
         });
         let notices = warnings
+            .chain(unwatched)
             .chain(core.keys.warnings(options))
             .chain(options.classic_cipher.then(classic))
             .chain([Notice::Started { group, unicast }])

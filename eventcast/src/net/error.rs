@@ -103,7 +103,7 @@ pub enum OpenError {
         is_duplicate: bool,
     },
     /// Any other refusal of the system.
-    #[error("cannot {what} ({source})")]
+    #[error("cannot {what} ({source}){}", socket_advice(.source))]
     Socket {
         /// What was being done.
         what: &'static str,
@@ -336,8 +336,9 @@ impl fmt::Display for OpenWarning {
             ),
             Self::Unlisted { source } => write!(
                 f,
-                "cannot list the interfaces of this machine ({source}), nor see when they change{}: what \
-                 `multicast_interface` names is used as it is; trying again each second",
+                "cannot list the interfaces of this machine ({source}), nor see when they change{}: an \
+                 interface that `multicast_interface` names is used as it is, for \"all\" the one of the route; trying \
+                 again each second",
                 netlink_hint(source)
             ),
             Self::Unwatched { source } => write!(
@@ -436,6 +437,30 @@ fn netlink_hint(error: &io::Error) -> &'static str {
     {
         return "; that takes sockets of the family AF_NETLINK, which seem to be forbidden here (systemd: add AF_NETLINK \
                 to `RestrictAddressFamilies=`)";
+    }
+    let _ = error;
+    ""
+}
+
+/// What to do about a system that gives no socket.
+fn socket_advice(error: &io::Error) -> &'static str {
+    #[cfg(unix)]
+    if let Some(number) = error.raw_os_error() {
+        use nix::errno::Errno;
+        match Errno::from_raw(number) {
+            Errno::EMFILE | Errno::ENFILE => {
+                return ": raise the limit of open files (`ulimit -n`, or `LimitNOFILE=` of a service)";
+            }
+            Errno::EAFNOSUPPORT => {
+                return ": sockets of this family are forbidden or not there; let the service manager allow them \
+                        (systemd: AF_INET and AF_INET6 in `RestrictAddressFamilies=`), or set `multicast_membership` \
+                        to a group of the other family";
+            }
+            Errno::EPERM | Errno::EACCES => {
+                return ": a sandbox or a security module seems to forbid it";
+            }
+            _ => {}
+        }
     }
     let _ = error;
     ""

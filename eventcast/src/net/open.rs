@@ -63,7 +63,7 @@ pub(super) fn open_group(options: &SocketOptions, place: &Place) -> Result<Socke
     })?;
     if let Some(size) = options.receive_buffer {
         // That it came out smaller is told of the unicast socket, where it does likewise.
-        set_buffer(&socket, Buffer::Receive, size)?;
+        set_buffer(&socket, Buffer::Receive, size);
     }
     Ok(socket)
 }
@@ -96,7 +96,7 @@ fn bind_group(options: &SocketOptions, place: &Place) -> Result<Socket, OpenErro
     let family = options.family();
     let socket = udp_socket(family).map_err(OpenError::socket("make a socket"))?;
     share_port(&socket).map_err(OpenError::socket("share the port of the group"))?;
-    hear_only_joined(&socket, family).map_err(OpenError::socket("keep other groups out"))?;
+    hear_only_joined(&socket, family);
     let port = options.port;
     // Where the system allows it, binding to the group keeps out everything else on that port.
     let address = if cfg!(unix) {
@@ -151,7 +151,7 @@ pub(super) fn open_unicast(
 ) -> Result<Socket, OpenError> {
     let family = options.family();
     let socket = udp_socket(family).map_err(OpenError::socket("make a socket"))?;
-    hear_only_joined(&socket, family).map_err(OpenError::socket("keep other groups out"))?;
+    hear_only_joined(&socket, family);
     let port = options.unicast_port;
     socket
         .bind(&address.into())
@@ -171,10 +171,10 @@ pub(super) fn open_unicast(
         "set TTL and loopback of the unicast socket",
     ))?;
     if let Some(size) = options.receive_buffer {
-        warnings.extend(set_buffer(&socket, Buffer::Receive, size)?);
+        warnings.extend(set_buffer(&socket, Buffer::Receive, size));
     }
     if let Some(size) = options.send_buffer {
-        warnings.extend(set_buffer(&socket, Buffer::Send, size)?);
+        warnings.extend(set_buffer(&socket, Buffer::Send, size));
     }
     Ok(socket)
 }
@@ -194,27 +194,35 @@ pub(super) fn udp_socket(family: Family) -> io::Result<Socket> {
     Ok(socket)
 }
 
-/// Programs set one of these or the other, and share only with those that set the same: so both.
+/// Programs set one of these or the other, and share only with those that set the same: so both. One is enough to
+/// start with.
 fn share_port(socket: &Socket) -> io::Result<()> {
-    socket.set_reuse_address(true)?;
+    let shared = socket.set_reuse_address(true);
     #[cfg(all(unix, not(any(target_os = "solaris", target_os = "illumos"))))]
-    socket.set_reuse_port(true)?;
-    Ok(())
+    let shared = match (shared, socket.set_reuse_port(true)) {
+        (Err(error), Err(_)) => Err(error),
+        _ => Ok(()),
+    };
+    shared
 }
 
-/// Without this, Linux gives a socket what any other one of the machine has joined.
-fn hear_only_joined(socket: &Socket, family: Family) -> io::Result<()> {
+/// Without this, Linux gives a socket what any other one of the machine has joined. Where it is refused, as by systems
+/// that only look like Linux, being bound to the group does nearly the same.
+fn hear_only_joined(socket: &Socket, family: Family) {
     #[cfg(any(target_os = "linux", target_os = "android"))]
-    match family {
-        Family::V4 => socket.set_multicast_all_v4(false)?,
-        // Unknown to kernels before 4.20. Being bound to the group does nearly the same.
-        Family::V6 => drop(socket.set_multicast_all_v6(false)),
-    }
+    let _ = match family {
+        Family::V4 => socket.set_multicast_all_v4(false),
+        // Unknown to kernels before 4.20.
+        Family::V6 => socket.set_multicast_all_v6(false),
+    };
     let _ = (socket, family);
-    Ok(())
 }
 
-/// Sets by where, how far, and whether to this machine too, a socket sends to groups.
+/// What every system does if it is not told otherwise (RFC 1112, section 6.1; RFC 3493, section 5.2).
+const DEFAULT_TTL: u32 = 1;
+
+/// Sets by where, how far, and whether to this machine too, a socket sends to groups. Nothing is refused where it is
+/// so already.
 pub(super) fn set_outgoing(
     socket: &Socket,
     options: &SocketOptions,
@@ -223,16 +231,23 @@ pub(super) fn set_outgoing(
     if outgoing != Outgoing::Route {
         choose(socket, outgoing)?;
     }
-    match options.family() {
-        Family::V4 => {
-            socket.set_multicast_ttl_v4(options.ttl)?;
-            socket.set_multicast_loop_v4(options.loopback)
-        }
-        Family::V6 => {
-            socket.set_multicast_hops_v6(options.ttl)?;
-            socket.set_multicast_loop_v6(options.loopback)
-        }
+    let (ttl, loopback) = match options.family() {
+        Family::V4 => (
+            socket.set_multicast_ttl_v4(options.ttl),
+            socket.set_multicast_loop_v4(options.loopback),
+        ),
+        Family::V6 => (
+            socket.set_multicast_hops_v6(options.ttl),
+            socket.set_multicast_loop_v6(options.loopback),
+        ),
+    };
+    if options.ttl != DEFAULT_TTL {
+        ttl?;
     }
+    if !options.loopback {
+        loopback?;
+    }
+    Ok(())
 }
 
 /// Sets by where a socket sends to groups. Only IPv4 leaves it to the route.
@@ -246,11 +261,7 @@ pub(super) fn choose(socket: &Socket, outgoing: Outgoing) -> io::Result<()> {
 }
 
 /// Sets a buffer and looks at what the system made of it.
-fn set_buffer(
-    socket: &Socket,
-    buffer: Buffer,
-    asked: usize,
-) -> Result<Option<OpenWarning>, OpenError> {
+fn set_buffer(socket: &Socket, buffer: Buffer, asked: usize) -> Option<OpenWarning> {
     let get = || {
         let got = match buffer {
             Buffer::Receive => socket.recv_buffer_size(),
@@ -270,11 +281,12 @@ fn set_buffer(
         Buffer::Send => socket.set_send_buffer_size(size),
     };
     // Where too much is refused rather than cut down, half of it may be taken.
-    let before = get().map_err(OpenError::socket("read the size of a buffer"))?;
+    let before = get().unwrap_or(asked);
     let mut size = asked.min(i32::MAX as usize / 2);
     while set(size).is_err() && size / 2 > before {
         size /= 2;
     }
-    let got = get().map_err(OpenError::socket("read the size of a buffer"))?;
-    Ok((got < asked).then_some(OpenWarning::BufferCapped { buffer, asked, got }))
+    // What cannot be read cannot be told of.
+    let got = get().unwrap_or(asked);
+    (got < asked).then_some(OpenWarning::BufferCapped { buffer, asked, got })
 }

@@ -438,6 +438,12 @@ impl Round {
         };
         match options.interface {
             InterfaceChoice::Default => round.take_default(&wanted)?,
+            // The route is all that is known of IPv4 without a list.
+            InterfaceChoice::All
+                if interfaces.why_unlisted().is_some() && options.family() == Family::V4 =>
+            {
+                round.take_default(&wanted)?;
+            }
             InterfaceChoice::All => {
                 if let Some(reason) = round.take_all(&wanted)? {
                     round.take_loopback(&wanted, reason)?;
@@ -555,15 +561,15 @@ impl Round {
             roaming,
         } = *wanted;
         let label = options.interface.to_string();
-        if interfaces.why_unlisted().is_some() {
+        let family = options.family();
+        let found = interfaces.find(&options.interface, family);
+        if interfaces.why_unlisted().is_some() && found.is_err() {
             let place = Place::unlisted(options);
             if let Some(place) = place.map_err(|obstacle| wanted.refuse(&label, 0, obstacle))? {
                 self.steps.push(wanted.join(place)?);
                 return Ok(());
             }
         }
-        let family = options.family();
-        let found = interfaces.find(&options.interface, family);
         let followed = roaming.followed;
         let (interface, is_followed) = match found {
             Ok(found) => (found, false),

@@ -28,6 +28,7 @@ mod lossy;
 mod lossy_large;
 mod machines;
 mod many;
+mod needs;
 mod networks;
 mod notices;
 mod order;
@@ -79,6 +80,7 @@ fn main() -> ExitCode {
     cases.extend(sockets::cases());
     cases.extend(default_interface::cases());
     cases.extend(unsent::cases());
+    cases.extend(needs::cases());
     cases.extend(networks::cases());
     cases.extend(notices::cases());
     cases.extend(ipv6::cases());
