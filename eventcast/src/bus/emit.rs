@@ -454,6 +454,45 @@ fn finish(sent: Option<Sent>, listeners: usize) -> Result<Emitted, EmitErrorKind
     })
 }
 
+/// A listener that could not decode what was emitted.
+#[cfg(feature = "repl")]
+pub(crate) struct Misfit {
+    /// Where it was registered.
+    pub(crate) location: &'static Location<'static>,
+    pub(crate) error: codec::DecodeError,
+}
+
+#[cfg(feature = "repl")]
+thread_local! {
+    /// The misfits of the event that this thread emits for a console.
+    static MISFITS: RefCell<Option<Vec<Misfit>>> = const { RefCell::new(None) };
+}
+
+/// Emits something, and gives the listeners of this bus that could not decode it. Those with a queue decode later, and
+/// are not among them.
+#[cfg(feature = "repl")]
+pub(crate) fn misfits_of<T>(emit: impl FnOnce() -> T) -> (T, Vec<Misfit>) {
+    MISFITS.set(Some(Vec::new()));
+    let emitted = emit();
+    (emitted, MISFITS.take().unwrap_or_default())
+}
+
+/// Keeps a misfit of what a console emits; what listeners emit in turn is their own.
+#[cfg(feature = "repl")]
+pub(crate) fn note_misfit(location: &'static Location<'static>, error: &codec::DecodeError) {
+    // While the thread ends there is nobody to tell.
+    let _ = MISFITS.try_with(|misfits| {
+        if let Some(misfits) = &mut *misfits.borrow_mut()
+            && DEPTH.try_with(Cell::get) == Ok(1)
+        {
+            misfits.push(Misfit {
+                location,
+                error: error.clone(),
+            });
+        }
+    });
+}
+
 thread_local! {
     /// How many local deliveries this thread is inside of. Without a destructor, so it can be read and written for as
     /// long as the thread exists.

@@ -553,6 +553,8 @@ impl Listener {
     }
 
     fn tell_undecodable(&self, core: &Arc<Core>, sender: &Origin, error: DecodeError) {
+        #[cfg(feature = "repl")]
+        super::emit::note_misfit(self.location, &error);
         core.counters.decode_failures.add(1);
         core.notices.tell(
             core,

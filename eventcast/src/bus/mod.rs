@@ -60,6 +60,8 @@ use std::{
 
 #[cfg(feature = "repl")]
 pub(crate) use self::config::{Options, Setting};
+#[cfg(feature = "repl")]
+pub(crate) use self::emit::{Misfit, misfits_of};
 pub use self::{
     async_listener::AsyncListener,
     backlog::Overflow,

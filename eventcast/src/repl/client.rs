@@ -9,7 +9,7 @@ use std::{
     net::Shutdown,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     task::{Context, Poll, Wake, Waker},
     thread,
@@ -21,7 +21,7 @@ use mio::{Events, Interest, net::TcpStream};
 use super::{
     output::Output,
     session::{Flow, Session},
-    telnet::Telnet,
+    telnet::{Input, Telnet},
 };
 
 /// How long a client may take to say the token.
@@ -29,6 +29,9 @@ const LOGIN_TIME: Duration = Duration::from_secs(30);
 
 /// How long a client that said a wrong token waits for the answer, so that trying many takes long.
 const BARRED_TIME: Duration = Duration::from_secs(1);
+
+/// A client that has said nothing for so long gives way, where there is no place for another.
+pub(super) const IDLE_TIME: Duration = Duration::from_secs(10);
 
 /// How long what is left is tried to be sent when a connection ends.
 const FAREWELL_TIME: Duration = Duration::from_secs(1);
@@ -45,6 +48,14 @@ pub(super) struct Bell {
     waker: mio::Waker,
     rung: AtomicBool,
     closing: AtomicBool,
+    /// Another client gets the place.
+    displaced: AtomicBool,
+    /// It carries something out, which may take as long as the program's listeners do.
+    busy: AtomicBool,
+    watching: AtomicBool,
+    /// When the client said something last, in milliseconds since `created`.
+    heard: AtomicU64,
+    created: Instant,
 }
 
 impl Bell {
@@ -52,6 +63,29 @@ impl Bell {
     pub(super) fn close(&self) {
         self.closing.store(true, Ordering::Release);
         self.ring();
+    }
+
+    /// Ends the connection soon, for another client.
+    pub(super) fn displace(&self) {
+        self.displaced.store(true, Ordering::Release);
+        self.close();
+    }
+
+    /// For how long the client has said nothing, and whether it is shown something. `None`: what it said is still
+    /// carried out.
+    pub(super) fn idle(&self) -> Option<(bool, Duration)> {
+        if self.busy.load(Ordering::Acquire) {
+            return None;
+        }
+        let heard = Duration::from_millis(self.heard.load(Ordering::Relaxed));
+        let idle = self.created.elapsed().saturating_sub(heard);
+        Some((self.watching.load(Ordering::Relaxed), idle))
+    }
+
+    fn hear(&self) {
+        let now = self.created.elapsed().as_millis();
+        self.heard
+            .store(now.try_into().unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 
     fn ring(&self) {
@@ -84,6 +118,8 @@ pub(super) struct Client {
     unread: std::ops::Range<usize>,
     /// The socket may have more to read.
     readable: bool,
+    /// The client says no more.
+    ended: bool,
     /// When whoever has not said the token by then has to go.
     login_ends: Instant,
 }
@@ -97,6 +133,11 @@ impl Client {
             waker: mio::Waker::new(poll.registry(), BELL)?,
             rung: AtomicBool::new(false),
             closing: AtomicBool::new(false),
+            displaced: AtomicBool::new(false),
+            busy: AtomicBool::new(false),
+            watching: AtomicBool::new(false),
+            heard: AtomicU64::new(0),
+            created: Instant::now(),
         });
         Ok(Self {
             poll,
@@ -108,6 +149,7 @@ impl Client {
             input: Box::new([0; 4096]),
             unread: 0..0,
             readable: true,
+            ended: false,
             login_ends: Instant::now() + LOGIN_TIME,
         })
     }
@@ -125,7 +167,12 @@ impl Client {
             self.pause(BARRED_TIME);
             self.out.line("wrong token");
         }
-        if self.is_closing() {
+        if self.bell.displaced.load(Ordering::Acquire) {
+            self.out.line(format_args!(
+                "closed: nothing was said here for {} s, and others wait for a place",
+                IDLE_TIME.as_secs()
+            ));
+        } else if self.is_closing() {
             self.out.line("the bus has gone");
         }
         let _ = self.farewell();
@@ -193,14 +240,16 @@ impl Client {
             let input = self.telnet.read(&mut unread);
             self.unread.start = self.unread.end - unread.len();
             if let Some(input) = input {
-                let flow = self.session.handle(input, &mut self.out);
-                if flow == Flow::Go {
-                    self.session.prompt(&mut self.out);
-                }
-                return Ok(Some(flow));
+                return Ok(Some(self.take(input)));
             }
-            if self.readable {
-                return self.receive().map(Some);
+            if self.readable && !self.ended {
+                self.ended = !self.receive()?;
+                return Ok(Some(Flow::Go));
+            }
+            if self.ended {
+                // What has no end of its own is a line all the same.
+                let last = self.telnet.finish();
+                return Ok(Some(last.map_or(Flow::Close, |input| self.take(input))));
             }
         }
         Ok(match self.session.poll(cx, &mut self.out) {
@@ -209,10 +258,30 @@ impl Client {
         })
     }
 
-    /// Reads once from the socket.
-    fn receive(&mut self) -> io::Result<Flow> {
+    /// Carries out what the client has said.
+    fn take(&mut self, input: Input) -> Flow {
+        self.bell.hear();
+        self.bell.busy.store(true, Ordering::Release);
+        let mut flow = self.session.handle(input, &mut self.out);
+        if let Flow::Weigh(delay) = flow {
+            self.pause(delay);
+            flow = self.session.weigh(&mut self.out);
+        }
+        self.bell
+            .watching
+            .store(self.session.is_watching(), Ordering::Relaxed);
+        self.bell.hear();
+        self.bell.busy.store(false, Ordering::Release);
+        if flow == Flow::Go {
+            self.session.prompt(&mut self.out);
+        }
+        flow
+    }
+
+    /// Reads once from the socket; false at the end of what the client says.
+    fn receive(&mut self) -> io::Result<bool> {
         match self.stream.read(&mut self.input[..]) {
-            Ok(0) => return Ok(Flow::Close),
+            Ok(0) => return Ok(false),
             Ok(length) => self.unread = 0..length,
             Err(error) => match error.kind() {
                 ErrorKind::WouldBlock => self.readable = false,
@@ -220,7 +289,7 @@ impl Client {
                 _ => return Err(error),
             },
         }
-        Ok(Flow::Go)
+        Ok(true)
     }
 
     /// Sends what waits; false where some of it has to wait on.
@@ -251,7 +320,7 @@ impl Client {
         while let Some(left) = end.checked_duration_since(Instant::now()) {
             self.readable = true;
             while self.readable && Instant::now() < end {
-                if self.receive()? == Flow::Close {
+                if !self.receive()? {
                     return Ok(());
                 }
             }
@@ -325,7 +394,7 @@ mod tests {
         let bus = Bus::builder().environment(false).build().unwrap();
         let token = Some(Arc::new(Token::new(b"alpha bravo")));
         let warnings = Arc::new(Warnings::new(bus.downgrade()));
-        let session = Session::new(bus.downgrade(), token, from, warnings);
+        let session = Session::new(bus.downgrade(), token, Arc::default(), from, warnings);
         let mut client = Client::new(TcpStream::from_std(stream), session).unwrap();
         client.login_ends = Instant::now() + Duration::from_millis(100);
         let served = thread::spawn(|| client.run());

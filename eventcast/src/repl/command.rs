@@ -367,7 +367,20 @@ mod tests {
                 "watch \"\"",
                 "watch: a pattern must have at least one character; `**` matches every name",
             ),
-            ("emit x \"", "the quote is not closed in `\"`"),
+            ("emit x \"", "the quote is not closed in `\"` (column 8)"),
+            (
+                "emit ü [1, {a: [2}]",
+                "the `}` in column 18 does not close the `[` in column 16",
+            ),
+            (
+                "emit x {a: [1, 2]",
+                "a bracket is not closed in `{a: [1, 2]`: the `{` in column 8",
+            ),
+            (
+                "emit x {a: [1",
+                "a bracket is not closed in `{a: [1`: the `[` in column 12",
+            ),
+            ("emit x [1]2", "a blank is missing behind `[1]` (column 11)"),
         ] {
             assert_eq!(parse(line), Err(expected.to_owned()), "{line}");
         }

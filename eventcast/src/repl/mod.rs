@@ -53,13 +53,18 @@
 //!
 //! The commands are these and no others; nothing that is typed is run as code or given to a shell. No passphrase and
 //! no token is ever shown. What came from the network is shown so that no terminal obeys it: control characters are
-//! spelled. A line that belongs to a request of HTTP ends the connection, and so does a first byte that nobody types, as
-//! of TLS: a web page cannot make a browser say the lines behind them.
+//! spelled. A line that ends with a version of HTTP, as the first of every request does, ends the connection before
+//! anything is done, and so does a first byte that nobody types, as of TLS: a web page cannot make a browser say the
+//! lines behind them, nor that line, whatever it takes for a method. (Whoever means such a text writes it in quotes.)
+//!
+//! Who says a wrong token waits: the third from one address within a minute is looked at after half a second, each
+//! further one after twice as long, up to 8 s. The others are served meanwhile.
 //!
 //! # Bounds
 //!
 //! A line has at most 65,536 bytes, 32 clients are served at once, those among them that have not said the token for at
-//! most 30 s, and each watches at most 16 patterns. A client that
+//! most 30 s, and each watches at most 16 patterns. Where all places are taken, a client that has said nothing for 10 s
+//! gives way to one that comes, rather one that watches nothing; without such a one, who comes is turned away. A client that
 //! does not read costs what its watches hold (1,024 events each, and no more bytes than `listener_queue` allows), and
 //! is told how many events it has missed; the bus does not wait for it. Each client has a thread of its own.
 

@@ -18,9 +18,9 @@ use socket2::{SockRef, TcpKeepalive};
 
 use super::{
     ReplError,
-    client::{Bell, Client, turn_away},
+    client::{Bell, Client, IDLE_TIME, turn_away},
     session::Session,
-    token::Token,
+    token::{Guesses, Token},
     warnings::{Trouble, Warnings},
 };
 use crate::WeakBus;
@@ -46,6 +46,7 @@ pub(super) struct Server {
 struct Shared {
     bus: WeakBus,
     token: Option<Arc<Token>>,
+    guesses: Arc<Guesses>,
     waker: Waker,
     /// `None` once the console is closed.
     listener: Mutex<Option<TcpListener>>,
@@ -73,6 +74,7 @@ impl Server {
             warnings: Arc::new(Warnings::new(bus.clone())),
             bus,
             token: token.map(Arc::new),
+            guesses: Arc::default(),
             waker: Waker::new(registry, STOP).map_err(refuse)?,
             listener: Mutex::new(Some(listener)),
             clients: Mutex::default(),
@@ -136,9 +138,25 @@ impl Shared {
         }
     }
 
+    /// Whether there is a place for one more. Where there is none, the client that has said nothing for longest gives
+    /// way, rather one that is not shown anything.
+    fn has_room(&self) -> bool {
+        let mut clients = self.clients();
+        if clients.len() < MAX_CLIENTS {
+            return true;
+        }
+        let longest = clients
+            .iter()
+            .filter_map(|(&id, bell)| bell.idle().map(|(watching, idle)| (!watching, idle, id)))
+            .filter(|&(_, idle, _)| idle >= IDLE_TIME)
+            .max();
+        let displaced = longest.and_then(|(_, _, id)| clients.remove(&id));
+        displaced.inspect(|bell| bell.displace()).is_some()
+    }
+
     /// Gives the client a thread, unless there are too many.
     fn admit(self: &Arc<Self>, stream: TcpStream, from: SocketAddr, id: u64) {
-        if self.clients().len() >= MAX_CLIENTS {
+        if !self.has_room() {
             let why = format!(
                 "this console serves at most {MAX_CLIENTS} clients at once: try again later"
             );
@@ -154,7 +172,13 @@ impl Shared {
         let _ = socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE));
 
         let warnings = Arc::clone(&self.warnings);
-        let session = Session::new(self.bus.clone(), self.token.clone(), from, warnings);
+        let session = Session::new(
+            self.bus.clone(),
+            self.token.clone(),
+            Arc::clone(&self.guesses),
+            from,
+            warnings,
+        );
         let client = match Client::new(stream, session) {
             Ok(client) => client,
             Err(error) => {

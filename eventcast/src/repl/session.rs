@@ -9,7 +9,7 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
-    time::SystemTime,
+    time::{Duration, Instant, SystemTime},
 };
 
 use bson::Bson;
@@ -20,14 +20,14 @@ use super::{
     output::{Output, columns},
     show,
     telnet::{Input, MAX_LINE},
-    token::Token,
+    token::{Guesses, Token},
     warnings::{Trouble, Warnings},
 };
 #[cfg(feature = "log")]
 use crate::log::{self, Component, Level, LogError};
 use crate::{
     Args, Bus, Notice, NoticeStream, Pattern, Received, Subscription, Transition, WeakBus,
-    bus::Registered,
+    bus::{Misfit, Registered, misfits_of},
 };
 
 /// How much of an event's arguments is shown, in bytes.
@@ -44,6 +44,8 @@ const TOKEN: &str = "token: ";
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Flow {
     Go,
+    /// Something was said for the token: whether it is right is looked at after a pause.
+    Weigh(Duration),
     /// The token was wrong: it ends after a pause, with these words.
     Barred,
     Close,
@@ -53,6 +55,9 @@ pub(super) struct Session {
     bus: WeakBus,
     /// What the client still has to say before anything else.
     token: Option<Arc<Token>>,
+    /// What was said for it.
+    said: String,
+    guesses: Arc<Guesses>,
     from: SocketAddr,
     watches: Vec<Watch>,
     /// Which of them says something next, if it has something.
@@ -75,12 +80,15 @@ impl Session {
     pub(super) fn new(
         bus: WeakBus,
         token: Option<Arc<Token>>,
+        guesses: Arc<Guesses>,
         from: SocketAddr,
         warnings: Arc<Warnings>,
     ) -> Self {
         Self {
             bus,
             token,
+            said: String::new(),
+            guesses,
             from,
             watches: Vec::new(),
             next_watch: 0,
@@ -114,6 +122,11 @@ impl Session {
         self.token.is_some()
     }
 
+    /// Whether it is shown something as it happens.
+    pub(super) fn is_watching(&self) -> bool {
+        !self.watches.is_empty() || self.notices.is_some()
+    }
+
     /// Whether something is under way that has to end before the next line is looked at.
     pub(super) fn is_busy(&self) -> bool {
         self.doing.is_some()
@@ -127,12 +140,12 @@ impl Session {
                 return Flow::Go;
             }
             Input::End => return Flow::Close,
-            Input::Foreign => return self.show_out("no text, but TLS or the like"),
-            Input::Line(line) if is_http(&line) => return self.show_out("HTTP"),
+            Input::Foreign(language) => return self.show_out(language),
             Input::Line(line) => {
                 out.answered();
                 if self.is_locked() {
-                    return self.log_in(&line, out);
+                    self.said = line;
+                    return Flow::Weigh(self.guesses.delay(self.from.ip(), Instant::now()));
                 }
                 match command::parse(&line) {
                     Ok(None) => {}
@@ -170,9 +183,12 @@ impl Session {
         Flow::Close
     }
 
-    fn log_in(&mut self, line: &str, out: &mut Output) -> Flow {
-        match self.token.take_if(|token| token.is(line)) {
+    /// Looks at what was said for the token.
+    pub(super) fn weigh(&mut self, out: &mut Output) -> Flow {
+        let said = std::mem::take(&mut self.said);
+        match self.token.take_if(|token| token.is(&said)) {
             Some(_) => {
+                self.guesses.right(self.from.ip());
                 self.greet(out);
                 Flow::Go
             }
@@ -181,6 +197,7 @@ impl Session {
     }
 
     fn bar(&self) -> Flow {
+        self.guesses.wrong(self.from.ip(), Instant::now());
         let text = format_args!("{} does not know the token", self.from);
         self.warnings.warn(Trouble::Token, Some(self.from), text);
         Flow::Barred
@@ -299,7 +316,8 @@ impl Session {
     fn emit(&self, bus: &Bus, name: &str, args: Vec<Bson>, out: &mut Output) {
         // Arguments may hold what no log shall show.
         tracing::info!(target: "eventcast::repl", "{} emits {name:?}", self.from);
-        match bus.emit_named(name, args) {
+        let (emitted, misfits) = misfits_of(|| bus.emit_named(name, args));
+        match emitted {
             Ok(emitted) => {
                 let number = emitted.number.map(|number| format!(" as event {number}"));
                 let number = number.unwrap_or_default();
@@ -314,7 +332,10 @@ impl Session {
                     1 => "1 listener".to_owned(),
                     count => format!("{count} listeners"),
                 };
-                out.line(format_args!("sent{number}; {listeners} in this program"));
+                let undecodable = undecodable(&misfits);
+                out.line(format_args!(
+                    "sent{number}; {listeners} in this program{undecodable}"
+                ));
             }
             Err(error) => out.line(error),
         }
@@ -347,17 +368,6 @@ impl Drop for Session {
             });
         }
     }
-}
-
-/// Whether a line is one of a request that a browser sends. A page from anywhere can make a browser connect to
-/// this machine, and put lines of its own behind these.
-fn is_http(line: &str) -> bool {
-    let is_request = |(rest, version): (&str, &str)| {
-        // No command begins so.
-        version.starts_with("HTTP/") && rest.starts_with(|c: char| c.is_ascii_uppercase())
-    };
-    let is_host = |start: &str| start.eq_ignore_ascii_case("host:");
-    line.rsplit_once(' ').is_some_and(is_request) || line.get(..5).is_some_and(is_host)
 }
 
 fn shown(event: &Received<Args>) -> String {
@@ -441,8 +451,8 @@ fn peers(bus: &Bus) -> String {
     let mut rows = vec![heading.map(str::to_owned)];
     rows.extend(bus.peers().into_iter().map(|status| {
         let (peer, figures) = (status.peer, status.figures);
-        let ago = |time: std::time::Duration| format!("{:.1} s ago", time.as_secs_f64());
-        let millis = |time: std::time::Duration| format!("{:.1} ms", time.as_secs_f64() * 1e3);
+        let ago = |time: Duration| format!("{:.1} s ago", time.as_secs_f64());
+        let millis = |time: Duration| format!("{:.1} ms", time.as_secs_f64() * 1e3);
         [
             peer.id.clone(),
             peer.hostname.clone(),
@@ -476,6 +486,20 @@ fn listeners(bus: &Bus, pattern: &Pattern) -> String {
         })
         .collect();
     or_nothing(columns(&rows), "nobody listens")
+}
+
+/// The listeners that could not decode an event, and why the first of them could not.
+fn undecodable(misfits: &[Misfit]) -> String {
+    let Some(Misfit { location, error }) = misfits.first() else {
+        return String::new();
+    };
+    let count = misfits.len();
+    let others = if misfits.len() > 1 {
+        ", and others"
+    } else {
+        ""
+    };
+    format!(", {count} more could not decode it: {error} (listens at {location}{others})")
 }
 
 /// Whether it is the `watch` of a client, this one or another.

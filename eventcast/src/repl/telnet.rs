@@ -35,6 +35,13 @@ mod key {
     pub(super) const DELETE: u8 = 0x7f;
 }
 
+/// What an editor may put before a text, and a terminal around what is pasted (xterm's bracketed paste).
+const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
+const PASTE: [&[u8]; 2] = [b"\x1b[200~", b"\x1b[201~"];
+
+/// How much of the end of a line that is too long is kept, to see whether it is one of HTTP.
+const KEPT_END: usize = 16;
+
 /// What a client has said.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Input {
@@ -48,9 +55,9 @@ pub(super) enum Input {
     Interrupt,
     /// The client has done.
     End,
-    /// The very first byte is one that nobody types: the client speaks another protocol. Within what follows there may
-    /// be lines that somebody else has put there.
-    Foreign,
+    /// The very first byte is one that nobody types, or a line is one of a request of HTTP: the client speaks another
+    /// protocol. Within what follows there may be lines that somebody else has put there.
+    Foreign(&'static str),
     /// A telnet option was asked for or offered; these bytes refuse it.
     Answer([u8; 3]),
 }
@@ -76,6 +83,8 @@ pub(super) struct Telnet {
     line: Vec<u8>,
     /// The line has grown too long: the rest of it is thrown away as it comes.
     overlong: bool,
+    /// The end of an overlong line.
+    end: Vec<u8>,
     state: State,
     /// The first byte has come.
     begun: bool,
@@ -96,13 +105,18 @@ impl Telnet {
             let (&byte, rest) = bytes.split_first()?;
             *bytes = rest;
             if !std::mem::replace(&mut self.begun, true) && is_foreign(byte) {
-                return Some(Input::Foreign);
+                return Some(Input::Foreign("no text, but TLS or the like"));
             }
             let input = self.take(byte);
             if input.is_some() {
                 return input;
             }
         }
+    }
+
+    /// What was begun when the client has said all: a line without an end is one.
+    pub(super) fn finish(&mut self) -> Option<Input> {
+        (self.overlong || !self.line.is_empty()).then(|| self.end_line())
     }
 
     fn take(&mut self, byte: u8) -> Option<Input> {
@@ -140,6 +154,14 @@ impl Telnet {
             key::BACKSPACE | key::DELETE => self.erase_character(),
             // RFC 854, page 11: it does nothing.
             0 => {}
+            b'~' => {
+                self.push(&[byte]);
+                for mark in PASTE {
+                    if !self.overlong && self.line.ends_with(mark) {
+                        self.line.truncate(self.line.len() - mark.len());
+                    }
+                }
+            }
             _ => self.push(&[byte]),
         }
         None
@@ -164,11 +186,24 @@ impl Telnet {
         let room = MAX_LINE - self.line.len();
         self.overlong |= bytes.len() > room;
         self.line.extend_from_slice(&bytes[..bytes.len().min(room)]);
+        if self.overlong {
+            let last = bytes.len().saturating_sub(KEPT_END);
+            self.end.extend_from_slice(&bytes[last..]);
+            let surplus = self.end.len().saturating_sub(KEPT_END);
+            self.end.drain(..surplus);
+        }
     }
 
     fn end_line(&mut self) -> Input {
         let overlong = std::mem::take(&mut self.overlong);
-        let line = std::mem::take(&mut self.line);
+        let mut line = std::mem::take(&mut self.line);
+        if line.starts_with(BYTE_ORDER_MARK) {
+            line.drain(..BYTE_ORDER_MARK.len());
+        }
+        let end = std::mem::take(&mut self.end);
+        if is_http(&line) || overlong && is_http(&end) {
+            return Input::Foreign("HTTP");
+        }
         if overlong {
             return Input::TooLong;
         }
@@ -187,13 +222,32 @@ impl Telnet {
 
     fn clear(&mut self) {
         self.line = Vec::new();
+        self.end = Vec::new();
         self.overlong = false;
     }
 }
 
 /// Whether a byte means nothing but itself.
 fn is_plain(byte: u8) -> bool {
-    byte >= b' ' && byte != key::DELETE && byte != command::ESCAPE
+    byte >= b' ' && byte != key::DELETE && byte != command::ESCAPE && byte != b'~'
+}
+
+/// Whether a line is one of a request that a browser sends. A page from anywhere can make a browser connect to this
+/// machine, with a method, a path and lines of its own choosing; by a name that it has bound to this machine's address
+/// it may even send what it likes. But it cannot leave out what ends the first line (RFC 9112, section 3), nor the
+/// host. A person who means that text writes it in quotes.
+fn is_http(line: &[u8]) -> bool {
+    let is_version = |word: &[u8]| {
+        word.strip_prefix(b"HTTP/").is_some_and(|version| {
+            !version.is_empty() && version.iter().all(|c| c.is_ascii_digit() || *c == b'.')
+        })
+    };
+    let is_host = |start: &[u8]| start.eq_ignore_ascii_case(b"host:");
+    let last = line
+        .trim_ascii_end()
+        .rsplit(|c| *c == b' ' || *c == b'\t')
+        .next();
+    last.is_some_and(is_version) || line.get(..5).is_some_and(is_host)
 }
 
 /// Whether no client of a person begins with this byte. A page on the web can make a browser connect to this machine
@@ -306,13 +360,100 @@ mod tests {
     #[test]
     fn what_begins_as_nobody_types_is_foreign() {
         for byte in [0, 1, 2, 22] {
-            assert_eq!(read_all(&[byte, b'a', b'\n']), [Input::Foreign, line("a")]);
-            assert_eq!(read_slowly(&[byte]), [Input::Foreign]);
-            assert_ne!(read_all(&[b'a', byte, b'\n'])[0], Input::Foreign);
+            let foreign = Input::Foreign("no text, but TLS or the like");
+            let all = read_all(&[byte, b'a', b'\n']);
+            assert_eq!(all, [foreign.clone(), line("a")]);
+            assert_eq!(read_slowly(&[byte]), std::slice::from_ref(&foreign));
+            assert_ne!(read_all(&[b'a', byte, b'\n'])[0], foreign);
         }
         for byte in (b' '..=255).chain(*b"\t\r\n\x03\x04\x08\x1b") {
-            assert!(!read_all(&[byte]).contains(&Input::Foreign), "{byte}");
+            assert!(
+                read_all(&[byte])
+                    .iter()
+                    .all(|input| !matches!(input, Input::Foreign(_))),
+                "{byte}"
+            );
         }
+    }
+
+    #[test]
+    fn a_line_of_http_is_foreign_whatever_its_method() {
+        let foreign = Input::Foreign("HTTP");
+        let long = format!("emit /{} HTTP/1.1\r\n", "x".repeat(2 * MAX_LINE));
+        for request in [
+            "GET / HTTP/1.1\r\n",
+            "emit /x HTTP/1.1\r\n",
+            "stop HTTP/1.0\n",
+            "emit x HTTP/2 \n",
+            "emit\t/x\tHTTP/1.1\n",
+            "PRI * HTTP/2.0\r\n",
+            "Host: 127.0.0.1\r\n",
+            "hOST:a\n",
+            "\u{feff}emit /x HTTP/1.1\n",
+            "\u{1b}[200~emit /x HTTP/1.1\u{1b}[201~\n",
+            &long,
+        ] {
+            assert_eq!(
+                read_all(request.as_bytes()),
+                std::slice::from_ref(&foreign),
+                "{request:.40}"
+            );
+            assert_eq!(
+                read_slowly(request.as_bytes()),
+                std::slice::from_ref(&foreign),
+                "{request:.40}"
+            );
+        }
+        assert_eq!(
+            read_all(b"emit /\xff\xff HTTP/1.1\n"),
+            std::slice::from_ref(&foreign)
+        );
+        let mut telnet = Telnet::default();
+        assert_eq!(telnet.read(&mut &b"emit /x HTTP/1.1"[..]), None);
+        assert_eq!(telnet.finish(), Some(foreign));
+        for said in [
+            "emit x \"HTTP/1.1\"",
+            "emit x HTTP/",
+            "emit x HTTP/x",
+            "emit HTTP/1.1 x",
+            "hosts",
+        ] {
+            assert_eq!(read_all(format!("{said}\n").as_bytes()), [line(said)]);
+        }
+    }
+
+    #[test]
+    fn marks_of_editors_and_terminals_are_taken_out() {
+        for bytes in [
+            &b"\xef\xbb\xbfhelp\n"[..],
+            b"\x1b[200~help\x1b[201~\n",
+            b"he\x1b[200~lp\n",
+            b"\xef\xbb\xbf\x1b[200~help\n\x1b[201~help\n",
+            b"help\x1b[201~x\x7f\n",
+        ] {
+            for inputs in [read_all(bytes), read_slowly(bytes)] {
+                assert!(!inputs.is_empty());
+                assert!(
+                    inputs.iter().all(|input| *input == line("help")),
+                    "{inputs:?}"
+                );
+            }
+        }
+        assert_eq!(read_all(b"emit ~ a~b\n"), [line("emit ~ a~b")]);
+    }
+
+    #[test]
+    fn a_line_without_an_end_is_one_when_all_is_said() {
+        let mut telnet = Telnet::default();
+        assert_eq!(telnet.read(&mut &b"help\ninfo"[..]), Some(line("help")));
+        assert_eq!(telnet.read(&mut &b"info"[..]), None);
+        assert_eq!(telnet.finish(), Some(line("info")));
+        assert_eq!(telnet.finish(), None);
+        assert_eq!(telnet.read(&mut &b"info\r"[..]), Some(line("info")));
+        assert_eq!(telnet.finish(), None);
+        let much = vec![b'a'; MAX_LINE + 1];
+        assert_eq!(telnet.read(&mut &much[..]), None);
+        assert_eq!(telnet.finish(), Some(Input::TooLong));
     }
 
     #[test]
@@ -344,7 +485,7 @@ mod tests {
     proptest! {
         #[test]
         fn pieces_change_nothing(bytes in prop::collection::vec(
-            prop_oneof![any::<u8>(), Just(255), 240..=255u8, Just(b'\r'), Just(b'\n')],
+            prop_oneof![any::<u8>(), Just(255), 240..=255u8, Just(b'\r'), Just(b'\n'), Just(b'~'), Just(0x1b)],
             0..64,
         )) {
             prop_assert_eq!(read_all(&bytes), read_slowly(&bytes));

@@ -25,13 +25,17 @@ pub(super) fn tokens(line: &str) -> Result<Vec<Token<'_>>, String> {
     let mut rest = skip(line);
     while let Some(first) = rest.chars().next() {
         let end = match first {
-            '"' | '\'' => end_of_text(rest)?,
-            '{' | '[' => end_of_brackets(rest)?,
+            '"' | '\'' => end_of_text(rest, line)?,
+            '{' | '[' => end_of_brackets(rest, line)?,
             _ => rest.find(is_gap).unwrap_or(rest.len()),
         };
         let (token, behind) = rest.split_at(end);
         if behind.chars().next().is_some_and(|next| !is_gap(next)) {
-            return Err(format!("a blank is missing behind {}", shortened(token)));
+            return Err(format!(
+                "a blank is missing behind {} (column {})",
+                shortened(token),
+                column(line, behind)
+            ));
         }
         found.push(token);
         rest = skip(behind);
@@ -47,8 +51,13 @@ fn skip(text: &str) -> &str {
     text.trim_start_matches(is_gap)
 }
 
-/// Where the text ends that begins with the quote at the start.
-fn end_of_text(text: &str) -> Result<usize, String> {
+/// In which column of the line a part of it begins, counted in characters from 1.
+fn column(line: &str, part: &str) -> usize {
+    line[..line.len() - part.len()].chars().count() + 1
+}
+
+/// Where the text ends that begins with the quote at the start. `text` is the rest of `line`.
+fn end_of_text(text: &str, line: &str) -> Result<usize, String> {
     let mut characters = text.char_indices();
     let quote = characters.next().map(|(_, quote)| quote);
     while let Some((at, c)) = characters.next() {
@@ -58,35 +67,62 @@ fn end_of_text(text: &str) -> Result<usize, String> {
             return Ok(at + c.len_utf8());
         }
     }
-    Err(format!("the quote is not closed in {}", shortened(text)))
+    Err(format!(
+        "the quote is not closed in {} (column {})",
+        shortened(text),
+        column(line, text)
+    ))
 }
 
-/// Where what begins with the bracket at the start ends. Which kind of bracket closes which is not looked at here.
-fn end_of_brackets(text: &str) -> Result<usize, String> {
-    let mut depth = 0;
+/// Where what begins with the bracket at the start ends. `text` is the rest of `line`.
+fn end_of_brackets(text: &str, line: &str) -> Result<usize, String> {
+    // Those that are open, from the outside in.
+    let mut open: Vec<(char, &str)> = Vec::new();
     let mut at = 0;
     while let Some(c) = text[at..].chars().next() {
         match c {
             '"' | '\'' => {
-                at += end_of_text(&text[at..])?;
+                at += end_of_text(&text[at..], line)?;
                 continue;
             }
-            '{' | '[' => depth += 1,
-            '}' | ']' => depth -= 1,
+            // The reader of JSON5 goes down by recursion, and what is deeper is no BSON either.
+            '{' | '[' if open.len() == MAX_DEPTH => {
+                return Err(format!(
+                    "it is nested more than {MAX_DEPTH} deep (column {})",
+                    column(line, &text[at..])
+                ));
+            }
+            '{' | '[' => open.push((c, &text[at..])),
+            '}' | ']' => {
+                let (opened, from) = open.pop().unwrap_or((c, text));
+                if (opened == '{') != (c == '}') {
+                    return Err(format!(
+                        "the `{c}` in column {} does not close the `{opened}` in column {}",
+                        column(line, &text[at..]),
+                        column(line, from)
+                    ));
+                }
+            }
             // Behind a quote in one, what is a text here would be brackets to the reader of JSON5.
-            '/' => return Err("a comment has no place in a value".to_owned()),
+            '/' => {
+                let column = column(line, &text[at..]);
+                return Err(format!(
+                    "a comment has no place in a value (column {column})"
+                ));
+            }
             _ => {}
         }
         at += c.len_utf8();
-        // The reader of JSON5 goes down by recursion, and what is deeper is no BSON either.
-        if depth > MAX_DEPTH {
-            return Err(format!("it is nested more than {MAX_DEPTH} deep"));
-        }
-        if depth == 0 {
+        if open.is_empty() {
             return Ok(at);
         }
     }
-    Err(format!("a bracket is not closed in {}", shortened(text)))
+    let (opened, from) = open.last().copied().unwrap_or(('{', text));
+    Err(format!(
+        "a bracket is not closed in {}: the `{opened}` in column {}",
+        shortened(text),
+        column(line, from)
+    ))
 }
 
 /// A word as it is, or the text within quotes.

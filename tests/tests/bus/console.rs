@@ -3,7 +3,7 @@
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 
 use bson::{Bson, doc};
-use eventcast::{Args, Builder, Bus, NetEvent, Notice, Received};
+use eventcast::{Args, Builder, Bus, NetEvent, Notice, Received, args};
 use eventcast_tests::{
     console::Console,
     group::Group,
@@ -36,6 +36,8 @@ pub(crate) fn cases() -> Vec<Case> {
         case("console::port_is_free_again", port_is_free_again).in_own_process(),
         case("console::sets_log_levels", sets_log_levels).in_own_process(),
         case("console::leaves_on_request", leaves_on_request),
+        case("console::says_what_does_not_fit", says_what_does_not_fit),
+        case("console::marks_and_a_last_line", marks_and_a_last_line),
     ]
 }
 
@@ -173,6 +175,14 @@ fn emits() {
         ("emit __ec_hello", "are the protocol's own"),
         ("emit \"\"", "at least one character"),
         ("emit x {a: 1", "a bracket is not closed"),
+        (
+            "emit x {a: [1}",
+            "the `}` in column 14 does not close the `[` in column 12",
+        ),
+        (
+            "emit x [{a: 1]",
+            "the `]` in column 14 does not close the `{` in column 9",
+        ),
         ("emit x 2024-01-02", "a text is written in quotes"),
     ] {
         let answer = console.ask(line);
@@ -185,6 +195,61 @@ fn emits() {
     console.ask("watch console/values");
     let answer = console.ask("emit console/values");
     assert_eq!(answer, "sent as event 3; 1 listener in this program\r\n");
+}
+
+/// What a console emits and a listener's type cannot hold is not "0 listeners" and nothing else.
+fn says_what_does_not_fit() {
+    let bus = started(with_console(Group::unused()));
+    for _ in 0..2 {
+        bus.on::<Reading>(|_| {});
+    }
+    let by_name = collect(&bus, "console/reading");
+    let mut console = Console::open(address(&bus));
+    for event in 1..3 {
+        let answer = console.ask("emit console/reading {celsius: \"warm\", place: \"x\"}");
+        let begin = format!(
+            "sent as event {event}; 1 listener in this program, 2 more could not decode it: field \"celsius\": \
+             expected f64, found string \"warm\" (listens at "
+        );
+        assert!(answer.starts_with(&begin), "{answer}");
+        assert!(
+            answer.contains("console.rs:") && answer.ends_with(", and others)\r\n"),
+            "{answer}"
+        );
+    }
+    by_name.wait_for(2);
+    let answer = console.ask("emit console/reading {celsius: 1, place: \"x\"}");
+    assert_eq!(answer, "sent as event 3; 3 listeners in this program\r\n");
+}
+
+/// What an editor puts before a text and a terminal around what is pasted is no part of it; and what is said last is
+/// answered, with a line break or without.
+fn marks_and_a_last_line() {
+    let bus = started(with_console(Group::unused()));
+    let emitted = collect(&bus, "console/last");
+    let expected = Console::open(address(&bus)).ask("help");
+    for line in [
+        "\u{feff}help",
+        "\u{1b}[200~help\u{1b}[201~",
+        "\u{feff}\u{1b}[200~help",
+    ] {
+        assert_eq!(Console::open(address(&bus)).ask(line), expected, "{line:?}");
+    }
+    for (said, answer) in [
+        ("help", expected.as_str()),
+        (
+            "emit console/last 5",
+            "sent as event 1; 1 listener in this program\r\n",
+        ),
+        ("stop", "the bus is stopped; `start` starts it again\r\n"),
+    ] {
+        let mut console = Console::open(address(&bus));
+        console.send(said.as_bytes());
+        console.stream.shutdown(Shutdown::Write).unwrap();
+        let said_last = console.to_end();
+        assert!(said_last.starts_with(answer), "{said}: {said_last}");
+    }
+    assert_eq!(emitted.wait_for(1), [args![5]]);
 }
 
 fn watches() {

@@ -6,7 +6,7 @@ use std::{
     net::{Ipv4Addr, SocketAddr},
     sync::mpsc,
     thread,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use bson::Bson;
@@ -44,6 +44,14 @@ pub(crate) fn cases() -> Vec<Case> {
         case("console_guarded::telnet", telnet),
         case("console_guarded::endless_line", endless_line).in_own_process(),
         case("console_guarded::crowd", crowd),
+        case(
+            "console_guarded::idle_clients_give_way",
+            idle_clients_give_way,
+        ),
+        case(
+            "console_guarded::guesses_are_slowed_down",
+            guesses_are_slowed_down,
+        ),
         case(
             "console_guarded::clients_that_do_not_read",
             clients_that_do_not_read,
@@ -270,6 +278,15 @@ fn browsers() {
         "POST / HTTP/1.1\r\nContent-Length: 40\r\n\r\nemit console_guarded/browser\r\n",
         "GET /emit%20x HTTP/1.0\r\n\r\nemit console_guarded/browser\r\n",
         "Host: 127.0.0.1\r\n\r\nemit console_guarded/browser\r\n",
+        // A method of the page's own choosing, to a name that it has bound to this machine.
+        "emit console_guarded/browser HTTP/1.1\r\nHost: rebound.example\r\n\r\n",
+        "emit /x HTTP/1.1\r\nHost: rebound.example\r\n\r\nemit console_guarded/browser\r\n",
+        "stop / HTTP/1.1\r\n\r\nemit console_guarded/browser\r\n",
+        // One whose first line is longer than any that is read.
+        &format!(
+            "GET /{} HTTP/1.1\r\nemit console_guarded/browser\r\n",
+            "x".repeat(100_000)
+        ),
         // TLS, with the id of a session that the page's own server gave out; and STUN.
         "\u{16}\u{3}\u{1}\0\u{42} \nemit console_guarded/browser\n",
         "\0\u{1}\0\u{42}!\u{12}\nemit console_guarded/browser\n",
@@ -279,7 +296,8 @@ fn browsers() {
         assert_eq!(console.to_end(), "", "{request}");
     }
     assert_eq!(emitted.get(), 0);
-    Console::open(address(&bus)).ask("emit console_guarded/browser HTTP/1.1");
+    // Whoever means it writes it in quotes.
+    Console::open(address(&bus)).ask("emit console_guarded/browser \"HTTP/1.1\"");
     assert_eq!(emitted.get(), 1);
 }
 
@@ -457,6 +475,60 @@ fn crowd() {
             .until("\r\n")
             .contains("`help`")
     });
+}
+
+/// Clients that say nothing lock nobody out for ever; one that is shown something stays longest.
+fn idle_clients_give_way() {
+    let bus = started(with_console(Group::unused()));
+    let mut watching = Console::open(address(&bus));
+    watching.ask("watch console_guarded/idle");
+    let mut idle: Vec<_> = (1..32).map(|_| Console::open(address(&bus))).collect();
+    let mut turned_away = 0;
+    let mut one_more = loop {
+        let mut console = Console::connect(address(&bus));
+        let greeting = console.until("\r\n");
+        if !greeting.contains("at most 32 clients") {
+            break console;
+        }
+        turned_away += 1;
+        thread::sleep(Duration::from_millis(100));
+    };
+    assert!(turned_away > 0);
+    one_more.until("> ");
+    assert!(one_more.ask("info").contains("running"));
+    let said = idle.remove(0).to_end();
+    assert!(said.contains("nothing was said here for 10 s"), "{said}");
+    bus.emit_named("console_guarded/idle", ()).unwrap();
+    watching.until("console_guarded/idle");
+}
+
+/// Wrong tokens cost more and more time, and nobody but who says them.
+fn guesses_are_slowed_down() {
+    let bus = started(with_console(Group::unused()).repl_token("delta echo"));
+    let mut inside = Console::connect(address(&bus));
+    inside.until("token: ");
+    inside.send(b"delta echo\n");
+    inside.until("> ");
+    let mut fastest = Vec::new();
+    for _ in 0..5 {
+        let begin = Instant::now();
+        let mut console = Console::connect(address(&bus));
+        console.until("token: ");
+        console.send(b"delta\n");
+        assert_eq!(console.to_end(), "wrong token\r\n");
+        fastest.push(begin.elapsed());
+        assert!(inside.ask("info").contains("running"));
+    }
+    // No upper bound: it is slow that matters. A pause of 1 s is there from the first on.
+    for (took, least) in fastest.iter().zip([1_000, 1_000, 1_500, 2_000, 3_000]) {
+        assert!(took.as_millis() >= least, "{fastest:?}");
+    }
+    // One who knows it waits, and is served.
+    let mut right = Console::connect(address(&bus));
+    right.until("token: ");
+    right.send(b"delta echo\n");
+    right.until("> ");
+    assert!(right.ask("info").contains("running"));
 }
 
 /// RP-05: who does not read is told how much was missed, and nobody waits for that.
