@@ -172,6 +172,10 @@ figures! {
     /// Requests sent for what was missing.
     Counter requests_sent { session: |s| s.engine.requests_sent }
 
+    /// Hellos, goodbyes, requests and other messages of the protocol's own that were not sent, because 1,024 of them
+    /// waited already.
+    Counter control_unsent { session: |s| s.engine.control_unsent }
+
     /// Requests received from others for what they have missed.
     Counter requests_received { session: |s| s.engine.requests_received }
 

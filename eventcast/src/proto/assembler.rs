@@ -322,6 +322,12 @@ impl Assembler {
         }
     }
 
+    /// Notes that the request has not gone out: it is made anew after its pause, and does not count among the attempts.
+    pub(super) fn not_asked(&mut self, ask: &Ask) {
+        let partial = self.partials[ask.index].as_mut().expect(KEPT);
+        partial.requests.not_sent();
+    }
+
     /// Lets the next message of a sender ask, if there is room for it.
     fn pass_turn(&mut self, sender: Holder) {
         if let Some(next) = self.turns.next(sender) {

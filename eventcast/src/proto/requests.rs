@@ -170,6 +170,11 @@ impl Requests {
         self.last = Some(now);
     }
 
+    /// The request has not gone out.
+    pub(super) fn not_sent(&mut self) {
+        self.count = self.count.saturating_sub(1);
+    }
+
     /// The request had room for so many of the indexes: the others have not been asked for.
     pub(super) fn named(&mut self, count: usize) {
         self.open.truncate(count);

@@ -178,6 +178,9 @@ pub struct EngineStats {
     pub repaired_messages: u64,
     /// Requests sent, for messages or chunks.
     pub requests_sent: u64,
+    /// Hellos, goodbyes, requests and other messages of the protocol's own that were not sent, because 1,024 of them
+    /// waited already.
+    pub control_unsent: u64,
     /// Requests received that concern this bus.
     pub requests_received: u64,
     /// Datagrams sent again in answer to requests.

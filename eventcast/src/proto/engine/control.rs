@@ -75,14 +75,15 @@ impl Engine {
         Ok(())
     }
 
-    /// Sends a reserved event of one datagram. `write` appends the payload, for which so many bytes are left.
+    /// Sends a reserved event of one datagram. `write` appends the payload, for which so many bytes are left. `false`: too
+    /// many wait already, and it is dropped.
     pub(super) fn send_control(
         &mut self,
         now: Now,
         to: Destination,
         name: &str,
         write: impl FnOnce(&mut Vec<u8>, usize),
-    ) {
+    ) -> bool {
         let mut datagram = Vec::new();
         let head = Head {
             seq: 0,
@@ -96,8 +97,8 @@ impl Engine {
         self.template.write(&head, &mut datagram);
         let room = self.longest_control.saturating_sub(datagram.len());
         write(&mut datagram, room);
-        if !self.queue.push_urgent(to, datagram) {
-            self.stats.answers_refused += 1;
-        }
+        let queued = self.queue.push_urgent(to, datagram);
+        self.stats.control_unsent += u64::from(!queued);
+        queued
     }
 }

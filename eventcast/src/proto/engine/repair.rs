@@ -50,12 +50,16 @@ impl Engine {
             let stream = stream.and_then(|at| self.streams.get(at));
             let to = Destination::Peer(stream.map_or(ask.to, |stream| stream.address));
             let mut named = 0;
-            self.send_control(now, to, RETX, |out, room| {
+            let queued = self.send_control(now, to, RETX, |out, room| {
                 let seq_id = ask.seq_id.as_bytes();
                 named = control::write_retx(out, (&id, &host, port), seq_id, &missing, room);
             });
             self.assembler.asked(&ask, named);
-            self.stats.requests_sent += 1;
+            if queued {
+                self.stats.requests_sent += 1;
+            } else {
+                self.assembler.not_asked(&ask);
+            }
         }
         self.indexes = missing;
     }
@@ -119,9 +123,13 @@ impl Engine {
         let (peer, to) = (Arc::clone(&stream.peer), stream.address);
         let asked = (peer.id.as_str(), peer.incarnation.unwrap_or_default());
         let mut named = 0;
-        self.send_control(now, Destination::Peer(to), NACK, |out, room| {
+        let queued = self.send_control(now, Destination::Peer(to), NACK, |out, room| {
             named = control::write_nack(out, asked, spans, room);
         });
+        if !queued {
+            // It stays due, after a pause.
+            return false;
+        }
         self.stats.requests_sent += 1;
         let ttl = self.message_ttl;
         if let Some(stream) = self.streams.get(at) {

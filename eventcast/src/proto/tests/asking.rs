@@ -220,3 +220,49 @@ fn gaps_that_were_not_asked_for_cost_a_gone_nothing() {
     assert_eq!(stats.drops.get(DropCause::Unsolicited), 10_000);
     assert_eq!(stats.lost_messages, 0);
 }
+
+/// Where too many wait to be sent, a message of the protocol's own is dropped: it is counted as that and not as sent, and
+/// what it asked for is asked for again.
+#[test]
+fn requests_that_find_no_room_are_not_counted_as_sent() {
+    const EACH: u16 = 600;
+    let config = Config::new("receiver", 1, HOST, 9_002);
+    let mut receiver = Engine::new(config, [2; 32], at(0));
+    for port in [9_003, 9_004] {
+        let config = Config::new(format!("sender-{port}"), 2, HOST, port);
+        let mut sender = Engine::new(config, [3; 32], at(0));
+        for salt in 0..EACH {
+            let payload = large_payload(3_000, salt as u8);
+            let event = Outgoing {
+                best_effort: false,
+                ..outgoing("e", &payload)
+            };
+            sender.emit(at(0), event).unwrap();
+            // Of each message its first chunk alone.
+            let first = datagrams(&mut sender, at(0)).swap_remove(0);
+            receiver.handle_datagram(at(0), address(port), &first);
+        }
+    }
+    assert_eq!(receiver.stats().incomplete_messages, 2 * EACH as usize);
+    receiver.handle_timeout(at(60));
+    let stats = receiver.stats();
+    let sent = |receiver: &mut Engine, now| {
+        let (mut buf, mut sent) = (Vec::new(), 0);
+        while let Some(transmit) = receiver.poll_transmit(now, &mut buf) {
+            let size = transmit.segment_size.unwrap_or(buf.len());
+            sent += buf.chunks(size).filter(|one| name_of(one) == RETX).count() as u64;
+        }
+        sent
+    };
+    // The greatest number that may wait; a hello is among them.
+    assert_eq!(sent(&mut receiver, at(60)), stats.requests_sent);
+    assert!((1_000..=1_024).contains(&stats.requests_sent), "{stats:?}");
+    assert!(
+        stats.control_unsent >= u64::from(2 * EACH) - stats.requests_sent,
+        "{stats:?}"
+    );
+    assert_eq!(stats.answers_refused, 0);
+
+    receiver.handle_timeout(at(120));
+    assert!(sent(&mut receiver, at(120)) >= u64::from(2 * EACH) - stats.requests_sent);
+}
