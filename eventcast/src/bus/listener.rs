@@ -21,6 +21,7 @@ use super::{
     async_listener::AsyncSink,
     backlog::{Pushed, Server, WorkQueue},
     core::{Core, RuntimeInUse},
+    failure::guarded_thread,
     limit::Tally,
     mailbox::Mailbox,
     notice::Notice,
@@ -519,7 +520,10 @@ impl Listener {
         let spawned = std::thread::Builder::new()
             .name("eventcast-slow".into())
             .stack_size(codec::STACK_SIZE)
-            .spawn(move || listener.serve(&serving, server));
+            .spawn(move || {
+                let serve = || listener.serve(&serving, server);
+                guarded_thread(&serving, "serving a slow listener", serve, || ());
+            });
         if let Err(error) = spawned {
             // The server has gone with the thread; the event stays in the queue, and the next one tries again.
             let (key, location) = (&self.key, self.location);

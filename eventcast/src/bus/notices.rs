@@ -272,7 +272,10 @@ impl NoticeSink {
         // Where there is no thread to be had, the notice has been logged already, and the next one tries again.
         let _ = std::thread::Builder::new()
             .name("eventcast-note".into())
-            .spawn(move || sink.serve(&core, server));
+            .spawn(move || {
+                let serve = || sink.serve(&core, server);
+                guarded_thread(&core, "calling a listener of notices", serve, || ());
+            });
     }
 
     fn serve(&self, core: &Core, server: Server<Notice>) {
