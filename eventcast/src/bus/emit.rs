@@ -347,7 +347,7 @@ impl<'a> Local<'a> {
         let (session, runtime) = core.session_and_runtime();
         let origin = |numbered: Option<&Numbered>| {
             let me = match numbered {
-                Some(numbered) => Arc::clone(&numbered.session.me),
+                Some(numbered) => numbered.session.me(),
                 None => core.identity(),
             };
             let number = numbered.and_then(|numbered| numbered.number);

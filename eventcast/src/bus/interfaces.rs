@@ -1,13 +1,10 @@
 //! What a bus does when the interfaces of its machine change: the sockets have followed already, now the engine and
 //! those who send learn of it.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::sync::Arc;
 
 use super::{core::Core, notice::Notice, session::Session};
-use crate::{
-    net::Change,
-    proto::{Host, Peer},
-};
+use crate::{net::Change, proto::Host};
 
 /// Takes over what has changed, on the reading thread. The sender may hold this up for the time that it waits for a
 /// full socket.
@@ -22,23 +19,10 @@ pub(super) fn follow(core: &Arc<Core>, session: &Session, change: Change) {
     if let Some(mut engine) = session.lock_engine() {
         engine.set_hosts(&hosts);
     }
-    if let Some(unicast) = change.unicast {
-        rename(core, unicast);
+    if let Some(me) = change.unicast.and_then(|unicast| session.rename(unicast)) {
+        core.set_identity(me);
     }
     for news in change.news {
         core.notices.tell(core, Notice::of_interfaces(news));
-    }
-}
-
-/// The bus is reached at another address from now on.
-fn rename(core: &Core, unicast: SocketAddr) {
-    let me = core.identity();
-    if me.address != unicast {
-        core.set_identity(Arc::new(Peer {
-            host: unicast.ip().to_string(),
-            port: unicast.port(),
-            address: unicast,
-            ..(*me).clone()
-        }));
     }
 }

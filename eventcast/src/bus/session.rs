@@ -4,6 +4,7 @@
 //! (both in [`reading`](super::reading)), one sends what the emitting threads could not ([`Outbox`]).
 
 use std::{
+    net::SocketAddr,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -42,7 +43,7 @@ pub(crate) struct Session {
     pub(crate) outbox: Outbox,
     pub(crate) reading: Reading,
     /// The bus itself, as the origin of what it emits.
-    pub(crate) me: Arc<Peer>,
+    me: Mutex<Arc<Peer>>,
 }
 
 impl Session {
@@ -96,7 +97,7 @@ impl Session {
             failed: AtomicBool::new(false),
             outbox: Outbox::new(sockets.transmitter, group),
             reading,
-            me,
+            me: Mutex::new(me),
         });
         session.spawn("eventcast-read", READING, core, |core, session| {
             session.reading.wait_to_begin();
@@ -218,6 +219,32 @@ impl Session {
     #[inline]
     pub(crate) fn lock_engine(&self) -> Option<MutexGuard<'_, Engine>> {
         self.engine.lock().ok()
+    }
+
+    /// The bus itself, as the origin of what it emits now.
+    #[inline]
+    pub(crate) fn me(&self) -> Arc<Peer> {
+        Arc::clone(&self.lock_me())
+    }
+
+    /// The bus is reached at another address from now on. Gives who it is then, if that is new.
+    pub(crate) fn rename(&self, unicast: SocketAddr) -> Option<Arc<Peer>> {
+        let mut me = self.lock_me();
+        if me.address == unicast {
+            return None;
+        }
+        *me = Arc::new(Peer {
+            host: unicast.ip().to_string(),
+            port: unicast.port(),
+            address: unicast,
+            ..(**me).clone()
+        });
+        Some(Arc::clone(&me))
+    }
+
+    fn lock_me(&self) -> MutexGuard<'_, Arc<Peer>> {
+        // It is replaced by one assignment.
+        self.me.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Starts a thread that takes part in this session. A panic on it ends the session.

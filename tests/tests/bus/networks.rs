@@ -120,8 +120,16 @@ fn an_address_that_changes() {
     other.on_named("who", move |e: &Received<Args>| {
         hosts.push((e.origin().host().to_owned(), e.origin().address()));
     });
+    // Its own listeners are told the same of it as others are.
+    let at_home = Seen::new();
+    let hosts = at_home.clone();
+    bus.on_named("who", move |e: &Received<Args>| {
+        hosts.push((e.origin().host().to_owned(), e.origin().address()));
+    });
     bus.emit_named("who", ()).expect("it runs");
-    assert_eq!(own.wait_for(1), [("10.77.0.9".to_owned(), after)]);
+    let here = [("10.77.0.9".to_owned(), after)];
+    assert_eq!(own.wait_for(1), here);
+    assert_eq!(at_home.all(), here);
 }
 
 /// A machine that is not on any network when its bus starts.
