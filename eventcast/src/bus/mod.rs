@@ -402,7 +402,7 @@ impl Bus {
         id
     }
 
-    /// What the bus itself has to say, as a stream. It ends with the last handle of the bus.
+    /// What the bus itself has to say, as a stream. It ends when the last handle of the bus has gone and it has stopped.
     ///
     /// What a peer, a client of the console or a listener in a loop could cause at any rate is summed up. The first
     /// notice of a thing comes at once. What follows is held back, and comes as one notice ten seconds after the last,
@@ -413,7 +413,7 @@ impl Bus {
     /// | notice | one thing is |
     /// | --- | --- |
     /// | `DecodeFailure` | a field of an event, a listener and a sender |
-    /// | `ListenerSlow`, `ListenerMissed`, `ListenerPanicked` | a listener |
+    /// | `ListenerSlow`, `ListenerMissed`, `ListenerPanicked`, `NoRuntime` | a listener |
     /// | `SendFailed` | an address and kind of error |
     /// | `KernelDrops` | all of them |
     /// | `Warning` | a text; where it came again, it says how often |
@@ -421,6 +421,9 @@ impl Bus {
     /// | `ConsoleConnected`, `ConsoleDisconnected` | each client; beyond 16 in ten seconds, an IP address |
     /// | `ConsoleRefused` | a cause and an IP address |
     /// | `Refused`, `VersionMismatch` | a cause and an IP address |
+    /// | `Lost` | a peer and a reason; `count` events, and which |
+    /// | `Expired` | a reason and an IP address; `others` beside the one that is named |
+    /// | `PeerJoined`, `PeerLeft` | each, unless they are very many: then how it stands in the end |
     ///
     /// Of one source (an IP address, or the place in the program where listeners are registered) 16 things are told
     /// apart in ten seconds, and the others are summed up together; of all sources 1,024.
