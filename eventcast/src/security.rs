@@ -32,7 +32,7 @@
 //! | show a datagram a second time | it is dropped: each has a number that counts once; and told, where no network would double it so late (`what_was_had_is_told_where_no_network_doubles_so_late`) | `nothing_that_was_recorded_has_any_effect_again`, `sealed::killed_senders_are_heard_at_once_when_they_are_back` |
 //! | take it to another group, or to another bus | it is dropped: the seal names both | `the_bad_vectors_are_refused_for_their_cause`, `what_is_sealed_is_opened_by_whom_it_is_for` |
 //! | use the bus against others | little: what does not open is never answered, and of a request that it holds back and moves to another address the answer goes there, once, and opens for nobody else | `sealed::what_is_changed_is_refused_in_silence`, `a_request_that_was_held_back_and_moved_is_answered_once_and_for_its_sender_alone` |
-//! | fill its memory | the tables of senders and windows have a limit | `incarnations_are_bounded` |
+//! | fill its memory | the tables of senders and windows have a limit, at which nobody is unheard and nothing is taken a second time | `incarnations_are_bounded`, `thousands_that_come_and_go_make_no_newcomer_unheard` |
 //! | send in the clear what a bus would obey | it is dropped unread | `sealed::clear_requests_are_not_obeyed` |
 //!
 //! # What it can do all the same

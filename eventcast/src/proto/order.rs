@@ -159,6 +159,11 @@ impl Order {
         self.undecided_until
     }
 
+    /// The next number to be delivered.
+    pub(super) fn next_number(&self) -> u64 {
+        self.next
+    }
+
     /// The first number that is owed, as far as is known.
     pub(super) fn first(&self) -> u64 {
         self.first

@@ -4,7 +4,7 @@
 //! [`Order`]'s; what is told or sent is the engine's.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
     net::SocketAddr,
     sync::Arc,
     time::Duration,
@@ -21,6 +21,9 @@ const KEPT_FOR: Duration = Duration::from_secs(60);
 /// How many other incarnations of a sender are looked at, the latest first: a sender has one, or a few after it was
 /// started again; only who makes them up has more.
 const LOOKED_AT: usize = 64;
+
+/// Of how many senders that had to make room it is kept how far they were heard.
+const MAX_ENDED: usize = 65_536;
 
 /// Most new streams of one address in a second.
 const MAX_NEW_A_SECOND: u32 = 100;
@@ -57,6 +60,8 @@ pub(super) struct Stream {
     /// When the last hello came, and how long the sender had been running by then.
     pub(super) last_hello: Option<(Duration, Duration)>,
     pub(super) presence: Presence,
+    /// It has a place in [`Streams::departed`].
+    is_departed: bool,
     pub(super) about: About,
     pub(super) figures: PeerFigures,
     /// Its place in [`Streams::dues`].
@@ -151,6 +156,12 @@ pub(super) struct Streams {
     /// Streams in which something is missing, by the moment at which something is to be done about it.
     dues: BTreeSet<(Duration, usize)>,
     next_generation: u64,
+    /// Those that have said goodbye, the first one first.
+    departed: VecDeque<StreamRef>,
+    /// How far the streams were delivered that have made room, and these in order.
+    ended: HashMap<u64, u64, HashKey>,
+    ended_order: VecDeque<u64>,
+    key: HashKey,
     /// Bytes of the messages that wait in all streams.
     held: usize,
     /// Until then every stream is one that does not go.
@@ -169,6 +180,10 @@ impl Streams {
             by_held: BTreeSet::new(),
             dues: BTreeSet::new(),
             next_generation: 0,
+            departed: VecDeque::new(),
+            ended: HashMap::with_hasher(key),
+            ended_order: VecDeque::new(),
+            key,
             held: 0,
             full_until: Duration::ZERO,
             present: 0,
@@ -218,8 +233,13 @@ impl Streams {
             return None;
         }
         if self.slots.len() - self.free.len() >= MAX_STREAMS {
-            self.drop_silent(now)?;
+            self.drop_departed().or_else(|| self.drop_silent(now))?;
         }
+        let order = match self.ended.remove(&self.hash(&peer)) {
+            // It goes on where it was when it made room.
+            Some(next) => Order::new(next, false),
+            None => order,
+        };
         let generation = self.next_generation;
         self.next_generation += 1;
         let index = self.free.pop().unwrap_or_else(|| {
@@ -243,6 +263,7 @@ impl Streams {
             first_hello: None,
             last_hello: None,
             presence: Presence::Unknown,
+            is_departed: false,
             about: About::default(),
             figures: PeerFigures::default(),
             due: None,
@@ -334,6 +355,15 @@ impl Streams {
         }
     }
 
+    /// A sender has said goodbye: its stream is the first to make room.
+    pub(super) fn note_goodbye(&mut self, at: StreamRef) {
+        if let Some(stream) = self.get(at)
+            && !std::mem::replace(&mut stream.is_departed, true)
+        {
+            self.departed.push_back(at);
+        }
+    }
+
     /// When [`silent`](Self::silent) may find somebody.
     pub(super) fn next_silence(&self) -> Option<Duration> {
         self.next_silence
@@ -393,6 +423,40 @@ impl Streams {
             self.full_until = last_heard + KEPT_FOR;
             return None;
         }
+        self.remove(index).map(drop)
+    }
+
+    /// Drops the stream that said goodbye first, if nothing is missing or waits in it. How far it was delivered stays
+    /// known, so that nothing of it is delivered again.
+    fn drop_departed(&mut self) -> Option<()> {
+        while let Some(at) = self.departed.pop_front() {
+            let Some(stream) = self.get(at) else { continue };
+            stream.is_departed = false;
+            if stream.presence != Presence::Left || stream.held > 0 || stream.due.is_some() {
+                continue;
+            }
+            let stream = self.remove(at.index)?;
+            let hash = self.hash(&stream.peer);
+            if self.ended.insert(hash, stream.order.next_number()).is_none() {
+                self.ended_order.push_back(hash);
+            }
+            if self.ended_order.len() > MAX_ENDED
+                && let Some(oldest) = self.ended_order.pop_front()
+            {
+                self.ended.remove(&oldest);
+            }
+            return Some(());
+        }
+        None
+    }
+
+    /// What an incarnation is known by when it has made room.
+    fn hash(&self, peer: &Peer) -> u64 {
+        let incarnation = peer.incarnation.unwrap_or_default().to_le_bytes();
+        self.key.hash(&[peer.id.as_bytes(), &incarnation])
+    }
+
+    fn remove(&mut self, index: usize) -> Option<Stream> {
         let stream = self.slots[index].take()?;
         self.free.push(index);
         self.held -= stream.held;
@@ -407,7 +471,7 @@ impl Streams {
                 self.by_id.remove(stream.peer.id.as_str());
             }
         }
-        Some(())
+        Some(stream)
     }
 }
 
@@ -437,6 +501,28 @@ mod tests {
 
     fn streams() -> Streams {
         Streams::new(HashKey::random(&mut StdRng::from_seed([1; 32])))
+    }
+
+    #[test]
+    fn who_said_goodbye_makes_room_and_nothing_of_it_comes_again() {
+        let mut streams = streams();
+        for i in 0..2 * MAX_STREAMS as u64 {
+            let order = Order::new(1 + i % 7, false);
+            let at = streams.open(secs(1), peer("x", i), order, &mut Rate::default());
+            let at = at.expect("others have said goodbye");
+            streams.set_presence(at, Presence::Present, secs(5));
+            streams.set_presence(at, Presence::Left, secs(5));
+            streams.note_goodbye(at);
+            streams.note_goodbye(at);
+        }
+        // The first ones have made room. One that speaks again goes on where it was.
+        for i in 0..100 {
+            assert_eq!(streams.find("x", Some(i)), None);
+            let at = open(&mut streams, secs(1), peer("x", i), &mut Rate::default()).unwrap();
+            assert_eq!(streams.get(at).unwrap().order.first(), 1 + i % 7);
+            assert_eq!(streams.get(at).unwrap().order.next_number(), 1 + i % 7);
+        }
+        assert!(streams.departed.len() <= 2 * MAX_STREAMS);
     }
 
     fn peer(id: &str, incarnation: u64) -> Arc<Peer> {

@@ -50,6 +50,9 @@ impl Engine {
             Control::Hello(hello) => self.hear_hello(now, (at, peer), &hello)?,
             Control::Bye { incarnation, last } => {
                 self.hear_goodbye(now, peer, (incarnation, last))?;
+                if let (Some(sealed), Some(stamp)) = (&mut self.sealing, layers.stamp) {
+                    sealed.note_goodbye(stamp);
+                }
             }
             Control::Nack {
                 id,

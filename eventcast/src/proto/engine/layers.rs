@@ -11,7 +11,7 @@ use super::{
 use crate::proto::{
     Destination, DropCause, MessageId, Now, SealConfig, SealKeys, Transmit,
     hash::HashKey,
-    seal::{Sealing, Unsealable, id_bytes, opened},
+    seal::{Sealing, Stamp, Unsealable, id_bytes, opened},
     wire::{Metadata, SEALED},
 };
 
@@ -31,6 +31,11 @@ impl Sealed {
             clear: Vec::new(),
             plain: Vec::new(),
         }
+    }
+
+    /// Notes that one who has sealed its goodbye leaves.
+    pub(super) fn note_goodbye(&mut self, stamp: Stamp) {
+        self.sealing.note_goodbye(stamp);
     }
 
     pub(super) fn set_keys(&mut self, keys: &SealKeys) {

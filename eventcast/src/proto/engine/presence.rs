@@ -352,6 +352,7 @@ impl Engine {
         let due = self.ask_due(now.elapsed);
         self.claim(now, at, last, due);
         self.part(at, LeftReason::Goodbye);
+        self.streams.note_goodbye(at);
         self.bound_gaps(at);
         self.make_room(now.elapsed, 0);
         Ok(())

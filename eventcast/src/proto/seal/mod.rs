@@ -251,12 +251,20 @@ impl Sealing {
         if contradicts || label.counter & !TO_ONE == 0 {
             return Err(Unsealable::For(DropCause::Malformed));
         }
-        let taken = self.replays.take(now.elapsed, label.sealer, label.counter);
+        let (sealer, counter) = (label.sealer, label.counter);
+        let taken = self
+            .replays
+            .take(now.elapsed, sealer, counter, label.send_time);
         match taken {
             Ok(()) => Ok(stamp),
             Err(DropCause::Double) => Err(had_before(now, label.send_time)),
             Err(cause) => Err(Unsealable::For(cause)),
         }
+    }
+
+    /// Notes that an incarnation has said goodbye.
+    pub(super) fn note_goodbye(&mut self, stamp: Stamp) {
+        self.replays.note_goodbye((stamp.sender, stamp.incarnation));
     }
 
     fn check_time(&self, now: Now, sent: u64) -> Result<(), Unsealable> {

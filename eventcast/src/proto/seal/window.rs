@@ -23,6 +23,11 @@ impl Window {
         }
     }
 
+    /// The highest counter that was had.
+    pub(super) fn highest(&self) -> u64 {
+        self.highest
+    }
+
     /// Takes a counter, once.
     #[inline]
     pub(super) fn take(&mut self, counter: u64) -> Result<(), DropCause> {
