@@ -437,7 +437,11 @@ impl Streams {
             }
             let stream = self.remove(at.index)?;
             let hash = self.hash(&stream.peer);
-            if self.ended.insert(hash, stream.order.next_number()).is_none() {
+            if self
+                .ended
+                .insert(hash, stream.order.next_number())
+                .is_none()
+            {
                 self.ended_order.push_back(hash);
             }
             if self.ended_order.len() > MAX_ENDED

@@ -63,6 +63,8 @@ pub(super) enum Told {
         /// Its id.
         id: [u8; 20],
     },
+    /// A peer is there.
+    Joined,
     /// Numbers are lost.
     Lost {
         /// Whose.
@@ -136,6 +138,11 @@ impl Bus {
             best_effort,
         };
         self.engine.emit(now, event)
+    }
+
+    /// Its wall clock is set, so far ahead of what it showed.
+    pub(super) fn set_clock(&mut self, ahead_ms: i64) {
+        self.wall_ms = self.wall_ms.saturating_add_signed(ahead_ms);
     }
 
     /// From now on it has these keys.
@@ -283,6 +290,7 @@ fn told(event: &Event<'_>) -> Option<Told> {
                 ranges: lost.ranges.to_vec(),
             })
         }
+        Event::PeerJoined { .. } => Some(Told::Joined),
         _ => None,
     }
 }

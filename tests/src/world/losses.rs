@@ -347,6 +347,7 @@ impl Trial {
                     let counts = ranges.iter().map(|(first, last)| last - first + 1);
                     self.row.told_lost += counts.sum::<u64>();
                 }
+                Told::Joined => {}
                 Told::Expired { .. } => unreachable!("nothing is long here"),
             }
         }

@@ -37,6 +37,12 @@ const KEY_CHANGES: f64 = 0.25;
 /// numbers, and in chunks.
 const NONSENSE: f64 = 0.2;
 
+/// The share of groups in which each bus greets whoever joins, with two events.
+const GREETINGS: f64 = 0.2;
+
+/// The share of groups that are not sealed in which clocks are set while buses run.
+const SET_CLOCKS: f64 = 0.15;
+
 /// How long it is looked whether anything is still done.
 const QUIET: Nanos = 3_000 * MILLI;
 
@@ -101,6 +107,8 @@ pub struct Plan {
     pub sealed: bool,
     /// It changes its key while it runs.
     pub changes_key: bool,
+    /// Each bus greets whoever joins.
+    pub greets: bool,
     /// Its kinds of fault.
     pub faults: Vec<Fault>,
     /// Who takes part.
@@ -235,6 +243,13 @@ pub enum Act {
         /// What it carries is no payload, which its bus does not look at.
         nonsense: bool,
     },
+    /// The wall clock of a member is set while it runs.
+    SetClock {
+        /// Who.
+        member: usize,
+        /// How far, in milliseconds.
+        by_ms: i64,
+    },
     /// The attacker does something.
     Attack,
     /// A member, whether it runs or not, gets the keys of the next round of a change.
@@ -292,6 +307,16 @@ impl Plan {
         if nonsense {
             acts.extend(choose_nonsense(&mut random, members.len(), calm_from));
         }
+        let greets = random.chance(GREETINGS);
+        if !sealed && random.chance(SET_CLOCKS) {
+            for _ in 0..random.between(1, 4) {
+                let act = Act::SetClock {
+                    member: random.index(members.len()),
+                    by_ms: *random.pick(&[-3_600_000, -1_000, 1_000, 3_600_000]),
+                };
+                acts.push((random.below(calm_from), act));
+            }
+        }
         acts.sort_by_key(|(at, _)| *at);
         Self {
             seed,
@@ -303,7 +328,8 @@ impl Plan {
             calm_from,
             quiet_from,
             end: quiet_from + QUIET,
-            mild: mild && !nonsense,
+            mild: mild && !nonsense && !greets,
+            greets,
             faults,
         }
     }

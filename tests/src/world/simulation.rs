@@ -268,6 +268,13 @@ impl<'p> Simulation<'p> {
                 best_effort,
                 nonsense,
             } => self.emit(member, len, best_effort, nonsense),
+            Act::SetClock { member, by_ms } => {
+                let seat = &mut self.seats[member];
+                seat.clock_ms += by_ms;
+                if let Actor::Bus(bus) = &mut seat.actor {
+                    bus.set_clock(by_ms);
+                }
+            }
             Act::Attack => self.attack(),
             Act::ChangeKeys(member) => self.change_keys(member),
         }

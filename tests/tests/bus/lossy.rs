@@ -4,7 +4,10 @@ use std::{
     net::UdpSocket,
     os::fd::AsRawFd,
     process::Command,
-    sync::Mutex,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -27,6 +30,7 @@ pub(crate) fn cases() -> Vec<Case> {
         case("lossy::small_events_both_ways", small_events_both_ways),
         case("lossy::a_network_that_falls_apart", falls_apart),
         case("lossy::one_lost_event", one_lost_event),
+        case("lossy::a_greeting_on_joining", a_greeting_on_joining),
         case("lossy::a_firewall_is_named", a_firewall_is_named),
         case("lossy::the_cable_itself", the_cable_itself),
     ]
@@ -238,6 +242,34 @@ fn one_lost_event() {
     assert_eq!((stats.events_repaired, stats.events_lost), (1, 0));
     assert_eq!(network.cable.figures().lost, 1);
     assert!(a.stats().answers_sent >= 1);
+}
+
+/// Whoever joins is greeted. Of the greetings nothing gets through at first, and the newcomer has not heard of their
+/// sender: it is owed them all the same.
+fn a_greeting_on_joining() {
+    let network = Network::new();
+    let a = network.on_a(|a| a);
+    let greeter = a.downgrade();
+    a.on_notice(move |notice: &Notice| {
+        if let (Notice::PeerJoined { .. }, Some(bus)) = (notice, greeter.upgrade()) {
+            emit(&bus, "welcome", 1);
+            emit(&bus, "welcome", 2);
+        }
+    });
+    emit(&a, "before", 1);
+    let listens = Arc::new(AtomicBool::new(false));
+    let gets_through = Arc::clone(&listens);
+    network.cable.set_rule(move |frame| {
+        if frame.contains(b"welcome") && !gets_through.load(Ordering::Relaxed) {
+            return Fate::Lost;
+        }
+        Fate::Arrives
+    });
+    let b = network.on_b(|b| b);
+    let (seen, before, told) = (numbers(&b, "welcome"), numbers(&b, "before"), losses(&b));
+    listens.store(true, Ordering::Relaxed);
+    assert_eq!(seen.wait_for(2), [1, 2]);
+    assert_eq!((before.all(), told.all()), (vec![], vec![]));
 }
 
 /// What goes in comes out, as the rule says; long datagrams and joined ones too.

@@ -145,6 +145,26 @@ fn what_is_owed() {
     let doubtful = Story::new().sends(3).hears_altered(LATECOMER, 3);
     keeps(doubtful.hears_late(1));
 
+    // What was sent after its sender had heard of it is owed, whatever it heard first.
+    let greeted = || {
+        let heard_of = What::Heard {
+            by: SENDER,
+            of: LATECOMER,
+            number: 0,
+            claimed: true,
+            altered: false,
+        };
+        Story::new().then(heard_of).sends(3).hears_late(3)
+    };
+    keeps(
+        greeted()
+            .gets(LATECOMER, 0)
+            .gets(LATECOMER, 1)
+            .gets(LATECOMER, 2),
+    );
+    keeps(greeted().gets(LATECOMER, 2).loses(LATECOMER, 1, 2));
+    breaks(Promise::AllOrReported, greeted().gets(LATECOMER, 2));
+
     // Who ended is owed for as far as anybody could know.
     let ended = |how| {
         Story::new()

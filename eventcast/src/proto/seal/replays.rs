@@ -138,7 +138,11 @@ impl Replays {
         let (mut to_group, mut to_one) = (None, None);
         if let Some(gone) = self.gone.get(&sealer) {
             let to_one_alone = counter & TO_ONE != 0;
-            let highest = if to_one_alone { gone.to_one } else { gone.to_group };
+            let highest = if to_one_alone {
+                gone.to_one
+            } else {
+                gone.to_group
+            };
             if counter & !TO_ONE <= highest {
                 return Err(DropCause::Double);
             }
@@ -248,7 +252,10 @@ mod tests {
         assert_eq!(replays.take(S(0), one, 9, 0), Err(DropCause::Double));
         assert_eq!(replays.take(S(0), one, TO_ONE | 5, 0), Ok(()));
         assert_eq!(replays.take(S(0), one, TO_ONE | 6, 0), Ok(()));
-        assert_eq!(replays.take(S(0), one, TO_ONE | 4, 0), Err(DropCause::Double));
+        assert_eq!(
+            replays.take(S(0), one, TO_ONE | 4, 0),
+            Err(DropCause::Double)
+        );
         assert_eq!(replays.take(S(0), one, 11, 0), Ok(()));
         assert_eq!(replays.take(S(0), sealer(2), 1, 0), Ok(()));
         assert_eq!(replays.incarnations(), 2);
@@ -270,8 +277,16 @@ mod tests {
         }
         assert_eq!(replays.incarnations(), MAX_INCARNATIONS);
         for i in 0..count {
-            assert_eq!(replays.take(S(51), sealer(i), 5, i), Err(DropCause::Double), "{i}");
-            assert_eq!(replays.take(S(51), sealer(i), 4, i), Err(DropCause::Double), "{i}");
+            assert_eq!(
+                replays.take(S(51), sealer(i), 5, i),
+                Err(DropCause::Double),
+                "{i}"
+            );
+            assert_eq!(
+                replays.take(S(51), sealer(i), 4, i),
+                Err(DropCause::Double),
+                "{i}"
+            );
         }
         // Who had to make room is heard when it goes on.
         for i in 100..200 {
@@ -320,7 +335,10 @@ mod tests {
         let now = S(41);
         for i in (0..100_000_u64).step_by(97) {
             let taken = replays.take(now, sealer(i), 1, 1_000_000 + i);
-            assert!(matches!(taken, Err(DropCause::Double | DropCause::Old)), "{i}");
+            assert!(
+                matches!(taken, Err(DropCause::Double | DropCause::Old)),
+                "{i}"
+            );
         }
         assert_eq!(replays.take(now, sealer(200_000), 1, sent + 1), Ok(()));
     }

@@ -56,6 +56,9 @@ struct Sent {
 struct Pair {
     /// Everything after this number is owed, once anything was heard.
     base: Option<u64>,
+    /// The sender had sent so many numbers when it heard of the receiver: what follows is owed, whatever the receiver
+    /// heard first, if it hears the sender say so.
+    heard_at: Option<u64>,
     /// What was heard in altered datagrams before anything else: the bus may have taken it for the beginning.
     doubtful: u64,
     /// The highest number that the receiver can know of.
@@ -164,6 +167,11 @@ impl Deliveries<'_, '_> {
     }
 
     fn heard(&mut self, by: Life, of: Life, number: u64, claimed: bool, altered: bool) {
+        if !altered {
+            let sent = self.streams[by as usize].numbered.len() as u64;
+            let back = self.pairs.entry((of, by)).or_default();
+            back.heard_at.get_or_insert(sent);
+        }
         let there = self.was_there(by, of);
         let pair = self.pairs.entry((by, of)).or_default();
         if altered {
@@ -414,6 +422,9 @@ impl Deliveries<'_, '_> {
                     pair.known
                 };
                 let base = pair.base.unwrap_or(if there { 0 } else { sent });
+                // Who has ended says it to nobody any more.
+                let heard_at = pair.heard_at.filter(|_| sender.ended.is_none());
+                let base = base.min(heard_at.unwrap_or(base));
                 let open: Vec<u64> = (base + 1..=owed)
                     .filter(|&number| *place(&mut pair.fates, number) == Fate::Open)
                     .collect();

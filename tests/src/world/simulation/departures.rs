@@ -9,6 +9,7 @@ use crate::world::{
     history::{Content, Kind, Life, MessageKey, What},
     old_peer::Deed,
     payload,
+    plan::Act,
     reading::{self, Reading, Said},
     sealed::{Label, ROUNDS},
 };
@@ -46,6 +47,10 @@ impl Simulation<'_> {
                     number,
                 }
             }
+            Told::Joined => {
+                self.greet(member);
+                return;
+            }
             Told::Lost { of, ranges } => {
                 let of = self.life_by(&of);
                 for (first, last) in ranges {
@@ -61,6 +66,22 @@ impl Simulation<'_> {
             }
         };
         self.note(what);
+    }
+
+    /// Lets a bus greet who has joined, as its application would: at once.
+    fn greet(&mut self, member: usize) {
+        if !self.plan.greets || self.now >= self.plan.calm_from || self.seats[member].left {
+            return;
+        }
+        for len in [24, 200] {
+            let act = Act::Emit {
+                member,
+                len,
+                best_effort: false,
+                nonsense: false,
+            };
+            self.plan_for(self.now, Future::Act(act));
+        }
     }
 
     pub(super) fn do_deeds(&mut self, member: usize, deeds: Vec<Deed>) {
