@@ -247,7 +247,7 @@ impl Client {
                 return Ok(Some(Flow::Go));
             }
             if self.ended {
-                // What has no end of its own is a line all the same.
+                // What has no end of its own is answered all the same.
                 let last = self.telnet.finish();
                 return Ok(Some(last.map_or(Flow::Close, |input| self.take(input))));
             }

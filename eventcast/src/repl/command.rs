@@ -41,6 +41,18 @@ pub(super) enum Command {
     Exit,
 }
 
+impl Command {
+    /// Whether it does more than show something to the client.
+    pub(super) fn changes(&self) -> bool {
+        match self {
+            Self::Emit { .. } | Self::Start | Self::Stop => true,
+            #[cfg(feature = "log")]
+            Self::Log(wanted) => wanted.is_some(),
+            _ => false,
+        }
+    }
+}
+
 /// A command, as it is written and described.
 #[derive(Debug)]
 pub(super) struct Entry {

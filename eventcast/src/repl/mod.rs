@@ -24,7 +24,8 @@
 //! # Talking to it
 //!
 //! `telnet 127.0.0.1 4000` or `nc 127.0.0.1 4000`: a line is a command, and what comes back is for a person to read,
-//! not for a program; it may change with any version. `help` lists the commands:
+//! not for a program; it may change with any version. A last line without a line break is answered, but what would
+//! change something is not done: there may have been more of it. `help` lists the commands:
 //!
 //! | command | what it does |
 //! | --- | --- |

@@ -141,18 +141,8 @@ impl Session {
             }
             Input::End => return Flow::Close,
             Input::Foreign(language) => return self.show_out(language),
-            Input::Line(line) => {
-                out.answered();
-                if self.is_locked() {
-                    self.said = line;
-                    return Flow::Weigh(self.guesses.delay(self.from.ip(), Instant::now()));
-                }
-                match command::parse(&line) {
-                    Ok(None) => {}
-                    Ok(Some(command)) => return self.obey(command, out),
-                    Err(mistake) => out.line(mistake),
-                }
-            }
+            Input::Line(line) => return self.read(line, false, out),
+            Input::Cut(line) => return self.read(line, true, out),
             Input::Interrupt => {
                 out.answered();
                 out.gap();
@@ -171,6 +161,27 @@ impl Session {
             }
         }
         Flow::Go
+    }
+
+    /// Takes in a line. One that was cut off may lack the rest of what it was to be: it changes nothing.
+    fn read(&mut self, line: String, is_cut: bool, out: &mut Output) -> Flow {
+        out.answered();
+        if self.is_locked() {
+            self.said = line;
+            return Flow::Weigh(self.guesses.delay(self.from.ip(), Instant::now()));
+        }
+        match command::parse(&line) {
+            Ok(None) => Flow::Go,
+            Ok(Some(command)) if is_cut && command.changes() => {
+                out.line("nothing was done: the line was cut off, a line break ends it");
+                Flow::Go
+            }
+            Ok(Some(command)) => self.obey(command, out),
+            Err(mistake) => {
+                out.line(mistake);
+                Flow::Go
+            }
+        }
     }
 
     /// Ends a connection that no person has made.

@@ -47,6 +47,8 @@ const KEPT_END: usize = 16;
 pub(super) enum Input {
     /// A line, without its end.
     Line(String),
+    /// What the client said last, without the end of a line.
+    Cut(String),
     /// A line of more than [`MAX_LINE`] bytes. It was thrown away.
     TooLong,
     /// A line that is not UTF-8. It was thrown away.
@@ -114,9 +116,13 @@ impl Telnet {
         }
     }
 
-    /// What was begun when the client has said all: a line without an end is one.
+    /// What was begun when the client has said all.
     pub(super) fn finish(&mut self) -> Option<Input> {
-        (self.overlong || !self.line.is_empty()).then(|| self.end_line())
+        let begun = self.overlong || !self.line.is_empty();
+        begun.then(|| match self.end_line() {
+            Input::Line(line) => Input::Cut(line),
+            other => other,
+        })
     }
 
     fn take(&mut self, byte: u8) -> Option<Input> {
@@ -443,11 +449,11 @@ mod tests {
     }
 
     #[test]
-    fn a_line_without_an_end_is_one_when_all_is_said() {
+    fn a_line_without_an_end_is_given_when_all_is_said() {
         let mut telnet = Telnet::default();
         assert_eq!(telnet.read(&mut &b"help\ninfo"[..]), Some(line("help")));
         assert_eq!(telnet.read(&mut &b"info"[..]), None);
-        assert_eq!(telnet.finish(), Some(line("info")));
+        assert_eq!(telnet.finish(), Some(Input::Cut("info".to_owned())));
         assert_eq!(telnet.finish(), None);
         assert_eq!(telnet.read(&mut &b"info\r"[..]), Some(line("info")));
         assert_eq!(telnet.finish(), None);

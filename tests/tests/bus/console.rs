@@ -3,7 +3,7 @@
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 
 use bson::{Bson, doc};
-use eventcast::{Args, Builder, Bus, NetEvent, Notice, Received, args};
+use eventcast::{Args, Builder, Bus, NetEvent, Notice, Received};
 use eventcast_tests::{
     console::Console,
     group::Group,
@@ -237,11 +237,13 @@ fn marks_and_a_last_line() {
     }
     for (said, answer) in [
         ("help", expected.as_str()),
+        // What would change something may have been meant to go on.
         (
             "emit console/last 5",
-            "sent as event 1; 1 listener in this program\r\n",
+            "nothing was done: the line was cut off",
         ),
-        ("stop", "the bus is stopped; `start` starts it again\r\n"),
+        ("stop", "nothing was done: the line was cut off"),
+        ("nothing", "unknown command `nothing`"),
     ] {
         let mut console = Console::open(address(&bus));
         console.send(said.as_bytes());
@@ -249,7 +251,8 @@ fn marks_and_a_last_line() {
         let said_last = console.to_end();
         assert!(said_last.starts_with(answer), "{said}: {said_last}");
     }
-    assert_eq!(emitted.wait_for(1), [args![5]]);
+    assert!(bus.is_running());
+    assert_eq!(emitted.len(), 0);
 }
 
 fn watches() {
