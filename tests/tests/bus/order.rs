@@ -34,7 +34,7 @@ const EACH: usize = 2_000;
 const ALL: usize = THREADS * EACH;
 
 #[derive(NetEvent, Serialize, Deserialize)]
-#[net_event(name = "typed")]
+#[net_event(name = "order/typed")]
 struct Typed(usize);
 
 /// Emits from several threads at once, each so many times.

@@ -360,7 +360,10 @@ fn ch08_giving_up() {
             sent.expect("loopback takes it");
         }
         let port = socket.local_addr().expect("it is bound").port();
-        let silent = "nothing more of it came for `message_ttl`";
+        // It comes by multicast alone: nothing unicast has come from there.
+        let silent = "the rest was asked for, and nothing more of it came for `message_ttl`; nothing unicast has ever \
+                      come from this peer: a firewall probably lets none through, so set `unicast_port` on both buses, \
+                      and open these UDP ports between them";
         assert_eq!(told.wait_for(1), [(id.to_owned(), port, silent)]);
         let stats = b.stats();
         assert_eq!((stats.messages_incomplete, stats.held_bytes), (0, 0));
