@@ -83,8 +83,8 @@ pub enum Error {
     Forked,
     /// A panic inside the bus, not in a listener, came in the way. See [`Notice::Failed`](crate::Notice::Failed).
     #[error(
-        "a panic came in the way while {during}: {message}; it may be tried again, and the panic is a bug to be \
-         reported"
+        "a panic came in the way while {during}: {}; it may be tried again, and the panic is a bug to be reported",
+        printable(.message)
     )]
     #[non_exhaustive]
     Failed {
@@ -246,6 +246,7 @@ impl<E> From<EmitError<E>> for Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::text::{HOSTILE, assert_is_printable};
 
     #[test]
     fn an_emit_error_converts_by_the_question_mark() {
@@ -257,5 +258,20 @@ mod tests {
             emit().unwrap_err().to_string(),
             "event `tick` was not sent: the bus is not running; call `start` first"
         );
+    }
+
+    #[test]
+    fn no_text_from_elsewhere_leaves_its_line() {
+        for &text in HOSTILE {
+            let emit = EmitError::new((), text, EmitErrorKind::NotStarted);
+            assert_is_printable(&format!("{emit} {emit:?}"));
+            let failed = Error::Failed {
+                during: "starting",
+                message: text.to_owned(),
+            };
+            for error in [emit.into(), failed] {
+                assert_is_printable(&format!("{error} {error:?}"));
+            }
+        }
     }
 }

@@ -17,6 +17,7 @@ use super::{
     received::Received,
     user_code::{self, LogLimit, Panicked},
 };
+use crate::text::printable;
 
 /// What [`Bus::on_async`](crate::Bus::on_async) takes: a closure that returns a future which can move between
 /// threads.
@@ -152,7 +153,7 @@ impl AsyncSink {
         drop(state);
         // A runtime that has been shut down drops the task at once.
         if let Err(panicked) = user_code::run(|| runtime.spawn(task.work())) {
-            tracing::error!(target: "eventcast", "no task for an async listener: {}", panicked.message);
+            tracing::error!(target: "eventcast", "no task for an async listener: {}", printable(&panicked.message));
         }
     }
 

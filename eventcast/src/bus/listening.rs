@@ -20,6 +20,7 @@ use super::{
 use crate::{
     codec::Args,
     event::{self, InvalidKey, KeyConflict, NetEvent},
+    text::printable,
 };
 
 /// Listening to typed events.
@@ -533,7 +534,7 @@ impl Bus {
                 target: "eventcast",
                 "event `{}` has {count} listeners, the last registered at {location}: a leak? \
                  `set_max_listeners` raises the limit, 0 removes it",
-                listener.key,
+                printable(&listener.key),
             );
         }
         listener

@@ -26,6 +26,7 @@ use super::{
     notice::Notice,
     user_code::{self, Driving, LogLimit},
 };
+use crate::text::printable;
 
 /// How many notices wait for a listener or a stream; then the newest give way. All of them are logged as well.
 const CAPACITY: Bound = Bound {
@@ -310,7 +311,7 @@ impl Drop for NoticeSink {
             user_code::discard_aside(listener, |panicked| {
                 tracing::error!(
                     target: "eventcast",
-                    "a listener of notices panicked when it was dropped: {}", panicked.message,
+                    "a listener of notices panicked when it was dropped: {}", printable(&panicked.message),
                 );
             });
         }

@@ -18,7 +18,7 @@ use std::{
 
 use tokio::runtime::{EnterGuard, Handle};
 
-use crate::proto::rate_limited::REPORT_PAUSE;
+use crate::{proto::rate_limited::REPORT_PAUSE, text::printable};
 
 /// How many payloads are dropped one after the other where each panics when it is dropped; the next is leaked.
 const PAYLOADS: usize = 8;
@@ -125,6 +125,8 @@ impl LogLimit {
             return;
         };
         let text = text();
+        // What a panic says may be made of what came from the network.
+        let text = printable(&text);
         // Whoever has subscribed to the log is the user's.
         let _ = run(|| match held_back {
             0 => tracing::error!(target: "eventcast", "{text}"),
