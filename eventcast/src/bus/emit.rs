@@ -90,7 +90,7 @@ pub(crate) fn emit_typed<E: NetEvent>(
         check_depth()?;
         let list = listeners_of_type::<E>(core, place)?;
         let mut payload = Scratch::take();
-        codec::encode_readable_event(event, E::SHAPE.kind, &mut payload)?;
+        codec::encode_readable_event_with_room(event, E::SHAPE.kind, &mut payload)?;
         if core.options.old_peers {
             spare_old_peers(E::KEY, &payload, Some(E::SHAPE.kind))?;
         }

@@ -32,6 +32,7 @@ use super::{
 use crate::{
     codec::{self, Args, DecodeError, RawArgs},
     event::NetEvent,
+    text::printable,
 };
 
 /// Names a listener, to take it off again. No two listeners of a process have the same, whatever their buses. Dropping
@@ -57,7 +58,7 @@ pub trait FromArgs: Sized + Send + 'static {
 
 impl<E: NetEvent> FromArgs for E {
     fn from_args(args: RawArgs<'_>, _: usize) -> Result<Self, DecodeError> {
-        codec::decode_event(args, E::SHAPE.kind)
+        codec::decode_event_with_room(args, E::SHAPE.kind)
     }
 }
 
@@ -609,7 +610,7 @@ impl Drop for Listener {
                 Some(core) => tell_panic(&core, &key, id, location, message),
                 None => tracing::error!(
                     target: "eventcast",
-                    "the listener of `{key}` at {location} panicked {message}",
+                    "the listener of `{}` at {location} panicked {}", printable(&key), printable(&message),
                 ),
             }
         });

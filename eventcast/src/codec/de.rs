@@ -11,6 +11,7 @@
 mod access;
 mod args;
 mod numbers;
+mod room;
 mod special;
 
 use serde::de::value::UnitDeserializer;
@@ -46,6 +47,18 @@ pub fn decode_event<T: DeserializeOwned>(
     }
 }
 
+/// As [`decode_event`], on a thread with a large stack where values in a buffer of serde's may need one.
+///
+/// # Errors
+///
+/// As `decode_event`.
+pub fn decode_event_with_room<T: DeserializeOwned + Send>(
+    args: RawArgs<'_>,
+    shape: ShapeKind,
+) -> Result<T, DecodeError> {
+    room::with_room(|| decode_event(args, shape))
+}
+
 /// Decodes arguments into whatever `T` asks for: a tuple or another sequence takes all of them,
 /// `()` none, anything else the first.
 ///
@@ -78,6 +91,8 @@ pub(super) struct Deserializer<'de> {
     steps: u16,
     /// How many more bytes of values may be under way on the stack.
     stack: u32,
+    /// How deep this is in a buffer of serde's.
+    buffered: u8,
     /// The bson crate's wrapper asked for the readable form of what is inside.
     human_readable: bool,
     /// The bson crate asked for the raw form of this value.
@@ -91,6 +106,7 @@ impl<'de> Deserializer<'de> {
             value,
             steps: MAX_STEPS as u16,
             stack: MAX_STACK,
+            buffered: 0,
             human_readable: false,
             raw: false,
         }
@@ -112,10 +128,15 @@ impl<'de> Deserializer<'de> {
         let Some(steps) = self.steps.checked_sub(1) else {
             return Err(DecodeError::new(DecodeErrorKind::TooDeep));
         };
+        let buffered = match room::is_buffer::<T>() {
+            true => room::one_deeper(self.buffered)?,
+            false => self.buffered,
+        };
         match self.stack.checked_sub(const { stack_of::<T>() }) {
             Some(stack) => Ok(Self {
                 steps,
                 stack,
+                buffered,
                 ..self
             }),
             None => Err(DecodeError::new(DecodeErrorKind::TooMuchStack)),

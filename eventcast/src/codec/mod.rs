@@ -24,11 +24,11 @@ mod value;
 pub use args::{Args, IntoArg, IntoArgs, to_bson};
 pub(crate) use check::check_small_document;
 pub use check::{MAX_DEPTH, Malformed, check_document};
-pub use de::{decode_args, decode_event};
+pub use de::{decode_args, decode_event, decode_event_with_room};
 pub use error::{DecodeError, DecodeErrorKind, EncodeError, EncodeErrorKind};
 pub(crate) use old_peers::{FATAL_NAME, check_for_old_peers};
 pub use raw::{RawArgs, RawElement, RawElements, RawValue};
-pub use ser::{encode_event, encode_readable_event};
+pub use ser::{encode_event, encode_readable_event, encode_readable_event_with_room};
 
 /// Serde's steps that may be open at once, documents and arrays as well as options and newtypes.
 ///

@@ -23,7 +23,9 @@ pub(super) use self::special::{append_options, append_text};
 pub(super) use self::writer::Serializer;
 use super::raw::{RawArgs, RawElements};
 use super::readable::Makes;
-use super::{EncodeError, EncodeErrorKind, decode_event, element};
+use super::{
+    DecodeError, EncodeError, EncodeErrorKind, decode_event, decode_event_with_room, element,
+};
 use crate::event::ShapeKind;
 
 /// A payload document up to its first argument, lengths still zero: `{ "payload": [`.
@@ -61,24 +63,50 @@ pub fn encode_readable_event<T: Serialize + DeserializeOwned>(
     shape: ShapeKind,
     out: &mut Vec<u8>,
 ) -> Result<(), EncodeError> {
+    encode_tried(value, shape, out, decode_event::<T>)
+}
+
+/// As [`encode_readable_event`], and tries it as [`decode_event_with_room`] does.
+///
+/// # Errors
+///
+/// As `encode_readable_event`.
+pub fn encode_readable_event_with_room<T: Serialize + DeserializeOwned + Send>(
+    value: &T,
+    shape: ShapeKind,
+    out: &mut Vec<u8>,
+) -> Result<(), EncodeError> {
+    encode_tried(value, shape, out, decode_event_with_room::<T>)
+}
+
+/// A way to decode events of type `T`.
+type Decode<T> = fn(RawArgs<'_>, ShapeKind) -> Result<T, DecodeError>;
+
+fn encode_tried<T: Serialize>(
+    value: &T,
+    shape: ShapeKind,
+    out: &mut Vec<u8>,
+    decode: Decode<T>,
+) -> Result<(), EncodeError> {
     let start = out.len();
     let makes = encode_noting(value, shape, out, Makes::of::<T>())?;
     if !makes.must_be_tried() {
         return Ok(());
     }
-    try_to_read::<T>(&out[start..], shape, makes).inspect_err(|_| out.truncate(start))
+    try_to_read(&out[start..], shape, makes, decode).inspect_err(|_| out.truncate(start))
 }
 
 #[cold]
-fn try_to_read<T: DeserializeOwned>(
+fn try_to_read<T>(
     payload: &[u8],
     shape: ShapeKind,
     makes: Makes,
+    decode: Decode<T>,
 ) -> Result<(), EncodeError> {
     let args = RawArgs::from_payload(payload)
         .map_err(|malformed| EncodeError::new(EncodeErrorKind::Malformed(malformed)))?;
     // A panic in there is its receivers' affair, as it is without this.
-    let read = catch_unwind(|| decode_event::<T>(args, shape).map(drop));
+    let read = catch_unwind(|| decode(args, shape).map(drop));
     match read {
         Ok(Err(error)) => Err(EncodeError::new(EncodeErrorKind::Unreadable(error))),
         Ok(Ok(())) => {

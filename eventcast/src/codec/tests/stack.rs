@@ -39,13 +39,16 @@ fn chain<P: Copy>(pad: P, length: usize) -> Option<Box<Node<P>>> {
 /// Decodes on as small a stack as what is left of that of a tokio worker. Encoding has all it wants.
 fn on_a_small_stack<T>(make: impl FnOnce() -> T + Send + 'static) -> Result<(), DecodeErrorKind>
 where
-    T: Serialize + DeserializeOwned + 'static,
+    T: Serialize + DeserializeOwned + Send + 'static,
 {
     let large = std::thread::Builder::new().stack_size(64 << 20);
     let bytes = large.spawn(move || encoded(&make(), ShapeKind::Named));
     let bytes = bytes.unwrap().join().unwrap();
     let small = std::thread::Builder::new().stack_size(3 << 19);
-    let done = small.spawn(move || decoded::<T>(&bytes, ShapeKind::Named).map(drop));
+    let done = small.spawn(move || {
+        let args = RawArgs::from_payload(&bytes).unwrap();
+        decode_event_with_room::<T>(args, ShapeKind::Named).map(drop)
+    });
     done.unwrap()
         .join()
         .unwrap()
@@ -86,4 +89,92 @@ fn large_values_within_one_another_are_refused_before_the_stack_ends() {
 fn small_values_may_be_as_deep_as_ever() {
     let outcome = on_a_small_stack(|| chain(7_u8, 58));
     assert_eq!(outcome, Ok(()));
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(untagged)]
+enum Untagged {
+    Link {
+        pad: [Kilobyte; 16],
+        next: Option<Box<Self>>,
+    },
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(tag = "t")]
+enum Tagged {
+    Link {
+        pad: [Kilobyte; 16],
+        next: Option<Box<Self>>,
+    },
+}
+
+#[derive(Serialize, Deserialize)]
+struct Flat {
+    before: u8,
+    #[serde(flatten)]
+    inner: FlatInner,
+}
+
+#[derive(Serialize, Deserialize)]
+struct FlatInner {
+    pad: [Kilobyte; 16],
+    next: Option<Box<Flat>>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(untagged)]
+enum ManyLarge {
+    Many(Vec<[[Kilobyte; 32]; 8]>),
+}
+
+/// `length` of what `link` makes, each around the next.
+fn links<T>(length: usize, link: impl Fn(Option<Box<T>>) -> T) -> Option<Box<T>> {
+    (0..length).fold(None, |next, _| Some(Box::new(link(next))))
+}
+
+/// What is made out of a buffer of serde's is not seen by the deserializer.
+#[test]
+fn large_values_in_buffers_of_serde_are_decoded_where_they_fit() {
+    const PADS: [Kilobyte; 16] = [PAD; 16];
+    for length in [1, 2, 8, 58] {
+        let untagged = move || links(length, |next| Untagged::Link { pad: PADS, next });
+        assert_eq!(on_a_small_stack(untagged), Ok(()), "{length}");
+        let tagged = move || links(length, |next| Tagged::Link { pad: PADS, next });
+        assert_eq!(on_a_small_stack(tagged), Ok(()), "{length}");
+        let flat = move || {
+            links(length, |next| {
+                let inner = FlatInner { pad: PADS, next };
+                Flat { before: 1, inner }
+            })
+        };
+        assert_eq!(on_a_small_stack(flat), Ok(()), "{length}");
+    }
+    let many = || ManyLarge::Many(vec![[[PAD; 32]; 8]; 2]);
+    assert_eq!(on_a_small_stack(many), Ok(()));
+}
+
+#[test]
+fn a_panic_on_the_large_stack_reaches_the_caller() {
+    #[derive(Serialize, Debug)]
+    struct Bomb(u8);
+    impl<'de> Deserialize<'de> for Bomb {
+        fn deserialize<D: serde::Deserializer<'de>>(_: D) -> Result<Self, D::Error> {
+            panic!("a bomb, which a test expects");
+        }
+    }
+    #[derive(Serialize, Deserialize, Debug)]
+    #[serde(untagged)]
+    enum Holds {
+        Bombs(Vec<Vec<Vec<Vec<Vec<Bomb>>>>>),
+    }
+    let bytes = encoded(
+        &Holds::Bombs(vec![vec![vec![vec![vec![Bomb(1)]]]]]),
+        ShapeKind::Enum,
+    );
+    let panicked = std::panic::catch_unwind(|| {
+        let args = RawArgs::from_payload(&bytes).unwrap();
+        decode_event_with_room::<Holds>(args, ShapeKind::Enum)
+    });
+    assert!(panicked.is_err());
 }
