@@ -104,12 +104,14 @@ mod ranges;
 pub(crate) mod rate_limited;
 mod report;
 mod requests;
+mod route;
 mod seal;
 mod seen;
 mod slices;
 mod stats;
 mod streams;
 mod turns;
+mod vouch;
 mod wire;
 
 #[cfg(test)]

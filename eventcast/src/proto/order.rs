@@ -16,6 +16,7 @@ use super::{
     cost::{allocation, tree_entry},
     events::MessageFacts,
     gaps::{Filled, GAP_COST, Gaps, Span},
+    peers::Peer,
     ranges::RangeSet,
 };
 
@@ -62,6 +63,13 @@ pub(super) enum Held {
 }
 
 impl Held {
+    /// Who sent it.
+    pub(super) fn peer(&self) -> &Peer {
+        match self {
+            Self::Small { facts, .. } | Self::Large { facts, .. } => &facts.peer,
+        }
+    }
+
     /// What it takes, beside its entry among those that wait.
     fn cost(&self) -> usize {
         allocation(size_of::<Self>())
@@ -303,6 +311,39 @@ impl Order {
         taken_back
     }
 
+    /// The highest number that a message has had.
+    pub(super) fn highest(&self) -> u64 {
+        self.highest
+    }
+
+    /// Everything above a number was made up: it is forgotten, and what waits there is given back. What was delivered
+    /// or passed there counts as not had, so that the true ones can come.
+    pub(super) fn forget_above(&mut self, number: u64) -> Vec<Held> {
+        let Some(above) = number.checked_add(1) else {
+            return Vec::new();
+        };
+        (self.first, self.next) = (self.first.min(above), self.next.min(above));
+        self.highest = self.highest.min(number);
+        self.claimed = self.claimed.min(number);
+        self.gaps.forget_above(number);
+        self.partial.split_off(&above);
+        self.told.remove_above(number);
+        let forgotten = self.waiting.split_off(&above);
+        if let Some(mut last) = self.waiting.last_entry()
+            && let Slot::Lost(until) = last.get_mut()
+        {
+            *until = number.min(*until);
+        }
+        let mut messages = Vec::new();
+        for slot in forgotten.into_values() {
+            if let Slot::Message(held, cost) = slot {
+                self.held -= cost as usize;
+                messages.push(*held);
+            }
+        }
+        messages
+    }
+
     /// Takes out a piece of what is missing before a number.
     pub(super) fn take_missing_below(&mut self, number: u64) -> Option<Span> {
         self.gaps.take_up_to(number.checked_sub(1)?)
@@ -478,7 +519,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::proto::{MessageId, Peer};
+    use crate::proto::MessageId;
 
     const DUE: Duration = Duration::from_millis(5);
     const NOW: Duration = Duration::ZERO;

@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use super::{gaps::Filled, hash::HashKey, order::Order, peers::Peer};
+use super::{gaps::Filled, hash::HashKey, order::Order, peers::Peer, route::Route, vouch::Vouch};
 
 /// Most streams that are followed (WIRE.md section 9).
 pub(super) const MAX_STREAMS: usize = 4096;
@@ -45,8 +45,10 @@ impl StreamRef {
 pub(super) struct Stream {
     generation: u64,
     pub(super) peer: Arc<Peer>,
-    /// Where it was heard, last by a hello if there was one: the address that is asked.
-    pub(super) address: SocketAddr,
+    /// Where its sender is, as far as anybody can tell.
+    pub(super) route: Route,
+    /// What its sender says of its own numbers.
+    pub(super) vouch: Vouch,
     pub(super) order: Order,
     pub(super) last_heard: Duration,
     /// Numbers beyond belief that a message or a hello had.
@@ -84,6 +86,15 @@ pub(super) enum Presence {
     Unknown,
     Present,
     Left,
+}
+
+impl Stream {
+    /// Notes that what was asked for has come from an address.
+    pub(super) fn is_answered(&mut self, now: Duration, from: SocketAddr) {
+        if self.route.note_answer(now, from) {
+            self.vouch.reset();
+        }
+    }
 }
 
 /// What a sender's hello says of it.
@@ -252,7 +263,8 @@ impl Streams {
             .insert(peer.incarnation, index);
         self.slots[index] = Some(Stream {
             generation,
-            address: peer.address,
+            route: Route::new(now, peer.address),
+            vouch: Vouch::default(),
             peer,
             order,
             last_heard: now,

@@ -219,6 +219,8 @@ impl Engine {
             return Err(DropCause::Unfollowed.into());
         };
         stream.last_heard = now.elapsed;
+        let from = facts.peer.address;
+        stream.route.note(now.elapsed, from);
         let place = self.believe(at, number)?;
         let Some(stream) = self.streams.get(at) else {
             return Err(DropCause::Unfollowed.into());
@@ -237,6 +239,9 @@ impl Engine {
                 if filled.not_lost.is_some() {
                     take_back(&mut self.losses, &mut self.stats, stream, filled.not_lost);
                 }
+                if filled.asked {
+                    stream.is_answered(now.elapsed, from);
+                }
                 stream.order.forget_partial(number);
                 stream.order.advance();
                 stream.figures.received += 1;
@@ -250,6 +255,9 @@ impl Engine {
                 let filled = stream.order.note(now.elapsed, number, due);
                 self.stats.repaired_messages += stream.figures.count_repair(filled);
                 take_back(&mut self.losses, &mut self.stats, stream, filled.not_lost);
+                if filled.asked {
+                    stream.is_answered(now.elapsed, from);
+                }
                 stream.order.forget_partial(number);
                 if cfg!(eventcast_sabotage = "wrong_order") {
                     stream.order.pass((number, number));
@@ -388,7 +396,7 @@ impl Engine {
             Some(incarnation) if self.sealing.is_some() => {
                 Origin::Sealer(Stamp::new(&stream.peer.id, incarnation))
             }
-            _ => Origin::Address(stream.address),
+            _ => Origin::Address(stream.route.address()),
         };
         if given_up.partials {
             self.assembler.forget(origin, at, given_up.numbers);
@@ -420,6 +428,37 @@ impl Engine {
         }
         self.lose(at, Some((number, number)), LostReason::Refused);
         self.release(at);
+        self.streams.settle(at);
+    }
+
+    /// Gives up a gap of which nothing has come in time. Where its sender has said since that it has not sent so much,
+    /// the numbers behind it are not its own: they are forgotten, and nothing is passed for them.
+    pub(super) fn give_up_unanswered(&mut self, now: Duration, at: StreamRef, (first, last): Span) {
+        let before = now.saturating_sub(self.message_ttl);
+        let limit = match self.streams.get(at) {
+            Some(stream) if self.sealing.is_none() => stream.vouch.limit(before),
+            _ => None,
+        };
+        let Some(limit) = limit.filter(|limit| last > *limit) else {
+            self.give_up_gap(at, (first, last), LostReason::Unanswered);
+            return;
+        };
+        self.disbelieve(now, at, limit);
+        if first <= limit {
+            self.give_up_gap(at, (first, limit), LostReason::Unanswered);
+        }
+    }
+
+    /// Forgets all numbers above one that its sender says was its last.
+    pub(super) fn disbelieve(&mut self, now: Duration, at: StreamRef, last: u64) {
+        let Some(stream) = self.streams.get(at) else {
+            return;
+        };
+        for held in stream.order.forget_above(last) {
+            let from = held.peer().address;
+            self.report(now, from, DropCause::Inconsistent.into());
+        }
+        self.not_lost(at, Some((last.saturating_add(1), u64::MAX)));
         self.streams.settle(at);
     }
 

@@ -12,6 +12,7 @@ use crate::proto::{
     order::FARTHEST,
     peers::KnownAt,
     rate_limited::REPORT_PAUSE,
+    route,
     streams::{About, Presence, Stream, StreamRef},
     wire::control::{self, BYE, HELLO, Hello, Owed},
 };
@@ -290,7 +291,17 @@ impl Engine {
         };
         let due = self.ask_due(now.elapsed);
         let mut is_first = false;
+        let mut made_up = false;
         if let Some(stream) = self.streams.get(stream_at) {
+            match stream.route.note_hello(now.elapsed, peer.address) {
+                route::Voice::Own => {}
+                route::Voice::Moved => {
+                    stream.vouch.reset();
+                    stream.last_hello = None;
+                }
+                // The sender's own word counts, not that of others in its name.
+                route::Voice::Other => return Ok(()),
+            }
             if stream
                 .last_hello
                 .is_some_and(|(at, up)| hello.up < up && now.elapsed.saturating_sub(at) < OVERTAKEN)
@@ -301,9 +312,16 @@ impl Engine {
             stream.last_hello = Some((now.elapsed, hello.up));
             is_first = stream.first_hello.is_none();
             stream.first_hello.get_or_insert(now.elapsed);
-            stream.address = peer.address;
+            let highest = stream.order.highest();
+            made_up = stream
+                .vouch
+                .note(now.elapsed, hello.up, hello.last, highest);
             stream.peer = Arc::clone(peer);
             stream.last_heard = now.elapsed;
+        }
+        // Who has sealed a number has sent it.
+        if made_up && self.sealing.is_none() {
+            self.disbelieve(now.elapsed, stream_at, hello.last);
         }
         self.settle_beginning(now, stream_at, hello, is_first);
         if !cfg!(eventcast_sabotage = "lost_tail") {
@@ -350,6 +368,10 @@ impl Engine {
             return Ok(());
         };
         let due = self.ask_due(now.elapsed);
+        let is_own = |stream: &mut Stream| stream.route.is_own(now.elapsed, peer.address);
+        if !self.streams.get(at).is_some_and(is_own) {
+            return Ok(());
+        }
         self.claim(now, at, last, due);
         self.part(at, LeftReason::Goodbye);
         self.streams.note_goodbye(at);

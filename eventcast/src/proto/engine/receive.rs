@@ -213,7 +213,7 @@ impl Engine {
                     stream.figures.doubles += 1;
                     return Err(DropCause::Double.into());
                 }
-                waits = (sealed || stream.address == from).then_some(at);
+                waits = (sealed || stream.route.address() == from).then_some(at);
             }
         }
         if waits.is_none() {
@@ -400,7 +400,7 @@ impl Engine {
             reason,
         }) = self.assembler.poll_given_up()
         {
-            let number = self.settle_number(&about);
+            let number = self.settle_number(now, &about);
             if about.number.is_some() && about.stream.is_some() && number.is_none() {
                 // The number is over, which has been told, or another attempt at it goes on.
                 continue;
@@ -453,10 +453,19 @@ impl Engine {
     }
 
     /// Passes the number of a message that was given up; gives it if it is lost thereby.
-    fn settle_number(&mut self, about: &About) -> Option<u64> {
+    fn settle_number(&mut self, now: Duration, about: &About) -> Option<u64> {
         let number = about.number?;
-        let stream = self.streams.get(about.stream?)?;
+        let at = about.stream?;
+        let is_clear = self.sealing.is_none();
+        let before = now.saturating_sub(self.message_ttl);
+        let stream = self.streams.get(at)?;
         if !stream.order.close_partial(number) {
+            return None;
+        }
+        if let Some(limit) = stream.vouch.limit(before).filter(|_| is_clear)
+            && number > limit
+        {
+            self.disbelieve(now, at, limit);
             return None;
         }
         stream.order.pass((number, number));

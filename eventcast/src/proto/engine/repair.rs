@@ -48,7 +48,7 @@ impl Engine {
             // Where something sealed came from says little of where its sender is.
             let stream = ask.stream.filter(|_| self.sealing.is_some());
             let stream = stream.and_then(|at| self.streams.get(at));
-            let to = Destination::Peer(stream.map_or(ask.to, |stream| stream.address));
+            let to = Destination::Peer(stream.map_or(ask.to, |stream| stream.route.address()));
             let mut named = 0;
             let queued = self.send_control(now, to, RETX, |out, room| {
                 let seq_id = ask.seq_id.as_bytes();
@@ -96,7 +96,7 @@ impl Engine {
             while let Some(stream) = self.streams.get(at)
                 && let Some(gap) = stream.order.gaps().give_up(now.elapsed, ttl)
             {
-                self.give_up_gap(at, gap, LostReason::Unanswered);
+                self.give_up_unanswered(now.elapsed, at, gap);
             }
             for _ in 0..REQUESTS_AT_ONCE {
                 if !self.ask_once(now, at, &mut spans) {
@@ -120,17 +120,23 @@ impl Engine {
         if spans.is_empty() {
             return false;
         }
-        let (peer, to) = (Arc::clone(&stream.peer), stream.address);
+        let peer = Arc::clone(&stream.peer);
+        let second = stream.route.ask(now.elapsed);
+        let to = [Some(stream.route.address()), second];
         let asked = (peer.id.as_str(), peer.incarnation.unwrap_or_default());
         let mut named = 0;
-        let queued = self.send_control(now, Destination::Peer(to), NACK, |out, room| {
-            named = control::write_nack(out, asked, spans, room);
-        });
-        if !queued {
+        let mut any_queued = false;
+        for to in to.into_iter().flatten() {
+            let queued = self.send_control(now, Destination::Peer(to), NACK, |out, room| {
+                named = control::write_nack(out, asked, spans, room);
+            });
+            self.stats.requests_sent += u64::from(queued);
+            any_queued |= queued;
+        }
+        if !any_queued {
             // It stays due, after a pause.
             return false;
         }
-        self.stats.requests_sent += 1;
         let ttl = self.message_ttl;
         if let Some(stream) = self.streams.get(at) {
             let gaps = stream.order.gaps();
@@ -221,7 +227,7 @@ impl Engine {
         let Some((at, stream)) = at.and_then(|at| Some((at, self.streams.get(at)?))) else {
             return Err(DropCause::Unsolicited);
         };
-        if stream.address != from {
+        if stream.route.address() != from {
             return Err(DropCause::Unsolicited);
         }
         let mut asked = false;

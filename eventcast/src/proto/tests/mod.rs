@@ -13,6 +13,7 @@ mod net;
 mod newcomers;
 mod pace;
 mod pauses;
+mod posing;
 mod purity;
 mod reassembly;
 mod refusals;

@@ -1,0 +1,247 @@
+//! Somebody who writes another's id and incarnation into what he sends.
+
+use super::{
+    net::{Net, engine_address, nothing, number_of},
+    *,
+};
+use crate::proto::wire::control::{self, BYE, HELLO, NACK};
+
+const ENGINE_0: u64 = 1_795_585_000_000;
+
+/// Where the one who poses is.
+fn elsewhere() -> SocketAddr {
+    address(6_666)
+}
+
+/// What engine 0 would send.
+fn posed(
+    name: &str,
+    number: Option<u64>,
+    (seq, seq_len): (u32, u32),
+    body: impl FnOnce(&mut Vec<u8>),
+) -> Vec<u8> {
+    let head = Head {
+        seq,
+        seq_len,
+        seq_id: &MessageId([number.unwrap_or(0) as u8; 20]).text(),
+        name,
+        time: &TimeWriter::new().write(at(0).unix_ms),
+        number,
+        schema: None,
+    };
+    let mut out = Vec::new();
+    Template::new(HOST, 9_000, "elsewhere", "engine-0", Some(ENGINE_0)).write(&head, &mut out);
+    body(&mut out);
+    out
+}
+
+fn event(number: u64) -> Vec<u8> {
+    posed("e", Some(number), (0, 1), |out| {
+        out.extend(payload(vec!["posed".into()]));
+    })
+}
+
+fn chunk(number: u64) -> Vec<u8> {
+    posed("e", Some(number), (0, 3), |out| out.extend([7; 1_000]))
+}
+
+fn hello(last: u64, first: u64, up: u64) -> Vec<u8> {
+    posed(HELLO, None, (0, 1), |out| {
+        let hello = control::Hello {
+            incarnation: ENGINE_0,
+            last,
+            first,
+            up: Duration::from_millis(up),
+            version: "posed",
+            capabilities: Vec::new(),
+            owed: Vec::new(),
+        };
+        control::write_hello(out, &hello);
+    })
+}
+
+/// Engine 0 goes on saying something, every so many milliseconds, and engine 1 has to get all of it.
+fn goes_on(net: &mut Net, every: u64, count: u64) {
+    let mut said = Vec::new();
+    for i in 0..count {
+        let text = format!("true {i}");
+        net.emit(0, &text);
+        said.push(text);
+        net.run(net.now.as_millis() as u64 + every, nothing);
+    }
+    net.run(net.now.as_millis() as u64 + 2_000, nothing);
+    let mut told = net.told(1);
+    told.retain(|line| line.starts_with("true") || line.starts_with("left"));
+    assert_eq!(told, said);
+}
+
+#[test]
+fn a_number_far_ahead_does_not_make_what_its_sender_says_a_double() {
+    // One that goes on at once, one that pauses for longer than anything is asked for, and one that is busy.
+    let far = [event(60_003), chunk(60_003), event(1 << 40)];
+    for (pause, every) in [(0, 500), (6_000, 100), (10, 7), (2_000, 900)] {
+        for forged in &far {
+            paused_and_on(forged, pause, every);
+        }
+    }
+    // Its own next number but one: until it needs it itself it has said that it was not its own.
+    for (pause, every) in [(6_000, 100), (2_500, 900)] {
+        for forged in [event(5), chunk(5)] {
+            paused_and_on(&forged, pause, every);
+        }
+    }
+}
+
+fn paused_and_on(forged: &[u8], pause: u64, every: u64) {
+    let mut net = Net::new(2);
+    net.run(1_500, nothing);
+    for text in ["1", "2", "3"] {
+        net.emit(0, text);
+    }
+    net.run(1_600, nothing);
+    assert_eq!(net.told(1), ["1", "2", "3"]);
+    let now = net.now();
+    net.engines[1].handle_datagram(now, elsewhere(), forged);
+    net.run(1_600 + pause, nothing);
+    goes_on(&mut net, every, 20);
+}
+
+#[test]
+fn nor_do_many_of_them_that_go_on() {
+    let mut net = Net::new(2);
+    net.run(1_500, nothing);
+    let mut said = 0;
+    for i in 0..300 {
+        let now = net.now();
+        net.engines[1].handle_datagram(now, elsewhere(), &event(60_000 + i));
+        net.emit(0, &format!("true {said}"));
+        said += 1;
+        net.run(1_500 + 50 * (i + 1), nothing);
+    }
+    net.run(25_000, nothing);
+    let mut told = net.told(1);
+    told.retain(|line| line.starts_with("true") || line.starts_with("left"));
+    let expected: Vec<String> = (0..said).map(|i| format!("true {i}")).collect();
+    assert_eq!(told, expected);
+    assert!(net.engines[1].stats().drops.get(DropCause::Inconsistent) > 0);
+    assert_eq!(net.engines[1].stats().held_bytes, 0);
+}
+
+/// The sender is paused, so that it cannot speak for itself; when it is back, it is heard.
+#[test]
+fn a_sender_that_was_paused_takes_its_numbers_back() {
+    for forged in [event(60_003), chunk(60_003), hello(60_003, 1, 9_000)] {
+        let mut net = Net::new(2);
+        net.run(1_500, nothing);
+        net.emit(0, "1");
+        net.run(2_500, nothing);
+        let paused = |by: usize, _: usize, _: &[u8]| by == 0;
+        net.run(4_000, paused);
+        let now = net.now();
+        net.engines[1].handle_datagram(now, elsewhere(), &forged);
+        net.run(11_000, paused);
+        net.told(1);
+        net.run(15_000, nothing);
+        goes_on(&mut net, 100, 20);
+    }
+}
+
+#[test]
+fn a_hello_and_a_number_beyond_belief_must_be_of_the_sender() {
+    let mut net = Net::new(2);
+    net.run(1_500, nothing);
+    let far = 1 << 40;
+    for datagram in [hello(far, 1, 2_000), event(far), event(far + 1)] {
+        let now = net.now();
+        net.engines[1].handle_datagram(now, elsewhere(), &datagram);
+    }
+    assert_eq!(net.engines[1].stats().lost_messages, 0);
+    goes_on(&mut net, 100, 20);
+}
+
+#[test]
+fn hellos_from_elsewhere_do_not_take_the_place_of_their_sender() {
+    let mut net = Net::new(2);
+    net.run(1_500, nothing);
+    let mut said = Vec::new();
+    for i in 0..1_000_u64 {
+        if i % 33 == 0 {
+            // With a high `first` what is missing would be lost at once, with a high `up` the true one is too old.
+            for forged in [hello(i, i + 1, 1 << 40), hello(0, 1, 1_500 + 10 * i)] {
+                let now = net.now();
+                net.engines[1].handle_datagram(now, elsewhere(), &forged);
+            }
+        }
+        let text = format!("true {i}");
+        net.emit(0, &text);
+        said.push(text);
+        // One in five is lost at first.
+        net.run(1_510 + 10 * i, |by, to, datagram| {
+            let is_new = number_of(datagram) == Some(i + 1);
+            (by, to) == (0, 1) && is_new && i % 5 == 1
+        });
+    }
+    net.run(16_000, nothing);
+    assert_eq!(net.told(1), said);
+    let stats = net.engines[1].stats();
+    assert!(stats.repaired_messages > 100 && stats.lost_messages == 0);
+    let asked_elsewhere = |(_, by, to, _): &&(Duration, usize, Destination, Vec<u8>)| {
+        *by == 1 && *to == Destination::Peer(elsewhere())
+    };
+    let asked = net.log.iter().filter(asked_elsewhere).count();
+    assert!(
+        asked < net.count(NACK) / 4,
+        "{asked} of {}",
+        net.count(NACK)
+    );
+    let peers = net.engines[1].peers(net.now());
+    assert_eq!(peers[0].peer.address, engine_address(0));
+}
+
+#[test]
+fn a_goodbye_from_elsewhere_is_nobodys() {
+    let mut net = Net::new(2);
+    net.run(1_500, nothing);
+    let bye = posed(BYE, None, (0, 1), |out| {
+        control::write_bye(out, ENGINE_0, 9);
+    });
+    let now = net.now();
+    net.engines[1].handle_datagram(now, elsewhere(), &bye);
+    net.run(1_600, nothing);
+    assert_eq!(net.told(1), [""; 0]);
+}
+
+/// The sender's address changes while it runs: what is missing is asked for there.
+#[test]
+fn a_sender_that_moves_is_asked_at_its_new_address() {
+    let mut net = Net::new(2);
+    net.run(1_500, nothing);
+    net.emit(0, "1");
+    net.run(1_600, nothing);
+    // From now on everything comes from elsewhere; one event is lost.
+    let mut relayed = net.log.len();
+    let mut lost = false;
+    let mut asked = 0;
+    for i in 0..600 {
+        if i % 100 == 50 {
+            net.emit(0, "more");
+        }
+        net.run(1_600 + 10 * (i + 1), |by, to, _| (by, to) == (0, 1));
+        for (_, by, to, datagram) in net.log.split_off(relayed) {
+            let now = net.now();
+            if by == 0 {
+                let drop = number_of(&datagram) == Some(4) && !std::mem::replace(&mut lost, true);
+                if !drop {
+                    net.engines[1].handle_datagram(now, elsewhere(), &datagram);
+                }
+            } else if to == Destination::Peer(elsewhere()) {
+                asked += 1;
+                net.engines[0].handle_datagram(now, engine_address(1), &datagram);
+            }
+        }
+        relayed = net.log.len();
+    }
+    assert!(lost && asked > 0);
+    let told = net.told(1);
+    assert_eq!(told, ["1", "more", "more", "more", "more", "more", "more"]);
+}
