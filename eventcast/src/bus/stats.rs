@@ -182,8 +182,11 @@ figures! {
     /// Datagrams sent again in answer to these.
     Counter answers_sent { session: |s| s.engine.answers_sent }
 
-    /// Datagrams that were asked for and not sent again, because they had been just now, or would have been too much.
+    /// Datagrams that were asked for and not sent again, because they would have been too much.
     Counter answers_refused { session: |s| s.engine.answers_refused }
+
+    /// Datagrams that were asked for and not sent again, because they had been just now, or are about to be.
+    Counter answers_duplicate { session: |s| s.engine.answers_duplicate }
 
     /// Bytes of what was sent that are kept now, as `history_bytes` counts them.
     Gauge history_bytes { session: |s| s.engine.history_bytes as u64 }

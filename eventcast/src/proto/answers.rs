@@ -1,13 +1,16 @@
 //! What others have asked for: gathered for a moment, merged, bounded, and made ready to be sent again
 //! (WIRE.md sections 6 and 7, "Answering").
 //!
-//! Two who ask for the same thing get it once, by way of the group. Nothing is repeated sooner than the rules allow,
-//! however often it is asked for, and nobody is sent more than their allowance: a request is small, its answer is not,
-//! and who sent it can be forged.
+//! What several ask for at about the same time goes to the group once. Nothing is repeated sooner than the rules allow,
+//! however often it is asked for. Each requester has a queue of its own, and these are served in turn, so that a
+//! requester waits for its share and not for what others have asked for; a queue that is full refuses what its own
+//! requester asks for, and nobody else's.
+//!
+//! Not responsible for how much a requester may be sent: that is `validation`'s.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     time::Duration,
 };
 
@@ -21,11 +24,16 @@ const GATHER: Duration = Duration::from_millis(5);
 const AGAIN_TO_ANYBODY: Duration = Duration::from_millis(20);
 const AGAIN_TO_THE_SAME: Duration = Duration::from_millis(50);
 
-/// Most things that are asked for at one time.
+/// Most things that are asked for at one time, by all together and by one requester. Where all together are at their
+/// limit, the one with most gives way to those with less.
 const MAX_GATHERED: usize = 65_536;
+const MAX_OWN: usize = 8_192;
 
-/// Addresses that had the same thing lately. Who comes after them waits as if they were one of them.
+/// Addresses that had the same thing lately, or wait for it. Who comes after them waits as if they were one of them.
 const MAX_SENT_TO: usize = 8;
+
+/// What has waited so long is dropped: its requester has asked again, or does so soon.
+const STALE: Duration = Duration::from_secs(1);
 
 /// Something that can be sent again: one datagram.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -36,25 +44,92 @@ pub(super) enum Item {
     Chunk(MessageId, u32),
 }
 
+/// Whose turn it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) enum Requester {
+    /// Several who have asked for the same.
+    Group,
+    /// An address that has echoed a token.
+    Peer(SocketAddr),
+    /// All addresses of one IP that have not.
+    Stranger(IpAddr),
+}
+
+impl Requester {
+    fn class(self) -> Class {
+        match self {
+            Self::Group | Self::Peer(_) => Class::Peers,
+            Self::Stranger(_) => Class::Strangers,
+        }
+    }
+}
+
+/// Requesters of one class share a bound on what they are sent together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Class {
+    Peers,
+    Strangers,
+}
+
+impl Class {
+    pub(super) fn other(self) -> Self {
+        match self {
+            Self::Peers => Self::Strangers,
+            Self::Strangers => Self::Peers,
+        }
+    }
+}
+
+/// What has become of a wish.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Wish {
+    Taken,
+    /// It was sent there only just now, or is about to be.
+    Duplicate,
+    /// This requester has asked for too much at a time.
+    Full,
+}
+
 pub(super) struct Answers {
     gathering: BTreeMap<Item, Asked>,
     by_due: BTreeSet<(Duration, Item)>,
-    ready: VecDeque<(Item, Destination)>,
-    /// What was sent lately.
+    queues: HashMap<Requester, Queue, HashKey>,
+    /// Who has how much gathered or ready.
+    by_load: BTreeSet<(usize, Requester)>,
+    /// Whose queue is served next, by [`Class`].
+    turns: [VecDeque<Requester>; 2],
+    /// What is gathered or ready, each as often as somebody waits for it.
+    total: usize,
+    /// What was sent lately or is ready.
     sent: HashMap<Item, Sent, HashKey>,
     sent_order: VecDeque<(Duration, Item)>,
+    /// What was dropped because it had waited for too long, or had to make room.
+    stale: u64,
 }
 
 struct Asked {
-    by: SocketAddr,
-    /// Others have asked as well.
-    several: bool,
+    by: Vec<(SocketAddr, Requester)>,
 }
 
+#[derive(Default)]
+struct Queue {
+    ready: VecDeque<Ready>,
+    /// How much of this requester is gathered or ready.
+    load: usize,
+}
+
+#[derive(Clone, Copy)]
+struct Ready {
+    item: Item,
+    to: Destination,
+    since: Duration,
+}
+
+#[derive(Default)]
 struct Sent {
-    last: Duration,
-    /// It stands among what is ready, and is to go there first.
-    waiting: Option<Destination>,
+    last: Option<Duration>,
+    /// It is ready, and is to go there.
+    waiting: Vec<Destination>,
     /// To single addresses, and when.
     to: Vec<(SocketAddr, Duration)>,
     to_group: Option<Duration>,
@@ -65,32 +140,48 @@ impl Answers {
         Self {
             gathering: BTreeMap::new(),
             by_due: BTreeSet::new(),
-            ready: VecDeque::new(),
+            queues: HashMap::with_hasher(key),
+            by_load: BTreeSet::new(),
+            turns: [VecDeque::new(), VecDeque::new()],
+            total: 0,
             sent: HashMap::with_hasher(key),
             sent_order: VecDeque::new(),
+            stale: 0,
         }
     }
 
-    /// Takes a wish. `false`: it was had only just now, or too much is wished for.
-    pub(super) fn ask(&mut self, now: Duration, item: Item, by: SocketAddr) -> bool {
+    /// Takes a wish.
+    pub(super) fn ask(
+        &mut self,
+        now: Duration,
+        item: Item,
+        (by, requester): (SocketAddr, Requester),
+    ) -> Wish {
         let mut due = now + GATHER;
         if let Some(sent) = self.sent.get(&item) {
             if sent.will_be_sent_to(by) || sent.was_sent_to(by, now) {
-                return false;
+                return Wish::Duplicate;
             }
-            due = due.max(sent.free_at(now));
+            due = due.max(sent.free_at());
         }
+        if let Some(asked) = self.gathering.get(&item)
+            && (asked.by.len() >= MAX_SENT_TO || asked.by.iter().any(|(other, _)| *other == by))
+        {
+            return Wish::Duplicate;
+        }
+        let load = self.queues.get(&requester).map_or(0, |queue| queue.load);
+        if load >= MAX_OWN || self.total >= MAX_GATHERED && !self.make_room(load) {
+            return Wish::Full;
+        }
+        self.add_load(requester);
         if let Some(asked) = self.gathering.get_mut(&item) {
-            asked.several |= asked.by != by;
-            return true;
+            asked.by.push((by, requester));
+        } else {
+            let by = vec![(by, requester)];
+            self.gathering.insert(item, Asked { by });
+            self.by_due.insert((due, item));
         }
-        if self.gathering.len() + self.ready.len() >= MAX_GATHERED {
-            return false;
-        }
-        let several = false;
-        self.gathering.insert(item, Asked { by, several });
-        self.by_due.insert((due, item));
-        true
+        Wish::Taken
     }
 
     /// When [`handle_timeout`](Self::handle_timeout) has something to do.
@@ -98,69 +189,96 @@ impl Answers {
         self.by_due.first().map(|(due, _)| *due)
     }
 
-    /// Makes ready what has been gathered for long enough. `may_go` decides over what is to go to the group. Gives how
-    /// many it refused.
-    pub(super) fn handle_timeout(
-        &mut self,
-        now: Duration,
-        mut may_go: impl FnMut(Item) -> bool,
-    ) -> u64 {
-        let mut refused = 0;
+    /// Makes ready what has been gathered for long enough. `may_go` decides over what is to go to the group; where it
+    /// may not, those who have asked are answered one by one.
+    pub(super) fn handle_timeout(&mut self, now: Duration, mut may_go: impl FnMut(Item) -> bool) {
         while let Some(&(_, item)) = self.by_due.first().filter(|(due, _)| *due <= now) {
             self.by_due.pop_first();
-            let free_at = self.sent.get(&item).map_or(now, |sent| sent.free_at(now));
+            let Some(mut asked) = self.gathering.remove(&item) else {
+                continue;
+            };
+            let free_at = self.sent.get(&item).map_or(now, Sent::free_at);
             if free_at > now {
-                // It has taken longer to go out than was thought.
-                self.by_due.insert((free_at, item));
+                // It has gone out to somebody else meanwhile.
+                self.gather(item, free_at, asked.by);
                 continue;
             }
-            let Some(asked) = self.gathering.remove(&item) else {
-                continue;
-            };
-            let to = if asked.several {
-                Destination::Group
-            } else {
-                Destination::Peer(asked.by)
-            };
-            if asked.several && !may_go(item) {
-                refused += 1;
+            if asked.by.len() > 1 && may_go(item) {
+                for (_, requester) in asked.by {
+                    self.take_load(requester);
+                }
+                self.add_load(Requester::Group);
+                self.make_ready(now, item, Destination::Group, Requester::Group);
                 continue;
             }
-            let sent = self.sent.entry(item).or_insert_with(|| Sent {
-                last: now,
-                waiting: None,
-                to: Vec::new(),
-                to_group: None,
-            });
-            sent.waiting = Some(to);
-            self.ready.push_back((item, to));
+            let (first, requester) = asked.by.remove(0);
+            self.make_ready(now, item, Destination::Peer(first), requester);
+            if !asked.by.is_empty() {
+                self.gather(item, now + AGAIN_TO_ANYBODY, asked.by);
+            }
         }
         while let Some(&(at, item)) = self.sent_order.front()
             && at + AGAIN_TO_THE_SAME <= now
         {
             self.sent_order.pop_front();
-            let over = |sent: &Sent| sent.last <= at && sent.waiting.is_none();
+            let over = |sent: &Sent| sent.last.is_none_or(|last| last <= at);
             if self.sent.get(&item).is_some_and(over) {
-                self.sent.remove(&item);
+                self.forget_sent(item);
             }
         }
-        refused
     }
 
-    /// What is to be sent next, and where.
-    pub(super) fn next(&self) -> Option<(Item, Destination)> {
-        self.ready.front().copied()
+    /// What is to be sent next to somebody of this class, and where.
+    pub(super) fn next(&mut self, now: Duration, class: Class) -> Option<(Item, Destination)> {
+        loop {
+            let requester = *self.turns[class as usize].front()?;
+            let Some(&Ready { item, to, since }) = self
+                .queues
+                .get(&requester)
+                .and_then(|queue| queue.ready.front())
+            else {
+                self.turns[class as usize].pop_front();
+                continue;
+            };
+            let sent = self.sent.get(&item);
+            if since + STALE < now {
+                self.stale += 1;
+                self.remove_front(requester);
+            } else if sent.is_some_and(|sent| sent.had_meanwhile(now)) {
+                self.remove_front(requester);
+            } else if let Some(free_at) = sent.map(Sent::free_at).filter(|at| *at > now) {
+                // It has just gone out to somebody else.
+                self.remove_front(requester);
+                if let Destination::Peer(by) = to {
+                    self.add_load(requester);
+                    match self.gathering.get_mut(&item) {
+                        Some(asked) => asked.by.push((by, requester)),
+                        None => self.gather(item, free_at, vec![(by, requester)]),
+                    }
+                }
+            } else {
+                return Some((item, to));
+            }
+        }
+    }
+
+    /// What may be next, without putting anything in order.
+    pub(super) fn peek(&self, class: Class) -> Option<(Item, Destination)> {
+        let requester = self.turns[class as usize].front()?;
+        let first = self.queues.get(requester)?.ready.front()?;
+        Some((first.item, first.to))
     }
 
     /// What was next has been sent, or can be no more.
-    pub(super) fn done(&mut self, now: Duration) {
-        let Some((item, to)) = self.ready.pop_front() else {
+    pub(super) fn done(&mut self, now: Duration, class: Class) {
+        let Some(&requester) = self.turns[class as usize].front() else {
             return;
         };
-        let Some(sent) = self.sent.get_mut(&item) else {
+        let Some(Ready { item, to, .. }) = self.remove_front(requester) else {
             return;
         };
-        (sent.last, sent.waiting) = (now, None);
+        let sent = self.sent.entry(item).or_default();
+        sent.last = Some(now);
         match to {
             Destination::Group => sent.to_group = Some(now),
             Destination::Peer(address) => {
@@ -170,32 +288,142 @@ impl Answers {
         }
         self.sent_order.push_back((now, item));
     }
+
+    /// Whose turn it is.
+    pub(super) fn turn(&self, class: Class) -> Option<Requester> {
+        self.turns[class as usize].front().copied()
+    }
+
+    /// Ends a turn, if it has not ended by itself.
+    pub(super) fn end_turn(&mut self, class: Class, turn: Option<Requester>) {
+        let turns = &mut self.turns[class as usize];
+        if turns.len() > 1 && turns.front().copied() == turn {
+            turns.rotate_left(1);
+        }
+    }
+
+    /// How much was dropped since the last time because it had waited for too long, or had to make room.
+    pub(super) fn take_stale(&mut self) -> u64 {
+        std::mem::take(&mut self.stale)
+    }
+
+    /// Takes the last of what is ready from the requester who has most, if that is more than so much.
+    fn make_room(&mut self, load: usize) -> bool {
+        let Some(&(most, fullest)) = self.by_load.last() else {
+            return false;
+        };
+        if most <= load + 1 {
+            return false;
+        }
+        let queue = self.queues.get_mut(&fullest);
+        let Some(ready) = queue.and_then(|queue| queue.ready.pop_back()) else {
+            return false;
+        };
+        self.stale += 1;
+        self.removed(fullest, ready);
+        true
+    }
+
+    fn gather(&mut self, item: Item, due: Duration, by: Vec<(SocketAddr, Requester)>) {
+        self.by_due.insert((due, item));
+        self.gathering.insert(item, Asked { by });
+    }
+
+    fn make_ready(&mut self, now: Duration, item: Item, to: Destination, requester: Requester) {
+        self.sent.entry(item).or_default().waiting.push(to);
+        let queue = self.queues.entry(requester).or_default();
+        if queue.ready.is_empty() {
+            self.turns[requester.class() as usize].push_back(requester);
+        }
+        queue.ready.push_back(Ready {
+            item,
+            to,
+            since: now,
+        });
+    }
+
+    /// Takes out what is first in the queue whose turn it is.
+    fn remove_front(&mut self, requester: Requester) -> Option<Ready> {
+        let queue = self.queues.get_mut(&requester)?;
+        let ready = queue.ready.pop_front()?;
+        if queue.ready.is_empty() {
+            self.turns[requester.class() as usize].pop_front();
+        }
+        self.removed(requester, ready);
+        Some(ready)
+    }
+
+    /// Something that was ready is not any more.
+    fn removed(&mut self, requester: Requester, ready: Ready) {
+        self.take_load(requester);
+        if let Some(sent) = self.sent.get_mut(&ready.item) {
+            sent.waiting.retain(|to| *to != ready.to);
+            if sent.last.is_none() {
+                self.forget_sent(ready.item);
+            }
+        }
+    }
+
+    /// Forgets an item unless somebody waits for it.
+    fn forget_sent(&mut self, item: Item) {
+        if self
+            .sent
+            .get(&item)
+            .is_some_and(|sent| sent.waiting.is_empty())
+        {
+            self.sent.remove(&item);
+        }
+    }
+
+    fn add_load(&mut self, requester: Requester) {
+        let queue = self.queues.entry(requester).or_default();
+        self.by_load.remove(&(queue.load, requester));
+        queue.load += 1;
+        self.by_load.insert((queue.load, requester));
+        self.total += 1;
+    }
+
+    fn take_load(&mut self, requester: Requester) {
+        self.total -= 1;
+        if let Some(queue) = self.queues.get_mut(&requester) {
+            self.by_load.remove(&(queue.load, requester));
+            queue.load -= 1;
+            if queue.load == 0 {
+                self.queues.remove(&requester);
+            } else {
+                self.by_load.insert((queue.load, requester));
+            }
+        }
+    }
 }
 
 impl Sent {
-    /// When it may go out again to anybody: not before that, if it has yet to go out.
-    fn free_at(&self, now: Duration) -> Duration {
-        let last = if self.waiting.is_some() {
-            now
-        } else {
-            self.last
-        };
-        last + AGAIN_TO_ANYBODY
+    /// When it may go out again to anybody.
+    fn free_at(&self) -> Duration {
+        self.last
+            .map_or(Duration::ZERO, |last| last + AGAIN_TO_ANYBODY)
     }
 
     fn will_be_sent_to(&self, address: SocketAddr) -> bool {
-        matches!(self.waiting, Some(Destination::Group))
-            || self.waiting == Some(Destination::Peer(address))
+        let to = |to: &Destination| {
+            matches!(to, Destination::Group) || *to == Destination::Peer(address)
+        };
+        self.waiting.len() >= MAX_SENT_TO || self.waiting.iter().any(to)
     }
 
     fn was_sent_to(&self, address: SocketAddr, now: Duration) -> bool {
         let lately = |at: Duration| at + AGAIN_TO_THE_SAME > now;
         self.to_group.is_some_and(lately)
-            || self.to.len() >= MAX_SENT_TO && lately(self.last)
+            || self.to.len() >= MAX_SENT_TO && self.last.is_some_and(lately)
             || self
                 .to
                 .iter()
                 .any(|(had, at)| *had == address && lately(*at))
+    }
+
+    /// Whether it has gone to the group lately, and so to everybody.
+    fn had_meanwhile(&self, now: Duration) -> bool {
+        self.to_group.is_some_and(|at| at + AGAIN_TO_THE_SAME > now)
     }
 }
 
@@ -225,7 +453,22 @@ impl Allowance {
         self.at = now;
         self.spent + bytes as u64 <= burst
     }
+
+    /// Whether nothing is spent any more, whatever the rate.
+    pub(super) fn is_full(&self, now: Duration) -> bool {
+        self.spent == 0 || self.at + Duration::from_secs(1) <= now
+    }
+
+    /// When so many bytes are left, if nothing is taken before.
+    pub(super) fn next(&self, bytes: usize, per_second: u64) -> Duration {
+        let over = (self.spent + bytes as u64).saturating_sub(per_second / 4);
+        let back = (per_second / 4 * 3).max(1);
+        self.at + Duration::from_micros((over * 1_000_000).div_ceil(back))
+    }
 }
+
+/// Of how many seconds a [`Meter`] knows the busiest one.
+const BUSIEST_OF: u64 = 10;
 
 /// How many bytes were sent in the last second, about.
 #[derive(Debug, Default)]
@@ -233,6 +476,8 @@ pub(super) struct Meter {
     second: u64,
     this: u64,
     before: u64,
+    /// The busiest second of the last [`BUSIEST_OF`], and which one it was.
+    busiest: (u64, u64),
 }
 
 impl Meter {
@@ -248,10 +493,22 @@ impl Meter {
         self.this + self.before / 1000 * (1000 - passed)
     }
 
+    /// How many in the busiest second of the last ten.
+    pub(super) fn busiest(&mut self, now: Duration) -> u64 {
+        self.turn(now);
+        let (bytes, second) = self.busiest;
+        let recent = second + BUSIEST_OF > self.second;
+        self.this.max(if recent { bytes } else { 0 })
+    }
+
     #[inline]
     fn turn(&mut self, now: Duration) {
         let second = now.as_secs();
         if second != self.second {
+            let over = self.busiest.1 + BUSIEST_OF <= self.second;
+            if over || self.this >= self.busiest.0 {
+                self.busiest = (self.this, self.second);
+            }
             self.before = if second == self.second + 1 {
                 self.this
             } else {
@@ -280,14 +537,25 @@ mod tests {
         Answers::new(HashKey::random(&mut StdRng::from_seed([1; 32])))
     }
 
+    fn by(i: u8) -> (SocketAddr, Requester) {
+        (address(i), Requester::Peer(address(i)))
+    }
+
+    fn takes(answers: &mut Answers, now: Duration, item: Item, i: u8) -> bool {
+        answers.ask(now, item, by(i)) == Wish::Taken
+    }
+
+    fn send_one(answers: &mut Answers, now: Duration) -> Option<(Item, Destination)> {
+        let turn = answers.turn(Class::Peers);
+        let next = answers.next(now, Class::Peers)?;
+        answers.done(now, Class::Peers);
+        answers.end_turn(Class::Peers, turn);
+        Some(next)
+    }
+
     fn ready(answers: &mut Answers, now: Duration) -> Vec<(Item, Destination)> {
         answers.handle_timeout(now, |_| true);
-        let mut all = Vec::new();
-        while let Some(next) = answers.next() {
-            all.push(next);
-            answers.done(now);
-        }
-        all
+        std::iter::from_fn(|| send_one(answers, now)).collect()
     }
 
     const ITEM: Item = Item::Small(7);
@@ -295,10 +563,10 @@ mod tests {
     #[test]
     fn one_who_asks_is_answered_alone_and_several_together() {
         let mut answers = answers();
-        assert!(answers.ask(ms(0), ITEM, address(1)));
-        assert!(answers.ask(ms(1), ITEM, address(1)));
-        assert!(answers.ask(ms(2), Item::Small(8), address(1)));
-        assert!(answers.ask(ms(3), Item::Small(8), address(2)));
+        assert!(takes(&mut answers, ms(0), ITEM, 1));
+        assert_eq!(answers.ask(ms(1), ITEM, by(1)), Wish::Duplicate);
+        assert!(takes(&mut answers, ms(2), Item::Small(8), 1));
+        assert!(takes(&mut answers, ms(3), Item::Small(8), 2));
         assert_eq!(answers.due(), Some(ms(5)));
         assert_eq!(
             ready(&mut answers, ms(6)),
@@ -308,31 +576,49 @@ mod tests {
             ready(&mut answers, ms(7)),
             [(Item::Small(8), Destination::Group)]
         );
-        assert_eq!(answers.due(), None);
+        assert_eq!((answers.due(), answers.total), (None, 0));
+        assert!(answers.queues.is_empty());
+    }
+
+    #[test]
+    fn where_the_group_may_not_have_it_each_one_is_answered_alone() {
+        let mut answers = answers();
+        for i in 1..=3 {
+            assert!(takes(&mut answers, ms(0), ITEM, i));
+        }
+        answers.handle_timeout(ms(5), |_| false);
+        let mut sent = Vec::new();
+        for millis in 5..100 {
+            answers.handle_timeout(ms(millis), |_| false);
+            sent.extend(send_one(&mut answers, ms(millis)).map(|(_, to)| (millis, to)));
+        }
+        let to = |i| Destination::Peer(address(i));
+        assert_eq!(sent, [(5, to(1)), (25, to(2)), (45, to(3))]);
+        assert!(answers.queues.is_empty() && answers.sent.is_empty());
     }
 
     #[test]
     fn nothing_is_repeated_too_soon() {
         let mut answers = answers();
-        answers.ask(ms(0), ITEM, address(1));
+        assert!(takes(&mut answers, ms(0), ITEM, 1));
         assert_eq!(ready(&mut answers, ms(5)).len(), 1);
         // The same one again: not within 50 ms.
-        assert!(!answers.ask(ms(30), ITEM, address(1)));
-        assert!(!answers.ask(ms(54), ITEM, address(1)));
+        assert_eq!(answers.ask(ms(30), ITEM, by(1)), Wish::Duplicate);
+        assert_eq!(answers.ask(ms(54), ITEM, by(1)), Wish::Duplicate);
         // Another one: 20 ms after the first.
-        assert!(answers.ask(ms(6), ITEM, address(2)));
+        assert!(takes(&mut answers, ms(6), ITEM, 2));
         assert!(ready(&mut answers, ms(24)).is_empty());
         assert_eq!(
             ready(&mut answers, ms(25)),
             [(ITEM, Destination::Peer(address(2)))]
         );
-        assert!(answers.ask(ms(55), ITEM, address(1)));
-        assert!(answers.ask(ms(55), ITEM, address(3)));
+        assert!(takes(&mut answers, ms(55), ITEM, 1));
+        assert!(takes(&mut answers, ms(55), ITEM, 3));
         assert_eq!(ready(&mut answers, ms(60)), [(ITEM, Destination::Group)]);
         for i in 1..20 {
-            assert!(!answers.ask(ms(109), ITEM, address(i)));
+            assert!(!takes(&mut answers, ms(109), ITEM, i));
         }
-        assert!(answers.ask(ms(110), ITEM, address(9)));
+        assert!(takes(&mut answers, ms(110), ITEM, 9));
         ready(&mut answers, ms(200));
         ready(&mut answers, ms(300));
         assert!(answers.sent.is_empty() && answers.sent_order.is_empty());
@@ -341,16 +627,16 @@ mod tests {
     #[test]
     fn what_still_waits_to_go_out_is_not_taken_twice() {
         let mut answers = answers();
-        answers.ask(ms(0), ITEM, address(1));
+        assert!(takes(&mut answers, ms(0), ITEM, 1));
         answers.handle_timeout(ms(5), |_| true);
-        assert!(!answers.ask(ms(100), ITEM, address(1)));
+        assert!(!takes(&mut answers, ms(100), ITEM, 1));
         // Another one gets it 20 ms after the first, whenever that is.
-        assert!(answers.ask(ms(100), ITEM, address(2)));
+        assert!(takes(&mut answers, ms(100), ITEM, 2));
         answers.handle_timeout(ms(150), |_| true);
-        assert_eq!(answers.next(), Some((ITEM, Destination::Peer(address(1)))));
-        answers.done(ms(160));
-        assert_eq!(answers.next(), None);
-        assert!(!answers.ask(ms(165), ITEM, address(1)));
+        let first = Some((ITEM, Destination::Peer(address(1))));
+        assert_eq!(send_one(&mut answers, ms(160)), first);
+        assert_eq!(send_one(&mut answers, ms(160)), None);
+        assert!(!takes(&mut answers, ms(165), ITEM, 1));
         assert!(ready(&mut answers, ms(179)).is_empty());
         assert_eq!(
             ready(&mut answers, ms(190)),
@@ -359,11 +645,65 @@ mod tests {
     }
 
     #[test]
-    fn a_flood_of_wishes_is_bounded() {
+    fn a_flood_of_wishes_is_bounded_and_refused_to_its_requester_alone() {
         let mut answers = answers();
-        let taken = (0..200_000).filter(|n| answers.ask(ms(0), Item::Small(*n), address(1)));
-        assert_eq!(taken.count(), MAX_GATHERED);
-        assert_eq!(ready(&mut answers, ms(5)).len(), MAX_GATHERED);
+        let taken = (0..200_000).filter(|n| takes(&mut answers, ms(0), Item::Small(*n), 1));
+        assert_eq!(taken.count(), MAX_OWN);
+        assert_eq!(answers.ask(ms(0), Item::Small(1 << 40), by(1)), Wish::Full);
+        // However many there are that take all they can get, a new one finds room.
+        for i in 2..=200 {
+            let own = u64::from(i) << 32;
+            let mut items = (own..).map(Item::Small);
+            while takes(&mut answers, ms(0), items.next().unwrap(), i) {}
+            answers.handle_timeout(ms(5), |_| true);
+        }
+        assert_eq!(answers.total, MAX_GATHERED);
+        for n in 0..256 {
+            let item = Item::Small((1 << 41) + n);
+            assert!(takes(&mut answers, ms(6), item, 201), "{n}");
+        }
+        assert_eq!(answers.total, MAX_GATHERED);
+        let all = ready(&mut answers, ms(11));
+        assert_eq!(all.len(), MAX_GATHERED);
+        assert!(answers.queues.is_empty() && answers.by_load.is_empty());
+    }
+
+    #[test]
+    fn each_has_its_turn() {
+        let mut answers = answers();
+        for n in 0..5_000 {
+            assert!(takes(&mut answers, ms(0), Item::Small(n), 1));
+        }
+        for n in 0..80 {
+            assert!(takes(&mut answers, ms(1), Item::Small(10_000 + n), 2));
+        }
+        answers.handle_timeout(ms(6), |_| true);
+        let first: Vec<_> = (0..160)
+            .filter_map(|_| send_one(&mut answers, ms(6)))
+            .filter(|(_, to)| *to == Destination::Peer(address(2)))
+            .collect();
+        assert_eq!(first.len(), 80);
+        // What waits for a second is not sent any more.
+        let late = ms(6) + STALE + ms(1);
+        assert_eq!(send_one(&mut answers, late), None);
+        assert_eq!(answers.take_stale(), 4_920);
+        assert_eq!(answers.total, 0);
+    }
+
+    #[test]
+    fn what_one_waits_for_long_another_gets_in_its_own_turn() {
+        let mut answers = answers();
+        let stranger = (address(9), Requester::Stranger(address(9).ip()));
+        assert_eq!(answers.ask(ms(0), ITEM, stranger), Wish::Taken);
+        answers.handle_timeout(ms(5), |_| true);
+        // Nothing is sent to strangers for a while.
+        assert!(takes(&mut answers, ms(100), ITEM, 1));
+        let to_one = [(ITEM, Destination::Peer(address(1)))];
+        assert_eq!(ready(&mut answers, ms(105)), to_one);
+        assert_eq!(answers.next(ms(106), Class::Strangers), None);
+        answers.handle_timeout(ms(125), |_| true);
+        let to_stranger = Some((ITEM, Destination::Peer(address(9))));
+        assert_eq!(answers.next(ms(126), Class::Strangers), to_stranger);
     }
 
     #[test]
@@ -397,5 +737,7 @@ mod tests {
         assert!((999_000..1_010_000).contains(&rate), "{rate}");
         assert!(meter.per_second(ms(3_500)) < 510_000);
         assert_eq!(meter.per_second(ms(5_000)), 0);
+        assert_eq!(meter.busiest(ms(5_000)), 1_000_000);
+        assert_eq!(meter.busiest(ms(13_000)), 0);
     }
 }

@@ -10,7 +10,10 @@ mod receive;
 mod repair;
 mod send;
 
-use std::{net::SocketAddr, time::Duration};
+use std::{
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
 
 use rand::{SeedableRng, rngs::StdRng};
 
@@ -18,9 +21,9 @@ use rand::{SeedableRng, rngs::StdRng};
 use self::classic::Classic;
 use self::{layers::Sealed, presence::Voice, receive::Layers};
 use super::{
-    Accepted, Config, EngineStats, Events, Host, Now, Outgoing, PeerStatus, Refusal, SealKeys,
-    Transmit,
-    answers::{Allowance, Answers, Meter},
+    Accepted, Config, DropCause, EngineStats, Events, Host, Now, Outgoing, PeerStatus, Refusal,
+    SealKeys, Transmit,
+    answers::{Allowance, Answers, Class, Meter},
     arrivals::Arrivals,
     assembler::Assembler,
     chunker::Chunker,
@@ -35,6 +38,7 @@ use super::{
     report::{self, ExpiredLimit, Reporter},
     seen::Seen,
     streams::Streams,
+    validation::{Budgets, Tokens},
     wire::{MAX_HOST, MAX_ID, Template, TimeReader, TimeWriter},
 };
 
@@ -61,8 +65,15 @@ pub struct Engine {
     fan_out: FanOut,
     history: History,
     answers: Answers,
+    tokens: Tokens,
+    budgets: Budgets,
     /// What is sent to the group in answer to requests.
     group_allowance: Allowance,
+    /// What is sent to single addresses in answer to requests, by class, and how much it may be in a second.
+    class_allowances: [Allowance; 2],
+    class_rates: [u64; 2],
+    /// The class of which somebody is served first.
+    class_turn: Class,
     /// What is sent anew.
     sent_anew: Meter,
     voice: Voice,
@@ -191,7 +202,12 @@ impl Engine {
             fan_out: FanOut::default(),
             history: History::new(config.history_bytes, remembered, keys),
             answers: Answers::new(keys),
+            tokens: Tokens::new(&seed),
+            budgets: Budgets::new(keys),
             group_allowance: Allowance::default(),
+            class_allowances: [Allowance::default(); 2],
+            class_rates: [0; 2],
+            class_turn: Class::Peers,
             sent_anew: Meter::default(),
             voice: Voice::new(now.elapsed, config.heartbeat, config.peer_timeout),
             sealing,
@@ -337,6 +353,11 @@ impl Engine {
         self.present = now.elapsed;
         self.stats.received_datagrams += 1;
         self.stats.received_bytes += bytes.len() as u64;
+        if !is_answerable(from) {
+            // Nobody speaks from there whom this bus could answer.
+            self.report(now.elapsed, from, DropCause::Malformed.into());
+            return;
+        }
         let result = if self.sealing.is_none() {
             self.receive(now, from, bytes, Layers::default())
         } else {
@@ -466,6 +487,16 @@ impl Engine {
             ..self.stats
         }
     }
+}
+
+/// Whether an address is one of somebody: anything else is forged, and what is sent there goes to nobody or to all.
+#[inline]
+fn is_answerable(address: SocketAddr) -> bool {
+    let ip_is_one = match address.ip() {
+        IpAddr::V4(ip) => !(ip.is_unspecified() || ip.is_multicast() || ip.is_broadcast()),
+        IpAddr::V6(ip) => !(ip.is_unspecified() || ip.is_multicast()),
+    };
+    address.port() != 0 && ip_is_one
 }
 
 /// The beginning of a text that has at most so many bytes.

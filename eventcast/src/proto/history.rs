@@ -8,7 +8,7 @@
 //! Everything is kept as it was before it was sealed.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{BTreeMap, HashMap, VecDeque},
     ops::{Index, IndexMut},
     time::Duration,
 };
@@ -35,8 +35,10 @@ pub(super) struct History {
     /// The number of the first of `numbered`.
     first: u64,
     numbered: VecDeque<Kept>,
-    /// Chunked messages that must stay although they are the oldest, by number; 0 for one that has none.
-    staying: Vec<(u64, LargeAt)>,
+    /// Chunked messages that must stay although they are the oldest, by number.
+    staying: BTreeMap<u64, LargeAt>,
+    /// Likewise those that have none.
+    staying_unnumbered: Vec<LargeAt>,
     /// Chunked messages without a number.
     unnumbered: VecDeque<LargeAt>,
     blocks: Blocks,
@@ -64,7 +66,8 @@ impl History {
             bytes: 0,
             first: 1,
             numbered: VecDeque::new(),
-            staying: Vec::new(),
+            staying: BTreeMap::new(),
+            staying_unnumbered: Vec::new(),
             unnumbered: VecDeque::new(),
             blocks: Blocks::default(),
             larges: Larges::new(key),
@@ -78,11 +81,8 @@ impl History {
 
     /// The lowest number that can still be had; one more than the last when none can.
     pub(super) fn first(&self) -> u64 {
-        let staying = self.staying.iter().map(|(number, _)| *number);
-        staying
-            .filter(|number| *number > 0)
-            .min()
-            .unwrap_or(self.first)
+        let staying = self.staying.first_key_value();
+        staying.map_or(self.first, |(number, _)| *number)
     }
 
     /// The last number that was given out; 0 if none was.
@@ -114,17 +114,15 @@ impl History {
 
     /// The lowest number from this one on that can still be had, or the next one that will be given out.
     pub(super) fn next_kept(&self, number: u64) -> u64 {
-        let staying = self.staying.iter().map(|(n, _)| *n);
-        let staying = staying.filter(|n| *n >= number && *n > 0).min();
+        let staying = self.staying.range(number..).next();
         let numbered = number.max(self.first);
-        staying.map_or(numbered, |staying| staying.min(numbered))
+        staying.map_or(numbered, |(staying, _)| numbered.min(*staying))
     }
 
     /// A message by its number.
     pub(super) fn find(&self, number: u64) -> Option<Found<'_>> {
         if number < self.first {
-            let staying = self.staying.iter().find(|(n, _)| *n == number)?;
-            return Some(Found::Large(staying.1));
+            return self.staying.get(&number).copied().map(Found::Large);
         }
         let index = usize::try_from(number - self.first).ok()?;
         Some(match *self.numbered.get(index)? {
@@ -146,14 +144,16 @@ impl History {
         let larges = &mut self.larges;
         let bytes = &mut self.bytes;
         let (limit, max_age) = (self.limit, self.max_age);
-        self.staying.retain(|&(_, at)| {
+        let mut stays = |at: LargeAt| {
             let over = *bytes > limit || larges[at].last_sent + max_age < now;
             let goes = over && larges[at].may_go(now);
             if goes {
                 *bytes -= larges.remove(at);
             }
             !goes
-        });
+        };
+        self.staying.retain(|_, at| stays(*at));
+        self.staying_unnumbered.retain(|at| stays(*at));
     }
 
     /// When the message that goes next was sent, and whether it is one with a number.
@@ -171,7 +171,7 @@ impl History {
     fn drop_oldest(&mut self, now: Duration, has_number: bool) {
         if !has_number {
             if let Some(large) = self.unnumbered.pop_front() {
-                self.drop_large(now, 0, large);
+                self.drop_large(now, None, large);
             }
         } else if let Some(kept) = self.numbered.pop_front() {
             let number = self.first;
@@ -181,16 +181,18 @@ impl History {
                     self.bytes -= piece.len();
                     self.blocks.pop(piece);
                 }
-                Kept::Large(large) => self.drop_large(now, number, large),
+                Kept::Large(large) => self.drop_large(now, Some(number), large),
             }
         }
     }
 
-    fn drop_large(&mut self, now: Duration, number: u64, at: LargeAt) {
+    fn drop_large(&mut self, now: Duration, number: Option<u64>, at: LargeAt) {
         if self.larges[at].may_go(now) {
             self.bytes -= self.larges.remove(at);
+        } else if let Some(number) = number {
+            self.staying.insert(number, at);
         } else {
-            self.staying.push((number, at));
+            self.staying_unnumbered.push(at);
         }
     }
 }

@@ -111,6 +111,7 @@ mod slices;
 mod stats;
 mod streams;
 mod turns;
+mod validation;
 mod vouch;
 mod wire;
 

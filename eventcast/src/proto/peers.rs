@@ -6,10 +6,10 @@ use std::{
     net::SocketAddr,
     ops::{Index, IndexMut},
     sync::Arc,
+    time::Duration,
 };
 
 use super::{
-    answers::Allowance,
     hash::HashKey,
     streams::{Rate, StreamRef},
     wire::Identity,
@@ -84,10 +84,12 @@ pub(super) struct Known {
     pub(super) streams_opened: Rate,
     /// The 8 bytes under which its datagrams are sealed, once they were found to be its own.
     pub(super) sealed_as: Option<[u8; 8]>,
-    /// A hello has come from here.
-    pub(super) said_hello: bool,
-    /// What may be sent here in answer to requests.
-    pub(super) allowance: Allowance,
+    /// Bytes that have come from here since a request was last answered.
+    pub(super) received: u64,
+    /// When a token was last sent here.
+    pub(super) token_sent: Option<Duration>,
+    /// The token that has come from here last, to be put into requests.
+    pub(super) token: Option<u64>,
     /// Heard again since the hand last came by.
     heard: bool,
 }
@@ -136,7 +138,7 @@ impl Peers {
 
     /// What was last heard from an address, and its place.
     #[inline]
-    pub(super) fn get(&mut self, from: SocketAddr) -> Option<(KnownAt, &Known)> {
+    pub(super) fn get(&mut self, from: SocketAddr) -> Option<(KnownAt, &mut Known)> {
         let index = match self.last {
             Some((last, index)) if last == from => index,
             _ => *self.by_address.get(&from)?,
@@ -194,8 +196,9 @@ impl Peers {
             stream: None,
             streams_opened: Rate::default(),
             sealed_as: None,
-            said_hello: false,
-            allowance: Allowance::default(),
+            received: 0,
+            token_sent: None,
+            token: None,
             // Who speaks but once is the first to go.
             heard: false,
         };

@@ -46,8 +46,11 @@ const STEPS: u32 = 8;
 /// take it for lost.
 const LONGEST_SILENCE: Duration = Duration::from_millis(400);
 
-/// Most datagrams of the protocol's own that wait. They are answers, and can be asked for again.
+/// Most datagrams of the protocol's own that wait. What finds no room is said or asked for again.
 const MAX_URGENT: usize = 1024;
+
+/// So many may wait for another reply to be added.
+const MAX_REPLIES: usize = MAX_URGENT / 2;
 
 /// Bytes at the front of the small messages' buffer that are no longer needed are dropped from this many on.
 const COMPACT_FROM: usize = 64 << 10;
@@ -134,7 +137,16 @@ impl SendQueue {
 
     /// Adds a datagram of the protocol's own. `false`: there are too many.
     pub(super) fn push_urgent(&mut self, to: Destination, datagram: Vec<u8>) -> bool {
-        let room = self.urgent.len() < MAX_URGENT;
+        self.push_urgent_within(MAX_URGENT, to, datagram)
+    }
+
+    /// Adds one that somebody has asked for: those leave room for what this bus has to say of its own.
+    pub(super) fn push_reply(&mut self, to: Destination, datagram: Vec<u8>) -> bool {
+        self.push_urgent_within(MAX_REPLIES, to, datagram)
+    }
+
+    fn push_urgent_within(&mut self, most: usize, to: Destination, datagram: Vec<u8>) -> bool {
+        let room = self.urgent.len() < most;
         if room {
             self.urgent.push_back((to, datagram));
         }

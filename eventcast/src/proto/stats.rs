@@ -187,8 +187,10 @@ pub struct EngineStats {
     pub answers_sent: u64,
     /// Bytes of these.
     pub answers_bytes: u64,
-    /// Datagrams that were asked for and not sent again, because they had been just now, or would have been too much.
+    /// Datagrams that were asked for and not sent again, because they would have been too much.
     pub answers_refused: u64,
+    /// Datagrams that were asked for and not sent again, because they had been just now, or are about to be.
+    pub answers_duplicate: u64,
     /// Chunked messages that are not complete.
     pub incomplete_messages: usize,
     /// Bytes held for them and for messages that wait for earlier ones, as `max_held_bytes` counts them.

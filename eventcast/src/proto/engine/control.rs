@@ -8,6 +8,7 @@ use super::{
 };
 use crate::proto::{
     Destination, DropCause, MessageId, Now,
+    peers::KnownAt,
     wire::{
         Head, SEALED,
         control::{self, Control},
@@ -47,8 +48,16 @@ impl Engine {
         }
         let args = incoming.read_payload()?;
         match Control::read(incoming.name, args)? {
-            Control::Hello(hello) => self.hear_hello(now, (at, peer), &hello)?,
-            Control::Bye { incarnation, last } => {
+            Control::Hello(hello) => {
+                self.keep_token(at, hello.token);
+                self.hear_hello(now, (at, peer), &hello)?;
+            }
+            Control::Bye {
+                incarnation,
+                last,
+                token,
+            } => {
+                self.keep_token(at, token);
                 self.hear_goodbye(now, peer, (incarnation, last))?;
                 if let (Some(sealed), Some(stamp)) = (&mut self.sealing, layers.stamp) {
                     sealed.note_goodbye(stamp);
@@ -57,11 +66,14 @@ impl Engine {
             Control::Nack {
                 id,
                 incarnation,
+                token,
                 missing,
-            } => self.answer_nack(now, at, from, (id, incarnation), &missing)?,
-            Control::Retx { seq_id, missing } => {
-                self.answer_retx(now, at, from, seq_id, &missing)?;
-            }
+            } => self.answer_nack(now, (at, from, token), (id, incarnation), &missing)?,
+            Control::Retx {
+                seq_id,
+                token,
+                missing,
+            } => self.answer_retx(now, (at, from, token), seq_id, &missing)?,
             Control::Gone {
                 incarnation,
                 missing,
@@ -78,6 +90,13 @@ impl Engine {
         Ok(())
     }
 
+    /// Keeps what is to be put into requests to this address.
+    fn keep_token(&mut self, at: KnownAt, token: Option<u64>) {
+        if token.is_some() {
+            self.peers[at].token = token;
+        }
+    }
+
     /// Sends a reserved event of one datagram. `write` appends the payload, for which so many bytes are left. `false`: too
     /// many wait already, and it is dropped.
     pub(super) fn send_control(
@@ -87,6 +106,24 @@ impl Engine {
         name: &str,
         write: impl FnOnce(&mut Vec<u8>, usize),
     ) -> bool {
+        let datagram = self.control(now, name, write);
+        self.push_control(to, datagram)
+    }
+
+    /// Sends a reserved event. `false`: too many wait already, and it is dropped.
+    pub(super) fn push_control(&mut self, to: Destination, datagram: Vec<u8>) -> bool {
+        let queued = self.queue.push_urgent(to, datagram);
+        self.stats.control_unsent += u64::from(!queued);
+        queued
+    }
+
+    /// A reserved event of one datagram.
+    pub(super) fn control(
+        &mut self,
+        now: Now,
+        name: &str,
+        write: impl FnOnce(&mut Vec<u8>, usize),
+    ) -> Vec<u8> {
         let mut datagram = Vec::new();
         let head = Head {
             seq: 0,
@@ -100,8 +137,6 @@ impl Engine {
         self.template.write(&head, &mut datagram);
         let room = self.longest_control.saturating_sub(datagram.len());
         write(&mut datagram, room);
-        let queued = self.queue.push_urgent(to, datagram);
-        self.stats.control_unsent += u64::from(!queued);
-        queued
+        datagram
     }
 }

@@ -1,6 +1,6 @@
 //! Saying hello and goodbye, and hearing it of others.
 
-use std::{sync::Arc, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use rand::RngExt;
 
@@ -219,16 +219,8 @@ impl Engine {
             self.voice.next_hello = now.elapsed + self.voice.heartbeat / 4;
         }
         self.history.trim(now.elapsed);
-        let last = self.voice.last_sent();
-        let mut hello = Hello {
-            incarnation: self.incarnation,
-            last,
-            first: self.history.first().min(last + 1),
-            up: now.elapsed.saturating_sub(self.voice.started),
-            version: VERSION,
-            capabilities: CAPABILITIES.to_vec(),
-            owed: Vec::new(),
-        };
+        let mut hello = self.own_hello(now, None);
+        let last = hello.last;
         let mut payload = Vec::new();
         control::write_hello(&mut payload, &hello);
         let taken = self.template.len(HELLO.len(), false, false) + payload.len();
@@ -245,6 +237,33 @@ impl Engine {
         self.send_control(now, Destination::Group, HELLO, |out, _| {
             control::write_hello(out, &hello);
         });
+    }
+
+    fn own_hello<'a>(&self, now: Now, token: Option<u64>) -> Hello<'a> {
+        let last = self.voice.last_sent();
+        Hello {
+            incarnation: self.incarnation,
+            last,
+            first: self.history.first().min(last + 1),
+            up: now.elapsed.saturating_sub(self.voice.started),
+            version: VERSION,
+            capabilities: CAPABILITIES.to_vec(),
+            owed: Vec::new(),
+            token,
+        }
+    }
+
+    /// A datagram that says nothing new but to the one who gets it: what to put into requests.
+    pub(super) fn token_for(&mut self, now: Now, to: SocketAddr) -> Vec<u8> {
+        let token = Some(self.tokens.make(now.elapsed, to));
+        if self.voice.leaving.is_some() {
+            let (incarnation, last) = (self.incarnation, self.voice.last_sent());
+            return self.control(now, BYE, |out, _| {
+                control::write_bye(out, incarnation, last, token);
+            });
+        }
+        let hello = self.own_hello(now, token);
+        self.control(now, HELLO, |out, _| control::write_hello(out, &hello))
     }
 
     fn say_goodbye(&mut self, now: Now) {
@@ -267,7 +286,7 @@ impl Engine {
         leaving.left = leaving.next.is_none() && quiet <= at;
         if due {
             self.send_control(now, Destination::Group, BYE, |out, _| {
-                control::write_bye(out, incarnation, last);
+                control::write_bye(out, incarnation, last, None);
             });
         }
     }
@@ -281,7 +300,6 @@ impl Engine {
         if peer.incarnation != Some(hello.incarnation) {
             return Err(DropCause::Malformed);
         }
-        self.peers[at].said_hello = true;
         let first = First::Hello {
             number: hello.last.saturating_add(1),
             up: hello.up,
@@ -290,6 +308,8 @@ impl Engine {
             return Err(DropCause::Unfollowed);
         };
         let due = self.ask_due(now.elapsed);
+        // One that brings a token says nothing of what is owed.
+        let is_reply = hello.token.is_some();
         let mut is_first = false;
         let mut made_up = false;
         if let Some(stream) = self.streams.get(stream_at) {
@@ -310,8 +330,10 @@ impl Engine {
                 return Ok(());
             }
             stream.last_hello = Some((now.elapsed, hello.up));
-            is_first = stream.first_hello.is_none();
-            stream.first_hello.get_or_insert(now.elapsed);
+            if !is_reply {
+                is_first = stream.first_hello.is_none();
+                stream.first_hello.get_or_insert(now.elapsed);
+            }
             let highest = stream.order.highest();
             made_up = stream
                 .vouch
@@ -323,7 +345,9 @@ impl Engine {
         if made_up && self.sealing.is_none() {
             self.disbelieve(now.elapsed, stream_at, hello.last);
         }
-        self.settle_beginning(now, stream_at, hello, is_first);
+        if !is_reply {
+            self.settle_beginning(now, stream_at, hello, is_first);
+        }
         if !cfg!(eventcast_sabotage = "lost_tail") {
             self.claim(now, stream_at, hello.last, due);
         }

@@ -111,6 +111,7 @@ impl Engine {
                 rest: read.rest,
             };
             let relation = layers.relation(known.relation)?;
+            known.received = known.received.saturating_add(layers.own_len(bytes));
             let sender = Sender {
                 from,
                 at,
@@ -145,6 +146,7 @@ impl Engine {
         let (at, known) = self.peers.resolve(from, identity);
         known.sealed_as = layers.stamp.map(|stamp| stamp.sender);
         let relation = layers.relation(known.relation)?;
+        known.received = known.received.saturating_add(layers.own_len(bytes));
         let sender = Sender {
             from,
             at,
@@ -629,6 +631,12 @@ impl Engine {
 }
 
 impl Layers {
+    /// How much of what came this is, where what it was taken out of counts too.
+    #[inline]
+    fn own_len(self, bytes: &[u8]) -> u64 {
+        if self.repeated { 0 } else { bytes.len() as u64 }
+    }
+
     /// How the sender of a datagram stands to this bus, unless it is this bus. What this bus has sealed itself is known
     /// by its box: where that was another's, a missing incarnation is not this bus's.
     #[inline]

@@ -5,26 +5,36 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 use super::Engine;
 use crate::proto::{
     Destination, DropCause, LostReason, Now, Peer, Transmit,
-    answers::Item,
+    answers::{Class, Item, Requester, Wish},
     gaps::Span,
     history::{Found, History},
     peers::KnownAt,
+    seal::sealed_len,
     streams::StreamRef,
+    validation::Echoed,
     wire::{
         Head, MessageId,
         control::{self, AGAIN, GONE, MAX_ASKED, NACK, RETX},
     },
 };
 
-/// What may be sent to one address in answer to requests, in bytes a second: once a hello has come from there, or a
-/// quarter of what is sent anew if that is more.
-const FOR_PEER: u64 = 4 << 20;
-
-/// And before.
-const FOR_STRANGER: u64 = 256 << 10;
-
 /// What may be sent to the group in answer to requests, in bytes a second, or as much as is sent anew if that is more.
 const FOR_GROUP: u64 = 1 << 20;
+
+/// Likewise to all single addresses together that have not echoed a token.
+const FOR_STRANGERS: u64 = 1 << 20;
+
+/// And to all that have, or as much as was sent anew in the busiest of the last ten seconds.
+const FOR_PEERS: u64 = 4 << 20;
+
+/// What a look at something costs that was asked for only just now, in bytes of what its requester may be sent.
+const LOOK: usize = 32;
+
+/// Most numbers that are looked at for one request. What it names beyond is asked for again.
+const MAX_LOOKS: usize = 4096;
+
+/// A token is not sent to an address again sooner than this: the one before is on its way.
+const BETWEEN_TOKENS: Duration = Duration::from_millis(20);
 
 /// Most requests for the numbers of one stream that are sent at once. What else is missing is asked for a moment later.
 const REQUESTS_AT_ONCE: usize = 8;
@@ -36,8 +46,14 @@ const LOOKS_LIKE_OVERFLOW: usize = 8;
 /// How much later a verdict of silence is looked at again for which input has to be read first.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
+/// About what repeating a datagram takes in a payload beside its bytes.
+const AROUND_REPEATED: usize = 40;
+
 /// How many chunks answer the request for a message of which nothing has come.
 const FIRST_CHUNKS: u32 = 64;
+
+/// Who has sent a request, from where, and the token in it.
+pub(super) type Asker = (KnownAt, SocketAddr, Option<u64>);
 
 impl Engine {
     /// Asks for chunks that are missing.
@@ -48,16 +64,15 @@ impl Engine {
             // Where something sealed came from says little of where its sender is.
             let stream = ask.stream.filter(|_| self.sealing.is_some());
             let stream = stream.and_then(|at| self.streams.get(at));
-            let to = Destination::Peer(stream.map_or(ask.to, |stream| stream.route.address()));
+            let to = stream.map_or(ask.to, |stream| stream.route.address());
+            let token = self.token_of(to);
             let mut named = 0;
-            let queued = self.send_control(now, to, RETX, |out, room| {
+            let request = self.control(now, RETX, |out, room| {
                 let seq_id = ask.seq_id.as_bytes();
-                named = control::write_retx(out, (&id, &host, port), seq_id, &missing, room);
+                named = control::write_retx(out, (&id, &host, port), token, seq_id, &missing, room);
             });
             self.assembler.asked(&ask, named);
-            if queued {
-                self.stats.requests_sent += 1;
-            } else {
+            if !self.send_request(now, to, request) {
                 self.assembler.not_asked(&ask);
             }
         }
@@ -127,11 +142,11 @@ impl Engine {
         let mut named = 0;
         let mut any_queued = false;
         for to in to.into_iter().flatten() {
-            let queued = self.send_control(now, Destination::Peer(to), NACK, |out, room| {
-                named = control::write_nack(out, asked, spans, room);
+            let token = self.token_of(to);
+            let request = self.control(now, NACK, |out, room| {
+                named = control::write_nack(out, asked, token, spans, room);
             });
-            self.stats.requests_sent += u64::from(queued);
-            any_queued |= queued;
+            any_queued |= self.send_request(now, to, request);
         }
         if !any_queued {
             // It stays due, after a pause.
@@ -145,22 +160,93 @@ impl Engine {
         true
     }
 
+    /// What an address has sent to be put into requests.
+    fn token_of(&mut self, address: SocketAddr) -> Option<u64> {
+        let (_, known) = self.peers.get(address)?;
+        known.token
+    }
+
+    /// Sends a request, but to an address that was forged no more of them than of anything else. `false`: too much waits
+    /// to be sent.
+    fn send_request(&mut self, now: Now, to: SocketAddr, request: Vec<u8>) -> bool {
+        let len = self.sent_len(request.len());
+        if let Some((_, known)) = self.peers.get(to) {
+            let received = std::mem::take(&mut known.received);
+            self.budgets.credit(now.elapsed, to.ip(), received, 0);
+        }
+        let stranger = Requester::Stranger(to.ip());
+        if !self.budgets.take(now.elapsed, stranger, len, 0) {
+            // It counts as sent and lost.
+            return true;
+        }
+        let queued = self.push_control(Destination::Peer(to), request);
+        self.stats.requests_sent += u64::from(queued);
+        queued
+    }
+
+    /// The length of a datagram as it is sent.
+    fn sent_len(&self, len: usize) -> usize {
+        match self.sealing {
+            Some(_) => sealed_len(len),
+            None => len,
+        }
+    }
+
+    /// What somebody asks for: nothing yet. One who has not echoed a good token is to be sent one.
+    fn wishes(&mut self, now: Now, (at, from, token): Asker) -> Wishes {
+        let echoed = self.tokens.check(now.elapsed, from, token);
+        let known = &mut self.peers[at];
+        let received = std::mem::take(&mut known.received);
+        let (mut answered, mut reply) = (0, None);
+        let lately = |sent: Duration| sent + BETWEEN_TOKENS > now.elapsed;
+        // A peer without extensions has no use for one.
+        let understands = known.peer.incarnation.is_some();
+        if understands && echoed != Echoed::Fresh && !known.token_sent.is_some_and(lately) {
+            known.token_sent = Some(now.elapsed);
+            let datagram = self.token_for(now, from);
+            let len = self.sent_len(datagram.len()) as u64;
+            // It is itself paid for by what has come, so that nobody can keep it from others.
+            if len <= received.saturating_mul(2) {
+                (answered, reply) = (len, Some(datagram));
+            }
+        }
+        self.budgets
+            .credit(now.elapsed, from.ip(), received, answered);
+        let requester = match echoed {
+            Echoed::Nothing => Requester::Stranger(from.ip()),
+            Echoed::Old | Echoed::Fresh => Requester::Peer(from),
+        };
+        Wishes {
+            requester,
+            from,
+            reply,
+            looks: 0,
+            taken: 0,
+            duplicate: false,
+            missed: 0,
+        }
+    }
+
     /// Takes a request for numbers.
     pub(super) fn answer_nack(
         &mut self,
         now: Now,
-        at: KnownAt,
-        from: SocketAddr,
+        asker: Asker,
         (id, incarnation): (&str, u64),
         missing: &[Span],
     ) -> Result<(), DropCause> {
         if id != self.id || incarnation != self.incarnation {
             return Err(DropCause::Unsolicited);
         }
-        self.has_been_asked(now.elapsed, missing.len());
+        self.stats.requests_received += 1;
         let last = self.voice.last_sent();
+        if missing.first().is_none_or(|(first, _)| *first > last) {
+            return Ok(());
+        }
+        let mut wishes = self.wishes(now, asker);
         let mut gone = Vec::new();
         'asked: for &(first, until) in missing {
+            let before = wishes.taken;
             // What was never sent is nothing to answer.
             let until = until.min(last);
             let mut number = first;
@@ -171,15 +257,18 @@ impl Engine {
                     number = kept;
                     continue;
                 }
-                if !self.take_wish_for(now.elapsed, at, from, number) {
+                if !self.take_wish_for(now.elapsed, &mut wishes, number) {
+                    wishes.missed += usize::from(wishes.taken > before);
                     break 'asked;
                 }
                 number += 1;
             }
+            wishes.missed += usize::from(wishes.taken > before);
         }
         if !gone.is_empty() {
-            self.tell_gone(now, at, from, &gone);
+            self.tell_gone(now, &wishes, &gone);
         }
+        self.note_wishes(now.elapsed, wishes);
         Ok(())
     }
 
@@ -187,8 +276,7 @@ impl Engine {
     pub(super) fn answer_retx(
         &mut self,
         now: Now,
-        at: KnownAt,
-        from: SocketAddr,
+        asker: Asker,
         seq_id: &str,
         missing: &[u32],
     ) -> Result<(), DropCause> {
@@ -198,17 +286,24 @@ impl Engine {
         let (Some(message), Some(large)) = (message, large) else {
             return Err(DropCause::Unsolicited);
         };
-        self.has_been_asked(now.elapsed, missing.len());
+        self.stats.requests_received += 1;
+        let written = self.history.larges[large].outbound.written();
+        if missing.first().is_none_or(|first| *first >= written) {
+            return Ok(());
+        }
+        let mut wishes = self.wishes(now, asker);
         for &seq in missing {
             let outbound = &self.history.larges[large].outbound;
             if seq >= outbound.written() {
                 continue;
             }
             let len = outbound.len_of(seq);
-            if !self.take_wish(now.elapsed, at, from, Item::Chunk(message, seq), len) {
+            if !self.take_wish(now.elapsed, &mut wishes, Item::Chunk(message, seq), len) {
                 break;
             }
         }
+        wishes.missed = wishes.taken;
+        self.note_wishes(now.elapsed, wishes);
         Ok(())
     }
 
@@ -250,19 +345,38 @@ impl Engine {
     /// Makes ready what has been asked for.
     pub(super) fn gather_answers(&mut self, now: Duration) {
         let for_group = FOR_GROUP.max(self.sent_anew.per_second(now));
+        let around = match self.sealing {
+            Some(_) => sealed_len(0),
+            None => self.template.len(AGAIN.len(), false, false) + AROUND_REPEATED,
+        };
         let (history, allowance) = (&self.history, &mut self.group_allowance);
-        let refused = self.answers.handle_timeout(now, |item| {
+        self.answers.handle_timeout(now, |item| {
             let len = len_of(history, item);
-            len.is_none_or(|len| allowance.take(now, len, for_group))
+            len.is_none_or(|len| allowance.take(now, len + around, for_group))
         });
-        self.stats.answers_refused += refused;
+        self.stats.answers_refused += self.answers.take_stale();
+        self.class_rates = [
+            FOR_PEERS.max(self.sent_anew.busiest(now)),
+            FOR_STRANGERS.max(self.sent_anew.per_second(now)),
+        ];
     }
 
     /// When an answer may go out.
     pub(super) fn next_answer(&self) -> Option<Duration> {
-        let (item, _) = self.answers.next()?;
-        let len = len_of(&self.history, item);
-        Some(len.map_or(Duration::ZERO, |len| self.queue.pacer.next(len)))
+        let classes = [Class::Peers, Class::Strangers].into_iter();
+        let next = classes.filter_map(|class| {
+            let (item, to) = self.answers.peek(class)?;
+            let Some(len) = len_of(&self.history, item) else {
+                return Some(Duration::ZERO);
+            };
+            let rate = self.class_rates[class as usize];
+            let allowed = match to {
+                Destination::Group => Duration::ZERO,
+                Destination::Peer(_) => self.class_allowances[class as usize].next(len, rate),
+            };
+            Some(self.queue.pacer.next(len).max(allowed))
+        });
+        next.min()
     }
 
     /// What has been asked for and may go now: datagrams of one length to one address, or one to the group.
@@ -271,21 +385,48 @@ impl Engine {
         now: Now,
         buf: &mut Vec<u8>,
     ) -> Option<(Transmit, usize)> {
+        let first = self.class_turn;
+        let polled = self.poll_class(now, first, buf);
+        if polled.is_some() {
+            self.class_turn = first.other();
+            return polled;
+        }
+        self.poll_class(now, first.other(), buf)
+    }
+
+    fn poll_class(
+        &mut self,
+        now: Now,
+        class: Class,
+        buf: &mut Vec<u8>,
+    ) -> Option<(Transmit, usize)> {
         let mut run = self.queue.run();
         let mut common = None;
-        while let Some((item, to)) = self.answers.next()
+        let turn = self.answers.turn(class);
+        turn?;
+        let rate = self.class_rates[class as usize];
+        while let Some((item, to)) = self.answers.next(now.elapsed, class)
             && common.is_none_or(|common| common == to)
         {
             let Some(len) = len_of(&self.history, item) else {
                 // It has had to make room meanwhile.
-                self.answers.done(now.elapsed);
+                self.answers.done(now.elapsed, class);
                 continue;
             };
-            if !self.queue.pacer.ready(now.elapsed, len) || !run.takes(len) {
+            let allowance = &mut self.class_allowances[class as usize];
+            // What goes to the group was counted when it was gathered.
+            let counts = to != Destination::Group;
+            if !self.queue.pacer.ready(now.elapsed, len)
+                || counts && !allowance.has(now.elapsed, len, rate)
+                || !run.takes(len)
+            {
                 break;
             }
+            if counts {
+                allowance.take(now.elapsed, len, rate);
+            }
             self.queue.pacer.take(len);
-            self.answers.done(now.elapsed);
+            self.answers.done(now.elapsed, class);
             common = Some(to);
             self.stats.answers_sent += 1;
             self.stats.answers_bytes += len as u64;
@@ -303,6 +444,7 @@ impl Engine {
                 }
             }
         }
+        self.answers.end_turn(class, turn);
         Some((run.transmit(common?), run.datagrams))
     }
 
@@ -322,21 +464,13 @@ impl Engine {
         control::write_again(buf, |out| write(&self.history, item, out));
     }
 
-    fn has_been_asked(&mut self, now: Duration, missing: usize) {
-        self.stats.requests_received += 1;
-        self.voice.was_asked(now);
-        if missing >= LOOKS_LIKE_OVERFLOW {
-            self.queue.pacer.complain(now);
-        }
-    }
-
     /// Takes the wish for a number that is kept. `false`: enough is enough.
-    fn take_wish_for(&mut self, now: Duration, at: KnownAt, from: SocketAddr, number: u64) -> bool {
+    fn take_wish_for(&mut self, now: Duration, wishes: &mut Wishes, number: u64) -> bool {
         match self.history.find(number) {
             None => true,
             Some(Found::Small(bytes)) => {
                 let len = bytes.len();
-                self.take_wish(now, at, from, Item::Small(number), len)
+                self.take_wish(now, wishes, Item::Small(number), len)
             }
             Some(Found::Large(large)) => {
                 let large = &self.history.larges[large];
@@ -345,49 +479,81 @@ impl Engine {
                     .map(|seq| (seq, large.outbound.len_of(seq)))
                     .collect::<Vec<_>>();
                 lens.into_iter()
-                    .all(|(seq, len)| self.take_wish(now, at, from, Item::Chunk(message, seq), len))
+                    .all(|(seq, len)| self.take_wish(now, wishes, Item::Chunk(message, seq), len))
             }
         }
     }
 
-    fn take_wish(
-        &mut self,
-        now: Duration,
-        at: KnownAt,
-        from: SocketAddr,
-        item: Item,
-        len: usize,
-    ) -> bool {
-        let per_second = if self.peers[at].said_hello {
-            FOR_PEER.max(self.sent_anew.per_second(now) / 4)
-        } else {
-            FOR_STRANGER
-        };
-        let allowance = &mut self.peers[at].allowance;
-        if !allowance.has(now, len, per_second) {
+    fn take_wish(&mut self, now: Duration, wishes: &mut Wishes, item: Item, len: usize) -> bool {
+        let (by, len) = (wishes.requester, self.sent_len(len));
+        let anew = self.sent_anew.per_second(now);
+        wishes.looks += 1;
+        if wishes.looks > MAX_LOOKS || !self.budgets.has(now, by, len, anew) {
             self.stats.answers_refused += 1;
             return false;
         }
-        if self.answers.ask(now, item, from) {
-            allowance.take(now, len, per_second);
-        } else {
-            self.stats.answers_refused += 1;
+        match self.answers.ask(now, item, (wishes.from, by)) {
+            Wish::Taken => {
+                self.budgets.take(now, by, len, anew);
+                wishes.taken += 1;
+            }
+            Wish::Duplicate => {
+                self.budgets.take(now, by, LOOK, anew);
+                wishes.duplicate = true;
+                self.stats.answers_duplicate += 1;
+            }
+            Wish::Full => {
+                self.stats.answers_refused += 1;
+                return false;
+            }
         }
         true
     }
 
-    fn tell_gone(&mut self, now: Now, at: KnownAt, to: SocketAddr, gone: &[Span]) {
-        let len = self.longest_control;
-        let allowance = &mut self.peers[at].allowance;
-        if !allowance.take(now.elapsed, len, FOR_STRANGER) {
-            self.stats.answers_refused += 1;
-            return;
+    /// Notes that somebody lacks something that was sent, and how much; sends what there is to reply.
+    fn note_wishes(&mut self, now: Duration, wishes: Wishes) {
+        if let Some(reply) = wishes.reply {
+            self.queue.push_reply(Destination::Peer(wishes.from), reply);
         }
+        if wishes.taken > 0 || wishes.duplicate {
+            self.voice.was_asked(now);
+        }
+        if wishes.missed >= LOOKS_LIKE_OVERFLOW {
+            self.queue.pacer.complain(now);
+        }
+    }
+
+    fn tell_gone(&mut self, now: Now, wishes: &Wishes, gone: &[Span]) {
         let incarnation = self.incarnation;
-        self.send_control(now, Destination::Peer(to), GONE, |out, room| {
+        let datagram = self.control(now, GONE, |out, room| {
             control::write_gone(out, incarnation, gone, room);
         });
+        let (len, anew) = (
+            self.sent_len(datagram.len()),
+            self.sent_anew.per_second(now.elapsed),
+        );
+        let to = Destination::Peer(wishes.from);
+        if !self.budgets.take(now.elapsed, wishes.requester, len, anew)
+            || !self.queue.push_reply(to, datagram)
+        {
+            self.stats.answers_refused += 1;
+        }
     }
+}
+
+/// What one request asks for.
+struct Wishes {
+    requester: Requester,
+    from: SocketAddr,
+    /// A token, for one who has not echoed one.
+    reply: Option<Vec<u8>>,
+    /// How much was looked at, and taken.
+    looks: usize,
+    taken: usize,
+    /// Something was asked for that is on its way already.
+    duplicate: bool,
+    /// How many runs or chunks something was taken of.
+    missed: usize,
 }
 
 /// The length of the datagram, if it can still be had.

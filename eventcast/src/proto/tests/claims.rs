@@ -43,6 +43,7 @@ fn hello(id: &str, inc: u64, last: u64) -> Vec<u8> {
         version: "x",
         capabilities: Vec::new(),
         owed: Vec::new(),
+        token: None,
     };
     let mut rest = Vec::new();
     control::write_hello(&mut rest, &hello);
@@ -51,7 +52,7 @@ fn hello(id: &str, inc: u64, last: u64) -> Vec<u8> {
 
 fn bye(id: &str, inc: u64, last: u64) -> Vec<u8> {
     let mut rest = Vec::new();
-    control::write_bye(&mut rest, inc, last);
+    control::write_bye(&mut rest, inc, last, None);
     datagram(id, inc, BYE, None, &rest)
 }
 

@@ -1,5 +1,6 @@
 //! Tests of the engine as a whole, and what they share.
 
+mod answering;
 mod asking;
 mod bounds;
 mod chunks;

@@ -123,6 +123,7 @@ fn forged(owed: u64, up: u64, last: u64) -> Vec<u8> {
         up: Duration::from_millis(up),
         version: "forged",
         capabilities: Vec::new(),
+        token: None,
         owed: vec![Owed {
             id: "engine-1",
             incarnation: incarnation + 1,
@@ -249,6 +250,7 @@ fn made_up_newcomers_are_answered_together() {
             up: Duration::ZERO,
             version: "made up",
             capabilities: Vec::new(),
+            token: None,
             owed: Vec::new(),
         };
         control::write_hello(&mut rest, &hello);

@@ -55,6 +55,7 @@ fn hello(last: u64, first: u64, up: u64) -> Vec<u8> {
             version: "posed",
             capabilities: Vec::new(),
             owed: Vec::new(),
+            token: None,
         };
         control::write_hello(out, &hello);
     })
@@ -203,7 +204,7 @@ fn a_goodbye_from_elsewhere_is_nobodys() {
     let mut net = Net::new(2);
     net.run(1_500, nothing);
     let bye = posed(BYE, None, (0, 1), |out| {
-        control::write_bye(out, ENGINE_0, 9);
+        control::write_bye(out, ENGINE_0, 9, None);
     });
     let now = net.now();
     net.engines[1].handle_datagram(now, elsewhere(), &bye);

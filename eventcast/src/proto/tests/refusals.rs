@@ -60,6 +60,7 @@ fn hello(last: u64) -> Vec<u8> {
         up: Duration::from_secs(1),
         version: "test",
         capabilities: Vec::new(),
+        token: None,
         owed: Vec::new(),
     };
     control::write_hello(&mut rest, &hello);

@@ -15,6 +15,9 @@ pub(in crate::proto) const BYE: &str = "__ec_bye";
 pub(in crate::proto) const AGAIN: &str = "__ec_again";
 pub(in crate::proto) const RETX: &str = "__ec_retx";
 
+/// The key of a token, in a hello or bye to one peer and in requests.
+const TOKEN: &str = "token";
+
 /// Most runs of numbers, or indexes of chunks, that one request names.
 pub(in crate::proto) const MAX_ASKED: usize = 64;
 
@@ -37,10 +40,12 @@ pub(in crate::proto) enum Control<'a> {
     Bye {
         incarnation: u64,
         last: u64,
+        token: Option<u64>,
     },
     Nack {
         id: &'a str,
         incarnation: u64,
+        token: Option<u64>,
         missing: Vec<(u64, u64)>,
     },
     Gone {
@@ -52,6 +57,7 @@ pub(in crate::proto) enum Control<'a> {
     /// Chunks that are missing. What is no index of a chunk has been left out.
     Retx {
         seq_id: &'a str,
+        token: Option<u64>,
         missing: Vec<u32>,
     },
 }
@@ -65,6 +71,8 @@ pub(in crate::proto) struct Hello<'a> {
     pub(in crate::proto) up: Duration,
     pub(in crate::proto) version: &'a str,
     pub(in crate::proto) capabilities: Vec<&'a str>,
+    /// What the one to whom it is sent alone puts into its requests, to show that it gets what is sent to it.
+    pub(in crate::proto) token: Option<u64>,
     /// To whom more is owed than what follows after `last`. Where it is missing: to nobody.
     pub(in crate::proto) owed: Vec<Owed<'a>>,
 }
@@ -106,6 +114,7 @@ fn hello(value: RawValue<'_>) -> Result<Control<'_>, Fault> {
         version: fields.text("ver", MAX_TEXT)?,
         capabilities: fields.texts("can")?,
         owed: fields.owed()?,
+        token: fields.token(),
     };
     // `first` is one more than `last` when nothing can be had any more, and numbers count from 1.
     if hello.first == 0 || hello.first > hello.last + 1 {
@@ -119,6 +128,7 @@ fn bye(value: RawValue<'_>) -> Result<Control<'_>, Fault> {
     Ok(Control::Bye {
         incarnation: fields.natural("inc")?,
         last: fields.natural("last")?,
+        token: fields.token(),
     })
 }
 
@@ -127,6 +137,7 @@ fn nack(value: RawValue<'_>) -> Result<Control<'_>, Fault> {
     Ok(Control::Nack {
         id: fields.text("id", MAX_ID)?,
         incarnation: fields.natural("inc")?,
+        token: fields.token(),
         missing: fields.spans()?,
     })
 }
@@ -170,6 +181,7 @@ fn retx(value: RawValue<'_>) -> Result<Control<'_>, Fault> {
     missing.dedup();
     Ok(Control::Retx {
         seq_id: fields.text("seqId", MAX_ID)?,
+        token: fields.token(),
         missing,
     })
 }
@@ -196,6 +208,11 @@ impl<'a> Fields<'a> {
 
     fn natural(self, key: &str) -> Result<u64, Fault> {
         natural(self.get(key)?)
+    }
+
+    /// The token, if there is one: what is none counts for nothing.
+    fn token(self) -> Option<u64> {
+        self.natural(TOKEN).ok()
     }
 
     fn text(self, key: &str, longest: usize) -> Result<&'a str, Fault> {
@@ -300,6 +317,7 @@ pub(in crate::proto) fn write_hello(out: &mut Vec<u8>, hello: &Hello<'_>) {
                 put_text(out, &i.to_string(), capability.as_bytes());
             }
         });
+        put_token(out, hello.token);
         if hello.owed.is_empty() {
             return;
         }
@@ -316,10 +334,16 @@ pub(in crate::proto) fn write_hello(out: &mut Vec<u8>, hello: &Hello<'_>) {
 }
 
 /// Writes the payload of a bye.
-pub(in crate::proto) fn write_bye(out: &mut Vec<u8>, incarnation: u64, last: u64) {
+pub(in crate::proto) fn write_bye(
+    out: &mut Vec<u8>,
+    incarnation: u64,
+    last: u64,
+    token: Option<u64>,
+) {
     one_argument(out, |out| {
         put_int64(out, "inc", incarnation);
         put_int64(out, "last", last);
+        put_token(out, token);
     });
 }
 
@@ -328,6 +352,7 @@ pub(in crate::proto) fn write_bye(out: &mut Vec<u8>, incarnation: u64, last: u64
 pub(in crate::proto) fn write_nack(
     out: &mut Vec<u8>,
     (id, incarnation): (&str, u64),
+    token: Option<u64>,
     missing: &mut [(u64, u64)],
     room: usize,
 ) -> usize {
@@ -336,6 +361,7 @@ pub(in crate::proto) fn write_nack(
     one_argument(out, |out| {
         put_text(out, "id", id.as_bytes());
         put_int64(out, "inc", incarnation);
+        put_token(out, token);
         written = runs_that_fit(end.saturating_sub(out.len())).min(missing.len());
         missing[..written].sort_unstable();
         put_spans(out, &missing[..written]);
@@ -379,6 +405,7 @@ pub(in crate::proto) fn write_again(out: &mut Vec<u8>, datagram: impl FnOnce(&mu
 pub(in crate::proto) fn write_retx(
     out: &mut Vec<u8>,
     (id, host, port): (&str, &str, u16),
+    token: Option<u64>,
     seq_id: &[u8],
     missing: &[u32],
     room: usize,
@@ -391,6 +418,7 @@ pub(in crate::proto) fn write_retx(
         put_document(out, "payload", |out| {
             put_text(out, "id", id.as_bytes());
             put_text(out, "seqId", seq_id);
+            put_token(out, token);
             put_array(out, "missedSeq", |out| {
                 for seq in missing.iter().take(MAX_ASKED) {
                     if written > 0 && out.len() + 8 > end {
@@ -471,6 +499,12 @@ fn put_int64(out: &mut Vec<u8>, key: &str, value: u64) {
     out.extend_from_slice(&value.to_le_bytes());
 }
 
+fn put_token(out: &mut Vec<u8>, token: Option<u64>) {
+    if let Some(token) = token {
+        put_int64(out, TOKEN, token);
+    }
+}
+
 fn put_text(out: &mut Vec<u8>, key: &str, text: &[u8]) {
     out.push(element::STRING);
     put_key(out, key);
@@ -514,6 +548,7 @@ mod tests {
             version: "eventcast 1",
             capabilities: vec!["repair"],
             owed: Vec::new(),
+            token: None,
         };
         let mut out = Vec::new();
         write_hello(&mut out, &hello);
@@ -546,13 +581,16 @@ mod tests {
         assert_eq!(out.len() - before, OWED_AT_ALL + 2 * OWED_COST + 16 + 3);
         assert_eq!(read(HELLO, &out), Ok(Control::Hello(hello)));
 
-        out.clear();
-        write_bye(&mut out, 5, 9);
-        let bye = Control::Bye {
-            incarnation: 5,
-            last: 9,
-        };
-        assert_eq!(read(BYE, &out), Ok(bye));
+        for token in [None, Some(0), Some(u64::MAX >> 1)] {
+            out.clear();
+            write_bye(&mut out, 5, 9, token);
+            let bye = Control::Bye {
+                incarnation: 5,
+                last: 9,
+                token,
+            };
+            assert_eq!(read(BYE, &out), Ok(bye));
+        }
 
         out.clear();
         write_again(&mut out, |out| out.extend_from_slice(b"datagram"));
@@ -600,18 +638,24 @@ mod tests {
     #[test]
     fn a_request_names_as_many_as_fit() {
         let missing: Vec<(u64, u64)> = (1..=100).map(|n| (n * 10, n * 10 + 5)).collect();
-        for (room, expected) in [(10, 1), (500, 14), (100_000, MAX_ASKED)] {
+        for (room, expected, token) in [
+            (10, 1, None),
+            (500, 14, None),
+            (515, 14, Some(77)),
+            (100_000, MAX_ASKED, Some(77)),
+        ] {
             let mut out = b"before".to_vec();
             // The most urgent first.
             let mut urgent: Vec<(u64, u64)> =
                 missing.iter().copied().take(expected).rev().collect();
             urgent.extend(&missing[expected..]);
-            let written = write_nack(&mut out, ("somebody", 7), &mut urgent, room);
+            let written = write_nack(&mut out, ("somebody", 7), token, &mut urgent, room);
             assert_eq!(written, expected, "{room}");
             assert!(written == 1 || out.len() - 6 <= room);
             let nack = Control::Nack {
                 id: "somebody",
                 incarnation: 7,
+                token,
                 missing: missing[..written].to_vec(),
             };
             assert_eq!(read(NACK, &out[6..]), Ok(nack));
@@ -627,10 +671,15 @@ mod tests {
         }
 
         let seqs: Vec<u32> = (0..100).map(|i| i * 2).collect();
-        for (room, expected) in [(10, 1), (300, 26), (100_000, MAX_ASKED)] {
+        for (room, expected, token) in [
+            (10, 1, None),
+            (300, 26, None),
+            (315, 26, Some(77)),
+            (100_000, MAX_ASKED, Some(77)),
+        ] {
             let mut out = Vec::new();
             let me = ("requester", "10.0.0.1", 9001);
-            let written = write_retx(&mut out, me, b"0123", &seqs, room);
+            let written = write_retx(&mut out, me, token, b"0123", &seqs, room);
             assert_eq!(written, expected, "{room}");
             assert!(written == 1 || out.len() <= room);
             let document = bson::Document::from_reader(&out[..]).unwrap();
@@ -640,6 +689,7 @@ mod tests {
             assert_eq!(inner.get_i32("port").unwrap(), 9001);
             let retx = Control::Retx {
                 seq_id: "0123",
+                token,
                 missing: seqs[..written].to_vec(),
             };
             assert_eq!(read(RETX, &out), Ok(retx));
@@ -703,6 +753,19 @@ mod tests {
     }
 
     #[test]
+    fn a_token_that_is_none_counts_for_nothing() {
+        for odd in [Bson::Int64(-1), "77".into(), Bson::Null, doc! {}.into()] {
+            let bye = payload(doc! { "inc": 5i64, "last": 9i64, "token": odd });
+            let expected = Control::Bye {
+                incarnation: 5,
+                last: 9,
+                token: None,
+            };
+            assert_eq!(read(BYE, &bye), Ok(expected));
+        }
+    }
+
+    #[test]
     fn odd_indexes_of_chunks_are_left_out() {
         let document = doc! { "payload": {
             "id": "x", "seqId": "y", "host": "h", "port": 1,
@@ -711,6 +774,7 @@ mod tests {
         let bytes = document.to_vec().unwrap();
         let retx = Control::Retx {
             seq_id: "y",
+            token: None,
             missing: vec![3, 49],
         };
         assert_eq!(read(RETX, &bytes), Ok(retx));
