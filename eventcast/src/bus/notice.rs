@@ -805,7 +805,8 @@ fn advice(refused: &Refused) -> Option<String> {
             "there was no room for it: raise `max_held_bytes`, or have its senders send less at once"
         }
         DropCause::Unfollowed => {
-            "it was delivered all the same, but without order and repair: too many senders have come from there"
+            "order and repair are off for its sender: too many senders have come, or too many at a time from this \
+             address; its events are delivered as they come, and what is lost of them is not noticed"
         }
         _ => return None,
     };
@@ -972,6 +973,7 @@ mod tests {
             ),
             (DropCause::Recipient, None, "for another bus"),
             (DropCause::Sender, None, "poses as another"),
+            (DropCause::Unfollowed, None, "order and repair are off"),
         ] {
             let text = told(cause, false, ahead);
             let start = format!("2 datagrams dropped from {from}: {} (", cause.name());

@@ -143,6 +143,8 @@ pub enum LeftReason {
     Silent,
     /// It has been silent for `peer_timeout`, and another incarnation of it has said hello since it was heard last.
     Restarted,
+    /// Nobody knows: too many senders have come, most of them from where it is, and it had to make room.
+    Crowded,
 }
 
 impl LeftReason {
@@ -153,6 +155,9 @@ impl LeftReason {
             Self::Goodbye => "it said goodbye",
             Self::Silent => "it has been silent; its last events may be missing",
             Self::Restarted => "it has been started again",
+            Self::Crowded => {
+                "too many senders have come, most of them from its address, and it had to make room"
+            }
         }
     }
 }

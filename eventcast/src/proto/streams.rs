@@ -5,7 +5,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     sync::Arc,
     time::Duration,
 };
@@ -28,6 +28,9 @@ const MAX_ENDED: usize = 65_536;
 /// Most new streams of one address in a second.
 const MAX_NEW_A_SECOND: u32 = 100;
 
+/// How many streams of an address are looked at, at either end, for one that may go.
+const FEW: usize = 8;
+
 /// Names a stream; one that is not there any more is never taken for another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct StreamRef {
@@ -45,6 +48,8 @@ impl StreamRef {
 pub(super) struct Stream {
     generation: u64,
     pub(super) peer: Arc<Peer>,
+    /// The address in whose share of the table it is.
+    began_at: SocketAddr,
     /// Where its sender is, as far as anybody can tell.
     pub(super) route: Route,
     /// What its sender says of its own numbers.
@@ -180,6 +185,10 @@ pub(super) struct Streams {
     present: usize,
     /// No peer falls silent before.
     next_silence: Option<Duration>,
+    /// How many streams began at each IP address, and at each address of it.
+    shares: Shares,
+    /// Peers that had to make room.
+    crowded_out: Vec<(StreamRef, Arc<Peer>)>,
 }
 
 impl Streams {
@@ -199,7 +208,14 @@ impl Streams {
             full_until: Duration::ZERO,
             present: 0,
             next_silence: None,
+            shares: Shares::new(key),
+            crowded_out: Vec::new(),
         }
+    }
+
+    /// A peer that was there and had to make room, and what was its stream.
+    pub(super) fn poll_crowded_out(&mut self) -> Option<(StreamRef, Arc<Peer>)> {
+        self.crowded_out.pop()
     }
 
     /// Bytes of the messages that wait.
@@ -244,7 +260,9 @@ impl Streams {
             return None;
         }
         if self.slots.len() - self.free.len() >= MAX_STREAMS {
-            self.drop_departed().or_else(|| self.drop_silent(now))?;
+            self.drop_departed()
+                .or_else(|| self.drop_silent(now))
+                .or_else(|| self.drop_crowded(peer.address))?;
         }
         let order = match self.ended.remove(&self.hash(&peer)) {
             // It goes on where it was when it made room.
@@ -261,8 +279,10 @@ impl Streams {
             .entry(peer.id.as_str().into())
             .or_default()
             .insert(peer.incarnation, index);
+        self.shares.add(peer.address, index);
         self.slots[index] = Some(Stream {
             generation,
+            began_at: peer.address,
             route: Route::new(now, peer.address),
             vouch: Vouch::default(),
             peer,
@@ -438,6 +458,31 @@ impl Streams {
         self.remove(index).map(drop)
     }
 
+    /// Drops a stream of the IP address with most of them, if the newcomer's has fewer, and of the address with most of
+    /// that one.
+    fn drop_crowded(&mut self, newcomer: SocketAddr) -> Option<()> {
+        let indexes = self.shares.fullest(newcomer)?;
+        // The oldest and the latest few are looked at. One in which something waits stays; else the one goes of which
+        // least came.
+        let few = indexes
+            .iter()
+            .take(FEW)
+            .chain(indexes.iter().rev().take(FEW));
+        let candidates = few.filter_map(|&index| {
+            let stream = self.slots[index].as_ref()?;
+            let came = (stream.figures.received > 0, stream.last_heard, index);
+            (!stream.order.has_waiting()).then_some(came)
+        });
+        let (_, _, index) = candidates.min()?;
+        let stream = self.remove(index)?;
+        if stream.presence == Presence::Present {
+            let generation = stream.generation;
+            self.crowded_out
+                .push((StreamRef { index, generation }, stream.peer));
+        }
+        Some(())
+    }
+
     /// Drops the stream that said goodbye first, if nothing is missing or waits in it. How far it was delivered stays
     /// known, so that nothing of it is delivered again.
     fn drop_departed(&mut self) -> Option<()> {
@@ -475,6 +520,7 @@ impl Streams {
     fn remove(&mut self, index: usize) -> Option<Stream> {
         let stream = self.slots[index].take()?;
         self.free.push(index);
+        self.shares.remove(stream.began_at, index);
         self.held -= stream.held;
         self.by_held.remove(&(stream.held, index));
         self.present -= usize::from(stream.presence == Presence::Present);
@@ -488,6 +534,81 @@ impl Streams {
             }
         }
         Some(stream)
+    }
+}
+
+/// Whose streams fill the table, so that one who makes many gives way to one who makes few.
+struct Shares {
+    ips: HashMap<IpAddr, IpShare, HashKey>,
+    /// The IP addresses by how many streams they have.
+    by_count: BTreeSet<(usize, IpAddr)>,
+}
+
+#[derive(Default)]
+struct IpShare {
+    count: usize,
+    /// The streams of each address, in the order in which they began.
+    addresses: BTreeMap<SocketAddr, VecDeque<usize>>,
+    by_count: BTreeSet<(usize, SocketAddr)>,
+}
+
+impl Shares {
+    fn new(key: HashKey) -> Self {
+        Self {
+            ips: HashMap::with_hasher(key),
+            by_count: BTreeSet::new(),
+        }
+    }
+
+    fn add(&mut self, address: SocketAddr, index: usize) {
+        let ip = self.ips.entry(address.ip()).or_default();
+        self.by_count.remove(&(ip.count, address.ip()));
+        ip.count += 1;
+        self.by_count.insert((ip.count, address.ip()));
+        let streams = ip.addresses.entry(address).or_default();
+        ip.by_count.remove(&(streams.len(), address));
+        streams.push_back(index);
+        ip.by_count.insert((streams.len(), address));
+    }
+
+    fn remove(&mut self, address: SocketAddr, index: usize) {
+        let Some(ip) = self.ips.get_mut(&address.ip()) else {
+            return;
+        };
+        self.by_count.remove(&(ip.count, address.ip()));
+        ip.count -= 1;
+        if let Some(streams) = ip.addresses.get_mut(&address) {
+            ip.by_count.remove(&(streams.len(), address));
+            streams.retain(|other| *other != index);
+            if streams.is_empty() {
+                ip.addresses.remove(&address);
+            } else {
+                ip.by_count.insert((streams.len(), address));
+            }
+        }
+        if ip.count == 0 {
+            self.ips.remove(&address.ip());
+        } else {
+            self.by_count.insert((ip.count, address.ip()));
+        }
+    }
+
+    /// The streams of the address that is to give way to a newcomer, if one is.
+    fn fullest(&self, newcomer: SocketAddr) -> Option<&VecDeque<usize>> {
+        let (most, fullest) = self.by_count.last()?;
+        let own = self.ips.get(&newcomer.ip());
+        let own_count = own.map_or(0, |own| own.count);
+        let ip = if *most > own_count + 1 {
+            self.ips.get(fullest)?
+        } else {
+            // Nobody has more than the newcomer's own IP: what counts is what its address has of that.
+            let own = own?;
+            let (most, _) = own.by_count.last()?;
+            let count = own.addresses.get(&newcomer).map_or(0, VecDeque::len);
+            (*most > count + 1).then_some(own)?
+        };
+        let (_, address) = ip.by_count.last()?;
+        ip.addresses.get(address)
     }
 }
 
@@ -643,6 +764,48 @@ mod tests {
         assert!(open(&mut streams, soon, peer("z", 1), &mut Rate::default()).is_none());
         let later = late + secs(60);
         assert!(open(&mut streams, later, peer("z", 1), &mut Rate::default()).is_some());
+    }
+
+    fn peer_at(id: &str, address: SocketAddr) -> Arc<Peer> {
+        let mut peer = Arc::unwrap_or_clone(peer(id, 1));
+        peer.address = address;
+        Arc::new(peer)
+    }
+
+    #[test]
+    fn one_with_few_finds_room_where_another_has_many() {
+        let mut streams = streams();
+        let honest = peer_at("honest", ([10, 0, 0, 1], 1).into());
+        let honest = open(&mut streams, secs(0), honest, &mut Rate::default()).unwrap();
+        for i in 1..MAX_STREAMS {
+            let address = ([10, 0, 0, 2], 1 + i as u16 % 64).into();
+            let at = open(
+                &mut streams,
+                secs(1),
+                peer_at(&i.to_string(), address),
+                &mut Rate::default(),
+            );
+            streams.set_presence(at.unwrap(), Presence::Present, secs(5));
+        }
+        assert_eq!(streams.present(), MAX_STREAMS - 1);
+        // Those who have many find none, others do: of another IP, or of the same one at another port.
+        let more = peer_at("more", ([10, 0, 0, 2], 1).into());
+        assert!(open(&mut streams, secs(2), more, &mut Rate::default()).is_none());
+        for address in [([10, 0, 0, 3], 1), ([10, 0, 0, 2], 999)] {
+            let newcomer = peer_at("newcomer", address.into());
+            assert!(open(&mut streams, secs(2), newcomer, &mut Rate::default()).is_some());
+            assert!(streams.poll_crowded_out().is_some());
+        }
+        assert_eq!(streams.present(), MAX_STREAMS - 3);
+        assert!(streams.get(honest).is_some());
+        // One of which messages came goes after those of which none did.
+        let at = streams.find("1", Some(1)).unwrap();
+        streams.get(at).unwrap().figures.received = 1;
+        for i in 0..200 {
+            let newcomer = peer_at("newcomer", ([10, 0, 1, i], 1).into());
+            assert!(open(&mut streams, secs(2), newcomer, &mut Rate::default()).is_some());
+        }
+        assert!(streams.get(at).is_some());
     }
 
     #[test]

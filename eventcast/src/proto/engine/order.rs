@@ -11,7 +11,8 @@ use super::{
 use crate::{
     codec::RawArgs,
     proto::{
-        DropCause, Events, LostReason, Now, Peer,
+        DropCause, Events, LeftReason, LostReason, Now, Peer,
+        arrivals::Change,
         assembler::{MESSAGE_COST, Origin, PIECE_COST},
         events::MessageFacts,
         gaps::Span,
@@ -131,6 +132,10 @@ impl Engine {
             self.answer_newcomer(now.elapsed);
             Some(stream)
         });
+        while let Some((at, peer)) = self.streams.poll_crowded_out() {
+            let left = Some(LeftReason::Crowded);
+            self.tell_change(at, Change { peer, left });
+        }
         self.peers[at].stream = found;
         found
     }
@@ -540,7 +545,8 @@ impl Engine {
                 Ok(Some((stream, number)))
             }
             None => {
-                self.stats.drops.count(DropCause::Unfollowed);
+                let unfollowed = DropCause::Unfollowed;
+                self.report(now.elapsed, sender.from, unfollowed.into());
                 Ok(None)
             }
         }

@@ -502,7 +502,7 @@ impl Engine {
     }
 
     /// A peer has come or gone, which is told now or later.
-    fn tell_change(&mut self, at: StreamRef, change: Change) {
+    pub(super) fn tell_change(&mut self, at: StreamRef, change: Change) {
         if let Some(change) = self.arrivals.note(self.present, at.id(), change) {
             self.events.push_change(change);
         }

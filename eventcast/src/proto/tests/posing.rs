@@ -246,3 +246,77 @@ fn a_sender_that_moves_is_asked_at_its_new_address() {
     let told = net.told(1);
     assert_eq!(told, ["1", "more", "more", "more", "more", "more", "more"]);
 }
+
+/// Hellos of as many senders as are followed, made up, at so many ports of so many IP addresses.
+fn fill_the_table(net: &mut Net, addresses: impl Fn(usize) -> SocketAddr) {
+    for i in 0..4_096 {
+        let hello = control::Hello {
+            incarnation: 1,
+            last: 0,
+            first: 1,
+            up: Duration::ZERO,
+            version: "made up",
+            capabilities: Vec::new(),
+            token: None,
+        };
+        let mut rest = Vec::new();
+        control::write_hello(&mut rest, &hello);
+        let craft = Craft {
+            id: &format!("{i:016x}"),
+            incarnation: Some(1),
+            name: HELLO,
+            rest: &rest,
+            ..Craft::default()
+        };
+        let now = net.now();
+        net.engines[1].handle_datagram(now, addresses(i), &craft.make());
+    }
+}
+
+#[test]
+fn one_who_fills_the_table_of_streams_gives_way_to_others() {
+    // From ports of one IP address, another one or the sender's own.
+    let elsewhere = |i: usize| ([10, 6, 6, 6], 6_000 + (i % 64) as u16).into();
+    let beside = |i: usize| address(6_000 + (i % 64) as u16);
+    let whence: [&dyn Fn(usize) -> SocketAddr; 2] = [&elsewhere, &beside];
+    for addresses in whence {
+        let mut net = Net::new(2);
+        // Engine 0 has not been heard yet.
+        let unheard = |by: usize, _: usize, _: &[u8]| by == 0;
+        net.run(100, unheard);
+        fill_the_table(&mut net, addresses);
+        net.run(1_500, nothing);
+        let mut said = Vec::new();
+        for i in 0..40_u64 {
+            let text = format!("true {i}");
+            net.emit(0, &text);
+            said.push(text);
+            net.run(1_500 + 20 * i, |by, to, datagram| {
+                (by, to) == (0, 1) && number_of(datagram) == Some(i + 1) && i % 4 == 1
+            });
+        }
+        net.run(4_000, nothing);
+        let mut told = net.told(1);
+        told.retain(|line| line.starts_with("true") || line.starts_with("lost"));
+        assert_eq!(told, said);
+        assert_eq!(net.engines[1].stats().repaired_messages, 10);
+    }
+}
+
+#[test]
+fn where_no_room_is_left_it_is_told_that_order_and_repair_are_off() {
+    let mut net = Net::new(2);
+    net.run(100, |by, _, _| by == 0);
+    // Each from an IP address of its own: nobody has more than another.
+    fill_the_table(&mut net, |i| {
+        let ip = Ipv4Addr::from(0x0a00_0000 + i as u32);
+        (ip, 6_000).into()
+    });
+    net.told(1);
+    net.emit(0, "true 0");
+    net.run(300, nothing);
+    let told = net.told(1);
+    assert!(told.contains(&"true 0".to_owned()), "{told:?}");
+    let unfollowed = |line: &&String| line.starts_with("refused unfollowed");
+    assert_eq!(told.iter().filter(unfollowed).count(), 1, "{told:?}");
+}
