@@ -257,6 +257,7 @@ fn fill_the_table(net: &mut Net, addresses: impl Fn(usize) -> SocketAddr) {
             up: Duration::ZERO,
             version: "made up",
             capabilities: Vec::new(),
+            owed: Vec::new(),
             token: None,
         };
         let mut rest = Vec::new();
