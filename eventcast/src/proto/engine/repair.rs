@@ -30,6 +30,11 @@ const FOR_PEERS: u64 = 4 << 20;
 /// What a look at something costs that was asked for only just now, in bytes of what its requester may be sent.
 const LOOK: usize = 32;
 
+/// So much of what a peer may be sent is left for the first answers to each request, so that few are in vain: those
+/// count among the attempts that a message has.
+const RESERVE: usize = 512 << 10;
+const FIRST_OF_REQUEST: usize = 16;
+
 /// Most numbers that are looked at for one request. What it names beyond is asked for again.
 const MAX_LOOKS: usize = 4096;
 
@@ -488,7 +493,11 @@ impl Engine {
         let (by, len) = (wishes.requester, self.sent_len(len));
         let anew = self.sent_anew.per_second(now);
         wishes.looks += 1;
-        if wishes.looks > MAX_LOOKS || !self.budgets.has(now, by, len, anew) {
+        let reserve = match by {
+            Requester::Peer(_) if wishes.taken >= FIRST_OF_REQUEST => RESERVE,
+            _ => 0,
+        };
+        if wishes.looks > MAX_LOOKS || !self.budgets.has(now, by, len + reserve, anew) {
             self.stats.answers_refused += 1;
             return false;
         }
