@@ -284,7 +284,10 @@ impl Core {
     }
 
     pub(crate) fn add_handle(&self) {
-        self.handles.fetch_add(1, Ordering::Relaxed);
+        if self.handles.fetch_add(1, Ordering::Relaxed) == 0 {
+            // What a listener or a stream still held has brought the bus back.
+            self.notices.reopen();
+        }
     }
 
     /// One more handle, unless the last one has gone.

@@ -219,6 +219,11 @@ impl Notices {
         }
     }
 
+    /// There is a handle again.
+    pub(crate) fn reopen(&self) {
+        self.lock_held_back().closed = false;
+    }
+
     fn lock(&self) -> MutexGuard<'_, Vec<Arc<NoticeSink>>> {
         // Nothing that can panic runs under this lock.
         self.sinks.lock().unwrap_or_else(PoisonError::into_inner)
@@ -420,6 +425,19 @@ mod tests {
         let counts = add_up(&told, 5_000);
         assert!(counts.len() < 100, "{} notices", counts.len());
         assert_eq!(bus.stats().listener_panics, 5_000);
+    }
+
+    #[test]
+    fn a_bus_that_came_back_tells_sums_as_before() {
+        let first = bus(Duration::from_millis(300));
+        let mut held = first.subscribe_named("x");
+        first.emit_named("x", ()).unwrap_err();
+        let event = held.try_next().unwrap();
+        drop(first);
+        let back = event.bus();
+        let told = panics(&back);
+        panic_often(&back, 10);
+        assert!(add_up(&told, 10).len() > 1);
     }
 
     #[test]
