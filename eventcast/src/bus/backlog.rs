@@ -206,6 +206,11 @@ impl<T> WorkQueue<T> {
         self.shared.arrived.notify_all();
     }
 
+    #[cfg(test)]
+    pub(crate) fn is_retired(&self) -> bool {
+        self.shared.lock().retired
+    }
+
     /// Takes nothing any more; what waits is still worked off.
     pub(crate) fn finish(&self) {
         self.shared.lock().closed = true;

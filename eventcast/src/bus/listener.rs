@@ -247,6 +247,8 @@ pub(crate) struct Inline {
     call: Box<dyn Call>,
     /// There once the listener has been moved to a queue of its own.
     queue: OnceLock<WorkQueue<Waiting>>,
+    /// It has been taken off, or the last handle of the bus has gone.
+    retired: AtomicBool,
 }
 
 impl Inline {
@@ -259,6 +261,16 @@ impl Inline {
                 event: std::marker::PhantomData,
             }),
             queue: OnceLock::new(),
+            retired: AtomicBool::new(false),
+        }
+    }
+
+    /// Marked before the queue is looked for, as the queue is set before the mark is: whichever comes second finds the
+    /// other.
+    fn retire(&self) {
+        self.retired.store(true, Ordering::SeqCst);
+        if let Some(queue) = self.queue.get() {
+            queue.retire();
         }
     }
 }
@@ -457,7 +469,11 @@ impl Listener {
             return None;
         };
         let (queue, server) = WorkQueue::served(options.listener_queue.into());
-        inline.queue.set(queue).ok().map(|()| server)
+        inline.queue.set(queue).ok()?;
+        if inline.retired.load(Ordering::SeqCst) {
+            inline.retire();
+        }
+        Some(server)
     }
 
     pub(crate) fn tell_slow(&self, core: &Arc<Core>) {
@@ -485,11 +501,7 @@ impl Listener {
     /// It has been taken off: streams end after what waits in them, and what else waits is worked off without delay.
     pub(crate) fn retire(&self) {
         match &self.sink {
-            Sink::Inline(inline) => {
-                if let Some(queue) = inline.queue.get() {
-                    queue.retire();
-                }
-            }
+            Sink::Inline(inline) => inline.retire(),
             Sink::Stream(mailbox) => mailbox.close(),
             Sink::Async(_) | Sink::Gone => {}
         }
@@ -499,6 +511,7 @@ impl Listener {
     pub(crate) fn close(&self) {
         match &self.sink {
             Sink::Inline(inline) => {
+                inline.retire();
                 if let Some(queue) = inline.queue.get() {
                     queue.close();
                 }
@@ -640,4 +653,31 @@ fn tell_panic(
 /// What came of a call, wherever it went wrong.
 fn flat(called: Result<Result<Called, Fault>, Panicked>) -> Result<Called, Fault> {
     called.unwrap_or_else(|panicked| Err(panicked.into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Bus;
+
+    /// One that is still being called, by whoever took the list before.
+    #[test]
+    fn what_is_moved_after_it_was_taken_off_does_not_linger() {
+        for is_last_handle in [false, true] {
+            let bus = Bus::builder().environment(false).build().unwrap();
+            let id = bus.on_named("x", |_| ());
+            let listener = bus.core.table.list("x").unwrap()[0].clone();
+            let options = bus.core.options.clone();
+            if is_last_handle {
+                drop(bus);
+            } else {
+                assert!(bus.off(id));
+            }
+            assert!(listener.move_to_queue(&options).is_some());
+            let Sink::Inline(inline) = listener.sink() else {
+                unreachable!("`on_named` makes one that runs inline");
+            };
+            assert!(inline.queue.get().unwrap().is_retired());
+        }
+    }
 }
