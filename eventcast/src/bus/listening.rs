@@ -11,7 +11,7 @@ use super::{
     emit,
     listener::{FromArgs, Inline, Listener, ListenerId, Sink},
     mailbox::Mailbox,
-    pattern::Pattern,
+    pattern::{InvalidPattern, Pattern},
     received::Received,
     subscription::{SubscribeOptions, Subscription, WaitFor},
     table::{Place, Registration, Topic},
@@ -324,8 +324,11 @@ impl Bus {
         name: &str,
         listener: impl Fn(&Received<Args>) + Send + Sync + 'static,
     ) -> Result<ListenerId, InvalidKey> {
-        event::check_key(name)?;
         let sink = Sink::Inline(Inline::new(listener));
+        if let Err(invalid) = event::check_key(name) {
+            let _ = user_code::discard(sink);
+            return Err(invalid);
+        }
         Ok(self.register_named(name, Place::Last, false, sink))
     }
 
@@ -413,6 +416,8 @@ impl Bus {
     #[track_caller]
     fn insert_named(&self, name: &str, place: Place, once: bool, sink: Sink) -> Arc<Listener> {
         if let Err(invalid) = event::check_key(name) {
+            // Not while that panic is under way, where another one would end the process.
+            let _ = user_code::discard(sink);
             panic!("cannot listen to the event {name:?}: {invalid}");
         }
         self.insert(
@@ -448,7 +453,7 @@ impl Bus {
         pattern: &str,
         listener: impl Fn(&Received<Args>) + Send + Sync + 'static,
     ) -> ListenerId {
-        self.insert_pattern(valid(pattern), Sink::Inline(Inline::new(listener)))
+        self.insert_valid(pattern, Sink::Inline(Inline::new(listener)))
             .id
     }
 
@@ -483,8 +488,21 @@ impl Bus {
         pattern: &str,
         options: SubscribeOptions,
     ) -> Subscription<Args> {
-        let listener = self.insert_pattern(valid(pattern), self.stream_sink(options));
+        let listener = self.insert_valid(pattern, self.stream_sink(options));
         Subscription::new(listener, Arc::clone(&self.core))
+    }
+
+    #[track_caller]
+    fn insert_valid(&self, pattern: &str, sink: Sink) -> Arc<Listener> {
+        match pattern.parse() {
+            Ok(pattern) => self.insert_pattern(pattern, sink),
+            Err(invalid) => {
+                let invalid: InvalidPattern = invalid;
+                // As for a name.
+                let _ = user_code::discard(sink);
+                panic!("cannot listen to the pattern {pattern:?}: {invalid}");
+            }
+        }
     }
 
     #[track_caller]
@@ -538,14 +556,6 @@ impl Bus {
             );
         }
         listener
-    }
-}
-
-#[track_caller]
-fn valid(pattern: &str) -> Pattern {
-    match pattern.parse() {
-        Ok(pattern) => pattern,
-        Err(invalid) => panic!("cannot listen to the pattern {pattern:?}: {invalid}"),
     }
 }
 

@@ -39,6 +39,11 @@ pub(crate) fn cases() -> Vec<Case> {
         ),
         Case::new("dropped::a_once_is_dropped_after_its_call", a_once),
         Case::new(
+            "dropped::what_is_refused_is_dropped_before_the_panic",
+            what_is_refused,
+        )
+        .in_own_process(),
+        Case::new(
             "dropped::a_panic_of_serialize_is_the_callers",
             a_panic_of_serialize,
         ),
@@ -233,6 +238,45 @@ fn a_panic_of_serialize() {
         assert_eq!(payload.downcast_ref(), Some(&"written, on purpose"));
     }
     fence_between(&a, &b);
+}
+
+/// A closure that panics when it is dropped, whoever does it and whatever is under way.
+fn unwelcome() -> impl Fn(&Received<Args>) + Send + Sync + 'static {
+    let bomb = Armed;
+    move |_| {
+        let _ = &bomb;
+    }
+}
+
+/// In a process of its own, which would end.
+fn what_is_refused() {
+    let a = common::builder(Group::unused())
+        .build()
+        .expect("good options");
+    a.try_on_named("__ec_x", unwelcome())
+        .expect_err("a reserved name");
+    let refused: [(&str, &dyn Fn()); 3] = [
+        ("are the protocol's own", &|| {
+            a.prepend_named("__ec_x", unwelcome());
+        }),
+        ("an event name must have", &|| {
+            let call = Arc::new(unwelcome());
+            a.on_async_named("", move |e: Received<Args>| {
+                let call = Arc::clone(&call);
+                async move { call(&e) }
+            });
+        }),
+        ("a pattern must have", &|| {
+            a.on_pattern("", unwelcome());
+        }),
+    ];
+    for (what, register) in refused {
+        let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(register));
+        let payload = panicked.expect_err("it is refused");
+        let text = payload.downcast_ref::<String>().expect("a text");
+        assert!(text.contains(what), "{text}");
+    }
+    assert!(a.event_names().is_empty());
 }
 
 /// While a slow listener goes on with its queue, nothing is kept of those that stood beside it.
