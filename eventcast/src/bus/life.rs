@@ -25,6 +25,10 @@ use crate::error::Error;
 /// longer, because one of them may be waiting for this very stop.
 const LAST_NOTICE: Duration = Duration::from_millis(500);
 
+/// How long the end of a stop waits until its start has been told, where that is still under way. Not for ever, because
+/// what is the user's, and hears of it, may be waiting for this very stop.
+const FIRST_NOTICE: Duration = Duration::from_secs(2);
+
 /// How long a start waits for an address that is tentative: the system asks the link once, for a second and a random
 /// part of another one (RFC 4862, sections 5.1 and 5.4.2). It may be set to ask several times.
 const ADDRESS_PATIENCE: Duration = Duration::from_secs(10);
@@ -210,6 +214,7 @@ impl Life {
 
     /// The session has closed its sockets. Called by its own last act.
     pub(crate) fn stopped(core: &Arc<Core>, session: &Arc<Session>) {
+        session.reading.wait_until_told(FIRST_NOTICE);
         // Told while the stop is still under way, so that whoever awaits it, or calls it, finds that it was told.
         let _ = caught("telling", || {
             core.notices.tell(core, Notice::Stopped);

@@ -85,7 +85,7 @@ pub(crate) struct Reading {
     kernel_drops: AtomicU64,
     socket_errors: AtomicU64,
     /// Whether the first leader may begin.
-    begun: Mutex<bool>,
+    begun: Mutex<Begun>,
     may_begin: Condvar,
     /// Until when the leader sleeps if nothing comes, in microseconds; 0 while it does not sleep. Set under the lock of
     /// the engine.
@@ -94,6 +94,17 @@ pub(crate) struct Reading {
     /// A test wants to see a panic on the watching thread.
     #[cfg(test)]
     pub(crate) watcher_panics: AtomicBool,
+}
+
+/// What has become of the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+enum Begun {
+    #[default]
+    No,
+    /// It is closed already, and the leader is to find that out.
+    Closing,
+    /// It has been told that the bus has started.
+    Told,
 }
 
 #[derive(Default)]
@@ -172,7 +183,7 @@ impl Reading {
             calls: AtomicU64::new(0),
             kernel_drops: AtomicU64::new(0),
             socket_errors: AtomicU64::new(0),
-            begun: Mutex::new(false),
+            begun: Mutex::default(),
             may_begin: Condvar::new(),
             asleep_until: AtomicU64::new(0),
             closed: Arc::clone(&closed),
@@ -220,14 +231,30 @@ impl Reading {
 
     /// Lets the first leader begin, once it has been told that the bus has started and others can emit.
     pub(crate) fn begin(&self) {
-        *self.lock_begun() = true;
+        self.set_begun(Begun::Told);
+    }
+
+    fn set_begun(&self, begun: Begun) {
+        let mut state = self.lock_begun();
+        *state = begun.max(*state);
+        drop(state);
         self.may_begin.notify_all();
+    }
+
+    /// Waits until it has been told that the bus has started, for so long at most: whoever tells it may be waiting for
+    /// the stop.
+    pub(crate) fn wait_until_told(&self, patience: Duration) {
+        let begun = self.lock_begun();
+        // A poisoned lock says nothing about what it guards.
+        let _ = self
+            .may_begin
+            .wait_timeout_while(begun, patience, |begun| *begun != Begun::Told);
     }
 
     /// Waits until there may be something to hear, or nothing any more.
     pub(crate) fn wait_to_begin(&self) {
         let mut begun = self.lock_begun();
-        while !*begun {
+        while *begun == Begun::No {
             begun = self
                 .may_begin
                 .wait(begun)
@@ -242,7 +269,7 @@ impl Reading {
         if let Err(error) = self.waker.wake() {
             tracing::error!(target: "eventcast", %error, "cannot wake the reading thread");
         }
-        self.begin();
+        self.set_begun(Begun::Closing);
         self.wake_watcher();
         // The sockets of a leader that is in a call are closed here; any other closes them itself.
         let lane = self.lock_slot().lane.take();
@@ -327,7 +354,7 @@ impl Reading {
         Some(lane)
     }
 
-    fn lock_begun(&self) -> MutexGuard<'_, bool> {
+    fn lock_begun(&self) -> MutexGuard<'_, Begun> {
         // Nothing that can panic runs under this lock.
         self.begun.lock().unwrap_or_else(PoisonError::into_inner)
     }

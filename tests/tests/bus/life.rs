@@ -2,11 +2,13 @@
 
 use std::{
     fs,
+    pin::pin,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
         mpsc::TryRecvError,
     },
+    task::{Context, Wake, Waker},
     time::Duration,
 };
 
@@ -17,7 +19,7 @@ use eventcast_tests::{
     process::{switches_of, thread_names},
     runner::Case,
     tap::Tap,
-    wait::{Seen, block_on, eventually, soon},
+    wait::{PATIENCE, Seen, block_on, eventually, soon},
 };
 
 use crate::common::{self, Count, Runtime, builder, bus, count, pair};
@@ -48,6 +50,10 @@ pub(crate) fn cases() -> Vec<Case> {
         Case::new(
             "life::started_comes_before_peers",
             started_comes_before_peers,
+        ),
+        Case::new(
+            "life::started_comes_before_stopped",
+            started_comes_before_stopped,
         ),
         Case::new(
             "life::stopped_is_heard_before_stop_ends",
@@ -385,6 +391,41 @@ fn started_comes_before_peers() {
         let text = notices.take();
         assert_eq!(text.last().map(String::as_str), Some("stopped"), "{text:?}");
     }
+}
+
+/// Is woken in no hurry.
+struct Sleepy(std::sync::mpsc::Sender<()>);
+
+impl Wake for Sleepy {
+    fn wake(self: Arc<Self>) {
+        let _ = self.0.send(());
+        std::thread::sleep(Duration::from_millis(400));
+    }
+}
+
+/// Also where the bus is stopped before all have been told that it has started.
+fn started_comes_before_stopped() {
+    let a = builder(Group::unused()).build().expect("good options");
+    let (sender, told) = std::sync::mpsc::channel();
+    let waker = Waker::from(Arc::new(Sleepy(sender)));
+    let mut stream = a.notices();
+    let is_pending = pin!(stream.next())
+        .poll(&mut Context::from_waker(&waker))
+        .is_pending();
+    assert!(is_pending, "nothing has happened yet");
+    let life = Seen::new();
+    let list = life.clone();
+    a.on_notice(move |notice| match notice {
+        Notice::Started { .. } => list.push("started"),
+        Notice::Stopped => list.push("stopped"),
+        _ => {}
+    });
+    let starting = a.clone();
+    let starter = std::thread::spawn(move || block_on(starting.start()));
+    told.recv_timeout(PATIENCE).expect("the stream is woken");
+    block_on(a.stop()).expect("it stops");
+    assert_eq!(life.wait_for(2), ["started", "stopped"]);
+    starter.join().expect("it ends").expect("it started");
 }
 
 /// What a program prints of it is printed when `stop` has been awaited and the process may end.
