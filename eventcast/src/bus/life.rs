@@ -101,10 +101,8 @@ impl Life {
     fn go_on_elsewhere(core: &Arc<Core>, done: &Arc<Completion>) -> Result<(), Error> {
         let done = Arc::clone(done);
         keys::spawn(core, move |core| {
-            let started = caught("starting", || {
-                core.keys.derive();
-                Self::go_on(core, &done);
-            });
+            let started = caught("deriving keys", || core.keys.derive())
+                .and_then(|()| caught("starting", || Self::go_on(core, &done)));
             if let Err(failure) = started {
                 Self::give_up(core, &done, failure);
             }
