@@ -28,6 +28,9 @@ const MAX_ENDED: usize = 65_536;
 /// Most new streams of one address in a second.
 const MAX_NEW_A_SECOND: u32 = 100;
 
+/// How many of those that have been silent longest are found at a time.
+const SILENT_AT_ONCE: usize = 256;
+
 /// How many streams of an address are looked at, at either end, for one that may go.
 const FEW: usize = 8;
 
@@ -182,6 +185,9 @@ pub(super) struct Streams {
     held: usize,
     /// Until then every stream is one that does not go.
     full_until: Duration,
+    /// Those that had been silent longest when all were looked at last, the first to go at the end, and when they had
+    /// been heard.
+    silent_longest: Vec<(Duration, StreamRef)>,
     present: usize,
     /// No peer falls silent before.
     next_silence: Option<Duration>,
@@ -206,6 +212,7 @@ impl Streams {
             key,
             held: 0,
             full_until: Duration::ZERO,
+            silent_longest: Vec::new(),
             present: 0,
             next_silence: None,
             shares: Shares::new(key),
@@ -442,20 +449,48 @@ impl Streams {
             .collect()
     }
 
-    /// Drops the stream that has been silent longest, if it has been so for long enough.
+    /// Drops the stream that has been silent longest, if it has been so for long enough. Looks at all of them once for
+    /// [`SILENT_AT_ONCE`] that go.
     fn drop_silent(&mut self, now: Duration) -> Option<()> {
+        if let Some(at) = self.pop_silent() {
+            return self.remove(at.index).map(drop);
+        }
         if now < self.full_until {
             return None;
         }
         let streams = self.slots.iter().enumerate();
-        let (last_heard, index) = streams
-            .filter_map(|(index, slot)| Some((slot.as_ref()?.last_heard, index)))
-            .min()?;
+        let mut all: Vec<_> = streams
+            .filter_map(|(index, slot)| {
+                let stream = slot.as_ref()?;
+                let generation = stream.generation;
+                Some((stream.last_heard, StreamRef { index, generation }))
+            })
+            .collect();
+        all.sort_unstable_by_key(|(last_heard, at)| (*last_heard, at.index));
+        let &(last_heard, _) = all.first()?;
         if last_heard + KEPT_FOR > now {
             self.full_until = last_heard + KEPT_FOR;
             return None;
         }
-        self.remove(index).map(drop)
+        all.truncate(SILENT_AT_ONCE);
+        all.retain(|(last_heard, _)| *last_heard + KEPT_FOR <= now);
+        all.reverse();
+        self.silent_longest = all;
+        let at = self.pop_silent()?;
+        self.remove(at.index).map(drop)
+    }
+
+    /// The next of those that were found to be silent longest, unless it was heard since.
+    fn pop_silent(&mut self) -> Option<StreamRef> {
+        while let Some((last_heard, at)) = self.silent_longest.pop() {
+            if self
+                .get(at)
+                .is_some_and(|stream| stream.last_heard == last_heard)
+            {
+                return Some(at);
+            }
+        }
+        None
     }
 
     /// Drops a stream of the IP address with most of them, if the newcomer's has fewer, and of the address with most of
@@ -806,6 +841,31 @@ mod tests {
             assert!(open(&mut streams, secs(2), newcomer, &mut Rate::default()).is_some());
         }
         assert!(streams.get(at).is_some());
+    }
+
+    #[test]
+    fn the_one_that_was_silent_longest_goes_first_however_many_go() {
+        let mut streams = streams();
+        let mut refs = Vec::new();
+        for i in 0..MAX_STREAMS as u64 {
+            let at = open(&mut streams, secs(i), peer("x", i), &mut Rate::default());
+            refs.push(at.unwrap());
+        }
+        let late = secs(2 * MAX_STREAMS as u64);
+        let mut expected: Vec<usize> = (0..MAX_STREAMS).collect();
+        for i in 0..1_000_u64 {
+            let more = open(&mut streams, late, peer("y", i), &mut Rate::default());
+            assert!(more.is_some());
+            let gone = expected.remove(0);
+            assert_eq!(streams.get(refs[gone]).map(|_| ()), None, "{i}");
+            assert!(streams.get(refs[expected[0]]).is_some(), "{i}");
+            if i % 3 == 0 {
+                // The one that would be next is heard.
+                let heard = expected.remove(0);
+                streams.get(refs[heard]).unwrap().last_heard = late;
+                expected.push(heard);
+            }
+        }
     }
 
     #[test]
