@@ -61,6 +61,12 @@ impl Route {
         self.address
     }
 
+    /// Whether nobody else speaks for the sender than before, or who does has answered what it was asked for.
+    #[inline]
+    pub(super) fn is_settled(&self) -> bool {
+        !self.provisional
+    }
+
     /// Notes that something has come from an address.
     #[inline]
     pub(super) fn note(&mut self, now: Duration, from: SocketAddr) {

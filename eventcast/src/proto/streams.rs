@@ -99,8 +99,9 @@ pub(super) enum Presence {
 impl Stream {
     /// Notes that what was asked for has come from an address.
     pub(super) fn is_answered(&mut self, now: Duration, from: SocketAddr) {
+        let settled = self.route.is_settled();
         if self.route.note_answer(now, from) {
-            self.vouch.reset();
+            self.vouch.reset(settled.then(|| self.order.next_number()));
         }
     }
 }

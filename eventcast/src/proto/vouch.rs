@@ -23,6 +23,10 @@ pub(super) struct Vouch {
     prompt: Option<Duration>,
     /// The highest number that had come by a moment.
     seen: Option<(Duration, u64)>,
+    /// What was over by a hello that named it, and when that came: a later one has to agree.
+    over: Option<(Duration, u64)>,
+    /// Up to here everything is over and was the sender's, so that no hello takes it back.
+    sure: u64,
 }
 
 impl Vouch {
@@ -56,9 +60,32 @@ impl Vouch {
         self.last.filter(|_| spoken)
     }
 
-    /// Another address speaks for the sender now.
-    pub(super) fn reset(&mut self) {
+    /// Notes that everything below `next` was over when a hello came that named `last`, from where the sender is for
+    /// certain. A sender never names less than before, so what two of them have named is its own.
+    pub(super) fn note_over(&mut self, now: Duration, last: u64, next: u64) {
+        let over = last.min(next.saturating_sub(1));
+        let (at, before) = *self.over.get_or_insert((now, over));
+        if last < before {
+            self.over = Some((now, over));
+        } else if at + BEFORE <= now {
+            self.sure = self.sure.max(before);
+            self.over = Some((now, over));
+        }
+    }
+
+    /// The number up to which nothing was made up.
+    pub(super) fn sure(&self) -> u64 {
+        self.sure
+    }
+
+    /// Another address speaks for the sender now. `next` is given where the one before was the sender's for certain:
+    /// what it has named and is over stays so, whatever the other one says.
+    pub(super) fn reset(&mut self, next: Option<u64>) {
+        if let (Some(next), Some(last)) = (next, self.last) {
+            self.sure = self.sure.max(last.min(next.saturating_sub(1)));
+        }
         (self.last, self.hello, self.prompt) = (None, None, None);
+        self.over = None;
     }
 }
 
@@ -82,8 +109,28 @@ mod tests {
         assert!(!vouch.note(ms(3_000), ms(8_000), 40, 40));
         assert_eq!(vouch.limit(ms(2_200)), Some(40));
         assert_eq!(vouch.limit(ms(2_201)), None);
-        vouch.reset();
+        vouch.reset(None);
         assert_eq!(vouch.limit(ms(0)), None);
+    }
+
+    #[test]
+    fn what_was_named_and_is_over_stays_so() {
+        let mut vouch = Vouch::default();
+        vouch.note_over(ms(0), 50, 41);
+        assert_eq!(vouch.sure(), 0, "one hello may be forged");
+        vouch.note_over(ms(10), 30, 41);
+        vouch.note_over(ms(1_000), 60, 61);
+        assert_eq!(vouch.sure(), 30);
+        vouch.note_over(ms(2_000), 60, 90);
+        vouch.note_over(ms(3_000), 0, 90);
+        assert_eq!(vouch.sure(), 60);
+        // What another one named who took its place for a while is not the sender's.
+        vouch.note(ms(3_000), ms(3_000), 80, 89);
+        vouch.reset(None);
+        assert_eq!(vouch.sure(), 60);
+        vouch.note(ms(4_000), ms(4_000), 80, 89);
+        vouch.reset(Some(71));
+        assert_eq!(vouch.sure(), 70);
     }
 
     #[test]

@@ -454,11 +454,12 @@ impl Engine {
         }
     }
 
-    /// Forgets all numbers above one that its sender says was its last.
+    /// Forgets all numbers above one that its sender says was its last, but none that it has said before to be its own.
     pub(super) fn disbelieve(&mut self, now: Duration, at: StreamRef, last: u64) {
         let Some(stream) = self.streams.get(at) else {
             return;
         };
+        let last = last.max(stream.vouch.sure());
         for held in stream.order.forget_above(last) {
             let from = held.peer().address;
             self.report(now, from, DropCause::Inconsistent.into());

@@ -313,10 +313,12 @@ impl Engine {
         let mut is_first = false;
         let mut made_up = false;
         if let Some(stream) = self.streams.get(stream_at) {
+            let settled = stream.route.is_settled();
+            let next = stream.order.next_number();
             match stream.route.note_hello(now.elapsed, peer.address) {
                 route::Voice::Own => {}
                 route::Voice::Moved => {
-                    stream.vouch.reset();
+                    stream.vouch.reset(settled.then_some(next));
                     stream.last_hello = None;
                 }
                 // The sender's own word counts, not that of others in its name.
@@ -338,6 +340,9 @@ impl Engine {
             made_up = stream
                 .vouch
                 .note(now.elapsed, hello.up, hello.last, highest);
+            if stream.route.is_settled() {
+                stream.vouch.note_over(now.elapsed, hello.last, next);
+            }
             stream.peer = Arc::clone(peer);
             stream.last_heard = now.elapsed;
         }

@@ -147,6 +147,31 @@ fn a_sender_that_was_paused_takes_its_numbers_back() {
     }
 }
 
+/// The sender is silent for a moment, and another one, who says what it likes, is taken for it until it is back.
+#[test]
+fn what_was_delivered_of_a_sender_is_not_delivered_again_on_the_word_of_another() {
+    for last in [0, 20, 49] {
+        let mut net = Net::new(2);
+        net.run(1_500, nothing);
+        let mut said = Vec::new();
+        for i in 0..50 {
+            said.push(format!("true {i}"));
+            net.emit(0, &said[i]);
+        }
+        net.run(3_000, nothing);
+        let paused = |by: usize, _: usize, _: &[u8]| by == 0;
+        for at in [5_500, 5_510, 6_400] {
+            net.run(at, paused);
+            let now = net.now();
+            net.engines[1].handle_datagram(now, elsewhere(), &hello(last, 1, at));
+        }
+        net.run(8_000, nothing);
+        assert_eq!(net.told(1), said);
+        assert_eq!(net.engines[0].stats().answers_sent, 0);
+        goes_on(&mut net, 100, 5);
+    }
+}
+
 #[test]
 fn a_hello_and_a_number_beyond_belief_must_be_of_the_sender() {
     let mut net = Net::new(2);
