@@ -315,10 +315,15 @@ impl Answers {
         if most <= load + 1 {
             return false;
         }
-        let queue = self.queues.get_mut(&fullest);
-        let Some(ready) = queue.and_then(|queue| queue.ready.pop_back()) else {
+        let Some(queue) = self.queues.get_mut(&fullest) else {
             return false;
         };
+        let Some(ready) = queue.ready.pop_back() else {
+            return false;
+        };
+        if queue.ready.is_empty() {
+            self.turns[fullest.class() as usize].retain(|other| *other != fullest);
+        }
         self.stale += 1;
         self.removed(fullest, ready);
         true

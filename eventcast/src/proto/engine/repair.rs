@@ -449,8 +449,10 @@ impl Engine {
                 }
             }
         }
+        let to = common?;
+        // One for whom nothing may go yet keeps its turn.
         self.answers.end_turn(class, turn);
-        Some((run.transmit(common?), run.datagrams))
+        Some((run.transmit(to), run.datagrams))
     }
 
     /// Repeats a datagram for several. Peers that know no numbers would take it for a new one, so it travels inside

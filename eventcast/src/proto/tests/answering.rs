@@ -444,3 +444,35 @@ fn requests_to_an_address_that_was_forged_are_bounded_too() {
     assert!(sent <= 3 * came + A_MINUTE, "{sent} for {came}");
     assert_eq!(sent_to(&net, engine_address(0).ip()), 0);
 }
+
+/// What may go next is longer than what is left, and what another waits for is shorter: that one's turn has not come.
+#[test]
+fn who_waits_for_a_budget_does_not_make_the_engine_spin() {
+    let mut net = Net::new(1);
+    net.run(1_100, nothing);
+    for i in 0..3_000_usize {
+        net.emit(0, &"t".repeat(600 - i * 37 % 500));
+        if i % 50 == 49 {
+            net.run(net.now.as_millis() as u64 + 1, nothing);
+        }
+    }
+    net.run(net.now.as_millis() as u64 + 2_000, nothing);
+    let mut now = net.now();
+    let engine = &mut net.engines[0];
+    let mut buf = Vec::new();
+    let mut answers = 0;
+    for i in 0..300_u32 {
+        let first = 1 + u64::from(i) * 9;
+        engine.handle_datagram(now, stranger(i % 8), &nack(&[(first, first + 300)], None));
+        now.elapsed += Duration::from_micros(3_137);
+        while engine.poll_timeout().is_some_and(|due| due <= now.elapsed) {
+            engine.handle_timeout(now);
+        }
+        while engine.poll_transmit(now, &mut buf).is_some() {
+            answers += 1;
+        }
+        let next = engine.next_transmit();
+        assert!(next.is_none_or(|next| next > now.elapsed), "{i}: {next:?}");
+    }
+    assert!(answers > 300, "{answers}");
+}
