@@ -21,6 +21,10 @@ pub(super) const NAMED_FOR: Duration = Duration::from_secs(60);
 /// Most that one hello names of one IP address while there are others, so that made-up newcomers keep nobody out.
 const MAX_OF_ONE_IP: usize = 2;
 
+/// So many are named whatever room there is: a hello that has no room for any would leave newcomers with nothing. It
+/// stays shorter than the datagram of a slice.
+const NAMED_AT_LEAST: usize = 4;
+
 /// A bus that is named in a hello, and the first number that it is owed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Named {
@@ -67,7 +71,7 @@ impl Newcomers {
         self.is_unsaid
     }
 
-    /// Those whom a hello with this `last` names in so many bytes: first who was named least often. Who is owed nothing
+    /// Those whom a hello with this `last` names in so many bytes, or a few more: first who was named least often. Who is owed nothing
     /// before `last + 1` need not be named.
     pub(super) fn name(
         &mut self,
@@ -108,10 +112,11 @@ impl Newcomers {
             else {
                 continue;
             };
-            let Some(rest) = room.checked_sub(OWED_COST + peer.id.len()) else {
+            let cost = OWED_COST + peer.id.len();
+            if cost > room && named.len() >= NAMED_AT_LEAST {
                 break;
-            };
-            room = rest;
+            }
+            room = room.saturating_sub(cost);
             newcomer.said = newcomer.said.saturating_add(1);
             named.push(Named {
                 id: peer.id.clone(),
@@ -196,14 +201,17 @@ mod tests {
     #[test]
     fn no_more_are_named_than_fit_and_the_others_are_next() {
         let (mut streams, mut newcomers) = (streams(), Newcomers::default());
-        for i in 0..3 {
+        for i in 0..7 {
             let stream = heard(&mut streams, i, [10, 0, 0, i as u8]);
             newcomers.add(S(0), stream, [10, 0, 0, i as u8].into(), 1);
         }
-        let two = OWED_AT_ALL + 2 * (OWED_COST + 1);
-        assert_eq!(ids(newcomers.name(S(1), &mut streams, 9, two)), ["0", "1"]);
-        assert_eq!(ids(newcomers.name(S(1), &mut streams, 9, two)), ["2", "0"]);
-        assert!(newcomers.name(S(1), &mut streams, 9, 20).is_empty());
+        let mut name = |room| ids(newcomers.name(S(1), &mut streams, 9, room)).join(" ");
+        let five = OWED_AT_ALL + 5 * (OWED_COST + 1);
+        assert_eq!(name(five), "0 1 2 3 4");
+        assert_eq!(name(five), "5 6 0 1 2");
+        // A few are named where there is no room, so that each has its turn.
+        assert_eq!(name(0), "3 4 5 6");
+        assert_eq!(name(20), "0 1 2 3");
     }
 
     #[test]
