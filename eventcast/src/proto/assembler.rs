@@ -120,6 +120,8 @@ pub(super) struct Joined {
 /// A message that was given up.
 pub(super) struct GivenUp {
     pub(super) about: About,
+    /// When its first chunk came.
+    pub(super) first: Duration,
     pub(super) received: u32,
     pub(super) reason: ExpiredReason,
 }
@@ -593,9 +595,15 @@ impl Assembler {
     }
 
     fn give_up(&mut self, index: usize, reason: ExpiredReason) {
-        let Partial { about, slices, .. } = self.remove(index);
+        let Partial {
+            about,
+            first,
+            slices,
+            ..
+        } = self.remove(index);
         self.given_up.push(GivenUp {
             about,
+            first,
             received: slices.received(),
             reason,
         });

@@ -398,11 +398,12 @@ impl Engine {
     pub(super) fn settle_given_up(&mut self, now: Duration) {
         while let Some(GivenUp {
             about,
+            first,
             received,
             reason,
         }) = self.assembler.poll_given_up()
         {
-            let number = self.settle_number(now, &about);
+            let number = self.settle_number(now, first, &about);
             if about.number.is_some() && about.stream.is_some() && number.is_none() {
                 // The number is over, which has been told, or another attempt at it goes on.
                 continue;
@@ -455,11 +456,12 @@ impl Engine {
     }
 
     /// Passes the number of a message that was given up; gives it if it is lost thereby.
-    fn settle_number(&mut self, now: Duration, about: &About) -> Option<u64> {
+    fn settle_number(&mut self, now: Duration, came: Duration, about: &About) -> Option<u64> {
         let number = about.number?;
         let at = about.stream?;
         let is_clear = self.sealing.is_none();
-        let before = now.saturating_sub(self.message_ttl);
+        // One that had to make room may have come only just now, after the last hello of its sender.
+        let before = now.saturating_sub(self.message_ttl).max(came);
         let stream = self.streams.get(at)?;
         if !stream.order.close_partial(number) {
             return None;

@@ -346,3 +346,45 @@ fn where_no_room_is_left_it_is_told_that_order_and_repair_are_off() {
     let unfollowed = |line: &&String| line.starts_with("refused unfollowed");
     assert_eq!(told.iter().filter(unfollowed).count(), 1, "{told:?}");
 }
+
+/// A message that makes room for others has been given up, but not because its sender does not know of it.
+#[test]
+fn a_message_that_had_to_make_room_takes_nothing_back() {
+    let mut bob = engine(Config {
+        message_ttl: Duration::from_secs(3),
+        ..config("listener")
+    });
+    let hear = |bob: &mut Engine, millis, datagram: Vec<u8>| {
+        let heard = deliver(bob, at(millis), address(9_000), &[datagram]);
+        heard
+            .iter()
+            .map(|got| got.message_id.0[0])
+            .collect::<Vec<_>>()
+    };
+    hear(&mut bob, 100, hello(0, 1, 100));
+    assert_eq!(hear(&mut bob, 110, event(1)), [1]);
+    hear(&mut bob, 1_000, hello(1, 1, 1_000));
+    assert_eq!(hear(&mut bob, 1_100, event(2)), [2]);
+    hear(&mut bob, 1_110, chunk(3));
+    for i in 0..1_100_u64 {
+        let head = Head {
+            seq: 0,
+            seq_len: 3,
+            seq_id: &MessageId(std::array::from_fn(|at| (i >> (8 * (at % 2))) as u8)).text(),
+            name: "others",
+            time: &TimeWriter::new().write(at(0).unix_ms),
+            number: None,
+            schema: None,
+        };
+        let mut other = Vec::new();
+        Template::new(HOST, 9_000, "elsewhere", "engine-0", Some(ENGINE_0))
+            .write(&head, &mut other);
+        other.extend([7; 100]);
+        hear(&mut bob, 1_120, other);
+    }
+    assert!(bob.stats().drops.get(DropCause::Crowded) > 0);
+    // What was delivered stays so.
+    assert_eq!(hear(&mut bob, 1_200, event(1)), [0_u8; 0]);
+    assert_eq!(hear(&mut bob, 1_200, event(2)), [0_u8; 0]);
+    assert_eq!(hear(&mut bob, 1_200, event(4)), [4]);
+}
