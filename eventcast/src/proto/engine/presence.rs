@@ -312,6 +312,7 @@ impl Engine {
         let is_reply = hello.token.is_some();
         let mut is_first = false;
         let mut made_up = false;
+        let is_clear = self.sealing.is_none();
         if let Some(stream) = self.streams.get(stream_at) {
             let settled = stream.route.is_settled();
             let next = stream.order.next_number();
@@ -321,8 +322,10 @@ impl Engine {
                     stream.vouch.reset(settled.then_some(next));
                     stream.last_hello = None;
                 }
-                // The sender's own word counts, not that of others in its name.
-                route::Voice::Other => return Ok(()),
+                // The sender's own word counts, not that of others in its name. What is sealed is its own, wherever it
+                // comes from.
+                route::Voice::Other if is_clear => return Ok(()),
+                route::Voice::Other => {}
             }
             if stream
                 .last_hello
@@ -397,7 +400,9 @@ impl Engine {
             return Ok(());
         };
         let due = self.ask_due(now.elapsed);
-        let is_own = |stream: &mut Stream| stream.route.is_own(now.elapsed, peer.address);
+        let is_sealed = self.sealing.is_some();
+        let is_own =
+            |stream: &mut Stream| is_sealed || stream.route.is_own(now.elapsed, peer.address);
         if !self.streams.get(at).is_some_and(is_own) {
             return Ok(());
         }
