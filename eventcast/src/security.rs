@@ -95,6 +95,26 @@
 //! | numbers that never come | each is told as lost once, in sums by stream, and of at most 64 streams of an IP address one by one | `many_streams_of_one_address_are_told_together` |
 //! | messages that never become whole | one report in ten seconds for each reason and IP address | `messages_that_never_end_are_told_in_sums_and_their_numbers_too` |
 //! | hellos and goodbyes in turn | 8 reports in ten seconds for each id, 256 for each IP address; then how it stands | `who_comes_and_goes_all_the_time_is_told_a_few_times_and_truly_in_the_end` |
+//! | requests under the address of somebody else | an IP address gets three times what came from it and 256 KiB a minute until the address has echoed a token that was sent to it; all such addresses together 1 MiB a second, or as much as is sent anew | `an_address_that_was_forged_gets_little_more_than_what_came_from_it`, `all_forged_addresses_together_get_no_more_than_is_sent_anew`, `requests_to_an_address_that_was_forged_are_bounded_too` |
+//! | requests without end, so that others are not repaired | requesters are served in turn, and what one asks for too much is refused to that one | `one_that_is_flooded_beside_is_repaired_soon`, `a_flood_of_wishes_is_bounded_and_refused_to_its_requester_alone` |
+//! | requests that slow a sender down or hold up its stop | each costs a bounded look; what was never sent, or has gone, counts as nothing | `requests_for_all_there_is_cost_little`, `what_was_never_sent_or_is_gone_is_no_complaint_and_holds_up_no_stop` |
+//! | a number far ahead in another's name | it is forgotten when that sender says hello, a second or two later | `a_number_far_ahead_does_not_make_what_its_sender_says_a_double`, `a_sender_that_was_paused_takes_its_numbers_back` |
+//! | hellos in another's name | the address that is asked moves only when that sender has not been heard for 2 s, and both are asked until one answers | `hellos_from_elsewhere_do_not_take_the_place_of_their_sender` |
+//! | hellos of thousands of made-up senders | a newcomer takes the place of one of whoever has most; one that finds no room is reported: order and repair are off for it | `one_who_fills_the_table_of_streams_gives_way_to_others`, `where_no_room_is_left_it_is_told_that_order_and_repair_are_off` |
+//! | anything from port 0, or from an address that is nobody's | dropped | `nothing_is_sent_to_where_nobody_is` |
+//!
+//! What is left to a stranger, on a bus in the clear:
+//!
+//! - It reads everything, and says anything in anybody's name. An event with the very number that its sender uses next
+//!   takes that one's place, and the true one is dropped as a double.
+//! - Where the network lets it forge the sender's address too, its hellos are the sender's.
+//! - Whoever is heard first in a sender's name, by a bus that has just started, is that sender until it is silent for 2 s;
+//!   requests that it does not answer go to the other address as well.
+//! - Under thousands of forged IP addresses it fills the table of senders for a minute, which is reported, and uses up what
+//!   is sent to addresses without a token: the first repair of a bus comes later, and so do all of a peer that knows no
+//!   tokens.
+//! - At an address of its own it can have 4 MiB a second sent to itself, slow chunked messages down to their floor of 4 MB
+//!   a second, and hold up a stop for `message_ttl`.
 //!
 //! # The passphrase
 //!
