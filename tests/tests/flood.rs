@@ -5,13 +5,14 @@
 //! `EVENTCAST_FLOOD=1000000`, in a release build, a million times.
 
 use std::{
+    collections::HashMap,
     env,
     net::{IpAddr, Ipv4Addr, SocketAddr},
     time::{Duration, Instant},
 };
 
 use bson::{Bson, Document, doc};
-use eventcast::proto::{Config, DropCause, Engine, Event, Events, Now};
+use eventcast::proto::{Config, Destination, DropCause, Engine, Event, Events, Now, Outgoing};
 use eventcast_tests::{
     craft::{self, Message},
     fuzz::Numbers,
@@ -43,6 +44,10 @@ const FEW_REPORTS: usize = 16;
 /// Reports of peers that come, at one address: as many at once as are told of it.
 const ARRIVALS: usize = 280;
 
+/// Reports of as many peers as are followed, half of them in each of the two spans of a short flood: each is told in the
+/// end, since it is there.
+const TABLE: usize = 4_096 / 2 + REPORTS;
+
 /// A kind of hostile datagrams: its name, what most of it gets, how many reports there are of it in ten seconds, and its
 /// `i`-th with its address.
 struct Kind {
@@ -59,6 +64,26 @@ fn one_address() -> SocketAddr {
 fn many_addresses(i: usize) -> SocketAddr {
     let i = (i % 60_000) as u32;
     SocketAddr::new(Ipv4Addr::from(0x0a01_0000 + i).into(), 9000)
+}
+
+/// The bus that is flooded, and how many events it has sent before.
+const BUS: &str = "feedfacefeedface";
+const INCARNATION: u64 = 1_795_585_400_000;
+const EMITTED: usize = 5_000;
+
+/// Who sends the good events.
+const GOOD: &str = "600d600d600d600d";
+const GOOD_INCARNATION: i64 = 1_795_585_410_000;
+
+/// What may be sent to an IP address beside three times what came from it. No flood takes a minute of the engine's time.
+const A_MINUTE: u64 = 256 << 10;
+
+/// A request for numbers of the bus.
+fn nack(group: Group, first: i64, last: i64) -> Message {
+    let argument =
+        doc! { "id": BUS, "inc": INCARNATION as i64, "token": first, "missing": [[first, last]] };
+    let payload = craft::bytes_of(&doc! { "payload": [argument] });
+    Message::with_payload(group, "__ec_nack", payload).set("inc", 1_i64)
 }
 
 fn kinds(group: Group) -> Vec<Kind> {
@@ -278,6 +303,73 @@ fn kinds(group: Group) -> Vec<Kind> {
             Box::new(move |i| (many_addresses(i), chunk(i).bytes())),
         ),
         kind(
+            "requests for all there is, from one address",
+            None,
+            Box::new(move |i| {
+                let from = SocketAddr::new(one_address().ip(), 9_000 + i as u16 % 16);
+                (from, nack(group, 1, i64::MAX).bytes())
+            }),
+        ),
+        kind(
+            "requests of ever new addresses, with tokens that they made up",
+            None,
+            Box::new(move |i| {
+                let first = 1 + i as i64 % EMITTED as i64;
+                (many_addresses(i), nack(group, first, first + 99).bytes())
+            }),
+        ),
+        kind(
+            "requests for what was never sent",
+            None,
+            Box::new(move |i| {
+                (
+                    one_address(),
+                    nack(group, 1 << 40, 1 << 50)
+                        .set("port", i as i32 % 65_536)
+                        .bytes(),
+                )
+            }),
+        ),
+        kind(
+            "numbers far ahead in the name of the good sender",
+            None,
+            Box::new(move |i| {
+                let event = event(i).set("id", GOOD).set("inc", GOOD_INCARNATION);
+                (
+                    one_address(),
+                    event.set("n", 60_000 + i as i64 % 5_000).bytes(),
+                )
+            }),
+        ),
+        kind(
+            "hellos in the name of the good sender",
+            None,
+            Box::new(move |i| {
+                let hello = hello(GOOD_INCARNATION, i as i64).set("id", GOOD);
+                (one_address(), hello.bytes())
+            }),
+        ),
+        few(
+            kind(
+                "hellos of ever new senders from 64 ports",
+                None,
+                Box::new(move |i| {
+                    let from = SocketAddr::new(one_address().ip(), 9_000 + i as u16 % 64);
+                    let hello = hello(1, 60_000).set("id", format!("{i:016x}"));
+                    (from, hello.bytes())
+                }),
+            ),
+            TABLE,
+        ),
+        kind(
+            "requests from port 0",
+            Some(Malformed),
+            Box::new(move |_| {
+                let from = SocketAddr::new(one_address().ip(), 0);
+                (from, nack(group, 1, 100).bytes())
+            }),
+        ),
+        kind(
             "names that nobody knows",
             Some(Reserved),
             Box::new(move |i| (one_address(), event(i).set("name", "__ec_x").bytes())),
@@ -315,11 +407,17 @@ struct Told {
     others: usize,
     /// Numbers that are lost.
     lost: u128,
+    /// Bytes to single IP addresses.
+    sent: HashMap<IpAddr, u64>,
 }
 
 fn drain(engine: &mut Engine, now: Now, events: &mut Events, told: &mut Told) {
     let mut buf = Vec::new();
-    while engine.poll_transmit(now, &mut buf).is_some() {}
+    while let Some(transmit) = engine.poll_transmit(now, &mut buf) {
+        if let Destination::Peer(to) = transmit.to {
+            *told.sent.entry(to.ip()).or_default() += buf.len() as u64;
+        }
+    }
     engine.take_events(events);
     for event in events.iter() {
         match event {
@@ -341,22 +439,41 @@ fn drain(engine: &mut Engine, now: Now, events: &mut Events, told: &mut Told) {
 fn flood(kind: &Kind, group: Group, count: usize, max_held: usize) {
     let before = memory_in_use();
     let host = IpAddr::V4(Ipv4Addr::LOCALHOST);
-    let mut config = Config::new("feedfacefeedface", 1_795_585_400_000, host, 9001);
+    let mut config = Config::new(BUS, INCARNATION, host, 9001);
     config.max_held_bytes = max_held;
     let mut engine = Engine::new(config, [1; 32], now(0));
     let mut events = Events::new();
     let mut told = Told::default();
+    let mut came: HashMap<IpAddr, u64> = HashMap::new();
+    let payload = craft::bytes_of(&doc! { "payload": ["x".repeat(500)] });
+    for _ in 0..EMITTED {
+        let event = Outgoing {
+            name: "old",
+            payload: &payload,
+            schema: None,
+            best_effort: false,
+        };
+        engine.emit(now(0), event).expect("it fits");
+        drain(&mut engine, now(0), &mut events, &mut told);
+    }
     let mut sent = 0;
     let mut middle = 0;
     let began = Instant::now();
     for i in 0..count {
+        if i % GOOD_EVERY == 0 {
+            sent += 1;
+            let good = Message::event(group, "good", vec![Bson::Document(doc! { "i": i as i64 })])
+                .set("id", GOOD)
+                .set("inc", GOOD_INCARNATION)
+                .set("n", sent as i64)
+                .bytes();
+            engine.handle_datagram(now(i), (host, 9002).into(), &good);
+            *came.entry(host).or_default() += good.len() as u64;
+        }
+        // Who sends the good events has been heard first.
         let (from, bytes) = (kind.make)(i);
         engine.handle_datagram(now(i), from, &bytes);
-        if i % GOOD_EVERY == 0 {
-            let good = Message::event(group, "good", vec![Bson::Document(doc! { "i": i as i64 })]);
-            engine.handle_datagram(now(i), (host, 9002).into(), &good.bytes());
-            sent += 1;
-        }
+        *came.entry(from.ip()).or_default() += bytes.len() as u64;
         while engine
             .poll_timeout()
             .is_some_and(|timeout| timeout <= now(i).elapsed)
@@ -401,6 +518,14 @@ fn flood(kind: &Kind, group: Group, count: usize, max_held: usize) {
         told.others,
     );
     assert_eq!(told.good, sent, "{}: good events arrive", kind.name);
+    for (ip, bytes) in &told.sent {
+        let most = 3 * came.get(ip).copied().unwrap_or_default() + A_MINUTE;
+        assert!(
+            *bytes <= most,
+            "{}: {bytes} to {ip}, {most} at most",
+            kind.name
+        );
+    }
     if let Some(cause) = kind.cause {
         let counted = stats.drops.get(cause);
         assert!(
