@@ -252,9 +252,14 @@ pub enum Act {
     },
     /// The attacker does something.
     Attack,
+    /// Somebody who can send to a group in the clear asks for what was sent, or speaks in a member's name.
+    Pose,
     /// A member, whether it runs or not, gets the keys of the next round of a change.
     ChangeKeys(usize),
 }
+
+/// The share of groups in the clear in which somebody poses.
+const POSERS: f64 = 0.3;
 
 impl Plan {
     /// What this seed decides.
@@ -316,6 +321,12 @@ impl Plan {
                 };
                 acts.push((random.below(calm_from), act));
             }
+        }
+        let mut random = Random::new(11, seed);
+        if !sealed && random.chance(POSERS) {
+            let count = random.between(100, 1_500);
+            let at = |_| (random.between(calm_from / 20, calm_from), Act::Pose);
+            acts.extend((0..count).map(at));
         }
         acts.sort_by_key(|(at, _)| *at);
         Self {

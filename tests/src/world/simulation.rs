@@ -6,12 +6,12 @@ mod departures;
 use std::{
     cmp::Reverse,
     collections::{BinaryHeap, HashMap, HashSet},
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     rc::Rc,
 };
 
 use super::{
-    attacker::{Attacker, Injection},
+    attacker::{Attacker, Injection, Poser},
     bus::{Bus, Identity, WORLD_BEGAN_MS, Who},
     figures::Figures,
     history::{End, History, Life, LifeFacts, MILLI, MessageKey, Nanos, Record, What},
@@ -58,6 +58,9 @@ struct Simulation<'p> {
     /// The roots of the group's keys, and what opens what is sealed with them.
     seal: Option<(Roots, Opener)>,
     attacker: Option<Attacker>,
+    poser: Poser,
+    /// What came to a bus from an address that is no member's, and what it sent there.
+    strangers: HashMap<(Life, IpAddr), [u64; 2]>,
     seats: Vec<Seat>,
     agenda: BinaryHeap<Reverse<Entry>>,
     entries: u64,
@@ -155,6 +158,8 @@ impl<'p> Simulation<'p> {
             network: Network::new(weather, members, plan.sealed, network_random),
             seal,
             attacker,
+            poser: Poser::new(Random::new(12, plan.seed)),
+            strangers: HashMap::new(),
             seats: (0..members).map(|_| Seat::default()).collect(),
             agenda: BinaryHeap::new(),
             entries: 0,
@@ -216,6 +221,18 @@ impl<'p> Simulation<'p> {
                 });
             }
         }
+        // An address that never echoed a token.
+        let minutes = self.plan.end / (60_000 * MILLI) + 1;
+        let mut strangers: Vec<_> = std::mem::take(&mut self.strangers).into_iter().collect();
+        strangers.sort_unstable();
+        for ((of, _), [came, sent]) in strangers {
+            self.note(What::Peak {
+                of,
+                what: "bytes sent to a stranger",
+                bytes: sent as usize,
+                limit: (3 * came + minutes * (256 << 10)) as usize,
+            });
+        }
         let history = History {
             lives: self.lives,
             records: self.records,
@@ -276,6 +293,7 @@ impl<'p> Simulation<'p> {
                 }
             }
             Act::Attack => self.attack(),
+            Act::Pose => self.pose(),
             Act::ChangeKeys(member) => self.change_keys(member),
         }
     }

@@ -2,9 +2,9 @@
 
 use std::{net::SocketAddr, rc::Rc};
 
-use super::{Actor, Cast, Future, Simulation};
+use super::{Actor, Cast, Future, Seat, Simulation};
 use crate::world::{
-    attacker::{Injection, Victim},
+    attacker::{Injection, Victim, is_strange},
     history::{Life, What},
     network::{Copy, State},
     reading::Said,
@@ -135,6 +135,43 @@ impl Simulation<'_> {
         }
     }
 
+    /// Somebody poses in a group in the clear.
+    pub(super) fn pose(&mut self) {
+        let running = |seat: &&Seat| matches!(seat.actor, Actor::Bus(_));
+        let members: Vec<(Life, SocketAddr)> = self
+            .seats
+            .iter()
+            .filter(running)
+            .map(|seat| (seat.life, seat.address))
+            .collect();
+        if members.is_empty() {
+            return;
+        }
+        let (life, _) = members[self.poser.choose(members.len())];
+        let victim = Victim {
+            life,
+            id: &self.lives[life as usize].id,
+            incarnation: self.incarnations[life as usize].unwrap_or_default(),
+            sent: self.places[life as usize],
+        };
+        let messages: Vec<[u8; 20]> = {
+            let of_victim = self.messages.iter().filter(|(_, key)| key.sender == life);
+            let mut ids: Vec<_> = of_victim.map(|(id, _)| *id).collect();
+            ids.sort_unstable();
+            ids
+        };
+        // Where much else goes wrong, nobody can tell who speaks in the name of one that is not heard.
+        let injection = self.poser.make(&victim, &messages, self.plan.mild);
+        for to in 0..self.seats.len() {
+            let seat = &self.seats[to];
+            let is_running = matches!(seat.actor, Actor::Bus(_));
+            let knows = seat.life == life || seat.known.contains_key(&life);
+            if is_running && knows {
+                self.inject(to, &injection);
+            }
+        }
+    }
+
     /// The attacker brings something to a bus.
     pub(super) fn inject(&mut self, to: usize, injection: &Injection) {
         if !matches!(self.seats[to].actor, Actor::Bus(_)) {
@@ -158,6 +195,15 @@ impl Simulation<'_> {
             state = self.pass_gate(to, cast, *intact, bytes);
         }
         self.figures.injected += 1;
+        if is_strange(*from) {
+            let life = self.seats[to].life;
+            let stranger = self.strangers.entry((life, from.ip())).or_default();
+            stranger[0] += bytes.len() as u64;
+            if of.is_none() && self.seats[to].met.insert(*from) {
+                let (by, address) = (life, *from);
+                self.note(What::Met { by, address });
+            }
+        }
         self.hear(to, *from, bytes, of.as_ref().zip(state));
     }
 

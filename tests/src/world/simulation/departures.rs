@@ -5,6 +5,7 @@ use std::{net::SocketAddr, ops::Range, rc::Rc};
 use super::{Actor, Cast, Future, Seat, Simulation};
 use crate::world::{
     attacker::Injection,
+    attacker::is_strange,
     bus::Told,
     history::{Content, Kind, Life, MessageKey, What},
     old_peer::Deed,
@@ -131,6 +132,10 @@ impl Simulation<'_> {
         self.figures.repairs += u64::from(repair);
         self.figures.control += u64::from(!matches!(kind, Kind::Data { .. }));
         self.note(What::Cast { by, to, kind });
+        if let Some(to) = to.filter(|to| is_strange(*to)) {
+            let stranger = self.strangers.entry((by, to.ip())).or_default();
+            stranger[1] += bytes.len() as u64;
+        }
 
         let receivers = match to {
             Some(address) => {
