@@ -189,9 +189,15 @@ impl Answers {
         self.by_due.first().map(|(due, _)| *due)
     }
 
-    /// Makes ready what has been gathered for long enough. `may_go` decides over what is to go to the group; where it
-    /// may not, those who have asked are answered one by one.
-    pub(super) fn handle_timeout(&mut self, now: Duration, mut may_go: impl FnMut(Item) -> bool) {
+    /// Makes ready what has been gathered for long enough. `may_go` decides over what is to go to the group, and of which
+    /// class those are who have asked; where it may not, the one of them who waits for least is answered alone. Gives how
+    /// many wishes were refused.
+    pub(super) fn handle_timeout(
+        &mut self,
+        now: Duration,
+        mut may_go: impl FnMut(Item, Class) -> bool,
+    ) -> u64 {
+        let mut refused = 0;
         while let Some(&(_, item)) = self.by_due.first().filter(|(due, _)| *due <= now) {
             self.by_due.pop_first();
             let Some(mut asked) = self.gathering.remove(&item) else {
@@ -203,7 +209,13 @@ impl Answers {
                 self.gather(item, free_at, asked.by);
                 continue;
             }
-            if asked.by.len() > 1 && may_go(item) {
+            let is_peer = |(_, by): &(SocketAddr, Requester)| by.class() == Class::Peers;
+            let class = if asked.by.iter().any(is_peer) {
+                Class::Peers
+            } else {
+                Class::Strangers
+            };
+            if asked.by.len() > 1 && may_go(item, class) {
                 for (_, requester) in asked.by {
                     self.take_load(requester);
                 }
@@ -211,10 +223,17 @@ impl Answers {
                 self.make_ready(now, item, Destination::Group, Requester::Group);
                 continue;
             }
-            let (first, requester) = asked.by.remove(0);
-            self.make_ready(now, item, Destination::Peer(first), requester);
-            if !asked.by.is_empty() {
-                self.gather(item, now + AGAIN_TO_ANYBODY, asked.by);
+            let load = |by: &Requester| self.queues.get(by).map_or(0, |queue| queue.load);
+            let least = asked.by.iter().enumerate();
+            let least = least.min_by_key(|(_, (_, by))| load(by));
+            let Some((at, _)) = least else {
+                continue;
+            };
+            let (to, requester) = asked.by.swap_remove(at);
+            self.make_ready(now, item, Destination::Peer(to), requester);
+            refused += asked.by.len() as u64;
+            for (_, requester) in asked.by {
+                self.take_load(requester);
             }
         }
         while let Some(&(at, item)) = self.sent_order.front()
@@ -226,6 +245,7 @@ impl Answers {
                 self.forget_sent(item);
             }
         }
+        refused
     }
 
     /// What is to be sent next to somebody of this class, and where.
@@ -559,7 +579,7 @@ mod tests {
     }
 
     fn ready(answers: &mut Answers, now: Duration) -> Vec<(Item, Destination)> {
-        answers.handle_timeout(now, |_| true);
+        answers.handle_timeout(now, |_, _| true);
         std::iter::from_fn(|| send_one(answers, now)).collect()
     }
 
@@ -586,20 +606,38 @@ mod tests {
     }
 
     #[test]
-    fn where_the_group_may_not_have_it_each_one_is_answered_alone() {
+    fn where_the_group_may_not_have_it_one_who_waits_for_least_is_answered() {
         let mut answers = answers();
+        for n in 10..20 {
+            assert!(takes(&mut answers, ms(0), Item::Small(n), 1));
+        }
         for i in 1..=3 {
-            assert!(takes(&mut answers, ms(0), ITEM, i));
+            assert!(takes(&mut answers, ms(1), ITEM, i));
         }
-        answers.handle_timeout(ms(5), |_| false);
-        let mut sent = Vec::new();
-        for millis in 5..100 {
-            answers.handle_timeout(ms(millis), |_| false);
-            sent.extend(send_one(&mut answers, ms(millis)).map(|(_, to)| (millis, to)));
+        let mut asked = Vec::new();
+        let refused = answers.handle_timeout(ms(6), |item, class| {
+            asked.push((item, class));
+            false
+        });
+        assert_eq!((asked, refused), (vec![(ITEM, Class::Peers)], 2));
+        let to: Vec<_> = ready(&mut answers, ms(6))
+            .into_iter()
+            .filter(|(item, _)| *item == ITEM)
+            .collect();
+        assert_eq!(to, [(ITEM, Destination::Peer(address(2)))]);
+        assert!(answers.queues.is_empty() && answers.total == 0);
+        // The others ask again, and are answered in their turn.
+        assert!(takes(&mut answers, ms(30), ITEM, 1));
+        let strangers = [7, 8].map(|i| (address(i), Requester::Stranger(address(i).ip())));
+        for stranger in strangers {
+            assert_eq!(answers.ask(ms(31), Item::Small(9), stranger), Wish::Taken);
         }
-        let to = |i| Destination::Peer(address(i));
-        assert_eq!(sent, [(5, to(1)), (25, to(2)), (45, to(3))]);
-        assert!(answers.queues.is_empty() && answers.sent.is_empty());
+        let mut classes = Vec::new();
+        answers.handle_timeout(ms(40), |_, class| {
+            classes.push(class);
+            true
+        });
+        assert_eq!(classes, [Class::Strangers]);
     }
 
     #[test]
@@ -633,11 +671,11 @@ mod tests {
     fn what_still_waits_to_go_out_is_not_taken_twice() {
         let mut answers = answers();
         assert!(takes(&mut answers, ms(0), ITEM, 1));
-        answers.handle_timeout(ms(5), |_| true);
+        answers.handle_timeout(ms(5), |_, _| true);
         assert!(!takes(&mut answers, ms(100), ITEM, 1));
         // Another one gets it 20 ms after the first, whenever that is.
         assert!(takes(&mut answers, ms(100), ITEM, 2));
-        answers.handle_timeout(ms(150), |_| true);
+        answers.handle_timeout(ms(150), |_, _| true);
         let first = Some((ITEM, Destination::Peer(address(1))));
         assert_eq!(send_one(&mut answers, ms(160)), first);
         assert_eq!(send_one(&mut answers, ms(160)), None);
@@ -660,7 +698,7 @@ mod tests {
             let own = u64::from(i) << 32;
             let mut items = (own..).map(Item::Small);
             while takes(&mut answers, ms(0), items.next().unwrap(), i) {}
-            answers.handle_timeout(ms(5), |_| true);
+            answers.handle_timeout(ms(5), |_, _| true);
         }
         assert_eq!(answers.total, MAX_GATHERED);
         for n in 0..256 {
@@ -682,7 +720,7 @@ mod tests {
         for n in 0..80 {
             assert!(takes(&mut answers, ms(1), Item::Small(10_000 + n), 2));
         }
-        answers.handle_timeout(ms(6), |_| true);
+        answers.handle_timeout(ms(6), |_, _| true);
         let first: Vec<_> = (0..160)
             .filter_map(|_| send_one(&mut answers, ms(6)))
             .filter(|(_, to)| *to == Destination::Peer(address(2)))
@@ -700,13 +738,13 @@ mod tests {
         let mut answers = answers();
         let stranger = (address(9), Requester::Stranger(address(9).ip()));
         assert_eq!(answers.ask(ms(0), ITEM, stranger), Wish::Taken);
-        answers.handle_timeout(ms(5), |_| true);
+        answers.handle_timeout(ms(5), |_, _| true);
         // Nothing is sent to strangers for a while.
         assert!(takes(&mut answers, ms(100), ITEM, 1));
         let to_one = [(ITEM, Destination::Peer(address(1)))];
         assert_eq!(ready(&mut answers, ms(105)), to_one);
         assert_eq!(answers.next(ms(106), Class::Strangers), None);
-        answers.handle_timeout(ms(125), |_| true);
+        answers.handle_timeout(ms(125), |_, _| true);
         let to_stranger = Some((ITEM, Destination::Peer(address(9))));
         assert_eq!(answers.next(ms(126), Class::Strangers), to_stranger);
     }

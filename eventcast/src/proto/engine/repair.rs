@@ -354,16 +354,22 @@ impl Engine {
             Some(_) => sealed_len(0),
             None => self.template.len(AGAIN.len(), false, false) + AROUND_REPEATED,
         };
-        let (history, allowance) = (&self.history, &mut self.group_allowance);
-        self.answers.handle_timeout(now, |item| {
-            let len = len_of(history, item);
-            len.is_none_or(|len| allowance.take(now, len + around, for_group))
-        });
-        self.stats.answers_refused += self.answers.take_stale();
         self.class_rates = [
             FOR_PEERS.max(self.sent_anew.busiest(now)),
             FOR_STRANGERS.max(self.sent_anew.per_second(now)),
         ];
+        let for_strangers = self.class_rates[Class::Strangers as usize];
+        let (history, group) = (&self.history, &mut self.group_allowance);
+        let strangers = &mut self.class_allowances[Class::Strangers as usize];
+        let refused = self.answers.handle_timeout(now, |item, class| {
+            let len = len_of(history, item);
+            len.is_none_or(|len| match class {
+                Class::Peers => group.take(now, len, for_group),
+                // Who has not echoed a token takes nothing from those who have.
+                Class::Strangers => strangers.take(now, len + around, for_strangers),
+            })
+        });
+        self.stats.answers_refused += refused + self.answers.take_stale();
     }
 
     /// When an answer may go out.
