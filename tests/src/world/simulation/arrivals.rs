@@ -114,11 +114,14 @@ impl Simulation<'_> {
 
     /// The attacker does something.
     pub(super) fn attack(&mut self) {
-        let addresses: Vec<SocketAddr> = self.seats.iter().map(|seat| seat.address).collect();
+        let seats = self.seats.len();
+        // Whoever is not there yet has no address. What comes from none is malformed, whoever has sealed it.
+        let addresses = self.seats.iter().map(|seat| seat.address);
+        let addresses: Vec<SocketAddr> = addresses.filter(|address| address.port() != 0).collect();
         let Some(attacker) = &mut self.attacker else {
             return;
         };
-        if self.lives.is_empty() {
+        if self.lives.is_empty() || addresses.is_empty() {
             return;
         }
         let life = attacker.choose(self.lives.len());
@@ -129,9 +132,9 @@ impl Simulation<'_> {
             sent: self.places[life],
         };
         let injection = attacker.make(&addresses, &victim);
-        match attacker.aim(addresses.len()) {
+        match attacker.aim(seats) {
             Some(to) => self.inject(to, &injection),
-            None => (0..addresses.len()).for_each(|to| self.inject(to, &injection)),
+            None => (0..seats).for_each(|to| self.inject(to, &injection)),
         }
     }
 
