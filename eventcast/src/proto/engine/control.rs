@@ -69,6 +69,14 @@ impl Engine {
                 token,
                 missing,
             } => self.answer_nack(now, (at, from, token), (id, incarnation), &missing)?,
+            // An old peer that gets a chunk twice may put the message together twice: a request that the network has
+            // doubled is answered once.
+            Control::Retx { .. }
+                if peer.incarnation.is_none()
+                    && self.is_repeated(now.elapsed, incoming, sender) =>
+            {
+                return Err(DropCause::Double.into());
+            }
             Control::Retx {
                 seq_id,
                 token,

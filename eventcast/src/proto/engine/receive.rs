@@ -493,6 +493,21 @@ impl Engine {
         }
     }
 
+    /// Whether a datagram with this `seqId` came before from there. It is remembered.
+    pub(super) fn is_repeated(
+        &mut self,
+        now: Duration,
+        incoming: &Incoming<'_>,
+        sender: &Sender,
+    ) -> bool {
+        let trace = self.trace(sender.origin(), incoming.seq_id);
+        let is_repeated = self.seen.contains(now, trace);
+        if !is_repeated {
+            self.seen.insert(now, trace);
+        }
+        is_repeated
+    }
+
     /// What a `seqId` of an origin is remembered by.
     #[inline]
     fn trace(&self, origin: Origin, seq_id: &[u8]) -> Trace {

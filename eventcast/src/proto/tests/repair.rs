@@ -461,6 +461,47 @@ fn chunks_go_to_who_asks_and_to_nobody_else() {
     assert!(seqs.clone().all(|seq| seq == 3 || seq == 49));
 }
 
+/// An old peer forgets a message that it has delivered, and takes a chunk that comes later for the beginning of another.
+#[test]
+fn a_doubled_request_of_an_old_peer_is_answered_once() {
+    let mut net = Net::new(1);
+    net.run(10, nothing);
+    net.emit(0, &"x".repeat(5_000));
+    net.run(100, nothing);
+    let chunk = net.log.iter().find(|(.., datagram)| datagram.len() > 1_000);
+    let message = parse(&chunk.unwrap().3).metadata.seq_id.to_owned();
+    let before = net.log.len();
+    let request = |seq_id: [u8; 20]| {
+        let mut rest = Vec::new();
+        let me = ("old", "127.0.0.1", 6_666);
+        control::write_retx(&mut rest, me, None, message.as_bytes(), &[1], 1_000);
+        let craft = Craft {
+            id: "old",
+            seq_id,
+            incarnation: None,
+            name: RETX,
+            rest: &rest,
+            ..Craft::default()
+        };
+        craft.make()
+    };
+    let (first, second) = (request([1; 20]), request([2; 20]));
+    for (after, datagram) in [(100, &first), (170, &first), (500, &first), (800, &second)] {
+        net.run(after, nothing);
+        let now = net.now();
+        net.engines[0].handle_datagram(now, address(6_666), datagram);
+    }
+    net.run(1_000, nothing);
+    let answers = net.log[before..]
+        .iter()
+        .filter(|(_, _, to, datagram)| {
+            *to == Destination::Peer(address(6_666)) && name_of(datagram) != HELLO
+        })
+        .count();
+    assert_eq!(answers, 2, "one for each request");
+    assert_eq!(net.engines[0].stats().drops.get(DropCause::Double), 2);
+}
+
 #[test]
 fn held_messages_stay_within_their_bound() {
     let limit = 1 << 20;
