@@ -6,7 +6,7 @@
 
 use std::fmt;
 
-use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
+use serde::de::{Deserialize, DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 
 use super::error::{ConfigError, ConfigLayer};
 use super::value::Raw;
@@ -34,10 +34,7 @@ impl<'de> Visitor<'de> for ConfigVisitor {
         let mut config = Config::default();
         // Of each option that was given, the entry's index and the spelling.
         let mut given: Vec<(usize, &'static str)> = Vec::new();
-        while let Some(key) = map.next_key::<String>()? {
-            let Some((index, spelling)) = find(&key) else {
-                return Err(A::Error::custom(unknown(&key)));
-            };
+        while let Some((index, spelling)) = map.next_key_seed(KeyVisitor)? {
             let entry = &TABLE[index];
             if let Some((_, first)) = given.iter().find(|(other, _)| *other == index) {
                 return Err(A::Error::custom(doubled(entry.name(), first, spelling)));
@@ -57,6 +54,30 @@ impl<'de> Visitor<'de> for ConfigVisitor {
             return Err(A::Error::custom(error.written(spelling)));
         }
         Ok(config)
+    }
+}
+
+/// Reads a key as an option's place in the table and its spelling. An unknown one is refused as it is read, so that a
+/// format that knows where the key stands says so.
+struct KeyVisitor;
+
+impl<'de> DeserializeSeed<'de> for KeyVisitor {
+    type Value = (usize, &'static str);
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_str(self)
+    }
+}
+
+impl Visitor<'_> for KeyVisitor {
+    type Value = (usize, &'static str);
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the name of an option of eventcast")
+    }
+
+    fn visit_str<E: Error>(self, key: &str) -> Result<Self::Value, E> {
+        find(key).ok_or_else(|| E::custom(unknown(key)))
     }
 }
 
