@@ -116,7 +116,7 @@ fn kinds(group: Group) -> Vec<Kind> {
             .set("seqEnd", false)
     };
     use DropCause::{
-        Classic, Crowded, Double, Inconsistent, Malformed, OverLimit, Reserved, Sealed, Version,
+        Classic, Crowded, Duplicate, Inconsistent, Malformed, OverLimit, Reserved, Sealed, Version,
     };
     vec![
         kind(
@@ -166,7 +166,7 @@ fn kinds(group: Group) -> Vec<Kind> {
         ),
         kind(
             "one event again and again",
-            Some(Double),
+            Some(Duplicate),
             Box::new(move |_| (one_address(), event(0).bytes())),
         ),
         kind(

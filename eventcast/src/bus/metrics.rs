@@ -293,11 +293,11 @@ mod tests {
     fn buses_of_one_group_add_up_and_go() {
         let sent = &format!("eventcast_datagrams_sent_total{{group={ADDRESS}}}");
         let held = &format!("eventcast_held_bytes{{group={ADDRESS}}}");
-        let double = &format!("eventcast_dropped_total{{cause=double,group={ADDRESS}}}");
+        let double = &format!("eventcast_dropped_total{{cause=duplicate,group={ADDRESS}}}");
         let stats = |datagrams_sent, held_bytes, double| Stats {
             datagrams_sent,
             held_bytes,
-            dropped: [("double", double)].into(),
+            dropped: [("duplicate", double)].into(),
             ..Stats::default()
         };
         let kept = Kept::default();

@@ -721,7 +721,7 @@ impl Notice {
                 cause,
                 advice: None,
                 ..
-            } if *cause == DropCause::Double.name() => {
+            } if *cause == DropCause::Duplicate.name() => {
                 tracing::debug!(target: "eventcast", "{self}");
             }
             _ => tracing::warn!(target: "eventcast", "{self}"),
@@ -762,10 +762,10 @@ fn advice(refused: &Refused) -> Option<String> {
                  or it is a recording"
             ));
         }
-        DropCause::Double => {
+        DropCause::Duplicate => {
             let seconds = refused.age_ms? / 1000;
             return Some(format!(
-                "it was had before, and it was sent {seconds} s ago: somebody shows recordings, or the sender's clock is \
+                "it was received before, and it was sent {seconds} s ago: somebody shows recordings, or the sender's clock is \
                  behind this one and the network doubles datagrams"
             ));
         }
@@ -934,7 +934,7 @@ mod tests {
                 count: 2,
                 unopened,
                 clock_ahead_ms,
-                age_ms: matches!(cause, DropCause::Double | DropCause::Old).then_some(5_999),
+                age_ms: matches!(cause, DropCause::Duplicate | DropCause::Old).then_some(5_999),
                 refused_for_ms: (cause == DropCause::Old).then_some(41_001),
             };
             let notice = Notice::of_protocol(&Event::Refused(refused), |_| true);
@@ -951,7 +951,7 @@ mod tests {
             ),
             (DropCause::Time, Some(-30_001), "31 s behind this one"),
             (DropCause::Time, Some(90_000), "90 s ahead of this one"),
-            (DropCause::Double, None, "sent 5 s ago"),
+            (DropCause::Duplicate, None, "sent 5 s ago"),
             (
                 DropCause::Old,
                 None,

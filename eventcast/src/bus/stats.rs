@@ -39,7 +39,7 @@ macro_rules! figures {
                 pub $name: u64,
             )+
             /// Datagrams, and messages that came in several, that were not delivered, by cause: `malformed`,
-            /// `double`, `echo`, `version`, and so on.
+            /// `duplicate`, `echo`, `version`, and so on.
             pub dropped: BTreeMap<&'static str, u64>,
         }
 
@@ -87,7 +87,7 @@ macro_rules! figures {
                 let mut next = || numbers.next().expect("there are enough numbers");
                 Self {
                     $($name: next(),)+
-                    dropped: [("malformed", next()), ("double", next())].into(),
+                    dropped: [("malformed", next()), ("duplicate", next())].into(),
                 }
             }
         }

@@ -211,7 +211,7 @@ pub struct Refused {
     /// Of [`DropCause::Time`]: by how many milliseconds the sender's clock is ahead of this bus's, or behind if negative,
     /// unless the datagram has been recorded.
     pub clock_ahead_ms: Option<i64>,
-    /// Of [`DropCause::Double`] on a sealed bus, which tells of those alone that no network doubles so late: how many
+    /// Of [`DropCause::Duplicate`] on a sealed bus, which tells of those alone that no network doubles so late: how many
     /// milliseconds ago the datagram was sent, by its time and this bus's clock. Of [`DropCause::Old`] likewise, where it
     /// was sent before this bus was started.
     pub age_ms: Option<u64>,

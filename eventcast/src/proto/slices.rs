@@ -81,11 +81,11 @@ impl Slices {
         self.body.capacity() + self.tail.as_ref().map_or(0, Vec::capacity)
     }
 
-    /// Whether a slice would be taken: `Err(Double)` if it is there, `Err(Inconsistent)` if it contradicts others.
+    /// Whether a slice would be taken: `Err(Duplicate)` if it is there, `Err(Inconsistent)` if it contradicts others.
     pub(super) fn check(&self, seq: u32, slice: &[u8]) -> Result<(), DropCause> {
         if let Some(there) = self.find(seq) {
             return Err(if there == slice {
-                DropCause::Double
+                DropCause::Duplicate
             } else {
                 DropCause::Inconsistent
             });
@@ -256,7 +256,7 @@ mod tests {
                 assert_eq!(slices.received(), i as u32 + 1);
                 if i + 1 < order.len() {
                     let (seq, slice) = order[rng.random_range(0..=i)];
-                    assert_eq!(slices.check(seq, slice), Err(DropCause::Double));
+                    assert_eq!(slices.check(seq, slice), Err(DropCause::Duplicate));
                     let mut other = slice.to_vec();
                     other[0] ^= 1;
                     assert_eq!(slices.check(seq, &other), Err(DropCause::Inconsistent));

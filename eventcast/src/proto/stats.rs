@@ -14,8 +14,8 @@ pub enum DropCause {
     OverLimit,
     /// It contradicts what was there before.
     Inconsistent,
-    /// It was had before.
-    Double,
+    /// It was received before.
+    Duplicate,
     /// This bus sent it.
     Echo,
     /// Its name is one of the protocol's own, and means nothing here.
@@ -42,7 +42,7 @@ pub enum DropCause {
     Time,
     /// It is sealed for another one.
     Recipient,
-    /// It is sealed, and so old that nobody knows whether it was had before.
+    /// It is sealed, and so old that nobody knows whether it was received before.
     Old,
     /// It is sealed, and names another sender than its box.
     Sender,
@@ -57,7 +57,7 @@ impl DropCause {
         Self::Version,
         Self::OverLimit,
         Self::Inconsistent,
-        Self::Double,
+        Self::Duplicate,
         Self::Echo,
         Self::Reserved,
         Self::Classic,
@@ -86,7 +86,7 @@ impl DropCause {
             Self::Version => "version",
             Self::OverLimit => "over_limit",
             Self::Inconsistent => "inconsistent",
-            Self::Double => "double",
+            Self::Duplicate => "duplicate",
             Self::Echo => "echo",
             Self::Reserved => "reserved",
             Self::Classic => "classic",
@@ -109,7 +109,7 @@ impl DropCause {
     /// Whether a good network with good peers causes it too.
     #[must_use]
     pub const fn is_ordinary(self) -> bool {
-        matches!(self, Self::Double | Self::Echo)
+        matches!(self, Self::Duplicate | Self::Echo)
     }
 }
 

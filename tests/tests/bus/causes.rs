@@ -129,13 +129,13 @@ fn rows(group: Group) -> Vec<Row> {
         row(
             "a chunk twice",
             first_then(&|all| all[0].clone()),
-            "double",
+            "duplicate",
             1,
         ),
         row(
             "an event three times",
             vec![event().bytes(); 3],
-            "double",
+            "duplicate",
             2,
         ),
         row(
@@ -176,7 +176,7 @@ fn rows(group: Group) -> Vec<Row> {
     rows.push(row(
         "a chunk of a finished message",
         finished.into_iter().chain([late]).collect(),
-        "double",
+        "duplicate",
         1,
     ));
     let inner = Message::event(group, "another", vec![Bson::String("y".repeat(200))]).bytes();

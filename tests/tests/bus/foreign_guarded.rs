@@ -216,7 +216,7 @@ fn the_bus_refuses() {
     emit(&mut peer, None, 0);
     let taken = [1, 3, 4, 7, 10].map(|number| args![number]);
     assert_eq!(seen.wait_for(taken.len()), taken);
-    let causes = ["double", "old", "time"].map(|cause| dropped(&bus, cause));
+    let causes = ["duplicate", "old", "time"].map(|cause| dropped(&bus, cause));
     assert_eq!(causes, [3, 1, 2]);
 }
 
@@ -237,11 +237,11 @@ fn the_peer_refuses() {
     bytes[last] ^= 1;
     tap.send(&bytes);
     open.emit_named(NAME, 2).expect("the bus runs");
-    for cause in ["double", "mac", "clear"] {
+    for cause in ["duplicate", "mac", "clear"] {
         eventually(cause, || peer.refused().contains_key(cause));
     }
     let refused = peer.refused();
-    assert_eq!((refused["double"], refused["mac"]), (1, 1));
+    assert_eq!((refused["duplicate"], refused["mac"]), (1, 1));
     bus.emit_named(NAME, 3).expect("the bus runs");
     assert_eq!(peer.next_event().arguments, [Bson::Int32(3)]);
 }

@@ -187,7 +187,7 @@ fn small_events_both_ways() {
     for bus in [&a, &b] {
         let stats = bus.stats();
         assert!(stats.events_repaired >= 50, "{}", stats.events_repaired);
-        assert!(stats.dropped_for("double") > 0);
+        assert!(stats.dropped_for("duplicate") > 0);
     }
 }
 

@@ -192,7 +192,7 @@ fn all_by_two_cards() {
         .filter(|number| *number > 0)
         .collect();
     assert_eq!(arrived, (1..=40).collect::<Vec<_>>());
-    let doubles = bus.stats().dropped_for("double");
+    let doubles = bus.stats().dropped_for("duplicate");
     assert!(doubles >= 20, "what came by the second card: {doubles}");
 }
 

@@ -118,7 +118,7 @@ fn one_passphrase() {
     );
     for bus in [&a, &b] {
         eventually("they know each other", || bus.peers().len() == 1);
-        let ours = ["echo", "double"];
+        let ours = ["echo", "duplicate"];
         for (cause, count) in bus.stats().dropped {
             assert!(count == 0 || ours.contains(&cause), "{count} {cause}");
         }

@@ -161,7 +161,7 @@ fn mc05_own_and_doubled() {
     assert_eq!((at_a.get(), at_b.get()), (1, 1));
     assert_eq!(a.stats().dropped_for("echo"), 3, "{:?}", a.stats().dropped);
     assert!(
-        b.stats().dropped_for("double") >= 3,
+        b.stats().dropped_for("duplicate") >= 3,
         "{:?}",
         b.stats().dropped
     );

@@ -75,7 +75,7 @@ impl Engine {
                 if peer.incarnation.is_none()
                     && self.is_repeated(now.elapsed, incoming, sender) =>
             {
-                return Err(DropCause::Double.into());
+                return Err(DropCause::Duplicate.into());
             }
             Control::Retx {
                 seq_id,

@@ -236,7 +236,7 @@ impl Engine {
                 if cfg!(eventcast_sabotage = "double_delivery") {
                     body.push(&mut self.events, name, facts);
                 }
-                return Err(DropCause::Double.into());
+                return Err(DropCause::Duplicate.into());
             }
             Place::Next => {
                 let filled = stream.order.note(now.elapsed, number, due);

@@ -186,7 +186,7 @@ impl Engine {
         let mut trace = self.trace(sender.origin(), incoming.seq_id);
         trace.content = Some(self.content(incoming, &sender.peer));
         if self.seen.contains(now.elapsed, trace) {
-            return Err(DropCause::Double.into());
+            return Err(DropCause::Duplicate.into());
         }
         self.seen.insert(now.elapsed, trace);
         let facts = self.facts(incoming, incoming.message_id, sender.peer);
@@ -213,7 +213,7 @@ impl Engine {
                 stream.last_heard = now.elapsed;
                 if place == Place::Over {
                     stream.figures.doubles += 1;
-                    return Err(DropCause::Double.into());
+                    return Err(DropCause::Duplicate.into());
                 }
                 waits = (sealed || stream.route.address() == from).then_some(at);
             }
@@ -222,7 +222,7 @@ impl Engine {
             let trace = self.trace(origin, incoming.seq_id);
             if self.seen.contains(now.elapsed, trace) && !cfg!(eventcast_sabotage = "opened_again")
             {
-                return Err(DropCause::Double.into());
+                return Err(DropCause::Duplicate.into());
             }
         }
         let ask_at = self.ask_due(now.elapsed);
@@ -350,7 +350,7 @@ impl Engine {
         self.seen.insert(now, trace);
         let (buffer, checked) = checked?;
         if double {
-            return Err(DropCause::Double.into());
+            return Err(DropCause::Duplicate.into());
         }
         self.events.push_large(
             &about.name,
@@ -551,15 +551,15 @@ impl Engine {
             Dropped::For(cause) | Dropped::Unopened(cause) => cause,
             Dropped::Version(_) => DropCause::Version,
             Dropped::Clock(_) => DropCause::Time,
-            Dropped::Recorded(_) => DropCause::Double,
+            Dropped::Recorded(_) => DropCause::Duplicate,
             Dropped::BeforeStart { .. } => DropCause::Old,
         };
         self.stats.drops.count(cause);
         let is_told = match cause {
             // One's own voice is nothing to tell.
             DropCause::Echo => false,
-            DropCause::Double if matches!(dropped, Dropped::Recorded(_)) => true,
-            DropCause::Double | DropCause::Version => self.sealing.is_none(),
+            DropCause::Duplicate if matches!(dropped, Dropped::Recorded(_)) => true,
+            DropCause::Duplicate | DropCause::Version => self.sealing.is_none(),
             _ => true,
         };
         if !is_told {

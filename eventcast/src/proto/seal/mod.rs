@@ -257,7 +257,7 @@ impl Sealing {
             .take(now.elapsed, sealer, counter, label.send_time);
         match taken {
             Ok(()) => Ok(stamp),
-            Err(DropCause::Double) => Err(had_before(now, label.send_time)),
+            Err(DropCause::Duplicate) => Err(had_before(now, label.send_time)),
             Err(cause) => Err(Unsealable::For(cause)),
         }
     }
@@ -299,7 +299,7 @@ impl Sealing {
 /// Why a datagram is refused that was had, by when it was sent.
 fn had_before(now: Now, sent: u64) -> Unsealable {
     match now.unix_ms.saturating_sub(sent) {
-        age if age < DOUBLED_WITHIN => Unsealable::For(DropCause::Double),
+        age if age < DOUBLED_WITHIN => Unsealable::For(DropCause::Duplicate),
         age => Unsealable::Recorded(age),
     }
 }

@@ -144,7 +144,7 @@ impl Replays {
                 gone.to_group
             };
             if counter & !TO_ONE <= highest {
-                return Err(DropCause::Double);
+                return Err(DropCause::Duplicate);
             }
             let window = |highest: u64| (highest > 0).then(|| Box::new(Window::new(highest)));
             (to_group, to_one) = (window(gone.to_group), window(gone.to_one));
@@ -249,12 +249,12 @@ mod tests {
         let mut replays = replays();
         let one = sealer(1);
         assert_eq!(replays.take(S(0), one, 10, 0), Ok(()));
-        assert_eq!(replays.take(S(0), one, 9, 0), Err(DropCause::Double));
+        assert_eq!(replays.take(S(0), one, 9, 0), Err(DropCause::Duplicate));
         assert_eq!(replays.take(S(0), one, TO_ONE | 5, 0), Ok(()));
         assert_eq!(replays.take(S(0), one, TO_ONE | 6, 0), Ok(()));
         assert_eq!(
             replays.take(S(0), one, TO_ONE | 4, 0),
-            Err(DropCause::Double)
+            Err(DropCause::Duplicate)
         );
         assert_eq!(replays.take(S(0), one, 11, 0), Ok(()));
         assert_eq!(replays.take(S(0), sealer(2), 1, 0), Ok(()));
@@ -279,19 +279,22 @@ mod tests {
         for i in 0..count {
             assert_eq!(
                 replays.take(S(51), sealer(i), 5, i),
-                Err(DropCause::Double),
+                Err(DropCause::Duplicate),
                 "{i}"
             );
             assert_eq!(
                 replays.take(S(51), sealer(i), 4, i),
-                Err(DropCause::Double),
+                Err(DropCause::Duplicate),
                 "{i}"
             );
         }
         // Who had to make room is heard when it goes on.
         for i in 100..200 {
             assert_eq!(replays.take(S(52), sealer(i), 6, i), Ok(()));
-            assert_eq!(replays.take(S(52), sealer(i), 6, i), Err(DropCause::Double));
+            assert_eq!(
+                replays.take(S(52), sealer(i), 6, i),
+                Err(DropCause::Duplicate)
+            );
             assert_eq!(replays.take(S(52), sealer(i), TO_ONE | 1, i), Ok(()));
         }
         assert_eq!(replays.incarnations(), MAX_INCARNATIONS);
@@ -314,7 +317,10 @@ mod tests {
         assert_eq!(replays.take(S(50), sealer(0), 3, 0), Ok(()));
         assert_eq!(replays.take(S(50), sealer(0), 2, 0), Ok(()));
         for i in 4_000..4_050 {
-            assert_eq!(replays.take(S(50), sealer(i), 1, i), Err(DropCause::Double));
+            assert_eq!(
+                replays.take(S(50), sealer(i), 1, i),
+                Err(DropCause::Duplicate)
+            );
         }
     }
 
@@ -336,7 +342,7 @@ mod tests {
         for i in (0..100_000_u64).step_by(97) {
             let taken = replays.take(now, sealer(i), 1, 1_000_000 + i);
             assert!(
-                matches!(taken, Err(DropCause::Double | DropCause::Old)),
+                matches!(taken, Err(DropCause::Duplicate | DropCause::Old)),
                 "{i}"
             );
         }
@@ -359,7 +365,7 @@ mod tests {
                 let counter = counter | if to_one { TO_ONE } else { 0 };
                 let first = *firsts.entry((who, to_one)).or_insert(counter);
                 let expected = if counter < first || !had.insert((who, counter)) {
-                    Err(DropCause::Double)
+                    Err(DropCause::Duplicate)
                 } else {
                     Ok(())
                 };

@@ -40,7 +40,7 @@ fn the_good_vectors_open_once() {
         let opened = open(&mut sealing, now, &vector.datagram);
         assert_eq!(opened, Ok(vector.inner), "{}", vector.label);
         let again = open(&mut sealing, now, &vector.datagram);
-        assert_eq!(again, Err(Unsealable::For(DropCause::Double)));
+        assert_eq!(again, Err(Unsealable::For(DropCause::Duplicate)));
     }
 }
 
@@ -271,7 +271,7 @@ fn a_clock_that_is_set_back_makes_recordings_fresh_but_of_whom_it_knows() {
         ..at(200_000)
     };
     assert!(open(&mut bob, set_back, &recorded).is_ok());
-    let double = Err(Unsealable::For(DropCause::Double));
+    let double = Err(Unsealable::For(DropCause::Duplicate));
     assert_eq!(open(&mut bob, set_back, &had), double);
 }
 
@@ -309,7 +309,7 @@ fn a_counter_agrees_with_its_recipient() {
     assert_eq!(check(u64::MAX, bob), Ok(()));
     assert_eq!(
         check(u64::MAX, bob),
-        Err(Unsealable::For(DropCause::Double))
+        Err(Unsealable::For(DropCause::Duplicate))
     );
     assert_eq!(check(TO_ONE | 2, bob), Err(Unsealable::For(DropCause::Old)));
 }
@@ -330,14 +330,14 @@ fn counters_and_vectors_never_repeat_also_over_a_change_of_key() {
         assert!(open(&mut bob, at(i), &datagram).is_ok(), "{i}");
         ivs.push(datagram[205 + 29..][..16].to_vec());
         let again = open(&mut bob, at(i), &datagram);
-        assert_eq!(again, Err(Unsealable::For(DropCause::Double)));
+        assert_eq!(again, Err(Unsealable::For(DropCause::Duplicate)));
         had.push(datagram);
     }
     // Nor is anything new again because the receiver has other keys.
     bob.set_keys(&SealKeys::new(new).and_receive(SealKey::from_root(&[7; 32])));
     for datagram in &had {
         let again = open(&mut bob, at(400), datagram);
-        assert_eq!(again, Err(Unsealable::For(DropCause::Double)));
+        assert_eq!(again, Err(Unsealable::For(DropCause::Duplicate)));
     }
     ivs.sort_unstable();
     ivs.dedup();

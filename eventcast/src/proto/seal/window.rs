@@ -38,7 +38,7 @@ impl Window {
         } else if self.highest - counter >= WIDTH {
             return Err(DropCause::Old);
         } else if self.had[place] & bit != 0 {
-            return Err(DropCause::Double);
+            return Err(DropCause::Duplicate);
         }
         self.had[place] |= bit;
         Ok(())
@@ -78,7 +78,7 @@ mod tests {
                 return Err(DropCause::Old);
             }
             if counter < self.first || !self.had.insert(counter) {
-                return Err(DropCause::Double);
+                return Err(DropCause::Duplicate);
             }
             self.highest = self.highest.max(counter);
             Ok(())
@@ -110,16 +110,16 @@ mod tests {
     #[test]
     fn its_edges() {
         let mut window = Window::new(1);
-        assert_eq!(window.take(1), Err(DropCause::Double));
+        assert_eq!(window.take(1), Err(DropCause::Duplicate));
         assert_eq!(window.take(4096), Ok(()));
-        assert_eq!(window.take(1), Err(DropCause::Double));
+        assert_eq!(window.take(1), Err(DropCause::Duplicate));
         assert_eq!(window.take(2), Ok(()));
         assert_eq!(window.take(4097), Ok(()));
         assert_eq!(window.take(1), Err(DropCause::Old));
-        assert_eq!(window.take(2), Err(DropCause::Double));
+        assert_eq!(window.take(2), Err(DropCause::Duplicate));
         let last = (1 << 63) - 1;
         assert_eq!(window.take(last), Ok(()));
-        assert_eq!(window.take(last), Err(DropCause::Double));
+        assert_eq!(window.take(last), Err(DropCause::Duplicate));
         assert_eq!(window.take(last - WIDTH + 1), Ok(()));
         assert_eq!(window.take(last - WIDTH), Err(DropCause::Old));
     }

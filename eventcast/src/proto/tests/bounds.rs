@@ -219,7 +219,7 @@ fn who_holds_most_gives_way() {
     assert!(bob.stats().drops.get(DropCause::Crowded) > 1);
     // Of the other address the oldest went.
     assert_eq!(deliver(&mut bob, at(0), stranger(1), &[beginning(0)]), []);
-    assert_eq!(bob.stats().drops.get(DropCause::Double), 1);
+    assert_eq!(bob.stats().drops.get(DropCause::Duplicate), 1);
     let left = bob.stats().incomplete_messages;
     let second = Craft {
         seq_id: seq_id(29),

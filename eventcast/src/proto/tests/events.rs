@@ -129,7 +129,7 @@ fn doubled_datagrams_are_one_event() {
     // From elsewhere too: another interface of the sender, or somebody who recorded it.
     assert_eq!(deliver(&mut bob, at(2), address(9002), &sent), []);
     assert_eq!(deliver(&mut bob, at(1499), address(9001), &sent), []);
-    assert_eq!(bob.stats().drops.get(DropCause::Double), 3);
+    assert_eq!(bob.stats().drops.get(DropCause::Duplicate), 3);
     // Remembered for three times the messages' life, no longer.
     assert_eq!(deliver(&mut bob, at(1500), address(9001), &sent).len(), 1);
 }

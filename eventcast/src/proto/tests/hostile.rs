@@ -240,7 +240,7 @@ fn metadata_that_is_taken() {
     );
     assert_eq!(
         refused(&mut bob, address(1), &framed(&metadata, &good)),
-        Some(DropCause::Double)
+        Some(DropCause::Duplicate)
     );
 }
 

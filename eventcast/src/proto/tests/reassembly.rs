@@ -89,7 +89,7 @@ fn what_a_joined_message_must_not_be() {
         // It is over, and its chunks are doubles.
         assert_eq!(deliver(&mut bob, at(0), address(1), &message), [], "{what}");
         assert_eq!(
-            bob.stats().drops.get(DropCause::Double) - before.get(DropCause::Double),
+            bob.stats().drops.get(DropCause::Duplicate) - before.get(DropCause::Duplicate),
             message.len() as u64
         );
         assert_eq!(bob.stats().held_bytes, 0, "{what}");

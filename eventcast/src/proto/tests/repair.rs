@@ -499,7 +499,7 @@ fn a_doubled_request_of_an_old_peer_is_answered_once() {
         })
         .count();
     assert_eq!(answers, 2, "one for each request");
-    assert_eq!(net.engines[0].stats().drops.get(DropCause::Double), 2);
+    assert_eq!(net.engines[0].stats().drops.get(DropCause::Duplicate), 2);
 }
 
 #[test]

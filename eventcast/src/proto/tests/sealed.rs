@@ -103,7 +103,7 @@ fn the_good_vectors_are_delivered_once() {
         }
         let before = engine.stats().drops.total();
         engine.handle_datagram(now, address(9100), &vector.datagram);
-        assert_eq!(engine.stats().drops.get(DropCause::Double), 1);
+        assert_eq!(engine.stats().drops.get(DropCause::Duplicate), 1);
         assert_eq!(engine.stats().drops.total(), before + 1);
         assert!(!engine.take_events(&mut events), "a double is not reported");
     }
@@ -143,7 +143,7 @@ fn repair_and_replay_protection_do_not_fight() {
             let ordinary = causes.iter().all(|(cause, _)| {
                 matches!(
                     cause,
-                    DropCause::Double | DropCause::Echo | DropCause::Unsolicited
+                    DropCause::Duplicate | DropCause::Echo | DropCause::Unsolicited
                 )
             });
             assert!(ordinary, "{causes:?}");
@@ -234,7 +234,7 @@ fn a_restarted_sender_is_heard_at_once_also_when_its_clock_went_back() {
     for said in &lives {
         assert_eq!(heard(&mut bob, at(5000), 9100, said), [""; 0]);
     }
-    assert_eq!(drops(&bob), [(DropCause::Double, 4000)]);
+    assert_eq!(drops(&bob), [(DropCause::Duplicate, 4000)]);
 }
 
 #[test]

@@ -168,7 +168,7 @@ fn nothing_that_was_recorded_has_any_effect_again() {
         let cause = match (own, for_other) {
             (true, _) => DropCause::Echo,
             (_, true) => DropCause::Recipient,
-            _ => DropCause::Double,
+            _ => DropCause::Duplicate,
         };
         for from in [engine_address(*by), engine_address(1), address(9666)] {
             attack(victim, from, datagram, &[cause]);
@@ -265,7 +265,7 @@ fn incarnations_are_bounded() {
     // All are heard, and nothing a second time, also of those that had to make room.
     assert_eq!(heard(&mut bob, at(1), 9100, &datagrams).len(), 4200);
     assert_eq!(heard(&mut bob, at(2), 9100, &datagrams), [""; 0]);
-    assert_eq!(drops(&bob), [(DropCause::Double, 4200)]);
+    assert_eq!(drops(&bob), [(DropCause::Duplicate, 4200)]);
 }
 
 #[test]
@@ -597,13 +597,13 @@ fn what_was_had_is_told_where_no_network_doubles_so_late() {
         });
         refused.collect::<Vec<_>>()
     };
-    let late = |count, age| [(DropCause::Double, Some(address(9666)), count, Some(age))];
+    let late = |count, age| [(DropCause::Duplicate, Some(address(9666)), count, Some(age))];
     assert_eq!(told(&mut bob, 1), []);
     assert_eq!(told(&mut bob, 999), []);
     assert_eq!(told(&mut bob, 1000), late(1, 1000));
     assert_eq!(told(&mut bob, 1001), []);
     assert_eq!(told(&mut bob, 11_000), late(2, 11_000));
-    assert_eq!(bob.stats().drops.get(DropCause::Double), 5);
+    assert_eq!(bob.stats().drops.get(DropCause::Duplicate), 5);
 }
 
 #[test]

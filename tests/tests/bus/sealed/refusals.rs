@@ -192,7 +192,7 @@ fn what_is_changed_is_refused_in_silence() {
     assert_eq!(b.stats().datagrams_sent, sent + 1, "nothing is sent");
     let counted: u64 = b.stats().dropped.values().sum();
     assert!(counted >= refused, "{counted} of {refused}");
-    for cause in ["suite", "key", "mac", "malformed", "double"] {
+    for cause in ["suite", "key", "mac", "malformed", "duplicate"] {
         assert!(dropped(&b, cause) > 0, "{cause}: {:?}", b.stats().dropped);
     }
     let texts: HashSet<String> = told

@@ -70,7 +70,7 @@ fn restarted_senders() {
     let a = first();
     fence_between(&a, &b);
     assert_eq!(heard.len(), 500);
-    assert!(dropped(&b, "double") >= 500, "{:?}", b.stats().dropped);
+    assert!(dropped(&b, "duplicate") >= 500, "{:?}", b.stats().dropped);
     // Nor to one that starts later, but what it would have heard had it started a second before.
     thread::sleep(Duration::from_millis(1_200));
     let late = started(sealed(group, 8));
@@ -129,7 +129,7 @@ fn judge() {
             .filter(|line| line.contains("WARN eventcast: ") && line.contains(&text))
             .count()
     };
-    let (double, old) = (of("double"), of("old"));
+    let (double, old) = (of("duplicate"), of("old"));
     assert!(double > 0 && old > 0, "{printed}");
     // For thousands of datagrams.
     assert!(told.len() <= 6 && double + old == told.len(), "{printed}");
@@ -172,12 +172,12 @@ fn receive() {
         let next = (life + 1) * 1_000;
         b.hears_at_once(&mut a, next);
         // What was said in former lives does not come again, and is counted, all of it.
-        let before = dropped(&b.bus, "double");
+        let before = dropped(&b.bus, "duplicate");
         send_paced(&tap, &b.bus, &recorded);
         b.hears_at_once(&mut a, next + 1);
         // Before its own bytes fill its buffer.
         let new = b.all_of_senders(&tap);
-        let doubles = dropped(&b.bus, "double") - before;
+        let doubles = dropped(&b.bus, "duplicate") - before;
         assert!(
             doubles >= recorded.len() as u64,
             "{doubles} of {}",
@@ -192,7 +192,7 @@ fn receive() {
         "{}",
         recorded.len()
     );
-    b.told_seldom("double", "it was had before");
+    b.told_seldom("duplicate", "it was received before");
     drop(b);
     // A second later, for what was sent less than a second before a receiver started may be new to it.
     thread::sleep(Duration::from_millis(1_200));
