@@ -35,17 +35,17 @@ pub enum Error {
     #[error(transparent)]
     KeyConflict(#[from] KeyConflict),
     /// An event was not sent. See [`EmitErrorKind`].
-    #[error("event `{}` was not sent: {kind}", printable(.event))]
+    #[error("event `{}` was not sent: {kind}", printable(.key))]
     #[non_exhaustive]
     Emit {
-        /// The event key.
-        event: String,
+        /// The event's key.
+        key: String,
         /// Why.
         kind: EmitErrorKind,
     },
-    /// A text cannot be the name of an event.
+    /// A text cannot be the key of an event.
     #[error(transparent)]
-    Name(#[from] InvalidKey),
+    InvalidKey(#[from] InvalidKey),
     /// There are async listeners and no tokio runtime to run them on.
     #[error(
         "the bus has async listeners but was started outside a tokio runtime; start it inside one, or give \
@@ -63,9 +63,9 @@ pub enum Error {
     /// Keys were set on a bus that has none.
     #[error("the bus is not sealed, so it has no keys to replace; build it with `passphrase`")]
     NotSealed,
-    /// A passphrase or key is not usable.
+    /// A passphrase or a key for sealing is not usable.
     #[error(transparent)]
-    Key(#[from] SealKeyError),
+    SealKey(#[from] SealKeyError),
     /// A thread could not be started.
     #[error(
         "the system gave the bus no thread ({0}): raise the limit of this user's threads (`ulimit -u`), or that of the \
@@ -121,27 +121,27 @@ pub enum EmitErrorKind {
         /// The limit.
         limit: usize,
     },
-    /// The name is so long that next to it a datagram has no room for data.
+    /// The key is so long that next to it a datagram has no room for data.
     #[error(
-        "its name has {name_len} bytes, which leaves no room for data in a datagram with `max_payload_size` \
-         {max_payload_size}; use a shorter name or a larger `max_payload_size`"
+        "its key has {key_len} bytes, which leaves no room for data in a datagram with `max_payload_size` \
+         {max_payload_size}; use a shorter key or a larger `max_payload_size`"
     )]
     #[non_exhaustive]
     NoRoomForData {
-        /// The length of the name in bytes.
-        name_len: usize,
+        /// The length of the key in bytes.
+        key_len: usize,
         /// The option's value.
         max_payload_size: usize,
     },
-    /// The name is not one that an event can have.
+    /// The key is not one that an event can have.
     #[error(transparent)]
-    Name(InvalidKey),
-    /// The name is the protocol's own.
-    #[error("event names that start with `__ec_` are the protocol's own, choose another")]
+    InvalidKey(InvalidKey),
+    /// The key is the protocol's own.
+    #[error("event keys that start with `__ec_` are the protocol's own, choose another")]
     Reserved,
-    /// The option `old_peers` is on, and a peer of another make would end with an event of this name.
-    #[error("an event named `error` ends an old peer, and `old_peers` is on; choose another name")]
-    NameEndsOldPeers,
+    /// The option `old_peers` is on, and a peer of another make would end with an event of this key.
+    #[error("an event named `error` ends an old peer, and `old_peers` is on; choose another key")]
+    KeyEndsOldPeers,
     /// What was emitted before has not gone out yet. `emit_wait` waits until it has.
     #[error(
         "the send queue is full: {queued} of {limit} bytes wait to be sent; use `emit_wait`, or raise \
@@ -181,15 +181,15 @@ pub enum EmitErrorKind {
 /// An event that was not sent, and why. It gives the event back.
 pub struct EmitError<E> {
     event: E,
-    name: Box<str>,
+    key: Box<str>,
     kind: Box<EmitErrorKind>,
 }
 
 impl<E> EmitError<E> {
-    pub(crate) fn new(event: E, name: &str, kind: EmitErrorKind) -> Self {
+    pub(crate) fn new(event: E, key: &str, kind: EmitErrorKind) -> Self {
         Self {
             event,
-            name: name.into(),
+            key: key.into(),
             kind: Box::new(kind),
         }
     }
@@ -200,8 +200,8 @@ impl<E> EmitError<E> {
     }
 
     /// The key of the event.
-    pub fn name(&self) -> &str {
-        &self.name
+    pub fn key(&self) -> &str {
+        &self.key
     }
 
     /// The event.
@@ -217,8 +217,8 @@ impl<E> EmitError<E> {
 
 impl<E> fmt::Display for EmitError<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (name, kind) = (printable(&self.name), &self.kind);
-        write!(f, "event `{name}` was not sent: {kind}")
+        let (key, kind) = (printable(&self.key), &self.kind);
+        write!(f, "event `{key}` was not sent: {kind}")
     }
 }
 
@@ -226,7 +226,7 @@ impl<E> fmt::Display for EmitError<E> {
 impl<E> fmt::Debug for EmitError<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("EmitError")
-            .field("name", &self.name)
+            .field("name", &self.key)
             .field("kind", &self.kind)
             .finish_non_exhaustive()
     }
@@ -237,7 +237,7 @@ impl<E> std::error::Error for EmitError<E> {}
 impl<E> From<EmitError<E>> for Error {
     fn from(error: EmitError<E>) -> Self {
         Self::Emit {
-            event: error.name.into(),
+            key: error.key.into(),
             kind: *error.kind,
         }
     }

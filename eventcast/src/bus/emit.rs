@@ -136,7 +136,7 @@ pub(crate) fn emit_named<A: IntoArgs>(
         check_depth()?;
         event::check_key(name).map_err(|invalid| match invalid {
             InvalidKey::Reserved => EmitErrorKind::Reserved,
-            _ => EmitErrorKind::Name(invalid),
+            _ => EmitErrorKind::InvalidKey(invalid),
         })?;
         let mut payload = Scratch::take();
         args.encode_args(&mut payload)?;
@@ -202,7 +202,7 @@ fn spare_old_peers(
     shape: Option<ShapeKind>,
 ) -> Result<(), EmitErrorKind> {
     if name == codec::FATAL_NAME {
-        return Err(EmitErrorKind::NameEndsOldPeers);
+        return Err(EmitErrorKind::KeyEndsOldPeers);
     }
     Ok(codec::check_for_old_peers(payload, shape)?)
 }
@@ -300,7 +300,7 @@ fn accept<'a>(
             name_len,
             max_payload_size,
         } => EmitErrorKind::NoRoomForData {
-            name_len,
+            key_len: name_len,
             max_payload_size,
         },
         Refusal::QueueFull { queued, limit } => {

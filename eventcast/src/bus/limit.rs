@@ -103,7 +103,7 @@ impl Scope {
         }
         let (cause, source, thing) = match notice {
             Notice::DecodeFailure {
-                event,
+                key,
                 listener,
                 sender,
                 error,
@@ -111,7 +111,7 @@ impl Scope {
             } => (
                 Cause::DecodeFailure,
                 hash(hasher, sender.address().ip()),
-                Some(hash(hasher, (listener, event, sender.id(), error.path()))),
+                Some(hash(hasher, (listener, key, sender.id(), error.path()))),
             ),
             Notice::ListenerSlow {
                 listener,
@@ -427,7 +427,7 @@ mod tests {
             address: from,
         };
         Notice::DecodeFailure {
-            event: "e".to_owned(),
+            key: "e".to_owned(),
             listener: ListenerId(listener),
             registered_at: Location::caller(),
             sender: Origin::local(Arc::new(peer), 0, None),
@@ -438,7 +438,7 @@ mod tests {
 
     fn panicked(listener: u64, registered_at: &'static Location<'static>) -> Notice {
         Notice::ListenerPanicked {
-            event: "e".to_owned(),
+            key: "e".to_owned(),
             listener: ListenerId(listener),
             registered_at,
             message: "boom".to_owned(),
@@ -471,7 +471,7 @@ mod tests {
             not_sent(from),
             Notice::KernelDrops { count: 1 },
             registered(|registered_at| Notice::ListenerSlow {
-                event: "e".to_owned(),
+                key: "e".to_owned(),
                 listener: ListenerId(1),
                 registered_at,
                 budget: Duration::from_millis(1),
@@ -649,7 +649,7 @@ mod tests {
         let tally = Arc::<Tally>::default();
         let missed = |limiter: &mut Limiter, count| {
             let notice = Notice::ListenerMissed {
-                event: "e".to_owned(),
+                key: "e".to_owned(),
                 listener: ListenerId(1),
                 registered_at: Location::caller(),
                 missed: 0,

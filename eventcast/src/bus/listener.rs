@@ -480,7 +480,7 @@ impl Listener {
         core.notices.tell(
             core,
             Notice::ListenerSlow {
-                event: self.key.to_string(),
+                key: self.key.to_string(),
                 listener: self.id,
                 registered_at: self.location,
                 budget: core.options.listener_budget,
@@ -553,7 +553,7 @@ impl Listener {
         core.notices.tell_tally(
             core,
             Notice::ListenerMissed {
-                event: self.key.to_string(),
+                key: self.key.to_string(),
                 listener: self.id,
                 registered_at: self.location,
                 missed: 0,
@@ -577,7 +577,7 @@ impl Listener {
         core.notices.tell(
             core,
             Notice::DecodeFailure {
-                event: self.key.to_string(),
+                key: self.key.to_string(),
                 listener: self.id,
                 registered_at: self.location,
                 sender: sender.clone(),
@@ -592,7 +592,7 @@ impl Listener {
         core.notices.tell(
             core,
             Notice::NoRuntime {
-                event: self.key.to_string(),
+                key: self.key.to_string(),
                 listener: self.id,
                 registered_at: self.location,
                 count: 1,
@@ -641,7 +641,7 @@ fn tell_panic(
     core.notices.tell(
         core,
         Notice::ListenerPanicked {
-            event: key.to_owned(),
+            key: key.to_owned(),
             listener,
             registered_at,
             message,

@@ -436,7 +436,7 @@ impl Bus {
 /// Listening to many events at once.
 impl Bus {
     /// Calls `listener` for every event whose name matches the [`Pattern`], typed events included, with its
-    /// arguments; [`Received::name`] tells which it is. Among the other listeners of an event it has its place in the
+    /// arguments; [`Received::key`] tells which it is. Among the other listeners of an event it has its place in the
     /// order of registration.
     ///
     /// ```no_run
@@ -457,7 +457,7 @@ impl Bus {
             .id
     }
 
-    /// Calls `listener` for every event, with its arguments; [`Received::name`] tells which it is.
+    /// Calls `listener` for every event, with its arguments; [`Received::key`] tells which it is.
     #[track_caller]
     pub fn on_every(
         &self,

@@ -203,7 +203,7 @@ impl Bus {
     ///
     /// # Errors
     ///
-    /// [`Error::Key`](crate::Error::Key) for an empty passphrase or a short key,
+    /// [`Error::SealKey`](crate::Error::SealKey) for an empty passphrase or a short key,
     /// [`Error::NotSealed`](crate::Error::NotSealed) on a bus that was built without a passphrase.
     pub fn set_keys(&self, keys: Keys) -> Transition {
         keys::set_keys(&self.core, keys)
@@ -379,7 +379,7 @@ impl Bus {
     }
 
     /// The keys that have listeners, sorted.
-    pub fn event_names(&self) -> Vec<String> {
+    pub fn event_keys(&self) -> Vec<String> {
         self.core.table.names()
     }
 

@@ -101,7 +101,7 @@ pub enum Notice {
     #[non_exhaustive]
     DecodeFailure {
         /// The event key.
-        event: String,
+        key: String,
         /// Whose listener it was.
         listener: ListenerId,
         /// Where that listener was registered.
@@ -142,7 +142,7 @@ pub enum Notice {
     #[non_exhaustive]
     Expired {
         /// The event key.
-        event: String,
+        key: String,
         /// Which message.
         message_id: MessageId,
         /// Where its chunks came from.
@@ -216,7 +216,7 @@ pub enum Notice {
     #[non_exhaustive]
     ListenerSlow {
         /// The event key.
-        event: String,
+        key: String,
         /// Which listener.
         listener: ListenerId,
         /// Where it was registered.
@@ -231,7 +231,7 @@ pub enum Notice {
     #[non_exhaustive]
     ListenerMissed {
         /// The event key.
-        event: String,
+        key: String,
         /// Which listener.
         listener: ListenerId,
         /// Where it was registered.
@@ -245,7 +245,7 @@ pub enum Notice {
     #[non_exhaustive]
     ListenerPanicked {
         /// The event key.
-        event: String,
+        key: String,
         /// Which listener.
         listener: ListenerId,
         /// Where it was registered.
@@ -261,7 +261,7 @@ pub enum Notice {
     #[non_exhaustive]
     NoRuntime {
         /// The event key.
-        event: String,
+        key: String,
         /// Which listener.
         listener: ListenerId,
         /// Where it was registered.
@@ -371,7 +371,7 @@ impl Notice {
                 "{from} speaks protocol version {theirs}, this bus version {ours}: {count} datagrams dropped; update the older of the two"
             ),
             Self::DecodeFailure {
-                event,
+                key,
                 registered_at,
                 sender,
                 error,
@@ -380,7 +380,7 @@ impl Notice {
             } => {
                 write!(
                     f,
-                    "event `{event}` from {sender} does not fit the listener at {registered_at}: {error}"
+                    "event `{key}` from {sender} does not fit the listener at {registered_at}: {error}"
                 )?;
                 and_more(f, *count)
             }
@@ -417,7 +417,7 @@ impl Notice {
                 "the buses at {from} and {other} have the same id `{id}`: give each bus its own, or none"
             ),
             Self::Expired {
-                event,
+                key,
                 message_id,
                 from,
                 received,
@@ -428,7 +428,7 @@ impl Notice {
             } => {
                 write!(
                     f,
-                    "message {message_id} (`{event}`) from {from} was given up with {received} of {chunks} chunks: {reason}"
+                    "message {message_id} (`{key}`) from {from} was given up with {received} of {chunks} chunks: {reason}"
                 )?;
                 match others {
                     0 => Ok(()),
@@ -470,7 +470,7 @@ impl Notice {
                 write!(f, "{peer} is gone: {}", reason.describe())
             }
             Self::ListenerSlow {
-                event,
+                key,
                 registered_at,
                 budget,
                 count,
@@ -478,13 +478,13 @@ impl Notice {
             } => {
                 write!(
                     f,
-                    "the listener of `{event}` at {registered_at} took longer than {budget:?} and now has a queue of \
+                    "the listener of `{key}` at {registered_at} took longer than {budget:?} and now has a queue of \
                      its own"
                 )?;
                 and_more(f, *count)
             }
             Self::ListenerMissed {
-                event,
+                key,
                 registered_at,
                 missed,
                 count,
@@ -492,7 +492,7 @@ impl Notice {
             } => {
                 write!(
                     f,
-                    "the listener of `{event}` at {registered_at} is too slow: its queue was full, {count} events missed"
+                    "the listener of `{key}` at {registered_at} is too slow: its queue was full, {count} events missed"
                 )?;
                 if missed > count {
                     write!(f, " ({missed} in all)")?;
@@ -500,7 +500,7 @@ impl Notice {
                 f.write_str("; make it quicker, or raise `listener_queue`")
             }
             Self::ListenerPanicked {
-                event,
+                key,
                 registered_at,
                 message,
                 count,
@@ -508,19 +508,19 @@ impl Notice {
             } => {
                 write!(
                     f,
-                    "the listener of `{event}` at {registered_at} panicked: {message}"
+                    "the listener of `{key}` at {registered_at} panicked: {message}"
                 )?;
                 and_more(f, *count)
             }
             Self::NoRuntime {
-                event,
+                key,
                 registered_at,
                 count,
                 ..
             } => {
                 write!(
                     f,
-                    "the async listener of `{event}` at {registered_at} has no tokio runtime to run in: its events \
+                    "the async listener of `{key}` at {registered_at} has no tokio runtime to run in: its events \
                      wait until `start` is called within one"
                 )?;
                 and_more(f, *count)
@@ -654,7 +654,7 @@ impl Notice {
                 from: peer.address,
             },
             Event::Expired(expired) => Self::Expired {
-                event: expired.name.to_owned(),
+                key: expired.name.to_owned(),
                 message_id: expired.message_id,
                 from: expired.peer.address,
                 number: expired.number,
@@ -834,7 +834,7 @@ mod tests {
                 address,
             });
             let origin = Origin::local(Arc::clone(&peer), 0, None);
-            let (event, listener, registered_at) = (owned(), ListenerId(1), Location::caller());
+            let (key, listener, registered_at) = (owned(), ListenerId(1), Location::caller());
             let notices = [
                 Notice::Warning { text: owned() },
                 Notice::InterfaceJoined {
@@ -853,7 +853,7 @@ mod tests {
                     message: owned(),
                 },
                 Notice::DecodeFailure {
-                    event: event.clone(),
+                    key: key.clone(),
                     listener,
                     registered_at,
                     sender: origin.clone(),
@@ -882,21 +882,21 @@ mod tests {
                     reason: LeftReason::Silent,
                 },
                 Notice::ListenerSlow {
-                    event: event.clone(),
+                    key: key.clone(),
                     listener,
                     registered_at,
                     budget: Duration::from_millis(1),
                     count: 2,
                 },
                 Notice::ListenerMissed {
-                    event: event.clone(),
+                    key: key.clone(),
                     listener,
                     registered_at,
                     missed: 3,
                     count: 2,
                 },
                 Notice::ListenerPanicked {
-                    event,
+                    key,
                     listener,
                     registered_at,
                     message: owned(),

@@ -33,24 +33,24 @@ use crate::{proto::Peer, text::printable};
 /// ```
 pub struct Received<E> {
     event: E,
-    name: Arc<str>,
+    key: Arc<str>,
     origin: Origin,
     core: Arc<Core>,
 }
 
 impl<E> Received<E> {
-    pub(crate) fn new(event: E, name: Arc<str>, origin: Origin, core: Arc<Core>) -> Self {
+    pub(crate) fn new(event: E, key: Arc<str>, origin: Origin, core: Arc<Core>) -> Self {
         Self {
             event,
-            name,
+            key,
             origin,
             core,
         }
     }
 
     /// The event key: what a listener by pattern, or to every event, tells them apart by.
-    pub fn name(&self) -> &str {
-        &self.name
+    pub fn key(&self) -> &str {
+        &self.key
     }
 
     /// Who sent it, from where, and when.

@@ -266,7 +266,7 @@ impl Session {
                 }
                 // An event that two patterns match is said once.
                 let mut before = self.watches[..at].iter();
-                if before.any(|other| other.pattern.matches(event.name())) {
+                if before.any(|other| other.pattern.matches(event.key())) {
                     continue;
                 }
                 out.line(shown(&event));
@@ -389,7 +389,7 @@ fn shown(event: &Received<Args>) -> String {
         text.get(11..23).map(str::to_owned).unwrap_or(text)
     });
     let time = time.as_deref().unwrap_or("--:--:--.---");
-    let name = event.name();
+    let name = event.key();
     let args = show::shown(event, MAX_SHOWN);
     let gap = if args.is_empty() { "" } else { " " };
     let number = origin

@@ -226,7 +226,7 @@ fn one_that_never_ends_is_told() {
     let list = told.clone();
     b.on_notice(move |notice: &Notice| {
         if let Notice::Expired {
-            event,
+            key,
             message_id,
             from,
             received,
@@ -235,7 +235,7 @@ fn one_that_never_ends_is_told() {
         } = notice
         {
             list.push((
-                event.clone(),
+                key.clone(),
                 message_id.to_string(),
                 from.port(),
                 *received,

@@ -233,13 +233,10 @@ fn a_mismatch_is_told() {
     let list = told.clone();
     b.on_notice(move |notice: &Notice| {
         if let Notice::DecodeFailure {
-            event,
-            sender,
-            error,
-            ..
+            key, sender, error, ..
         } = notice
         {
-            list.push((event.clone(), sender.id().to_owned(), error.to_string()));
+            list.push((key.clone(), sender.id().to_owned(), error.to_string()));
         }
     });
     let joined = typed::<Joined>(&b);

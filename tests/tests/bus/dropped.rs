@@ -276,7 +276,7 @@ fn what_is_refused() {
         let text = payload.downcast_ref::<String>().expect("a text");
         assert!(text.contains(what), "{text}");
     }
-    assert!(a.event_names().is_empty());
+    assert!(a.event_keys().is_empty());
 }
 
 /// While a slow listener goes on with its queue, nothing is kept of those that stood beside it.

@@ -199,9 +199,9 @@ fn old_peers() {
         assert!(text.contains(part), "{text}");
     }
     let error = bus.emit(failure.clone()).expect_err("its name");
-    assert!(matches!(error.kind(), EmitErrorKind::NameEndsOldPeers));
+    assert!(matches!(error.kind(), EmitErrorKind::KeyEndsOldPeers));
     let error = bus.emit_named("error", ()).expect_err("its name");
-    assert!(matches!(error.kind(), EmitErrorKind::NameEndsOldPeers));
+    assert!(matches!(error.kind(), EmitErrorKind::KeyEndsOldPeers));
     assert!(error.to_string().contains("old_peers"), "{error}");
     assert!(calls.iter().all(|calls| calls.get() == 0));
     assert_eq!(watched.names_sent(), [""; 0]);

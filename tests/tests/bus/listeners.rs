@@ -318,8 +318,8 @@ fn panics(bus: &Bus) -> Seen<(String, String)> {
     let seen = Seen::new();
     let list = seen.clone();
     bus.on_notice(move |notice: &Notice| {
-        if let Notice::ListenerPanicked { event, message, .. } = notice {
-            list.push((event.clone(), message.clone()));
+        if let Notice::ListenerPanicked { key, message, .. } = notice {
+            list.push((key.clone(), message.clone()));
         }
     });
     seen
@@ -486,13 +486,13 @@ fn off_and_counts() {
     assert_eq!(bus.listener_count_named("x"), 2);
     assert_eq!(bus.listener_count_named("nobody"), 0);
     assert_eq!(bus.listener_count::<Typed>(), 2);
-    assert_eq!(bus.event_names(), ["Typed", "x", "y"]);
+    assert_eq!(bus.event_keys(), ["Typed", "x", "y"]);
 
     assert!(bus.off(first));
     assert!(!bus.off(first), "it is off already");
     assert_eq!(bus.listener_count_named("x"), 1);
     assert!(bus.off(second));
-    assert_eq!(bus.event_names(), ["Typed", "y"]);
+    assert_eq!(bus.event_keys(), ["Typed", "y"]);
     assert_eq!(bus.off_all_named("x"), 0);
     assert_eq!(bus.off_all::<Typed>(), 2);
     bus.on_named("y", listener(&calls));
@@ -500,7 +500,7 @@ fn off_and_counts() {
     bus.on_named("x", listener(&calls));
     bus.on_named("y", listener(&calls));
     assert_eq!(bus.off_everything(), 2);
-    assert!(bus.event_names().is_empty());
+    assert!(bus.event_keys().is_empty());
     // Not running: local listeners would be called all the same.
     assert!(bus.emit_named("x", ()).is_err());
     assert_eq!(calls.get(), 0);

@@ -44,7 +44,7 @@ fn long_text(length: usize) -> String {
 fn names(bus: &Bus) -> Seen<String> {
     let seen = Seen::new();
     let list = seen.clone();
-    bus.on_every(move |e: &Received<Args>| list.push(e.name().to_owned()));
+    bus.on_every(move |e: &Received<Args>| list.push(e.key().to_owned()));
     seen
 }
 
@@ -139,13 +139,13 @@ fn given_up() {
     let list = told.clone();
     b.on_notice(move |notice: &Notice| match notice {
         Notice::Expired {
-            event,
+            key,
             from,
             number,
             received,
             chunks,
             ..
-        } => list.push((event.clone(), *from, *number, chunks - received)),
+        } => list.push((key.clone(), *from, *number, chunks - received)),
         Notice::Lost { .. } => panic!("told twice: {notice}"),
         _ => {}
     });

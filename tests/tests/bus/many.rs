@@ -42,7 +42,7 @@ fn names(seen: &Seen<(String, Args)>) -> Vec<String> {
 
 fn note(seen: &Seen<(String, Args)>) -> impl Fn(&Received<Args>) + Send + Sync + use<> {
     let seen = seen.clone();
-    move |e| seen.push((e.name().to_owned(), (**e).clone()))
+    move |e| seen.push((e.key().to_owned(), (**e).clone()))
 }
 
 fn patterns() {
@@ -89,7 +89,7 @@ fn one_list() {
     b.on_every(move |_| every());
     b.prepend::<Placed>(move |_| first());
     assert_eq!(b.listener_count::<Placed>(), 3);
-    assert_eq!(b.event_names(), ["trade.placed"]);
+    assert_eq!(b.event_keys(), ["trade.placed"]);
 
     for bus in [&a, &b] {
         bus.emit(Placed { number: 1 }).unwrap();
@@ -144,11 +144,11 @@ fn streams() {
     end.wait_for(1);
     let mut heard = Vec::new();
     while let Some(event) = matching.try_next() {
-        heard.push((event.name().to_owned(), event.decode::<String>().unwrap()));
+        heard.push((event.key().to_owned(), event.decode::<String>().unwrap()));
     }
     let both = |name: &str| (name.to_owned(), name.to_owned());
     assert_eq!(heard, [both("x.a"), both("x.b")]);
-    assert_eq!(block_on(named.next()).unwrap().name(), "x.a");
+    assert_eq!(block_on(named.next()).unwrap().key(), "x.a");
     assert!(named.try_next().is_none());
     drop((named, matching));
     assert_eq!(b.off_everything(), 1);

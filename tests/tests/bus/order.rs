@@ -173,7 +173,7 @@ fn a_listener_that_answers() {
     assert!(
         events
             .chunks(2)
-            .all(|pair| pair[0].name() == "x" && pair[1].name() == "y")
+            .all(|pair| pair[0].key() == "x" && pair[1].key() == "y")
     );
 }
 

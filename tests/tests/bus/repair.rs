@@ -63,7 +63,7 @@ fn passing_a_large_one() {
     let order = Seen::new();
     let list = order.clone();
     // One listener for all, so that it sees the order in which they are delivered, moved to a queue or not.
-    b.on_every(move |e: &Received<Args>| list.push(e.name().to_owned()));
+    b.on_every(move |e: &Received<Args>| list.push(e.key().to_owned()));
 
     a.emit_named("before", ()).expect("the bus runs");
     order.wait_for(1);

@@ -193,15 +193,13 @@ fn a_full_queue_is_told() {
     let (slow, missed) = (Seen::new(), Seen::new());
     let (slow_told, missed_told) = (slow.clone(), missed.clone());
     b.on_notice(move |notice: &Notice| match notice {
-        Notice::ListenerSlow {
-            event, listener, ..
-        } => slow_told.push((event.clone(), *listener)),
+        Notice::ListenerSlow { key, listener, .. } => slow_told.push((key.clone(), *listener)),
         Notice::ListenerMissed {
-            event,
+            key,
             listener,
             missed,
             ..
-        } => missed_told.push((event.clone(), *listener, *missed)),
+        } => missed_told.push((key.clone(), *listener, *missed)),
         _ => {}
     });
     let (release, released) = std::sync::mpsc::channel::<()>();

@@ -159,8 +159,8 @@ fn told_without_runtime(bus: &Bus) -> Count {
     let told = Count::default();
     let counted = told.clone();
     bus.on_notice(move |notice: &Notice| {
-        if let Notice::NoRuntime { event, .. } = notice {
-            assert_eq!(event, "x");
+        if let Notice::NoRuntime { key, .. } = notice {
+            assert_eq!(key, "x");
             assert!(notice.to_string().contains("start"), "{notice}");
             counted.add();
         }

@@ -106,7 +106,7 @@ fn set_keys_says_what_is_wrong() {
         Keys::new(key(1)).and_receive(Secret::ready_key([1; 31])),
     ] {
         let error = block_on(closed.set_keys(keys)).unwrap_err();
-        assert!(matches!(error, Error::Key(_)), "{error}");
+        assert!(matches!(error, Error::SealKey(_)), "{error}");
     }
     // On a stopped bus too: it starts with them.
     block_on(closed.set_keys(Keys::new(key(2)))).expect("it is a key");
