@@ -519,6 +519,31 @@ options! {
     }
 }
 
+impl Config {
+    /// Whether an option is given, rightly or not.
+    pub(in crate::bus) fn gives(&self, option: &str) -> bool {
+        self.has(option) || self.is_wrong(option)
+    }
+
+    /// Whether an option was read with a wrong value, and has had none since.
+    fn is_wrong(&self, option: &str) -> bool {
+        let mut wrong = self.wrong.iter();
+        !self.has(option) && wrong.any(|error| error.option() == option)
+    }
+
+    /// What was wrong as it was read: first what the program has replaced since, then what it left.
+    pub(in crate::bus) fn replaced(&self) -> (Vec<ConfigError>, Vec<ConfigError>) {
+        let wrong = self.wrong.iter().cloned();
+        wrong.partition(|error| self.has(error.option()))
+    }
+
+    /// Makes an option one that is not given.
+    pub(in crate::bus) fn leave_out(&mut self, option: &str) {
+        self.clear(option);
+        self.wrong.retain(|error| error.option() != option);
+    }
+}
+
 /// The environment variable of an option.
 fn variable(option: &'static str) -> &'static str {
     let entry = TABLE.iter().find(|entry| entry.name() == option);

@@ -122,6 +122,7 @@ impl KeyRing {
         };
         let salt = options.key_salt.as_deref().map(str::from_utf8);
         if let Some(Ok(salt)) = salt
+            && self.state.is_some()
             && salt.trim() != salt
             && !salt.trim().contains(char::is_control)
         {

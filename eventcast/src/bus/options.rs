@@ -11,7 +11,7 @@ use std::path::Path;
 
 #[cfg(feature = "repl")]
 use super::config::Setting;
-use super::config::{Config, ConfigError, ConfigLayer, UnknownVariable, Variables};
+use super::config::{Config, ConfigError, ConfigLayer, GroupAddress, UnknownVariable, Variables};
 use super::secret::Secret;
 
 pub(crate) use super::config::Options;
@@ -40,11 +40,12 @@ impl Layers {
         let mut all = Config::default();
         for (rank, (config, layer)) in self.by_rank().into_iter().enumerate() {
             let mut config = config.clone();
-            let mut wrong = config.wrong(layer);
-            if layer == ConfigLayer::Environment {
-                wrong.extend(self.environment.wrong.iter().cloned());
-            }
-            for error in wrong {
+            let here = layer.describe();
+            let replaced = config.replaced().0.into_iter();
+            warnings.extend(replaced.map(|error| {
+                format!("{error}; it has no effect, because the {here} gives another value")
+            }));
+            for error in config.all_wrong(layer) {
                 let Some(overriding) = self.overriding(error.option(), rank) else {
                     return Err(error);
                 };
@@ -80,8 +81,13 @@ impl Layers {
         let other = match option {
             "passphrase" => "passphrase_file",
             "passphrase_file" => "passphrase",
+            "repl" => "repl_port",
+            "multicast_interface" if self.group_names_interface() => "multicast_membership",
             "repl_port" | "repl_host" | "repl_token" if !self.asks_for_repl() => {
                 return Some("there is no console".to_owned());
+            }
+            "key_salt" | "clock_tolerance" if !self.asks_for_seal() => {
+                return Some("nothing is sealed".to_owned());
             }
             _ => return None,
         };
@@ -93,12 +99,27 @@ impl Layers {
 
     /// The best place where an option is given, rightly or not.
     fn best(&self, option: &str) -> Option<usize> {
-        self.by_rank().iter().position(|(config, layer)| {
-            let mut wrong = self.environment.wrong.iter();
-            config.gives(option)
-                || (*layer == ConfigLayer::Environment
-                    && wrong.any(|error| error.option() == option))
-        })
+        let layers = self.by_rank();
+        layers.iter().position(|(config, _)| config.gives(option))
+    }
+
+    /// Whether the group that counts names its interface.
+    fn group_names_interface(&self) -> bool {
+        let layers = self.by_rank();
+        let best = self.best("multicast_membership");
+        let group = best.and_then(|at| layers[at].0.multicast_membership.as_deref());
+        let group = group.and_then(GroupAddress::parse);
+        group.is_some_and(|group| group.zone.is_some())
+    }
+
+    /// Whether what is sent is to be sealed, by whatever key.
+    fn asks_for_seal(&self) -> bool {
+        let layers = self.by_rank();
+        let is_given = |option| self.best(option).is_some();
+        let is_classic = self
+            .best("classic_cipher")
+            .is_some_and(|at| layers[at].0.classic_cipher == Some(true));
+        !is_classic && (is_given("passphrase") || is_given("passphrase_file"))
     }
 
     /// Whether a console is asked for, whatever its options are.
@@ -107,7 +128,7 @@ impl Layers {
         let switch = self.best("repl");
         let is_on = switch.is_some_and(|at| layers[at].0.repl != Some(false));
         // Nobody asks for one by what a container manager makes.
-        let mut links = self.environment.wrong.iter();
+        let mut links = self.environment.config.wrong.iter();
         let is_link = links.any(|error| error.option() == "repl_port" && error.is_service_link());
         let by_port = self.best("repl_port").is_some_and(|port| {
             let by_link = is_link && layers[port].1 == ConfigLayer::Environment;

@@ -27,10 +27,8 @@ pub(super) const SERVICE_LINK: &str = "this looks like a variable that Kubernete
 /// What the environment says.
 #[derive(Debug, Default, PartialEq)]
 pub(in crate::bus) struct Variables {
-    /// What it says rightly.
+    /// What it says of options, rightly or not.
     pub(in crate::bus) config: Config,
-    /// Variables of options with a wrong value.
-    pub(in crate::bus) wrong: Vec<ConfigError>,
     pub(in crate::bus) unknown: Vec<UnknownVariable>,
 }
 
@@ -108,7 +106,7 @@ impl Variables {
                     if is_service_link_value(value) {
                         error = error.hint(SERVICE_LINK);
                     }
-                    read.wrong.push(error);
+                    read.config.wrong.push(error);
                 }
             } else if name != NO_OPTION && !name.starts_with(NO_OPTION_PREFIX) {
                 let is_service_link = is_service_link(short) || is_service_link_value(value);

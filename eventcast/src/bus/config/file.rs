@@ -1,12 +1,16 @@
 //! Reading a [`Config`] by serde.
 //!
 //! By hand, because serde's derive neither suggests a name, nor says under which of two spellings
-//! a key was doubled, nor names the option of a wrong value. Errors carry the place in the file
-//! where the format knows it.
+//! a key was doubled, nor keeps a wrong value until it is known whether it counts. Errors carry the
+//! place in the file where the format knows it. That of a wrong value is not kept: a format adds it
+//! to an error that passes through, and none may be read on from after an error.
 
 use std::fmt;
 
-use serde::de::{Deserialize, DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
+use serde::de::{
+    Deserialize, DeserializeSeed, Deserializer, EnumAccess, Error, IgnoredAny, MapAccess,
+    SeqAccess, Visitor,
+};
 
 use super::error::{ConfigError, ConfigLayer};
 use super::value::Raw;
@@ -51,7 +55,7 @@ impl<'de> Visitor<'de> for ConfigVisitor {
             let allowed = format!("{}{}", entry.allowed, entry.file_form);
             let error =
                 ConfigError::new(entry.name(), ConfigLayer::File, entry.show(&raw), allowed);
-            return Err(A::Error::custom(error.written(spelling)));
+            config.wrong.push(error.written(spelling));
         }
         Ok(config)
     }
@@ -124,6 +128,8 @@ impl<'de> Visitor<'de> for RawVisitor {
         f.write_str("a boolean, a number, a text or a table")
     }
 
+    // What no option takes is read all the same: whether it counts is not known here.
+
     fn visit_bool<E>(self, value: bool) -> Result<Raw, E> {
         Ok(Raw::Bool(value))
     }
@@ -136,12 +142,24 @@ impl<'de> Visitor<'de> for RawVisitor {
         Ok(Raw::Integer(value.into()))
     }
 
+    fn visit_i128<E>(self, value: i128) -> Result<Raw, E> {
+        Ok(Raw::Integer(value))
+    }
+
+    fn visit_u128<E>(self, value: u128) -> Result<Raw, E> {
+        Ok(Raw::Integer(value.try_into().unwrap_or(i128::MAX)))
+    }
+
     fn visit_f64<E>(self, value: f64) -> Result<Raw, E> {
         Ok(Raw::Float(value))
     }
 
     fn visit_str<E>(self, value: &str) -> Result<Raw, E> {
         Ok(Raw::Text(value.to_owned()))
+    }
+
+    fn visit_bytes<E>(self, _: &[u8]) -> Result<Raw, E> {
+        Ok(Raw::Other("bytes"))
     }
 
     fn visit_unit<E>(self) -> Result<Raw, E> {
@@ -156,15 +174,28 @@ impl<'de> Visitor<'de> for RawVisitor {
         Raw::deserialize(deserializer)
     }
 
+    fn visit_newtype_struct<D: Deserializer<'de>>(self, deserializer: D) -> Result<Raw, D::Error> {
+        Raw::deserialize(deserializer)
+    }
+
+    fn visit_enum<A: EnumAccess<'de>>(self, data: A) -> Result<Raw, A::Error> {
+        IgnoredAny.visit_enum(data)?;
+        Ok(Raw::Other("a tagged value"))
+    }
+
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Raw, A::Error> {
-        while seq.next_element::<serde::de::IgnoredAny>()?.is_some() {}
+        while seq.next_element::<IgnoredAny>()?.is_some() {}
         Ok(Raw::List)
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Raw, A::Error> {
         let mut entries = Vec::new();
-        while let Some(entry) = map.next_entry()? {
-            entries.push(entry);
+        while let Some((key, value)) = map.next_entry()? {
+            let key = match key {
+                Raw::Text(key) => key,
+                other => other.to_string(),
+            };
+            entries.push((key, value));
         }
         Ok(Raw::Table(entries))
     }

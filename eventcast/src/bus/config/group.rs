@@ -21,7 +21,7 @@ impl GroupAddress {
     };
 
     /// `None`: this is no multicast group.
-    pub(super) fn parse(text: &str) -> Option<Self> {
+    pub(in crate::bus) fn parse(text: &str) -> Option<Self> {
         let (address, zone) = match text.split_once('%') {
             Some((address, zone)) => (address, Some(zone)),
             None => (text, None),

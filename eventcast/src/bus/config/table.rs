@@ -99,8 +99,12 @@ macro_rules! options {
         /// serde (JSON, TOML, YAML, …): make it a field of your own configuration, and hand it to
         /// [`Builder::config`]. Names are in snake case or in camel case (`multicast_ttl`,
         /// `multicastTtl`), one of them once. A time is a number of milliseconds, or a text with a
-        /// unit (`"3s"`, `"250ms"`). `null` is as good as not given. Unknown keys and wrong values
-        /// are errors.
+        /// unit (`"3s"`, `"250ms"`). `null` is as good as not given.
+        ///
+        /// An unknown key is an error while it is read, and so is one that stands twice. A wrong value is an error of
+        /// [`Builder::build`], and only if it counts: where a variable, a setter or the program itself gives another
+        /// value it is a warning. That error names the key as it is written and the value, but no line, which serde
+        /// does not hand on.
         ///
         /// ```
         /// #[derive(serde::Deserialize)]
@@ -116,11 +120,18 @@ macro_rules! options {
         /// let mistyped = r#"{ "colour": "red", "eventcast": { "prot": 9000 } }"#;
         /// let error = serde_json::from_str::<Settings>(mistyped).err().unwrap();
         /// assert!(error.to_string().contains("did you mean `port`?"));
+        ///
+        /// let wrong = r#"{ "colour": "red", "eventcast": { "port": 90000 } }"#;
+        /// let settings: Settings = serde_json::from_str(wrong).unwrap();
+        /// let builder = eventcast::Bus::builder().config(settings.eventcast);
+        /// let error = builder.clone().build().err().unwrap();
+        /// assert!(error.to_string().contains("option `port` (from the configuration) is 90000"));
+        /// assert!(builder.port(9000).build().is_ok());
         /// ```
         ///
         /// It can be flattened into your own as well, so that its keys stand beside yours. But then
         /// serde hands it only the keys that it knows and passes over all others, so that a mistyped
-        /// one is lost in silence; and errors do not say the line.
+        /// one is lost in silence; and no error says the line.
         ///
         /// ```
         /// #[derive(serde::Deserialize)]
@@ -153,13 +164,20 @@ macro_rules! options {
                 )]
                 pub $name: Option<$value>,
             )*
+            /// Options that were read with a wrong value. One whose field is given all the same has got a value since.
+            pub(in crate::bus) wrong: Vec<ConfigError>,
         }
 
         impl Config {
-            /// These options, and those of `lower` where these say nothing.
+            /// These options, and those of `lower` where these say nothing. A wrong value of these says something too.
             #[must_use]
-            pub fn or(self, lower: Self) -> Self {
-                Self { $($name: self.$name.or(lower.$name),)* }
+            pub fn or(self, mut lower: Self) -> Self {
+                for error in &self.wrong {
+                    lower.clear(error.option());
+                }
+                let mut wrong = self.wrong;
+                wrong.append(&mut lower.wrong);
+                Self { $($name: self.$name.or(lower.$name),)* wrong }
             }
         }
 
@@ -185,8 +203,8 @@ macro_rules! options {
 
         impl Config {
             /// What is wrong with the values, each by itself. All came from `layer`.
-            pub(in crate::bus) fn wrong(&self, layer: ConfigLayer) -> Vec<ConfigError> {
-                let mut wrong = Vec::new();
+            pub(in crate::bus) fn all_wrong(&self, layer: ConfigLayer) -> Vec<ConfigError> {
+                let (_, mut wrong) = self.replaced();
                 $(
                     let check: fn(&$value) -> Option<$option> = $check;
                     if let Some(value) = &self.$name && check(value).is_none() {
@@ -197,16 +215,16 @@ macro_rules! options {
                 wrong
             }
 
-            /// Whether an option is given, whatever its value.
-            pub(in crate::bus) fn gives(&self, option: &str) -> bool {
+            /// Whether an option has a value, be it out of range.
+            pub(in crate::bus) fn has(&self, option: &str) -> bool {
                 match option {
                     $(stringify!($name) => self.$name.is_some(),)*
                     _ => false,
                 }
             }
 
-            /// Makes an option one that is not given.
-            pub(in crate::bus) fn leave_out(&mut self, option: &str) {
+            /// Takes away the value of an option.
+            pub(in crate::bus) fn clear(&mut self, option: &str) {
                 match option {
                     $(stringify!($name) => self.$name = None,)*
                     _ => {}

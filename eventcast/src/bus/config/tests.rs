@@ -11,6 +11,7 @@ use serde::Deserialize;
 
 use super::value::Raw;
 use super::*;
+use crate::bus::options::Layers;
 use cases::{CASES, ID};
 
 fn from_json(text: &str) -> Result<Config, String> {
@@ -27,7 +28,7 @@ fn from_json(text: &str) -> Result<Config, String> {
 fn from_variables(variables: &[(&str, &str)]) -> Result<Config, String> {
     let read = Variables::read(variables.iter().copied());
     assert_eq!(read.unknown, []);
-    match read.wrong.first() {
+    match read.config.wrong.first() {
         Some(error) => Err(error.to_string()),
         None => Ok(read.config),
     }
@@ -36,8 +37,10 @@ fn from_variables(variables: &[(&str, &str)]) -> Result<Config, String> {
 /// What is wrong with a variable, which leaves the options as they were.
 fn wrong_variable(name: &str, value: impl AsRef<std::ffi::OsStr>) -> ConfigError {
     let mut read = Variables::read([(name, value)]);
-    assert_eq!((&read.config, read.wrong.len()), (&Config::default(), 1));
-    read.wrong.remove(0)
+    assert_eq!(read.config.wrong.len(), 1);
+    let error = read.config.wrong.remove(0);
+    assert_eq!(read.config, Config::default());
+    error
 }
 
 /// Of the fields that are given, name and value, by the `Debug` of the whole.
@@ -59,7 +62,7 @@ fn given(config: &Config) -> Vec<(String, String)> {
             }
         }
     }
-    given.retain(|(_, value)| value != "None,");
+    given.retain(|(name, value)| name != "wrong" && value != "None,");
     for (_, value) in &mut given {
         let inner = value.trim_start_matches("Some(").trim_end_matches(',');
         let inner = inner
@@ -139,17 +142,197 @@ fn wrong_values_in_files() {
     for case in CASES {
         for (written, shown) in case.wrong_files {
             for name in [case.name, case.other] {
-                let error = from_json(&format!("{{\"{name}\": {written}}}")).unwrap_err();
+                let config = from_json(&format!("{{\"{name}\": {written}}}")).unwrap();
+                assert_eq!(given(&config), []);
+                let errors = config.all_wrong(ConfigLayer::File);
                 assert_eq!(
-                    error,
-                    format!(
+                    errors.iter().map(ToString::to_string).collect::<Vec<_>>(),
+                    [format!(
                         "option `{name}` (from the configuration) is {shown}, but must be {}",
                         case.must_be.0
-                    )
+                    )]
                 );
+                assert_eq!(errors[0].option(), case.name);
+                assert_eq!(errors[0].layer(), ConfigLayer::File);
+                assert_eq!(errors[0].value(), *shown);
+                assert_eq!(errors[0].allowed(), case.must_be.0);
             }
         }
     }
+}
+
+/// What makes an option count that matters with another one alone.
+fn with_what_it_needs(name: &str) -> Config {
+    match name {
+        "repl_port" | "repl_host" | "repl_token" => Config {
+            repl: Some(true),
+            ..Config::default()
+        },
+        "key_salt" | "clock_tolerance" => Config {
+            passphrase: Some("alpha bravo charlie".into()),
+            ..Config::default()
+        },
+        _ => Config::default(),
+    }
+}
+
+#[test]
+fn a_wrong_value_in_a_file_is_an_error_of_build_where_it_counts() {
+    for case in CASES {
+        for (written, shown) in case.wrong_files {
+            let file = from_json(&format!("{{\"{}\": {written}}}", case.other)).unwrap();
+            let layers = Layers {
+                file: file.or(with_what_it_needs(case.name)),
+                ..Layers::default()
+            };
+            let error = layers.resolve(|| 0).map(drop).unwrap_err();
+            let text = format!(
+                "option `{}` (from the configuration) is {shown}",
+                case.other
+            );
+            assert!(error.to_string().starts_with(&text), "{error}");
+        }
+    }
+}
+
+#[test]
+fn a_wrong_value_in_a_file_is_a_warning_where_a_better_place_gives_another() {
+    for case in CASES {
+        for (written, shown) in case.wrong_files {
+            let wrong = from_json(&format!("{{\"{}\": {written}}}", case.other)).unwrap();
+            let text = format!(
+                "option `{}` (from the configuration) is {shown}, but must be {}; it has no effect, because the ",
+                case.other, case.must_be.0
+            );
+            // Some values go with no default of another option.
+            let resolved = |to_layers: &dyn Fn(Config) -> Layers| {
+                let mut rights = case.files.iter().map(|(right, _)| {
+                    let right = from_json(&format!("{{\"{}\": {right}}}", case.name));
+                    right.unwrap().or(with_what_it_needs(case.name))
+                });
+                // There is no such file.
+                let by_text = Some("alpha bravo charlie".into());
+                let by_text = (case.name == "passphrase_file").then(|| Config {
+                    passphrase: by_text,
+                    ..Config::default()
+                });
+                let first = rights.find_map(|right| to_layers(right).resolve(|| 0).ok());
+                first.or_else(|| to_layers(by_text?).resolve(|| 0).ok())
+            };
+            let builder = |right| Layers {
+                builder: right,
+                file: wrong.clone(),
+                ..Layers::default()
+            };
+            let environment = |config| Layers {
+                environment: Variables {
+                    config,
+                    ..Variables::default()
+                },
+                file: wrong.clone(),
+                ..Layers::default()
+            };
+            // Of two files the better one counts.
+            let files = |right: Config| Layers {
+                file: right.or(wrong.clone()),
+                ..Layers::default()
+            };
+            for (place, to_layers) in [
+                ("builder", &builder as &dyn Fn(Config) -> Layers),
+                ("environment", &environment),
+                ("configuration", &files),
+            ] {
+                // There is no console in this program.
+                if cfg!(not(feature = "repl")) && case.name.starts_with("repl_") {
+                    continue;
+                }
+                // One place gives one of these two.
+                if case.name == "passphrase_file" && place == "configuration" {
+                    continue;
+                }
+                let (_, warnings) = resolved(to_layers).unwrap_or_else(|| panic!("{}", case.name));
+                assert_eq!(warnings.len(), 1, "{warnings:?}");
+                assert!(warnings[0].starts_with(&text), "{warnings:?}");
+                assert!(warnings[0].contains(place), "{warnings:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn what_a_program_puts_in_the_place_of_a_wrong_value_counts() {
+    let mut config = from_json(r#"{"port": 70000, "id": "me"}"#).unwrap();
+    let copy = config.clone();
+    assert_eq!(copy, config);
+    assert_ne!(copy, from_json(r#"{"id": "me"}"#).unwrap());
+    let resolve = |file: &Config| {
+        let file = file.clone();
+        let layers = Layers {
+            file,
+            ..Layers::default()
+        };
+        layers.resolve(|| 0).map_err(|error| error.to_string())
+    };
+    let wrong = "option `port` (from the configuration) is 70000, but must be 0 to 65,535 (0: a random one)";
+    assert_eq!(resolve(&config), Err(wrong.to_owned()));
+    // The wrong one stands before the right one of a lower place, as a right one would.
+    let lower = from_json(r#"{"port": 9000}"#).unwrap();
+    let merged = config.clone().or(lower.clone());
+    assert_eq!(
+        (merged.port, resolve(&merged)),
+        (None, Err(wrong.to_owned()))
+    );
+    let merged = lower.or(config.clone());
+    assert_eq!(resolve(&merged).unwrap().0.port, 9000);
+
+    config.port = Some(9001);
+    let (options, warnings) = resolve(&config).unwrap();
+    assert_eq!(options.port, 9001);
+    assert_eq!(
+        warnings,
+        [format!(
+            "{wrong}; it has no effect, because the configuration gives another value"
+        )]
+    );
+    // What it puts there wrongly is its own fault.
+    config.id = Some(String::new());
+    let error = resolve(&config).unwrap_err();
+    assert!(
+        error.starts_with("option `id` (from the configuration) is \"\""),
+        "{error}"
+    );
+}
+
+/// Also what no option takes, and no one file format has all of.
+#[test]
+fn every_kind_of_value_is_read_before_it_is_refused() {
+    use serde::de::value::{
+        BytesDeserializer, Error, I128Deserializer, MapAccessDeserializer, MapDeserializer,
+        StringDeserializer, U128Deserializer,
+    };
+    fn shown<'de, D: serde::Deserializer<'de, Error = Error>>(value: D) -> String {
+        Raw::deserialize(value).unwrap().to_string()
+    }
+    assert_eq!(shown(BytesDeserializer::new(b"ab")), "bytes");
+    assert_eq!(
+        shown(I128Deserializer::new(i128::MIN)),
+        i128::MIN.to_string()
+    );
+    assert_eq!(
+        shown(U128Deserializer::new(u128::MAX)),
+        i128::MAX.to_string()
+    );
+    assert_eq!(
+        shown(StringDeserializer::new("a\nb".to_owned())),
+        "\"a\\nb\""
+    );
+    let keys = MapDeserializer::new([(5_u8, true)].into_iter());
+    assert_eq!(shown(MapAccessDeserializer::new(keys)), "{ 5: true }");
+    let keys = MapDeserializer::new([("a\u{202e}b", 1_u8)].into_iter());
+    assert_eq!(
+        shown(MapAccessDeserializer::new(keys)),
+        "{ a\\u{202e}b: 1 }"
+    );
 }
 
 #[test]
@@ -183,13 +366,16 @@ fn secrets_never_show() {
         "{\"passphrase\": {\"word\": \"alpha\"}}",
         "{\"encrypt\": {\"key\": {\"alpha\": 1}}}",
         "{\"encrypt\": {\"key\": \"alpha\", \"key\": \"alpha\"}}",
-        "{\"passphrase\": \"alpha\", \"passphrase\": \"alpha\"}",
         "{\"repl_token\": \"alpha\\n\"}",
         "{\"replToken\": [\"alpha\"]}",
     ] {
-        let error = from_json(text).unwrap_err();
-        assert!(!error.contains("alpha"), "{error}");
+        let config = from_json(text).unwrap();
+        let error = config.all_wrong(ConfigLayer::File).remove(0);
+        let shown = format!("{error} {error:?} {config:#?}");
+        assert!(!shown.contains("alpha"), "{shown}");
     }
+    let twice = from_json("{\"passphrase\": \"alpha\", \"passphrase\": \"alpha\"}").unwrap_err();
+    assert!(!twice.contains("alpha"), "{twice}");
     let config = from_json("{\"passphrase\": \"alpha\", \"repl_token\": \"alpha\"}").unwrap();
     let builder = Builder::new().config(config.clone()).passphrase("alpha");
     let builder = builder.receive_with("alpha").repl_token("alpha");
@@ -286,18 +472,22 @@ fn toml_says_where() {
     };
     assert_eq!(config, expected);
 
-    let error = toml::from_str::<Config>("port = 9000\nmulticastTtl = 256\n").unwrap_err();
-    assert_eq!(
-        error.message(),
-        "option `multicastTtl` (from the configuration) is 256, but must be 0 to 255"
-    );
     let error = toml::from_str::<Config>("prot = 9000\n").unwrap_err();
     assert_eq!(
         error.message(),
         "unknown option `prot`: did you mean `port`?"
     );
+    assert!(error.to_string().contains("line 1"), "{error}");
+
     // A date is a value that only TOML has.
-    toml::from_str::<Config>("port = 2026-01-01\n").unwrap_err();
+    let wrong = "multicastTtl = 256\nport = 2026-01-01\n";
+    let config = toml::from_str::<Config>(wrong).unwrap();
+    let errors = config.all_wrong(ConfigLayer::File);
+    assert_eq!(
+        errors[0].to_string(),
+        "option `multicastTtl` (from the configuration) is 256, but must be 0 to 255"
+    );
+    assert_eq!(errors[1].value(), "2026-01-01");
 }
 
 #[test]
@@ -349,7 +539,8 @@ fn a_mistyped_key_is_an_error_where_the_configuration_is_nested() {
         (Some(2), None)
     );
     // What it knows is still checked, in both spellings.
-    toml::from_str::<Flat>("port = 70000\n").unwrap_err();
+    let flat: Flat = toml::from_str("port = 70000\n").unwrap();
+    assert_eq!(flat.eventcast.all_wrong(ConfigLayer::File).len(), 1);
     toml::from_str::<Flat>("multicast_ttl = 2\nmulticastTtl = 2\n").unwrap_err();
 }
 
@@ -373,7 +564,6 @@ fn variables_of_others_and_unknown_ones() {
             ..Config::default()
         }
     );
-    assert_eq!(read.wrong, []);
     let warnings: Vec<_> = read.unknown.iter().map(ToString::to_string).collect();
     assert_eq!(
         warnings,
@@ -462,7 +652,7 @@ proptest! {
         for entry in TABLE {
             let read = Variables::read([(entry.variable, &value)]);
             prop_assert!(Options::fill(&read.config, ConfigLayer::Environment).is_ok());
-            prop_assert_eq!(given(&read.config).len() + read.wrong.len(), 1);
+            prop_assert_eq!(given(&read.config).len() + read.config.wrong.len(), 1);
         }
         Variables::read([(format!("EVENTCAST_{suffix}"), value)]);
     }

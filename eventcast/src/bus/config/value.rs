@@ -12,10 +12,13 @@ use std::time::Duration;
 use zeroize::Zeroize;
 
 use super::GroupAddress;
-use crate::bus::secret::Secret;
+use crate::{bus::secret::Secret, text::printable};
 
 /// Stands for a value that is never shown.
 pub(super) const HIDDEN: &str = "a value that is not shown";
+
+/// What a date of a TOML file is a table of.
+const TOML_DATE: &str = "$__toml_private_datetime";
 
 /// A value of a configuration file, before it is known what it should be.
 #[derive(Clone, Debug, PartialEq)]
@@ -25,6 +28,8 @@ pub(super) enum Raw {
     Integer(i128),
     Float(f64),
     Text(String),
+    /// What no option takes.
+    Other(&'static str),
     List,
     Table(Vec<(String, Self)>),
 }
@@ -35,7 +40,8 @@ impl Raw {
         match self {
             Self::Text(text) => text.zeroize(),
             Self::Table(entries) => entries.iter_mut().for_each(|(_, value)| value.wipe()),
-            Self::Null | Self::Bool(_) | Self::Integer(_) | Self::Float(_) | Self::List => {}
+            Self::Null | Self::Bool(_) | Self::Integer(_) | Self::Float(_) => {}
+            Self::Other(_) | Self::List => {}
         }
     }
 }
@@ -49,12 +55,18 @@ impl fmt::Display for Raw {
             Self::Integer(value) => value.fmt(f),
             Self::Float(value) => write!(f, "{value:?}"),
             Self::Text(value) => write!(f, "{value:?}"),
+            Self::Other(kind) => f.write_str(kind),
             Self::List => f.write_str("a list"),
             Self::Table(entries) => {
+                if let [(key, Self::Text(date))] = &entries[..]
+                    && key == TOML_DATE
+                {
+                    return printable(date).fmt(f);
+                }
                 f.write_str("{")?;
                 for (i, (key, value)) in entries.iter().enumerate() {
                     let comma = if i == 0 { "" } else { "," };
-                    write!(f, "{comma} {key}: {value}")?;
+                    write!(f, "{comma} {}: {value}", printable(key))?;
                 }
                 f.write_str(" }")
             }

@@ -407,6 +407,21 @@ fn what_another_option_overrides_is_a_warning_too() {
         (b(), [("EVENTCAST_REPL_HOST", "x")], "there is no console"),
         (b(), [("EVENTCAST_REPL_TOKEN", "")], "there is no console"),
         (
+            b(),
+            [("EVENTCAST_CLOCK_TOLERANCE", "x")],
+            "nothing is sealed",
+        ),
+        (
+            b().clock_tolerance(Duration::ZERO),
+            [("EVENTCAST_PORT", "5")],
+            "nothing is sealed",
+        ),
+        (
+            b().multicast_membership("ff02::1234%eth0"),
+            [("EVENTCAST_MULTICAST_INTERFACE", " ")],
+            "the builder gives `multicast_membership`",
+        ),
+        (
             b().multicast_membership("ff02::1234%eth0"),
             [("EVENTCAST_MULTICAST_INTERFACE", "eth1")],
             "the builder gives a group with its interface",
@@ -425,8 +440,64 @@ fn what_another_option_overrides_is_a_warning_too() {
             b().multicast_interface("eth1"),
             ("EVENTCAST_MULTICAST_MEMBERSHIP", "ff02::1234%eth0"),
         ),
+        (
+            b().multicast_membership("ff02::1234"),
+            ("EVENTCAST_MULTICAST_INTERFACE", " "),
+        ),
+        (
+            b().passphrase("alpha bravo"),
+            ("EVENTCAST_CLOCK_TOLERANCE", "x"),
+        ),
+        (
+            b().clock_tolerance(Duration::ZERO),
+            ("EVENTCAST_PASSPHRASE", "alpha bravo"),
+        ),
     ] {
         with_warnings(builder, &[variables]).unwrap_err();
+    }
+}
+
+#[test]
+fn what_does_not_matter_is_a_warning_in_a_file_too() {
+    let b = Builder::new;
+    let file = |builder: Builder, text| builder.config(serde_json::from_str(text).unwrap());
+    for (builder, because) in [
+        (file(b(), r#"{"keySalt": 5}"#), "nothing is sealed"),
+        (
+            file(b(), r#"{"clock_tolerance": "soon"}"#),
+            "nothing is sealed",
+        ),
+        (file(b(), r#"{"replHost": 5}"#), "there is no console"),
+        (
+            file(b().repl(false), r#"{"replPort": 70000}"#),
+            "there is no console",
+        ),
+        (
+            file(b().passphrase("alpha bravo"), r#"{"passphraseFile": 5}"#),
+            "the builder gives `passphrase`",
+        ),
+        (
+            file(
+                b().multicast_membership("ff02::1234%eth0"),
+                r#"{"multicastInterface": 5}"#,
+            ),
+            "the builder gives `multicast_membership`",
+        ),
+    ] {
+        let (_, warnings) = with_warnings(builder, &[]).unwrap();
+        assert_eq!(warnings.len(), 1, "{warnings:?}");
+        assert!(warnings[0].ends_with(because), "{warnings:?}");
+    }
+    for builder in [
+        file(b().passphrase("alpha bravo"), r#"{"keySalt": 5}"#),
+        file(b(), r#"{"keySalt": 5, "passphrase": "alpha bravo"}"#),
+        // It is to be sealed, and nobody knows by what.
+        file(b(), r#"{"keySalt": 5, "passphrase": 5}"#),
+        file(b(), r#"{"replPort": 70000}"#),
+        file(b(), r#"{"replHost": 5, "repl": true}"#),
+        file(b(), r#"{"repl": "true"}"#),
+    ] {
+        with_warnings(builder, &[]).unwrap_err();
     }
 }
 

@@ -74,6 +74,22 @@ fn a_console_is_there_when_it_is_asked_for() {
 
 #[cfg(feature = "repl")]
 #[test]
+fn a_wrong_switch_of_the_console_does_not_matter_where_a_better_place_gives_its_port() {
+    let variables = [("EVENTCAST_REPL", "maybe")];
+    let (options, warnings) = with_warnings(Builder::new().repl_port(4000), &variables).unwrap();
+    assert_eq!((options.repl, options.repl_port), (true, 4000));
+    assert_eq!(warnings.len(), 1, "{warnings:?}");
+    assert!(
+        warnings[0].ends_with("because the builder gives `repl_port`"),
+        "{warnings:?}"
+    );
+    // In one place the plain word counts.
+    let both = [("EVENTCAST_REPL", "maybe"), ("EVENTCAST_REPL_PORT", "4000")];
+    with_warnings(Builder::new(), &both).unwrap_err();
+}
+
+#[cfg(feature = "repl")]
+#[test]
 fn a_console_for_others_has_a_token() {
     let open = || Builder::new().repl(true).repl_host("0.0.0.0");
     assert_eq!(
