@@ -128,8 +128,8 @@ use crate::{codec::IntoArgs, error::EmitError, event::NetEvent};
 ///   [`Builder::runtime`]. It is entered for the call, so `tokio::spawn` works in a listener. Where there is none (the bus
 ///   was started outside of any), nothing is entered. An async listener whose runtime has been shut down waits for the next
 ///   `start` within one, and [`Notice::NoRuntime`] reports it.
-/// - *The stack* of the bus's threads is what the standard library gives a thread: 2 MiB, unless `RUST_MIN_STACK` says
-///   otherwise.
+/// - *The stack* of the bus's threads is 4 MiB, whatever `RUST_MIN_STACK` says. [`Args::decode`] takes little of it, here
+///   and on every other thread.
 /// - *Order*: a listener gets the events of one sender in their order. A listener without a queue runs within `emit`, so
 ///   an event that is emitted by a listener is delivered before the other listeners get the first one, and threads that
 ///   emit at once call it at once. Streams, async listeners and those that were found to be slow have a queue, and get the

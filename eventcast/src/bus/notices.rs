@@ -278,6 +278,7 @@ impl NoticeSink {
         // Where there is no thread to be had, the notice has been logged already, and the next one tries again.
         let _ = std::thread::Builder::new()
             .name("eventcast-note".into())
+            .stack_size(crate::codec::STACK_SIZE)
             .spawn(move || {
                 let serve = || sink.serve(&core, server);
                 guarded_thread(&core, "calling a listener of notices", serve, || ());

@@ -20,6 +20,7 @@ use serde::forward_to_deserialize_any;
 
 use self::access::{Entries, Items, Variant, key_of};
 use self::args::{ArgsDeserializer, Missing};
+use self::room::{ANYWHERE, INLINE};
 use super::raw::{RawArgs, RawElements, RawValue};
 use super::{DecodeError, DecodeErrorKind, MAX_STEPS, element, newtype};
 use crate::event::{ShapeKind, must_be_small};
@@ -56,7 +57,7 @@ pub fn decode_event_with_room<T: DeserializeOwned + Send>(
     args: RawArgs<'_>,
     shape: ShapeKind,
 ) -> Result<T, DecodeError> {
-    room::with_room(|| decode_event(args, shape))
+    room::with_room(ANYWHERE, || decode_event(args, shape))
 }
 
 /// Decodes arguments into whatever `T` asks for: a tuple or another sequence takes all of them,
@@ -70,12 +71,27 @@ pub fn decode_args<T: DeserializeOwned>(args: RawArgs<'_>) -> Result<T, DecodeEr
     T::deserialize(ArgsDeserializer::new(args))
 }
 
+/// As [`decode_args`], wherever the caller is and however much of its stack is taken: what needs more than a little is
+/// decoded on a thread with a large stack.
+///
+/// # Errors
+///
+/// As `decode_args`.
+pub(super) fn decode_args_anywhere<T: DeserializeOwned + Send>(
+    args: RawArgs<'_>,
+) -> Result<T, DecodeError> {
+    room::with_room(INLINE, || decode_args(args))
+}
+
 /// How many bytes of values may be under way on the stack at once. Of 2 MiB, the stack of a tokio worker, this leaves
 /// more than a quarter for the frames that are there whatever the size of the values, and for who called.
 const MAX_STACK: u32 = 1_400 << 10;
 
 /// How many copies of a value its frames hold at once. Measured without optimisation: 14 to 15.
 const COPIES: u32 = 16;
+
+/// What the frames of one step take, whatever the size of the value. Measured without optimisation.
+const FRAMES: u32 = 2 << 10;
 
 /// What making a `T` takes of the stack, but for what is inside of it.
 const fn stack_of<T>() -> u32 {
@@ -91,6 +107,8 @@ pub(super) struct Deserializer<'de> {
     steps: u16,
     /// How many more bytes of values may be under way on the stack.
     stack: u32,
+    /// How many more bytes may be taken of this thread's stack.
+    inline: u32,
     /// How deep this is in a buffer of serde's.
     buffered: u8,
     /// The bson crate's wrapper asked for the readable form of what is inside.
@@ -106,6 +124,7 @@ impl<'de> Deserializer<'de> {
             value,
             steps: MAX_STEPS as u16,
             stack: MAX_STACK,
+            inline: room::inline(),
             buffered: 0,
             human_readable: false,
             raw: false,
@@ -132,15 +151,20 @@ impl<'de> Deserializer<'de> {
             true => room::one_deeper(self.buffered)?,
             false => self.buffered,
         };
-        match self.stack.checked_sub(const { stack_of::<T>() }) {
-            Some(stack) => Ok(Self {
-                steps,
-                stack,
-                buffered,
-                ..self
-            }),
-            None => Err(DecodeError::new(DecodeErrorKind::TooMuchStack)),
-        }
+        let needed = const { stack_of::<T>() };
+        let Some(stack) = self.stack.checked_sub(needed) else {
+            return Err(DecodeError::new(DecodeErrorKind::TooMuchStack));
+        };
+        let Some(inline) = self.inline.checked_sub(needed + FRAMES) else {
+            return Err(room::exceeded());
+        };
+        Ok(Self {
+            steps,
+            stack,
+            inline,
+            buffered,
+            ..self
+        })
     }
 
     #[inline]

@@ -4,6 +4,8 @@
 //! type out of that afterwards. How large those values are, and how many are under way within one another, cannot be
 //! seen from here; how deep the buffer is, can be. What is deeper than usual is decoded anew on a thread whose stack
 //! has room for the largest values on every level, so that no sender can end the thread that receives.
+//!
+//! The same holds for everything that takes more than a little of a stack of which nobody knows how much is left.
 
 use std::{any::type_name, cell::Cell, panic, thread};
 
@@ -11,6 +13,12 @@ use super::super::{DecodeError, DecodeErrorKind};
 
 /// How many documents and arrays within one another are decoded where they came: even the largest values fit there.
 const MAX_LEVELS: u8 = 3;
+
+/// How much of the stack may be taken on the bus's own threads, and on those that deliver for it: as much as it takes.
+pub(super) const ANYWHERE: u32 = u32::MAX;
+
+/// The same where the program itself calls, on a stack of any size of which it has taken any part.
+pub(super) const INLINE: u32 = 128 << 10;
 
 /// Twice as much as [`MAX_DEPTH`](super::super::MAX_DEPTH) of the largest values take. What is not used costs nothing.
 const STACK_SIZE: usize = 64 << 20;
@@ -27,17 +35,21 @@ enum Room {
 thread_local! {
     /// Without a destructor, so it can be read for as long as the thread exists.
     static ROOM: Cell<Room> = const { Cell::new(Room::Unbounded) };
+    /// How much of this thread's stack may be taken.
+    static STACK: Cell<u32> = const { Cell::new(ANYWHERE) };
 }
 
 /// Sets what there is on this thread until this is dropped.
 struct Bound {
     before: Room,
+    stack: u32,
 }
 
 impl Bound {
-    fn begin() -> Self {
+    fn begin(stack: u32) -> Self {
         Self {
             before: ROOM.replace(Room::Bounded),
+            stack: STACK.replace(stack),
         }
     }
 }
@@ -45,6 +57,7 @@ impl Bound {
 impl Drop for Bound {
     fn drop(&mut self) {
         ROOM.set(self.before);
+        STACK.set(self.stack);
     }
 }
 
@@ -61,18 +74,31 @@ pub(super) fn is_buffer<T>() -> bool {
 #[inline]
 pub(super) fn one_deeper(levels: u8) -> Result<u8, DecodeError> {
     if levels >= MAX_LEVELS && ROOM.get() != Room::Unbounded {
-        ROOM.set(Room::Exceeded);
-        return Err(DecodeError::new(DecodeErrorKind::TooMuchStack));
+        return Err(exceeded());
     }
     Ok(levels.saturating_add(1))
 }
 
-/// Decodes here, or, where that needs more room than there is, on a thread of its own.
+/// How much of this thread's stack a value may take.
+#[inline]
+pub(super) fn inline() -> u32 {
+    STACK.get()
+}
+
+/// Something needs more than there is here.
+#[cold]
+pub(super) fn exceeded() -> DecodeError {
+    ROOM.set(Room::Exceeded);
+    DecodeError::new(DecodeErrorKind::TooMuchStack)
+}
+
+/// Decodes here, or, where that needs more room than there is or takes more than `stack`, on a thread of its own.
 #[inline]
 pub(super) fn with_room<T: Send>(
+    stack: u32,
     decode: impl Fn() -> Result<T, DecodeError> + Sync,
 ) -> Result<T, DecodeError> {
-    let bound = Bound::begin();
+    let bound = Bound::begin(stack);
     let outcome = decode();
     let room = ROOM.get();
     drop(bound);
@@ -101,10 +127,12 @@ fn on_a_large_stack<T: Send>(
 
 #[cfg(test)]
 mod tests {
+    use bson::{Bson, doc};
     use serde::Deserialize;
 
     use super::*;
-    use crate::codec::{RawArgs, decode_event_with_room, encode_event};
+    use crate::args;
+    use crate::codec::{Args, RawArgs, decode_event_with_room, encode_event};
     use crate::event::ShapeKind;
 
     thread_local! {
@@ -120,6 +148,13 @@ mod tests {
         }
     }
 
+    #[derive(Deserialize)]
+    struct Large {
+        here: Here,
+        #[expect(dead_code, reason = "it takes room")]
+        pads: [[u64; 32]; 32],
+    }
+
     fn is_here<T: serde::de::DeserializeOwned + Send>(
         value: &impl serde::Serialize,
         here: impl Fn(T) -> Here,
@@ -129,6 +164,27 @@ mod tests {
         encode_event(value, ShapeKind::Newtype, &mut bytes).unwrap();
         let args = RawArgs::from_payload(&bytes).unwrap();
         here(decode_event_with_room(args, ShapeKind::Newtype).unwrap()).0
+    }
+
+    #[test]
+    fn what_takes_little_of_a_stack_is_decoded_where_it_is() {
+        IS_HERE.set(true);
+        let decode = |levels: usize| {
+            let mut value = Bson::Int32(7);
+            for _ in 0..levels {
+                value = Bson::Array(vec![value]);
+            }
+            Args::from(vec![value])
+        };
+        let (Here(shallow),) = decode(0).decode::<(Here,)>().unwrap();
+        let ([[[Here(deeper)]]],) = decode(3).decode::<([[[Here; 1]; 1]; 1],)>().unwrap();
+        assert!(shallow && deeper);
+        // Of what is large it takes a dozen copies.
+        let row = vec![Bson::Int32(7); 32];
+        let large = doc! { "here": 7, "pads": vec![row; 32] };
+        let (large,) = args![large].decode::<(Large,)>().unwrap();
+        assert!(!large.here.0);
+        assert!(STACK.get() == ANYWHERE);
     }
 
     #[test]

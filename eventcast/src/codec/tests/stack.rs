@@ -178,3 +178,47 @@ fn a_panic_on_the_large_stack_reaches_the_caller() {
     });
     assert!(panicked.is_err());
 }
+
+/// Of `Args`, in a thread of the program's with as small a stack as this.
+fn of_args<T>(
+    stack: usize,
+    make: impl FnOnce() -> T + Send + 'static,
+) -> Result<(), DecodeErrorKind>
+where
+    T: Serialize + DeserializeOwned + Send + 'static,
+{
+    let large = std::thread::Builder::new().stack_size(64 << 20);
+    let args = large.spawn(move || {
+        let bytes = encoded(&make(), ShapeKind::Named);
+        Args::from_raw(RawArgs::from_payload(&bytes).unwrap()).unwrap()
+    });
+    let args = args.unwrap().join().unwrap();
+    let small = std::thread::Builder::new().stack_size(stack);
+    let done = small.spawn(move || args.decode::<T>().map(|value| drop(Box::new(value))));
+    done.unwrap()
+        .join()
+        .unwrap()
+        .map_err(|error| error.kind().clone())
+}
+
+/// A listener calls it, on whichever thread, and after it has taken what it likes of the stack.
+#[test]
+fn arguments_are_decoded_where_they_fit_whatever_the_stack_of_the_caller() {
+    const SMALL: usize = 512 << 10;
+    const PADS: [Kilobyte; 16] = [PAD; 16];
+    assert_eq!(of_args(SMALL, || Largest { pads: [PAD; 32] }), Ok(()));
+    assert_eq!(of_args(SMALL, || chain(7_u8, 58)), Ok(()));
+    assert_eq!(of_args(SMALL, || chain(PAD, 10)), Ok(()));
+    assert_eq!(of_args(SMALL, || chain(PADS, 2)), Ok(()));
+    // What no listener of the type could decode is refused here too.
+    assert_eq!(
+        of_args(SMALL, || chain(PADS, 58)),
+        Err(DecodeErrorKind::TooMuchStack)
+    );
+    for length in [1, 8, 58] {
+        let untagged = move || links(length, |next| Untagged::Link { pad: PADS, next });
+        assert_eq!(of_args(SMALL, untagged), Ok(()), "{length}");
+        let tagged = move || links(length, |next| Tagged::Link { pad: PADS, next });
+        assert_eq!(of_args(SMALL, tagged), Ok(()), "{length}");
+    }
+}
