@@ -99,7 +99,6 @@ impl Gaps {
     }
 
     /// Whether nothing is missing.
-    #[cfg(test)]
     pub(super) fn is_empty(&self) -> bool {
         self.by_first.is_empty()
     }

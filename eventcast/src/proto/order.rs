@@ -363,6 +363,16 @@ impl Order {
         self.next += 1;
     }
 
+    /// Whether what waits is about to be released, or waits for something that will come or be given up.
+    pub(super) fn waits_for_something(&self) -> bool {
+        let first = self.waiting.first_key_value();
+        self.held == 0
+            || first.is_some_and(|(&first, _)| first <= self.next)
+            || self.undecided_until.is_some()
+            || !self.gaps.is_empty()
+            || !self.partial.is_empty()
+    }
+
     /// Whether anything waits, so that [`release`](Self::release) may give something.
     #[inline]
     pub(super) fn has_waiting(&self) -> bool {
@@ -454,6 +464,11 @@ impl Order {
             return None;
         }
         self.tentative = false;
+        // What was given up on a mere claim lies below, and a message is behind it now.
+        while let Some(given_up) = self.told.first() {
+            self.told.remove(given_up);
+            self.pass(given_up);
+        }
         self.pass(lost);
         self.highest = lost.1;
         Some(lost)
@@ -678,6 +693,18 @@ mod tests {
         assert!(receive(&mut order, 60_002).is_empty());
         assert_eq!(missing(&mut order), [(60_001, 60_001)]);
         assert_eq!(receive(&mut order, 60_001), [60_001, 60_002]);
+    }
+
+    #[test]
+    fn what_was_given_up_on_a_claim_is_passed_by_a_jump() {
+        let mut order = begun(1);
+        order.claim(NOW, 54, DUE);
+        let gone = order.take_missing_below(1_000_000).unwrap();
+        assert_eq!(gone, (1, 54));
+        assert!(order.is_mere_claim(gone));
+        assert_eq!(order.jump(1_000_000), Some((55, 999_999)));
+        assert_eq!(receive(&mut order, 1_000_000), [1_000_000]);
+        assert_eq!((order.held(), order.due()), (0, None));
     }
 
     #[test]

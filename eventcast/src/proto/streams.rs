@@ -318,6 +318,7 @@ impl Streams {
         let Some(stream) = self.slots[at.index].as_mut() else {
             return;
         };
+        debug_assert!(stream.order.waits_for_something());
         let held = stream.order.held();
         if held != stream.held {
             self.held = self.held - stream.held + held;

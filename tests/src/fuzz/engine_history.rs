@@ -66,9 +66,9 @@ const MAX_REPORTS: usize = 600;
 
 /// Runs a history: each byte says what happens next, and takes the bytes that it needs from those that follow.
 ///
-/// Whatever is claimed, nothing overflows, the subject holds no more than it may, what it delivers of a sender ascends, it
-/// reports exactly as many numbers as lost as it counts, and says of nobody twice that it has come. In the end it holds
-/// nothing, and hears a good message.
+/// Whatever is claimed, nothing overflows, the subject holds no more than it may, what it delivers of a sender ascends
+/// unless the sender says that it has not sent so much, it reports exactly as many numbers as lost as it counts, and says
+/// of nobody twice that it has come. In the end it holds nothing, and hears a good message.
 pub fn engine_history(bytes: &[u8]) {
     if bytes.len() > MAX_INPUT {
         return;
@@ -133,8 +133,11 @@ struct World {
     buf: Vec<u8>,
     made: u64,
     own: Vec<Vec<u8>>,
-    /// The last number that was delivered of each incarnation.
+    /// The last number that was delivered of each incarnation, or the lower one that a hello of it has named since: what
+    /// its sender has not sent may come again.
     delivered: HashMap<(String, Option<u64>), u64>,
+    /// Who sent the datagram that was made last.
+    sender: (String, Option<u64>),
     /// Who was told as being there.
     there: HashMap<(String, Option<u64>), bool>,
     /// What was told as lost.
@@ -154,6 +157,7 @@ impl World {
             made: 0,
             own: Vec::new(),
             delivered: HashMap::new(),
+            sender: (String::new(), None),
             there: HashMap::new(),
             lost: 0,
             saturated: false,
@@ -188,6 +192,7 @@ impl World {
         self.made += 1;
         let id = script.one_of(&IDS);
         let incarnation = script.one_of(&INCARNATIONS);
+        self.sender = (id.to_owned(), u64::try_from(incarnation).ok());
         let port = 9_100 + (script.byte() % 4) as u16;
         let seq = (self.made as i32 % 2) * (chunks - 1).min(1);
         let mut meta = doc! {
@@ -231,15 +236,25 @@ impl World {
     }
 
     fn hello(&mut self, script: &mut Script<'_>) {
+        let mut named = 0;
         let datagram = self.make(script, ("__ec_hello", None, 1), |script, inc| {
             let (last, first, up) = (script.number(), script.number(), script.number());
+            named = last;
             let hello = doc! {
                 "inc": inc, "last": last, "first": first.clamp(1, last.max(0).saturating_add(1)), "up": up,
                 "ver": "x", "can": [],
             };
             doc! { "payload": [hello] }
         });
+        self.name_last(named);
         self.hand_in(datagram);
+    }
+
+    /// The sender of the datagram that was made last says that this is the last number that it has sent.
+    fn name_last(&mut self, last: i64) {
+        if let Some(delivered) = self.delivered.get_mut(&self.sender) {
+            *delivered = u64::try_from(last).unwrap_or(0).min(*delivered);
+        }
     }
 
     fn bye(&mut self, script: &mut Script<'_>) {
@@ -314,12 +329,14 @@ impl World {
                 last,
             };
             let datagram = if claims {
-                self.make(&mut one, ("__ec_hello", None, 1), |_, inc| {
+                let hello = self.make(&mut one, ("__ec_hello", None, 1), |_, inc| {
                     let hello = doc! {
                         "inc": inc, "last": last, "first": 1_i64, "up": 5_i64, "ver": "x", "can": [],
                     };
                     doc! { "payload": [hello] }
-                })
+                });
+                self.name_last(last);
+                hello
             } else {
                 self.make(
                     &mut one,
