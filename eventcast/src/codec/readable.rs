@@ -17,6 +17,12 @@ const REMEMBERED: usize = 2048;
 /// What has been found readable: zero, or the hash of an event type with something that occurred in it.
 static KNOWN: [AtomicU64; REMEMBERED] = [const { AtomicU64::new(0) }; REMEMBERED];
 
+#[cfg(test)]
+thread_local! {
+    /// Parts the makes of a type that stands for another one each time.
+    pub(super) static VARIANT: std::cell::Cell<u64> = const { std::cell::Cell::new(0) };
+}
+
 /// Notes what occurs in an event while it is written.
 #[derive(Default)]
 pub(super) struct Makes {
@@ -34,11 +40,14 @@ impl Makes {
     /// Of events of type `T`.
     pub(super) fn of<T>() -> Self {
         let name = std::any::type_name::<T>();
+        let seed = mix(
+            name.as_ptr() as u64,
+            name.len() as u64 ^ size_of::<T>() as u64,
+        );
+        #[cfg(test)]
+        let seed = mix(seed, VARIANT.get());
         Self {
-            seed: mix(
-                name.as_ptr() as u64,
-                name.len() as u64 ^ size_of::<T>() as u64,
-            ) | 1,
+            seed: seed | 1,
             ..Self::default()
         }
     }
