@@ -264,6 +264,12 @@ impl Core {
         // Where there is room each time, a task that emits in a loop would never let another one run.
         tokio::task::coop::consume_budget().await;
         let _waiting = Waiting::among(&self.waiting_for_room);
+        // In a forked child it is refused at once, and nothing may be waited for there.
+        if self.home.is_elsewhere()
+            && let Some(done) = attempt()
+        {
+            return done;
+        }
         loop {
             // Registered before the attempt: room that is made between the two is not missed.
             let mut room = pin!(self.room.notified());
@@ -284,7 +290,7 @@ impl Core {
     }
 
     pub(crate) fn add_handle(&self) {
-        if self.handles.fetch_add(1, Ordering::Relaxed) == 0 {
+        if self.handles.fetch_add(1, Ordering::Relaxed) == 0 && !self.home.is_elsewhere() {
             // What a listener or a stream still held has brought the bus back.
             self.notices.reopen();
         }

@@ -6,7 +6,12 @@
 //! process's id takes some 400 ns, a twentieth of what sending takes; a counter that the C library raises in each
 //! child takes none.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::{
+    panic::Location,
+    sync::atomic::{AtomicU64, Ordering},
+};
+
+use crate::text::printable;
 
 /// The process in which a bus was started, once it was.
 #[derive(Default)]
@@ -26,6 +31,17 @@ impl Home {
         let home = self.0.load(Ordering::Relaxed);
         home != 0 && home != this_process() + 1
     }
+}
+
+/// Logs that what is listened with here hears nothing.
+#[cold]
+pub(crate) fn tell_deaf(what: &str, location: &'static Location<'static>) {
+    tracing::error!(
+        target: "eventcast",
+        "{} ({location}) hears nothing: its bus was started in another process, of which this one is a forked child; build \
+         a new bus here",
+        printable(what),
+    );
 }
 
 /// What tells a process from its forked children.

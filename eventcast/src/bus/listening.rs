@@ -8,7 +8,7 @@ use super::{
     Bus,
     async_listener::{AsyncListener, AsyncSink},
     backlog::Bound,
-    emit,
+    emit, fork,
     listener::{FromArgs, Inline, Listener, ListenerId, Sink},
     mailbox::Mailbox,
     pattern::{InvalidPattern, Pattern},
@@ -221,7 +221,10 @@ impl Bus {
         sink: Sink,
         location: &'static Location<'static>,
     ) -> Result<Arc<Listener>, KeyConflict> {
-        if let Err(conflict) = emit::claim_key::<E>(&self.core, location) {
+        // In a forked child nobody listens, so nothing is claimed.
+        if !self.core.home.is_elsewhere()
+            && let Err(conflict) = emit::claim_key::<E>(&self.core, location)
+        {
             // What the listener holds is the user's, and the conflict is what there is to say.
             let _ = user_code::discard(sink);
             return Err(conflict);
@@ -400,11 +403,17 @@ impl Bus {
     /// Takes off all listeners of this name, typed ones among them but not those by pattern, and says how many there
     /// were. Streams end after what waits in them, and a [`WaitFor`] yields [`Stopped`](crate::Stopped).
     pub fn off_all_named(&self, name: &str) -> usize {
+        if self.core.home.is_elsewhere() {
+            return 0;
+        }
         retire(&self.core.table.remove_key(name))
     }
 
     /// How many listeners this name has, streams among them, without those by pattern.
     pub fn listener_count_named(&self, name: &str) -> usize {
+        if self.core.home.is_elsewhere() {
+            return 0;
+        }
         self.core.table.count(name)
     }
 
@@ -528,7 +537,7 @@ impl Bus {
         listener: impl AsyncListener<Received<E>>,
     ) -> Sink {
         // Where there is none yet, the first event waits for the runtime of `start`.
-        if self.core.runtime().is_none() {
+        if !self.core.home.is_elsewhere() && self.core.runtime().is_none() {
             self.core.adopt_runtime();
         }
         let bound = self.core.options.listener_queue.into();
@@ -545,6 +554,12 @@ impl Bus {
 
     fn insert(&self, topic: Topic, registration: Registration) -> Arc<Listener> {
         let location = registration.location;
+        if self.core.home.is_elsewhere() {
+            let listener = registration.make(ListenerId::next(), &topic, 0);
+            fork::tell_deaf(&listener.key, location);
+            listener.close();
+            return Arc::new(listener);
+        }
         let max = self.max_listeners();
         let (listener, crowd) = self.core.table.insert(topic, registration, max);
         if let Some(count) = crowd {

@@ -114,7 +114,9 @@ impl<T> Mailbox<T> {
 
 impl<T> Drop for Mailbox<T> {
     fn drop(&mut self) {
-        let waker = self.lock().waker.take();
+        // Without the lock: in a forked child it may be one that another thread of the parent held.
+        let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let waker = state.waker.take();
         // There is nobody left to be told.
         let _ = user_code::discard(waker);
     }

@@ -57,6 +57,9 @@ impl Bus {
     /// # }
     /// ```
     pub fn publish_metrics(&self) {
+        if self.core.home.is_elsewhere() {
+            return;
+        }
         self.core.published.publish(|| self.core.stats());
     }
 }

@@ -90,7 +90,9 @@ use crate::{codec::IntoArgs, error::EmitError, event::NetEvent};
 /// breaks: let it take [`Received::bus`], or a [`WeakBus`] from [`downgrade`](Self::downgrade).
 ///
 /// A bus belongs to the process in which it was started first. In a forked child it does not run: `emit` and
-/// [`start`](Self::start) say [`Forked`](crate::Error::Forked), and a new bus can be built there.
+/// [`start`](Self::start) say [`Forked`](crate::Error::Forked), and a new bus can be built there. Everything else comes
+/// back at once and finds nothing: there are no listeners and nothing to take off, streams have ended, `wait_for` yields
+/// [`Stopped`], and a listener that is registered there is dropped, which is logged as an error.
 ///
 /// ```
 /// use eventcast::{Bus, NetEvent};
@@ -128,8 +130,8 @@ use crate::{codec::IntoArgs, error::EmitError, event::NetEvent};
 ///   [`Builder::runtime`]. It is entered for the call, so `tokio::spawn` works in a listener. Where there is none (the bus
 ///   was started outside of any), nothing is entered. An async listener whose runtime has been shut down waits for the next
 ///   `start` within one, and [`Notice::NoRuntime`] reports it.
-/// - *The stack* of the bus's threads is 4 MiB, whatever `RUST_MIN_STACK` says. [`Args::decode`] takes little of it, here
-///   and on every other thread.
+/// - *The stack* of the bus's threads is 4 MiB, whatever `RUST_MIN_STACK` says.
+///   [`Args::decode`](crate::Args::decode) takes little of it, here and on every other thread.
 /// - *Order*: a listener gets the events of one sender in their order. A listener without a queue runs within `emit`, so
 ///   an event that is emitted by a listener is delivered before the other listeners get the first one, and threads that
 ///   emit at once call it at once. Streams, async listeners and those that were found to be slow have a queue, and get the
@@ -221,8 +223,12 @@ impl Bus {
         }
     }
 
-    /// The bus's id: what was configured, or 16 random hex digits, drawn anew at each start.
+    /// The bus's id: what was configured, or 16 random hex digits, drawn anew at each start. In a forked child it has
+    /// none but a configured one.
     pub fn id(&self) -> String {
+        if self.core.home.is_elsewhere() {
+            return self.core.options.id.clone().unwrap_or_default();
+        }
         self.core.identity().id.clone()
     }
 
@@ -271,6 +277,9 @@ impl Bus {
     /// feature `repl`; the page [`repl`](crate::repl) says what a console is.
     #[cfg(feature = "repl")]
     pub fn repl_address(&self) -> Option<SocketAddr> {
+        if self.core.home.is_elsewhere() {
+            return None;
+        }
         self.core.repl.address()
     }
 
@@ -375,11 +384,17 @@ impl Bus {
     /// Takes off all listeners of events, those by pattern too, and says how many there were. Listeners of notices
     /// stay. Streams end after what waits in them, and a [`WaitFor`] yields [`Stopped`].
     pub fn off_everything(&self) -> usize {
+        if self.core.home.is_elsewhere() {
+            return 0;
+        }
         listening::retire(&self.core.table.remove_all())
     }
 
     /// The keys that have listeners, sorted.
     pub fn event_keys(&self) -> Vec<String> {
+        if self.core.home.is_elsewhere() {
+            return Vec::new();
+        }
         self.core.table.names()
     }
 
@@ -396,8 +411,14 @@ impl Bus {
     /// Calls `listener` with what the bus itself has to say, on a thread of its own. A listener that is 1,024
     /// notices behind misses the next ones ([`Stats::notices_missed`]). How often it is called for what happens again
     /// and again, [`notices`](Self::notices) says.
+    #[track_caller]
     pub fn on_notice(&self, listener: impl Fn(&Notice) + Send + Sync + 'static) -> ListenerId {
         let id = ListenerId::next();
+        if self.core.home.is_elsewhere() {
+            fork::tell_deaf("a listener of notices", Location::caller());
+            let _ = user_code::discard(listener);
+            return id;
+        }
         self.core.notices.on(id, listener);
         id
     }

@@ -81,6 +81,11 @@ impl Notices {
     }
 
     fn limit(&self, core: &Arc<Core>, notice: Notice, tally: Option<Arc<Tally>>) {
+        if core.home.is_elsewhere() {
+            // Nobody hears it in a forked child, where locks may be held for ever.
+            let _ = user_code::run(|| notice.log());
+            return;
+        }
         let Some(scope) = Scope::of(&notice, &self.hasher) else {
             // What happened before the stop is reported before it.
             if matches!(notice, Notice::Stopped) {
@@ -181,7 +186,10 @@ impl Notices {
             kind: Kind::Stream(Mailbox::new(CAPACITY, Overflow::DropNewest)),
             panics: LogLimit::new(),
         });
-        self.lock().push(Arc::clone(&sink));
+        // In a forked child a stream has ended.
+        if !core.home.is_elsewhere() {
+            self.lock().push(Arc::clone(&sink));
+        }
         NoticeStream { sink, core }
     }
 
@@ -338,6 +346,9 @@ impl NoticeStream {
     }
 
     fn poll_notice(&self, cx: &mut Context<'_>) -> Poll<Option<Notice>> {
+        if self.core.home.is_elsewhere() {
+            return Poll::Ready(None);
+        }
         let Kind::Stream(mailbox) = &self.sink.kind else {
             unreachable!("a stream of notices is made with a stream's sink");
         };

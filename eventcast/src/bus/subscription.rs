@@ -114,6 +114,9 @@ impl<E: FromArgs> Subscription<E> {
 
     /// The next event, if one is waiting.
     pub fn try_next(&mut self) -> Option<Received<E>> {
+        if self.core.home.is_elsewhere() {
+            return None;
+        }
         while let Some(waiting) = self.mailbox().try_pop() {
             if let Some(event) = self.decoded(&waiting) {
                 return Some(event);
@@ -124,10 +127,16 @@ impl<E: FromArgs> Subscription<E> {
 
     /// How many events gave way because nobody read them in time, since the subscription began.
     pub fn missed(&self) -> u64 {
+        if self.core.home.is_elsewhere() {
+            return 0;
+        }
         self.mailbox().missed()
     }
 
     fn poll_event(&self, cx: &mut Context<'_>) -> Poll<Option<Received<E>>> {
+        if self.core.home.is_elsewhere() {
+            return Poll::Ready(None);
+        }
         loop {
             let Some(waiting) = std::task::ready!(self.mailbox().poll_pop(cx)) else {
                 return Poll::Ready(None);

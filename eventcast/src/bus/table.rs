@@ -96,6 +96,18 @@ pub(crate) struct Registration {
     pub(crate) bus: Weak<Core>,
 }
 
+impl Registration {
+    /// The listener, wherever it goes.
+    pub(crate) fn make(self, id: ListenerId, topic: &Topic, order: i64) -> Listener {
+        let key = match topic {
+            Topic::Key(key) => Arc::clone(key),
+            Topic::Pattern(pattern) => pattern.as_str().into(),
+        };
+        let Self { once, location, .. } = self;
+        Listener::new(id, key, order, once, location, self.sink, self.bus)
+    }
+}
+
 /// What stands under a key, for an event of a certain type.
 pub(crate) enum Lookup {
     /// The type has a right to the key; these listen, if any.
@@ -146,19 +158,7 @@ impl Table {
                 inner.first_order
             }
         };
-        let topic_text = match &topic {
-            Topic::Key(key) => Arc::clone(key),
-            Topic::Pattern(pattern) => pattern.as_str().into(),
-        };
-        let listener = Arc::new(Listener::new(
-            id,
-            topic_text,
-            order,
-            registration.once,
-            registration.location,
-            registration.sink,
-            registration.bus,
-        ));
+        let listener = Arc::new(registration.make(id, &topic, order));
         inner.keys.insert(id, topic.clone());
         let crowd = match topic {
             Topic::Key(key) => {

@@ -105,9 +105,33 @@ fn use_up(bus: Bus) {
         assert!(matches!(bus.set_keys(keys).await, Err(Error::Forked)));
         bus.stop().await.expect("nothing runs here");
     });
-    let subscription = bus.subscribe_named("y");
+    hear_nothing(&bus);
     drop(bus);
-    drop(subscription);
+}
+
+/// Listeners, streams and lists of a bus that another process has started.
+fn hear_nothing(bus: &Bus) {
+    let id = bus.on_named("x", |_| panic!("nobody calls this"));
+    bus.on_pattern("**", |_| panic!("nobody calls this"));
+    bus.on_async_named("x", async |_| panic!("nobody calls this"));
+    let by_error = bus.try_on_named("x", |_| panic!("nobody calls this"));
+    bus.on_notice(|_| panic!("nobody calls this"));
+    assert!(!bus.off(id) && by_error.is_ok_and(|id| !bus.off(id)));
+    assert_eq!(bus.off_all_named("x") + bus.off_everything(), 0);
+    assert_eq!(bus.listener_count_named("x"), 0);
+    assert_eq!(bus.event_keys(), Vec::<String>::new());
+    let mut events = bus.subscribe_named("y");
+    assert!(events.try_next().is_none());
+    assert_eq!(events.missed(), 0);
+    let mut notices = bus.notices();
+    block_on(async {
+        assert!(events.next().await.is_none());
+        assert!(notices.next().await.is_none());
+        assert!(bus.wait_for_named("y").await.is_err());
+    });
+    drop(events);
+    assert_eq!(bus.id(), "");
+    assert!(format!("{bus:?}").contains("running: false"));
 }
 
 fn says_so() {
@@ -161,15 +185,28 @@ fn waits_for_no_lock() {
                 while !end.load(Ordering::Relaxed) {
                     let _ = bus.emit_named("x", ());
                     bus.stats();
+                    // What it locks is held for most of the time.
+                    for _ in 0..20 {
+                        let id = bus.on_pattern("**", |_| ());
+                        let stream = bus.subscribe_named("y");
+                        drop((bus.notices(), bus.event_keys(), bus.id()));
+                        bus.off(id);
+                        drop(stream);
+                    }
                 }
             })
         })
         .collect();
     seen.wait_for(100);
+    let streams = [a.subscribe_named("x"), b.subscribe_named("x")];
     for _ in 0..30 {
         let (a, b) = (a.clone(), b.clone());
-        in_child(move || {
+        in_child(|| {
+            for stream in &streams {
+                assert_eq!(stream.missed(), 0);
+            }
             for bus in [a, b] {
+                hear_nothing(&bus);
                 assert!(bus.emit_named("x", ()).is_err());
                 assert!(!bus.is_running() && bus.peers().is_empty());
                 bus.stats();
