@@ -136,11 +136,7 @@ impl History {
         if cfg!(eventcast_sabotage = "unbounded_history") {
             return;
         }
-        while let Some((sent, has_number)) = self.oldest()
-            && (self.bytes > self.limit || sent + self.max_age < now)
-        {
-            self.drop_oldest(now, has_number);
-        }
+        // What had to stay is older than all others.
         let larges = &mut self.larges;
         let bytes = &mut self.bytes;
         let (limit, max_age) = (self.limit, self.max_age);
@@ -154,6 +150,11 @@ impl History {
         };
         self.staying.retain(|_, at| stays(*at));
         self.staying_unnumbered.retain(|at| stays(*at));
+        while let Some((sent, has_number)) = self.oldest()
+            && (self.bytes > self.limit || sent + self.max_age < now)
+        {
+            self.drop_oldest(now, has_number);
+        }
     }
 
     /// When the message that goes next was sent, and whether it is one with a number.
@@ -501,5 +502,28 @@ mod tests {
         );
         history.keep_small(at(3), b"kept");
         assert_eq!(small(&history, history.last()), Some(b"kept".to_vec()));
+    }
+
+    #[test]
+    fn what_had_to_stay_goes_before_what_is_younger() {
+        for numbered in [true, false] {
+            let mut history = history(200_000);
+            let mut old = large(150_000, 1, numbered.then_some(1));
+            while old.outbound.next_len().is_some() {
+                old.outbound.write_next(&mut Vec::new());
+            }
+            old.last_sent = at(1);
+            history.keep_large(at(1), old, numbered);
+            for _ in 0..100 {
+                history.keep_small(at(1), &[7; 1_000]);
+            }
+            // It was sent only just now, and others had to make room.
+            assert!(history.larges.find(MessageId([1; 20])).is_some());
+            let first = history.next_kept(2);
+            assert!(history.last() - first < 60, "{first}");
+            history.keep_small(at(2), &[7; 1_000]);
+            assert!(history.larges.find(MessageId([1; 20])).is_none());
+            assert_eq!(history.first(), first);
+        }
     }
 }
