@@ -100,6 +100,8 @@
 //! | requests that slow a sender down or hold up its stop | each costs a bounded look; what was never sent, or has gone, counts as nothing | `requests_for_all_there_is_cost_little`, `what_was_never_sent_or_is_gone_is_no_complaint_and_holds_up_no_stop` |
 //! | a number far ahead in another's name | it is forgotten when that sender says hello, a second or two later | `a_number_far_ahead_does_not_make_what_its_sender_says_a_double`, `a_sender_that_was_paused_takes_its_numbers_back` |
 //! | hellos in another's name | the address that is asked moves only when that sender has not been heard for 2 s, and both are asked until one answers | `hellos_from_elsewhere_do_not_take_the_place_of_their_sender` |
+//! | that a message cannot be had any more, in another's name | dropped: that counts from where its sender is heard, for what was asked for there | `what_says_so_from_elsewhere_ends_no_message`, `what_was_not_asked_for_is_not_ended_by_its_sender_either` |
+//! | requests for what has gone, under the address of somebody else | one answer for each, shorter than the request and within the bounds of all others | `requests_for_what_is_gone_are_answered_within_the_bounds` |
 //! | hellos of thousands of made-up senders | a newcomer takes the place of one of whoever has most; one that finds no room is reported: order and repair are off for it | `one_who_fills_the_table_of_streams_gives_way_to_others`, `where_no_room_is_left_it_is_told_that_order_and_repair_are_off` |
 //! | anything from port 0, or from an address that is nobody's | dropped | `nothing_is_sent_to_where_nobody_is` |
 //!
@@ -107,7 +109,8 @@
 //!
 //! - It reads everything, and says anything in anybody's name. An event with the very number that its sender uses next
 //!   takes that one's place, and the true one is dropped as a double.
-//! - Where the network lets it forge the sender's address too, its hellos are the sender's.
+//! - Where the network lets it forge the sender's address too, its hellos are the sender's, and it can end what a
+//!   receiver has asked for by saying that it is gone; each number is then told as lost.
 //! - Whoever is heard first in a sender's name, by a bus that has just started, is that sender until it is silent for 2 s;
 //!   requests that it does not answer go to the other address as well.
 //! - Under thousands of forged IP addresses it fills the table of senders for a minute, which is reported, and uses up what

@@ -18,6 +18,7 @@ use std::{
 };
 
 use super::{
+    attempts::{Attempt, Attempts},
     events::ExpiredReason,
     gaps::Span,
     hash::HashKey,
@@ -143,6 +144,8 @@ pub(super) struct Assembler {
     /// Messages of which something is to be asked for, by a moment that is not later than the right one.
     asks: BTreeSet<(Duration, usize)>,
     turns: Turns,
+    /// Messages for which a stream waits, by number.
+    attempts_at: Attempts,
     /// All messages by holder and age.
     by_age: BTreeMap<(Holder, u64), usize>,
     holders: HashMap<Origin, (Holder, u32), HashKey>,
@@ -205,6 +208,7 @@ impl Assembler {
             due: BTreeSet::new(),
             asks: BTreeSet::new(),
             turns: Turns::new(key),
+            attempts_at: Attempts::default(),
             by_age: BTreeMap::new(),
             holders: HashMap::with_hasher(key),
             by_count: BTreeSet::new(),
@@ -311,9 +315,17 @@ impl Assembler {
         }
     }
 
-    /// Notes how many of its indexes a request has named: as many as had room.
-    pub(super) fn asked(&mut self, ask: &Ask, named: usize) {
+    /// Notes how many of its indexes a request has named: as many as had room. One that has not gone out is made anew
+    /// after its pause, and does not count among the attempts.
+    pub(super) fn asked(&mut self, ask: &Ask, named: usize, has_gone_out: bool) {
         let partial = self.partials[ask.index].as_mut().expect(KEPT);
+        if has_gone_out {
+            if let Some(attempt) = partial.attempt(ask.index) {
+                self.attempts_at.note_asked(attempt);
+            }
+        } else {
+            partial.requests.not_sent();
+        }
         partial.requests.named(named);
         // A peer that knows no turns is asked as ever: nothing is ever open there.
         if partial.requests.is_quick() {
@@ -322,12 +334,6 @@ impl Assembler {
             self.turns.set_open(asker, bytes, until);
             self.pass_turn(asker.sender);
         }
-    }
-
-    /// Notes that the request has not gone out: it is made anew after its pause, and does not count among the attempts.
-    pub(super) fn not_asked(&mut self, ask: &Ask) {
-        let partial = self.partials[ask.index].as_mut().expect(KEPT);
-        partial.requests.not_sent();
     }
 
     /// Lets the next message of a sender ask, if there is room for it.
@@ -441,6 +447,9 @@ impl Assembler {
             self.partials.push(None);
             self.partials.len() - 1
         });
+        if let Some(attempt) = partial.attempt(index) {
+            self.attempts_at.insert(attempt);
+        }
         self.partials[index] = Some(partial);
         self.by_key.insert(key, index);
         self.due.insert((due, index));
@@ -539,22 +548,28 @@ impl Assembler {
     }
 
     /// Lets go of what a stream does not wait for any more: messages with these numbers, of this origin.
-    pub(super) fn forget(&mut self, origin: Origin, stream: StreamRef, (first, last): Span) {
+    pub(super) fn forget(&mut self, origin: Origin, stream: StreamRef, numbers: Span) {
         let Some(&(holder, _)) = self.holders.get(&origin) else {
             return;
         };
-        let over = |index: &usize| {
-            let about = &self.partial(*index).about;
-            about.stream == Some(stream)
-                && about
-                    .number
-                    .is_some_and(|number| (first..=last).contains(&number))
-        };
-        let held = self.by_age.range((holder, 0)..=(holder, u64::MAX));
-        let over: Vec<usize> = held.map(|(_, index)| *index).filter(over).collect();
-        for index in over {
-            self.remove(index);
+        while let Some(attempt) = self.attempts_at.first(holder, stream.id(), numbers) {
+            self.remove(attempt.index);
         }
+    }
+
+    /// Lets go of a message with one of these numbers, of this origin, for which a stream waits and of which something
+    /// has been asked for; gives its number. Other attempts at the same number go with it: to be called until it gives
+    /// nothing.
+    pub(super) fn take_asked(
+        &mut self,
+        origin: Origin,
+        stream: StreamRef,
+        numbers: Span,
+    ) -> Option<u64> {
+        let &(holder, _) = self.holders.get(&origin)?;
+        let attempt = self.attempts_at.first_asked(holder, stream.id(), numbers)?;
+        self.remove(attempt.index);
+        Some(attempt.number)
     }
 
     /// The message whose deadline is next, which is then what [`Partial::due`] says.
@@ -618,6 +633,9 @@ impl Assembler {
         if let Some(due) = partial.ask_due {
             self.asks.remove(&(due, index));
         }
+        if let Some(attempt) = partial.attempt(index) {
+            self.attempts_at.remove(attempt);
+        }
         self.by_age.remove(&(partial.holder, partial.birth));
         let (_, count) = self.holders[&about.origin];
         self.recount(about.origin, partial.holder, count, count - 1);
@@ -659,6 +677,17 @@ impl Partial {
     /// Bytes that have been asked for and have not come.
     fn asked_bytes(&self) -> usize {
         self.requests.open() * self.slices.slice_len()
+    }
+
+    /// What it is to the stream that waits for it.
+    fn attempt(&self, index: usize) -> Option<Attempt> {
+        let (stream, number) = self.about.stream.zip(self.about.number)?;
+        Some(Attempt {
+            holder: self.holder,
+            stream: stream.id(),
+            number,
+            index,
+        })
     }
 
     fn asker(&self, index: usize) -> Asker {

@@ -5,6 +5,9 @@
 //! and by age, which counts from the last chunk of a chunked message, and the oldest goes first. A chunked message that
 //! is still being sent stays, and half a second longer, since nobody can have asked for the last of it before.
 //!
+//! Of numbered chunked messages that have gone, the last [`MAX_GONE`] ids stay with their numbers: a request names a
+//! chunked message by its id, and its requester is to learn which number cannot be had.
+//!
 //! Everything is kept as it was before it was sealed.
 
 use std::{
@@ -23,6 +26,15 @@ const BLOCK: usize = 64 * 1024;
 
 /// Blocks that wait to be used again. More than a few are handed back to the system.
 const SPARE_BLOCKS: usize = 16;
+
+/// Of how many chunked messages that have gone the numbers stay known.
+const MAX_GONE: usize = 1024;
+
+/// What is reckoned for each of them: an entry of a hash table that may be half empty, and one of a queue.
+const GONE_COST: usize = 128;
+
+/// At most this part of the limit goes to them, whatever the limit is.
+const GONE_SHARE: usize = 16;
 
 /// Where a chunked message stands in [`Larges`].
 pub(super) type LargeAt = usize;
@@ -70,13 +82,13 @@ impl History {
             staying_unnumbered: Vec::new(),
             unnumbered: VecDeque::new(),
             blocks: Blocks::default(),
-            larges: Larges::new(key),
+            larges: Larges::new(limit, key),
         }
     }
 
-    /// Bytes of the messages that are kept.
+    /// Bytes of the messages that are kept, and of what is known of those that have gone.
     pub(super) fn bytes(&self) -> usize {
-        self.bytes
+        self.bytes + self.larges.gone.bytes()
     }
 
     /// The lowest number that can still be had; one more than the last when none can.
@@ -141,7 +153,8 @@ impl History {
         let bytes = &mut self.bytes;
         let (limit, max_age) = (self.limit, self.max_age);
         let mut stays = |at: LargeAt| {
-            let over = *bytes > limit || larges[at].last_sent + max_age < now;
+            let too_much = *bytes + larges.gone.bytes() > limit;
+            let over = too_much || larges[at].last_sent + max_age < now;
             let goes = over && larges[at].may_go(now);
             if goes {
                 *bytes -= larges.remove(at);
@@ -151,7 +164,7 @@ impl History {
         self.staying.retain(|_, at| stays(*at));
         self.staying_unnumbered.retain(|at| stays(*at));
         while let Some((sent, has_number)) = self.oldest()
-            && (self.bytes > self.limit || sent + self.max_age < now)
+            && (self.bytes() > self.limit || sent + self.max_age < now)
         {
             self.drop_oldest(now, has_number);
         }
@@ -218,19 +231,26 @@ pub(super) struct Larges {
     slots: Vec<Option<Large>>,
     free: Vec<LargeAt>,
     by_message: HashMap<MessageId, LargeAt, HashKey>,
+    gone: Gone,
 }
 
 impl Larges {
-    pub(super) fn new(key: HashKey) -> Self {
+    fn new(limit: usize, key: HashKey) -> Self {
         Self {
             slots: Vec::new(),
             free: Vec::new(),
             by_message: HashMap::with_hasher(key),
+            gone: Gone::new(limit, key),
         }
     }
 
     pub(super) fn find(&self, message: MessageId) -> Option<LargeAt> {
         self.by_message.get(&message).copied()
+    }
+
+    /// The number of a message that was kept and has gone.
+    pub(super) fn number_of_gone(&self, message: MessageId) -> Option<u64> {
+        self.gone.numbers.get(&message).copied()
     }
 
     pub(super) fn insert(&mut self, large: Large) -> LargeAt {
@@ -248,7 +268,43 @@ impl Larges {
         let large = self.slots[at].take().expect(KEPT);
         self.free.push(at);
         self.by_message.remove(&large.message_id);
+        if let Some(number) = large.number {
+            self.gone.insert(large.message_id, number);
+        }
         large.outbound.message_len()
+    }
+}
+
+/// The numbers of chunked messages that have gone, the oldest first out.
+struct Gone {
+    numbers: HashMap<MessageId, u64, HashKey>,
+    order: VecDeque<MessageId>,
+    capacity: usize,
+}
+
+impl Gone {
+    /// For a history of so many bytes.
+    fn new(limit: usize, key: HashKey) -> Self {
+        Self {
+            numbers: HashMap::with_hasher(key),
+            order: VecDeque::new(),
+            capacity: (limit / GONE_SHARE / GONE_COST).clamp(1, MAX_GONE),
+        }
+    }
+
+    fn bytes(&self) -> usize {
+        self.order.len() * GONE_COST
+    }
+
+    fn insert(&mut self, message: MessageId, number: u64) {
+        if self.order.len() >= self.capacity
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.numbers.remove(&oldest);
+        }
+        if self.numbers.insert(message, number).is_none() {
+            self.order.push_back(message);
+        }
     }
 }
 
@@ -458,7 +514,7 @@ mod tests {
         assert!(history.larges.find(MessageId([2; 20])).is_some());
         history.trim(at(35));
         assert!(history.find(1).is_none());
-        assert_eq!(history.bytes(), 0);
+        assert_eq!(history.bytes(), GONE_COST);
     }
 
     #[test]
@@ -498,10 +554,50 @@ mod tests {
         assert_eq!(history.larges.find(MessageId([1; 20])), None);
         assert_eq!(
             (history.first(), history.bytes()),
-            (history.last() + 1, 60_000)
+            (history.last() + 1, 60_000 + GONE_COST)
         );
         history.keep_small(at(3), b"kept");
         assert_eq!(small(&history, history.last()), Some(b"kept".to_vec()));
+    }
+
+    /// Ids of messages, as different as those on the wire.
+    fn id(i: u32) -> MessageId {
+        let mut id = [0; 20];
+        id[..4].copy_from_slice(&i.to_be_bytes());
+        MessageId(id)
+    }
+
+    fn sent(now: Duration, number: Option<u64>, i: u32) -> Large {
+        let mut large = large(3_000, 0, number);
+        large.last_sent = now;
+        large.message_id = id(i);
+        while large.outbound.next_len().is_some() {
+            large.outbound.write_next(&mut Vec::new());
+        }
+        large
+    }
+
+    #[test]
+    fn the_numbers_of_chunked_messages_that_have_gone_stay_known_within_a_bound() {
+        const MESSAGES: u64 = 3_000;
+        // As few bytes as there may be, and many.
+        for (limit, known) in [(3_200, 1), (100_000, 48), (64 << 20, MAX_GONE as u64)] {
+            let mut history = history(limit);
+            for number in 1..=MESSAGES {
+                let i = number as u32;
+                let large = sent(at(number), Some(number), i);
+                history.keep_large(at(number), large, true);
+                assert_eq!(history.larges.number_of_gone(id(i)), None);
+                assert!(history.bytes() <= limit + 3_000);
+            }
+            history.trim(at(2 * MESSAGES));
+            assert_eq!(history.bytes(), known as usize * GONE_COST);
+            assert_eq!(history.larges.gone.numbers.len() as u64, known);
+            for number in 1..=MESSAGES {
+                let gone = history.larges.number_of_gone(id(number as u32));
+                assert_eq!(gone, (number > MESSAGES - known).then_some(number));
+            }
+        }
     }
 
     #[test]
@@ -525,5 +621,16 @@ mod tests {
             assert!(history.larges.find(MessageId([1; 20])).is_none());
             assert_eq!(history.first(), first);
         }
+    }
+
+    #[test]
+    fn chunked_messages_without_a_number_leave_nothing_behind() {
+        let mut history = history(100_000);
+        for i in 1..=100 {
+            history.keep_large(at(i), sent(at(i), None, i as u32), false);
+        }
+        history.trim(at(1_000));
+        assert_eq!(history.bytes(), 0);
+        assert_eq!(history.larges.number_of_gone(id(1)), None);
     }
 }

@@ -82,6 +82,7 @@
 mod answers;
 mod arrivals;
 mod assembler;
+mod attempts;
 mod budgets;
 mod chunker;
 #[cfg(feature = "classic")]

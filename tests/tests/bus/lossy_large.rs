@@ -20,6 +20,10 @@ pub(crate) fn cases() -> Vec<Case> {
             .within(Duration::from_secs(180)),
         case("lossy::a_large_one_given_up", given_up),
         case(
+            "lossy::a_large_one_that_its_sender_has_dropped",
+            dropped_by_its_sender,
+        ),
+        case(
             "lossy::mc04_two_buses_of_one_machine",
             mc04_two_buses_of_one_machine,
         ),
@@ -173,6 +177,57 @@ fn given_up() {
     let stats = b.stats();
     assert_eq!(stats.messages_expired, 1);
     assert_eq!((stats.messages_incomplete, stats.held_bytes), (0, 0));
+}
+
+/// One chunk never gets through, until its sender needs the room: what is behind is not held up for as long as the
+/// receiver would wait.
+fn dropped_by_its_sender() {
+    const MARK: &str = "<this never arrives>";
+    const LENGTH: usize = 50_000;
+    let network = Network::new();
+    let a = network.on_a(|a| a.max_message_size(100_000).history_bytes(100_000));
+    let b = network.on_b(|b| {
+        b.message_ttl(Duration::from_secs(60))
+            .message_retransmit_attempts(100)
+    });
+    acquainted(&[&a, &b]);
+    network.cable.set_rule(|frame| {
+        if frame.contains(MARK.as_bytes()) {
+            Fate::Lost
+        } else {
+            Fate::Arrives
+        }
+    });
+    let (order, told) = (names(&b), losses(&b));
+    let mut text = long_text(LENGTH);
+    text.replace_range(7 * 1_024 + 200..7 * 1_024 + 200 + MARK.len(), MARK);
+    a.emit_named("large", text).expect("there is room");
+    a.emit_named("after", ()).expect("there is room");
+    eventually("some of it has come", || {
+        b.stats().messages_incomplete == 1 && a.stats().answers_sent > 0
+    });
+    assert_eq!((order.len(), told.len()), (0, 0));
+    // It stays for half a second after its last chunk.
+    let mut more = 0;
+    eventually("it has made room", || {
+        a.emit_named("more", long_text(LENGTH))
+            .expect("there is room");
+        more += 1;
+        thread::sleep(Duration::from_millis(50));
+        !told.is_empty()
+    });
+    let told = told.all();
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!(told[0].contains("history_bytes"), "{told:?}");
+    let seen = order.wait_for(1 + more);
+    assert_eq!(seen[0], "after");
+    assert!(seen[1..].iter().all(|name| name == "more"));
+    let stats = b.stats();
+    assert_eq!((stats.events_lost, stats.messages_expired), (1, 0));
+    eventually("nothing is held", || {
+        let stats = b.stats();
+        (stats.messages_incomplete, stats.held_bytes) == (0, 0)
+    });
 }
 
 /// Loses the fifth long datagram to the group, once, and tells which it was.

@@ -19,7 +19,7 @@ use eventcast_tests::{
     wait::{PATIENCE, Seen, eventually},
 };
 
-use crate::common::{bus, count, fence, gives_up_soon, send_paced, started};
+use crate::common::{builder, bus, count, fence, gives_up_soon, send_paced, started};
 
 pub(crate) fn cases() -> Vec<Case> {
     vec![
@@ -28,6 +28,10 @@ pub(crate) fn cases() -> Vec<Case> {
         Case::new("requests::ch08_no_more_than_allowed", ch08_giving_up),
         Case::new("requests::ch08_ten_thousand_given_up", ch08_ten_thousand).in_own_process(),
         Case::new("requests::ch08_one_that_drips", ch08_one_that_drips),
+        Case::new(
+            "requests::gone_counts_from_its_sender_alone",
+            gone_counts_from_its_sender_alone,
+        ),
     ]
 }
 
@@ -458,4 +462,58 @@ fn ch08_one_that_drips() {
     fence(&tap, &b, group);
     assert_eq!(b.stats().messages_incomplete, 0);
     assert_eq!(told.len(), 1);
+}
+
+/// Nine of ten chunks have come. Somebody else says that the rest cannot be had any more, and then the sender does.
+fn gone_counts_from_its_sender_alone() {
+    let group = Group::unused();
+    let b = started(builder(group).message_ttl(Duration::from_secs(60)));
+    let lost = Seen::new();
+    let list = lost.clone();
+    b.on_notice(move |notice: &Notice| match notice {
+        Notice::Lost {
+            first,
+            last,
+            count,
+            reason,
+            ..
+        } => list.push((*first, *last, *count, *reason)),
+        Notice::Expired { .. } => panic!("told in another way: {notice}"),
+        _ => {}
+    });
+    let (sender, other) = (tap::sender(), tap::sender());
+    let numbered = |message: Message| message.set("inc", INCARNATION);
+    let message = numbered(Message::event(group, "x", vec![])).set("n", 1_i64);
+    for chunk in nine_of_ten(message) {
+        let sent = sender.send_to(&chunk, group.to_address());
+        sent.expect("loopback takes it");
+    }
+    sender.set_read_timeout(Some(PATIENCE)).expect("not zero");
+    let mut buffer = vec![0; 65_536];
+    let (length, _) = sender
+        .recv_from(&mut buffer)
+        .expect("the rest is asked for");
+    assert_eq!(craft::name_of(&buffer[..length]), "__ec_retx");
+
+    let to = b.unicast_address().expect("it runs");
+    let gone = doc! { "inc": INCARNATION, "missing": [[1_i64, 1_i64]] };
+    let payload = craft::bytes_of(&doc! { "payload": [gone] });
+    let gone = || {
+        let message = Message::with_payload(group, "__ec_gone", payload.clone());
+        numbered(message).bytes()
+    };
+    let sent = other.send_to(&gone(), to);
+    sent.expect("loopback takes it");
+    eventually("it is refused", || {
+        b.stats().dropped_for("unsolicited") == 1
+    });
+    assert_eq!((lost.len(), b.stats().messages_incomplete), (0, 1));
+
+    let sent = sender.send_to(&gone(), to);
+    sent.expect("loopback takes it");
+    let gone = "their sender does not have them any more (a larger `history_bytes` of the sender keeps them longer)";
+    assert_eq!(lost.wait_for(1), [(1, 1, 1, gone)]);
+    let stats = b.stats();
+    assert_eq!((stats.messages_incomplete, stats.held_bytes), (0, 0));
+    assert_eq!((stats.events_lost, stats.messages_expired), (1, 0));
 }

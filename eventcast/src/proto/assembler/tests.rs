@@ -88,7 +88,7 @@ fn run(
     while let Some(due) = assembler.poll_timeout().filter(|at| *at <= until) {
         let now = due.max(from);
         while let Some(ask) = assembler.poll_ask(now, &mut missing) {
-            assembler.asked(&ask, missing.len());
+            assembler.asked(&ask, missing.len(), true);
             let id = String::from_utf8_lossy(ask.seq_id.as_bytes());
             asked.push((now, id.trim_start_matches('0').to_owned(), missing.len()));
         }
@@ -386,7 +386,7 @@ fn nothing_is_forgotten_and_nothing_is_left() {
                             under_way.push((now + ms(rng.random_range(1..150)), id, *seq));
                         }
                     }
-                    assembler.asked(&ask, named);
+                    assembler.asked(&ask, named, true);
                 }
                 check(&assembler, true);
                 let before = assembler.incomplete();

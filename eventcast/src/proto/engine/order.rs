@@ -397,13 +397,9 @@ impl Engine {
         let Some(given_up) = stream.order.give_up_first(&mut lost) else {
             return false;
         };
-        let origin = match stream.peer.incarnation {
-            Some(incarnation) if self.sealing.is_some() => {
-                Origin::Sealer(Stamp::new(&stream.peer.id, incarnation))
-            }
-            _ => Origin::Address(stream.route.address()),
-        };
-        if given_up.partials {
+        if given_up.partials
+            && let Some(origin) = self.origin_of(at)
+        {
             self.assembler.forget(origin, at, given_up.numbers);
         }
         self.stats.drops.count(DropCause::Crowded);
@@ -413,6 +409,18 @@ impl Engine {
         self.release(at);
         self.streams.settle(at);
         true
+    }
+
+    /// Whose the chunks are for which a stream waits.
+    pub(super) fn origin_of(&mut self, at: StreamRef) -> Option<Origin> {
+        let is_sealed = self.sealing.is_some();
+        let stream = self.streams.get(at)?;
+        Some(match stream.peer.incarnation {
+            Some(incarnation) if is_sealed => {
+                Origin::Sealer(Stamp::new(&stream.peer.id, incarnation))
+            }
+            _ => Origin::Address(stream.route.address()),
+        })
     }
 
     /// Gives up a gap, and lets what waits for it through if it is one that was seen.

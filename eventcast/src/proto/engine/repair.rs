@@ -76,10 +76,8 @@ impl Engine {
                 let seq_id = ask.seq_id.as_bytes();
                 named = control::write_retx(out, (&id, &host, port), token, seq_id, &missing, room);
             });
-            self.assembler.asked(&ask, named);
-            if !self.send_request(now, to, request) {
-                self.assembler.not_asked(&ask);
-            }
+            let has_gone_out = self.send_request(now, to, request);
+            self.assembler.asked(&ask, named, has_gone_out);
         }
         self.indexes = missing;
     }
@@ -287,9 +285,11 @@ impl Engine {
     ) -> Result<(), DropCause> {
         let digits = seq_id.as_bytes().try_into().ok();
         let message = digits.and_then(MessageId::from_digits);
-        let large = message.and_then(|message| self.history.larges.find(message));
-        let (Some(message), Some(large)) = (message, large) else {
+        let Some(message) = message else {
             return Err(DropCause::Unsolicited);
+        };
+        let Some(large) = self.history.larges.find(message) else {
+            return self.answer_retx_of_gone(now, asker, message, missing);
         };
         self.stats.requests_received += 1;
         let written = self.history.larges[large].outbound.written();
@@ -312,7 +312,32 @@ impl Engine {
         Ok(())
     }
 
-    /// Takes a sender's word that numbers cannot be had any more.
+    /// Takes a request for chunks of a message that is not kept. Where it had a number, its requester learns that this
+    /// one cannot be had: once for a request, however many chunks it names.
+    fn answer_retx_of_gone(
+        &mut self,
+        now: Now,
+        asker: Asker,
+        message: MessageId,
+        missing: &[u32],
+    ) -> Result<(), DropCause> {
+        let (at, ..) = asker;
+        // A peer without extensions knows no numbers, nor what this answer means.
+        let understands = self.peers[at].peer.incarnation.is_some();
+        let number = self.history.larges.number_of_gone(message);
+        let Some(number) = number.filter(|_| understands) else {
+            return Err(DropCause::Unsolicited);
+        };
+        self.stats.requests_received += 1;
+        if !missing.is_empty() {
+            let wishes = self.wishes(now, asker);
+            self.tell_gone(now, &wishes, &[(number, number)]);
+            self.note_wishes(now.elapsed, wishes);
+        }
+        Ok(())
+    }
+
+    /// Takes a sender's word that numbers cannot be had any more: gaps, and messages that are being put together.
     pub(super) fn hear_gone(
         &mut self,
         from: SocketAddr,
@@ -337,6 +362,18 @@ impl Engine {
             {
                 asked = true;
                 self.give_up_gap(at, gap, LostReason::Gone);
+            }
+            let origin = self.origin_of(at);
+            while let Some(origin) = origin
+                && let Some(number) = self.assembler.take_asked(origin, at, *span)
+            {
+                asked = true;
+                // One that comes from where its sender was before may still become whole.
+                if let Some(stream) = self.streams.get(at)
+                    && stream.order.close_partial(number)
+                {
+                    self.give_up_gap(at, (number, number), LostReason::Gone);
+                }
             }
         }
         self.streams.settle(at);

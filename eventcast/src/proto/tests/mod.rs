@@ -8,6 +8,7 @@ mod claims;
 #[cfg(feature = "classic")]
 mod classic;
 mod events;
+mod gone;
 mod hostile;
 mod identity;
 mod net;
