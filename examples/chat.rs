@@ -34,7 +34,7 @@ struct Joined(String);
 struct Left(String);
 
 #[tokio::main]
-async fn main() -> Result<(), Box<dyn std::error::Error>> {
+async fn main() -> eventcast::Result<()> {
     let mut args = env::args().skip(1);
     let me = args.next().unwrap_or_else(|| "somebody".into());
     let interface = args.next().unwrap_or_else(|| "127.0.0.1".into());
@@ -60,7 +60,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     bus.emit(Joined(me.clone()))?;
 
     let mut lines = BufReader::new(stdin()).lines();
-    while let Some(text) = lines.next_line().await? {
+    while let Ok(Some(text)) = lines.next_line().await {
         if !text.trim().is_empty() {
             let who = me.clone();
             bus.emit(Said { who, text })?;
@@ -68,6 +68,5 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     }
 
     bus.emit(Left(me))?;
-    bus.stop().await?;
-    Ok(())
+    bus.stop().await
 }

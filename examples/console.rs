@@ -24,7 +24,7 @@ struct Temperature {
 }
 
 #[tokio::main]
-async fn main() -> Result<(), Box<dyn std::error::Error>> {
+async fn main() -> eventcast::Result<()> {
     let bus = Bus::builder()
         .multicast_interface("127.0.0.1")
         .passphrase("one that nobody has seen yet")
@@ -46,8 +46,10 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         }
     });
 
-    let mut console = TcpStream::connect(address).await?;
-    show_until(&mut console, "> ").await?;
+    let mut console = TcpStream::connect(address)
+        .await
+        .expect("the console listens");
+    show_until(&mut console, "> ").await;
     for line in [
         "info",
         "config pass",
@@ -56,26 +58,27 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         "watch cellar/*",
     ] {
         println!("{line}");
-        console.write_all(format!("{line}\r\n").as_bytes()).await?;
-        show_until(&mut console, "> ").await?;
+        console
+            .write_all(format!("{line}\r\n").as_bytes())
+            .await
+            .expect("the console takes a line");
+        show_until(&mut console, "> ").await;
     }
     for _ in 0..3 {
-        show_until(&mut console, ")\r\n").await?;
+        show_until(&mut console, ")\r\n").await;
     }
     drop(console);
 
     println!("\nYour turn: telnet {} {}", address.ip(), address.port());
-    BufReader::new(stdin()).lines().next_line().await?;
-    bus.stop().await?;
-    Ok(())
+    let _ = BufReader::new(stdin()).lines().next_line().await;
+    bus.stop().await
 }
 
 /// Prints what the console says, up to and with `end`.
-async fn show_until(console: &mut TcpStream, end: &str) -> std::io::Result<()> {
+async fn show_until(console: &mut TcpStream, end: &str) {
     let mut said = Vec::new();
     while !said.ends_with(end.as_bytes()) {
-        said.push(console.read_u8().await?);
+        said.push(console.read_u8().await.expect("the console answers"));
     }
     print!("{}", String::from_utf8_lossy(&said));
-    Ok(())
 }

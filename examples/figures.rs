@@ -11,7 +11,6 @@
 
 use std::{
     env,
-    error::Error,
     net::{SocketAddr, UdpSocket},
     thread,
     time::Duration,
@@ -27,9 +26,11 @@ struct Tick {
 }
 
 #[tokio::main]
-async fn main() -> Result<(), Box<dyn Error>> {
+async fn main() -> eventcast::Result<()> {
     let mut args = env::args().skip(1);
-    let seconds: u32 = args.next().map_or(Ok(5), |seconds| seconds.parse())?;
+    let seconds: u32 = args
+        .next()
+        .map_or(5, |text| text.parse().expect("how many seconds"));
     let interface = args.next().unwrap_or_else(|| "127.0.0.1".into());
 
     let watched = Bus::builder().multicast_interface(&interface).build()?;

@@ -9,7 +9,6 @@
 
 use std::{
     env,
-    error::Error,
     hash::{DefaultHasher, Hash, Hasher},
     time::{Duration, Instant},
 };
@@ -37,7 +36,7 @@ const PICTURE_SIZE: usize = 2_000_000;
 const ATTEMPTS: u32 = 5;
 
 #[tokio::main]
-async fn main() -> Result<(), Box<dyn Error>> {
+async fn main() -> eventcast::Result<()> {
     let interface = env::args().nth(1).unwrap_or_else(|| "127.0.0.1".into());
     let camera = Bus::builder()
         .multicast_interface(&interface)
@@ -69,8 +68,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
 
     println!("in {} datagrams", camera.stats().datagrams_sent);
     camera.stop().await?;
-    album.stop().await?;
-    Ok(())
+    album.stop().await
 }
 
 /// Sends a picture until it has arrived: a busy machine may lose a datagram, and with it the picture.
@@ -78,7 +76,7 @@ async fn send(
     camera: &Bus,
     album: &Bus,
     picture: Picture,
-) -> Result<(Received<Picture>, Duration), Box<dyn Error>> {
+) -> eventcast::Result<(Received<Picture>, Duration)> {
     for _ in 0..ATTEMPTS {
         let arrival = album.wait_for::<Picture>();
         let start = Instant::now();
@@ -88,7 +86,7 @@ async fn send(
         }
         println!("{}: did not arrive within a second", picture.name);
     }
-    Err(format!("{} was lost {ATTEMPTS} times", picture.name).into())
+    panic!("{} was lost {ATTEMPTS} times", picture.name)
 }
 
 /// A picture that no other picture looks like.

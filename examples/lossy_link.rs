@@ -11,9 +11,7 @@
 //! All of this stays on the loopback interface.
 
 use std::{
-    env,
-    error::Error,
-    io,
+    env, io,
     net::{Ipv4Addr, SocketAddr, SocketAddrV4, UdpSocket},
     sync::{
         Arc, Mutex,
@@ -61,8 +59,10 @@ const GROUP: Ipv4Addr = Ipv4Addr::new(224, 0, 0, 1);
 const INTERFACE: Ipv4Addr = Ipv4Addr::LOCALHOST;
 
 #[tokio::main]
-async fn main() -> Result<(), Box<dyn Error>> {
-    let percent = env::args().nth(1).map_or(Ok(5), |text| text.parse())?;
+async fn main() -> eventcast::Result<()> {
+    let percent = env::args()
+        .nth(1)
+        .map_or(5, |text| text.parse().expect("the loss in percent"));
     let build = |id| {
         Bus::builder()
             .id(id)
@@ -73,7 +73,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
             .build()
     };
     let (station, display) = (build("station")?, build("display")?);
-    let cable = Cable::lay([station.port(), display.port()], percent)?;
+    let cable =
+        Cable::lay([station.port(), display.port()], percent).expect("loopback has multicast");
 
     display.on_notice(|notice| match notice {
         Notice::Lost { .. } | Notice::PeerJoined { .. } => println!("display is told: {notice}"),
@@ -88,7 +89,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
 
     display.start().await?;
     station.start().await?;
-    wait_for(|| station.peers().len() == 1 && display.peers().len() == 1).await?;
+    wait_for(|| station.peers().len() == 1 && display.peers().len() == 1).await;
 
     let picture = display.wait_for::<Picture>();
     println!("the station sends {READINGS} readings, and a picture of {PICTURE} bytes");
@@ -110,9 +111,11 @@ async fn main() -> Result<(), Box<dyn Error>> {
             })?;
         }
     }
-    let picture: Received<Picture> = timeout(PATIENCE, picture).await??;
+    let picture: Received<Picture> = timeout(PATIENCE, picture)
+        .await
+        .expect("the picture comes in time")?;
     assert_eq!(picture.pixels.len(), PICTURE);
-    wait_for(|| readings.last() == READINGS).await?;
+    wait_for(|| readings.last() == READINGS).await;
 
     println!("\n{}\n{}", readings.describe(), winds.describe());
     cable.describe();
@@ -125,7 +128,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
             figures.received,
             figures.repaired,
             figures.lost,
-            figures.doubles,
+            figures.duplicates,
             figures.round_trip.unwrap_or_default()
         );
     }
@@ -135,18 +138,16 @@ async fn main() -> Result<(), Box<dyn Error>> {
         asked.requests_sent, answered.answers_sent
     );
     station.stop().await?;
-    display.stop().await?;
-    Ok(())
+    display.stop().await
 }
 
-async fn wait_for(condition: impl Fn() -> bool) -> Result<(), Box<dyn Error>> {
+async fn wait_for(condition: impl Fn() -> bool) {
     let wait = async {
         while !condition() {
             sleep(Duration::from_millis(10)).await;
         }
     };
-    timeout(PATIENCE, wait).await?;
-    Ok(())
+    timeout(PATIENCE, wait).await.expect("it comes in time");
 }
 
 /// What came of the numbers from 1 on.

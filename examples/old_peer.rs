@@ -13,7 +13,6 @@
 //! code with eventcast.
 
 use std::{
-    error::Error,
     net::{Ipv4Addr, SocketAddrV4, UdpSocket},
     time::{Duration, SystemTime},
 };
@@ -46,7 +45,7 @@ struct OrderShipped {
 }
 
 #[tokio::main]
-async fn main() -> Result<(), Box<dyn Error>> {
+async fn main() -> eventcast::Result<()> {
     let shop = Bus::builder()
         .id("shop")
         .multicast_membership(GROUP.to_string())
@@ -58,16 +57,20 @@ async fn main() -> Result<(), Box<dyn Error>> {
 
     let asked = shop.wait_for_named("price.asked");
     let placed = shop.wait_for::<OrderPlaced>();
-    let old = OldPeer::join(SocketAddrV4::new(GROUP, shop.port()))?;
-    let customer = spawn_blocking(move || buy(&old).map_err(|error| error.to_string()));
+    let old = OldPeer::join(SocketAddrV4::new(GROUP, shop.port())).expect("loopback has multicast");
+    let customer = spawn_blocking(move || buy(&old));
 
     // By name, as the old program does it.
-    let asked = timeout(PATIENCE, asked).await??;
+    let asked = timeout(PATIENCE, asked)
+        .await
+        .expect("the old peer asks in time")?;
     println!("shop heard price.asked {asked:?} from {}", asked.origin());
     shop.emit_named("price.told", ("teapot", 12.5))?;
 
     // By type: only this end has one.
-    let placed = timeout(PATIENCE, placed).await??;
+    let placed = timeout(PATIENCE, placed)
+        .await
+        .expect("the old peer orders in time")?;
     println!("shop heard {placed:?} from {}", placed.origin());
     // Every bus has an incarnation. By this one knows a peer of another make.
     println!(
@@ -81,21 +84,20 @@ async fn main() -> Result<(), Box<dyn Error>> {
         parcels: vec![placed.item.clone(), "bill".into()],
     })?;
 
-    customer.await??;
+    customer.await.expect("the old peer gets its answers");
     shop.stop().await?;
     println!("they understood each other");
     Ok(())
 }
 
 /// What the old program does.
-fn buy(old: &OldPeer) -> Result<(), Box<dyn Error>> {
-    old.emit("price.asked", vec!["teapot".into()])?;
-    old.hear("price.told")?;
+fn buy(old: &OldPeer) {
+    old.emit("price.asked", vec!["teapot".into()]);
+    old.hear("price.told");
     // Its language has one kind of number, and writes a large one as a double.
     let order = doc! { "item": "teapot", "order": 5_000_000_000.0 };
-    old.emit("order.placed", vec![order.into()])?;
-    old.hear("order.shipped")?;
-    Ok(())
+    old.emit("order.placed", vec![order.into()]);
+    old.hear("order.shipped");
 }
 
 /// What version 3 asks of a peer, and no more; messages in several datagrams are left out.
@@ -129,7 +131,8 @@ impl OldPeer {
     }
 
     /// A datagram is the length of the metadata, the metadata, and the arguments.
-    fn emit(&self, name: &str, args: Vec<Bson>) -> Result<(), Box<dyn Error>> {
+    fn emit(&self, name: &str, args: Vec<Bson>) {
+        let now = bson::DateTime::now().try_to_rfc3339_string();
         let meta = doc! {
             "v": 3,
             "seq": 0,
@@ -142,32 +145,36 @@ impl OldPeer {
             "port": i32::from(self.group.port()),
             "hostname": "old",
             "id": self.id.as_str(),
-            "time": bson::DateTime::now().try_to_rfc3339_string()?,
+            "time": now.expect("a year of four digits"),
         };
-        let meta = meta.to_vec()?;
-        let mut datagram = u16::try_from(meta.len())?.to_be_bytes().to_vec();
-        datagram.extend(meta);
-        datagram.extend(doc! { "payload": args }.to_vec()?);
-        self.socket.send_to(&datagram, self.group)?;
-        Ok(())
+        let meta = meta.to_vec().expect("it is BSON");
+        let length = u16::try_from(meta.len()).expect("it is short");
+        let payload = doc! { "payload": args }.to_vec().expect("it is BSON");
+        let datagram = [&length.to_be_bytes()[..], &meta, &payload].concat();
+        let sent = self.socket.send_to(&datagram, self.group);
+        sent.expect("loopback takes it");
     }
 
     /// Waits for an event of this name, and says what it looks like from here.
-    fn hear(&self, name: &str) -> Result<(), Box<dyn Error>> {
+    fn hear(&self, name: &str) {
         let mut buffer = vec![0; 65_536];
         loop {
-            let (size, _) = self.socket.recv_from(&mut buffer)?;
+            let (size, _) = self
+                .socket
+                .recv_from(&mut buffer)
+                .expect("it comes in time");
             let [high, low, rest @ ..] = &buffer[..size] else {
                 continue;
             };
             let length = usize::from(u16::from_be_bytes([*high, *low]));
-            let (meta, payload) = rest.split_at_checked(length).ok_or("half a datagram")?;
-            let meta = Document::from_reader(meta)?;
+            let (meta, payload) = rest.split_at(length);
+            let meta = Document::from_reader(meta).expect("it is BSON");
+            let text = |key| meta.get_str(key).ok();
             // Its own, and what newer peers say among themselves, under names that begin with `__ec_`.
-            if meta.get_str("id")? == self.id || meta.get_str("name")? != name {
+            if text("id") == Some(&self.id) || text("name") != Some(name) {
                 continue;
             }
-            let payload = Document::from_reader(payload)?;
+            let payload = Document::from_reader(payload).expect("it is BSON");
             let args = payload.get("payload").unwrap_or(&Bson::Null);
             println!("  old peer heard {name} {args:?}");
             let unknown: Vec<_> = meta
@@ -175,7 +182,7 @@ impl OldPeer {
                 .filter(|key| !KNOWN.contains(&&***key))
                 .collect();
             println!("  and passed over {unknown:?}");
-            return Ok(());
+            return;
         }
     }
 }

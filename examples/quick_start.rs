@@ -31,7 +31,7 @@ struct OrderShipped {
 }
 
 #[tokio::main]
-async fn main() -> Result<(), Box<dyn std::error::Error>> {
+async fn main() -> eventcast::Result<()> {
     let interface = env::args().nth(1).unwrap_or_else(|| "127.0.0.1".into());
 
     // The first bus takes a random port, the second joins it there. Programs agree on one beforehand.
@@ -76,13 +76,17 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
             item: item.into(),
             pieces: 2,
         })?;
-        timeout(Duration::from_secs(5), shipped).await??;
+        timeout(Duration::from_secs(5), shipped)
+            .await
+            .expect("the warehouse answers in time")?;
     }
 
     // No type at either end: a name and any arguments.
     let greeting = warehouse.wait_for_named("greeting");
     shop.emit_named("greeting", ("good night", 3))?;
-    let greeting = timeout(Duration::from_secs(5), greeting).await??;
+    let greeting = timeout(Duration::from_secs(5), greeting)
+        .await
+        .expect("the greeting comes in time")?;
     println!(
         "warehouse heard greeting {greeting:?} from {}",
         greeting.origin()

@@ -28,7 +28,7 @@ const FAST: u32 = 3_000;
 const BURST: u32 = 30;
 
 #[tokio::main]
-async fn main() -> Result<(), Box<dyn std::error::Error>> {
+async fn main() -> eventcast::Result<()> {
     let interface = env::args().nth(1).unwrap_or_else(|| "127.0.0.1".into());
     let sensor = Bus::builder()
         .multicast_interface(&interface)
@@ -68,9 +68,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     }
     println!("missed: {}", readings.missed());
 
-    measuring.await??;
-    display.stop().await?;
-    Ok(())
+    measuring.await.expect("measuring does not panic")?;
+    display.stop().await
 }
 
 /// The sensor: it sends and does not care who listens.

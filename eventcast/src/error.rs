@@ -8,8 +8,8 @@
 use std::{fmt, sync::Arc};
 
 use crate::{
-    bus::ConfigError,
-    codec::EncodeError,
+    bus::{ConfigError, InvalidPattern, Stopped},
+    codec::{DecodeError, EncodeError},
     event::{InvalidKey, KeyConflict},
     net::OpenError,
     proto::SealKeyError,
@@ -46,6 +46,18 @@ pub enum Error {
     /// A text cannot be the key of an event.
     #[error(transparent)]
     InvalidKey(#[from] InvalidKey),
+    /// A text cannot be a pattern over keys.
+    #[error(transparent)]
+    InvalidPattern(#[from] InvalidPattern),
+    /// A value has no BSON form. What cannot be emitted for that is [`Emit`](Self::Emit).
+    #[error(transparent)]
+    Encode(#[from] EncodeError),
+    /// Arguments do not fit the type that was asked for.
+    #[error(transparent)]
+    Decode(#[from] DecodeError),
+    /// An event that was waited for cannot come any more.
+    #[error(transparent)]
+    Ended(#[from] Stopped),
     /// There are async listeners and no tokio runtime to run them on.
     #[error(
         "the bus has async listeners but was started outside a tokio runtime; start it inside one, or give \
@@ -222,13 +234,11 @@ impl<E> fmt::Display for EmitError<E> {
     }
 }
 
-// Not derived: `unwrap` shall work for events that are not `Debug`, and an event may hold what no log shall show.
+/// The same text as its `Display`, for a `main` that returns it. The event need not be `Debug`, and does not show: it may
+/// hold what no log shall have.
 impl<E> fmt::Debug for EmitError<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("EmitError")
-            .field("name", &self.key)
-            .field("kind", &self.kind)
-            .finish_non_exhaustive()
+        fmt::Display::fmt(self, f)
     }
 }
 
@@ -256,6 +266,37 @@ mod tests {
         }
         assert_eq!(
             emit().unwrap_err().to_string(),
+            "event `tick` was not sent: the bus is not running; call `start` first"
+        );
+    }
+
+    #[test]
+    fn what_the_bus_returns_converts_by_the_question_mark() {
+        fn decode() -> Result<u8> {
+            Ok(crate::args!["no number"].decode()?)
+        }
+        fn encode() -> Result<bson::Bson> {
+            Ok(crate::to_bson(&u64::MAX)?)
+        }
+        fn pattern() -> Result<crate::Pattern> {
+            Ok("".parse::<crate::Pattern>()?)
+        }
+        fn wait() -> Result<()> {
+            Ok(Err(Stopped)?)
+        }
+        assert!(matches!(decode(), Err(Error::Decode(_))));
+        assert!(matches!(encode(), Err(Error::Encode(_))));
+        assert!(matches!(pattern(), Err(Error::InvalidPattern(_))));
+        assert!(matches!(wait(), Err(Error::Ended(Stopped))));
+    }
+
+    #[test]
+    fn an_emit_error_shows_as_its_text() {
+        struct NotDebug;
+        let error = EmitError::new(NotDebug, "tick", EmitErrorKind::NotStarted);
+        assert_eq!(format!("{error:?}"), error.to_string());
+        assert_eq!(
+            format!("{:?}", Error::from(error)),
             "event `tick` was not sent: the bus is not running; call `start` first"
         );
     }

@@ -124,7 +124,7 @@ pub struct PeerFigures {
     /// Numbers that were told as lost.
     pub lost: u64,
     /// Messages that came more than once.
-    pub doubles: u64,
+    pub duplicates: u64,
     /// How long it takes from a request to its answer, smoothed as RFC 6298 section 2 has it: the way there and back,
     /// and up to 5 ms for which a peer gathers requests. `None` as long as nothing had to be asked for.
     pub round_trip: Option<Duration>,

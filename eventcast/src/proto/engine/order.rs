@@ -232,7 +232,7 @@ impl Engine {
         };
         match place {
             Place::Over | Place::Far => {
-                stream.figures.doubles += 1;
+                stream.figures.duplicates += 1;
                 if cfg!(eventcast_sabotage = "double_delivery") {
                     body.push(&mut self.events, name, facts);
                 }

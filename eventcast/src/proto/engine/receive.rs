@@ -212,7 +212,7 @@ impl Engine {
             if let Some(stream) = self.streams.get(at) {
                 stream.last_heard = now.elapsed;
                 if place == Place::Over {
-                    stream.figures.doubles += 1;
+                    stream.figures.duplicates += 1;
                     return Err(DropCause::Duplicate.into());
                 }
                 waits = (sealed || stream.route.address() == from).then_some(at);
