@@ -98,8 +98,8 @@ pub use eventcast_derive::NetEvent;
 pub use bus::{
     AsyncListener, Builder, Bus, Config, ConfigError, ConfigLayer, Emitted, FromArgs,
     InvalidPattern, Keys, ListenerId, ListenerQueue, Notice, NoticeStream, Origin, Overflow,
-    Pattern, Received, Secret, SendState, Start, Stats, Stopped, SubscribeOptions, Subscription,
-    Transition, WaitFor, WeakBus,
+    Pattern, Received, ReceivedParts, Secret, SendState, Start, Stats, Stopped, SubscribeOptions,
+    Subscription, Transition, WaitFor, WeakBus,
 };
 pub use codec::{
     Args, DecodeError, DecodeErrorKind, EncodeError, EncodeErrorKind, IntoArg, IntoArgs, Malformed,

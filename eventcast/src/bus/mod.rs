@@ -75,7 +75,7 @@ pub use self::{
     notices::NoticeStream,
     outbox::SendState,
     pattern::{InvalidPattern, Pattern},
-    received::{Origin, Received},
+    received::{Origin, Received, ReceivedParts},
     secret::{Keys, Secret},
     stats::Stats,
     subscription::{Stopped, SubscribeOptions, Subscription, WaitFor},

@@ -8,6 +8,8 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use serde::{Serialize, Serializer, ser::SerializeStruct};
+
 use super::{Bus, core::Core};
 use crate::{proto::Peer, text::printable};
 
@@ -31,11 +33,37 @@ use crate::{proto::Peer, text::printable};
 ///     }
 /// }
 /// ```
+///
+/// Where the event is `Clone`, so is this. Where the event is `Serialize`, so is this, as a struct of `key`, `origin`
+/// and `event`: a line of JSON for a log or a file, for example. [`Args`](crate::Args) say how values are written that
+/// JSON has no form for.
+///
+/// ```no_run
+/// # fn log(bus: &eventcast::Bus) {
+/// bus.on_every(|e| match serde_json::to_string(e) {
+///     Ok(line) => println!("{line}"), // {"key":"moved","origin":{"id":"7c1f…",…},"event":[1.5,-2.0]}
+///     Err(error) => eprintln!("{error}"),
+/// });
+/// # }
+/// ```
+#[derive(Clone)]
 pub struct Received<E> {
     event: E,
     key: Arc<str>,
     origin: Origin,
     core: Arc<Core>,
+}
+
+/// What [`Received::into_parts`] takes apart.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ReceivedParts<E> {
+    /// The event.
+    pub event: E,
+    /// Its key.
+    pub key: Arc<str>,
+    /// Who sent it, from where, and when.
+    pub origin: Origin,
 }
 
 impl<E> Received<E> {
@@ -48,9 +76,14 @@ impl<E> Received<E> {
         }
     }
 
-    /// The event key: what a listener by pattern, or to every event, tells them apart by.
+    /// The event's key: what a listener by pattern, or to every event, tells events apart by.
     pub fn key(&self) -> &str {
         &self.key
+    }
+
+    /// The event, which this also derefs to.
+    pub fn event(&self) -> &E {
+        &self.event
     }
 
     /// Who sent it, from where, and when.
@@ -70,6 +103,40 @@ impl<E> Received<E> {
     pub fn into_inner(self) -> E {
         self.event
     }
+
+    /// The event, its key and its origin, each to be moved where it is needed.
+    ///
+    /// ```
+    /// # use eventcast::{Args, Received, ReceivedParts};
+    /// fn store(received: Received<Args>) -> (String, Args) {
+    ///     let ReceivedParts { event, key, origin, .. } = received.into_parts();
+    ///     (format!("{key} from {origin}"), event)
+    /// }
+    /// ```
+    pub fn into_parts(self) -> ReceivedParts<E> {
+        ReceivedParts {
+            event: self.event,
+            key: self.key,
+            origin: self.origin,
+        }
+    }
+
+    /// Another event in the place of this one, with the same key, origin and bus.
+    ///
+    /// ```
+    /// # use eventcast::{Args, DecodeError, Received};
+    /// fn typed(received: Received<Args>) -> Received<Result<(f64, f64), DecodeError>> {
+    ///     received.map(|args| args.decode())
+    /// }
+    /// ```
+    pub fn map<T>(self, convert: impl FnOnce(E) -> T) -> Received<T> {
+        Received {
+            event: convert(self.event),
+            key: self.key,
+            origin: self.origin,
+            core: self.core,
+        }
+    }
 }
 
 impl<E> Deref for Received<E> {
@@ -86,8 +153,24 @@ impl<E: fmt::Debug> fmt::Debug for Received<E> {
     }
 }
 
+impl<E: Serialize> Serialize for Received<E> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut fields = serializer.serialize_struct("Received", 3)?;
+        fields.serialize_field("key", &*self.key)?;
+        fields.serialize_field("origin", &self.origin)?;
+        fields.serialize_field("event", &self.event)?;
+        fields.end()
+    }
+}
+
 /// Where an event came from. Cheap to clone.
-#[derive(Clone)]
+///
+/// Two are equal where everything in them is: two events of one sender have different ones, since their times or
+/// numbers differ. Whether the sender is the same is what [`peer`](Self::peer) tells.
+///
+/// It is `Serialize`, as a struct of `id`, `incarnation`, `hostname`, `host`, `address`, `time` (a text, as in RFC
+/// 3339), `number`, `local` and `sealed`.
+#[derive(Clone, PartialEq, Eq)]
 pub struct Origin {
     peer: Arc<Peer>,
     time: Option<u64>,
@@ -115,6 +198,11 @@ impl Origin {
             local: true,
             sealed: false,
         }
+    }
+
+    /// The sender, as it describes itself: what [`Bus::peers`] and the notices of peers have, too.
+    pub fn peer(&self) -> &Arc<Peer> {
+        &self.peer
     }
 
     /// The sender's id: 16 hex digits unless it was configured. Anybody on an unsealed group can write any id, of any
@@ -179,6 +267,27 @@ impl fmt::Debug for Origin {
             .field("local", &self.local)
             .field("sealed", &self.sealed)
             .finish_non_exhaustive()
+    }
+}
+
+impl Serialize for Origin {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        // A wire time is at most the year 9999, which the text holds.
+        let time = self.time.and_then(|ms| {
+            let time = bson::DateTime::from_millis(i64::try_from(ms).ok()?);
+            time.try_to_rfc3339_string().ok()
+        });
+        let mut fields = serializer.serialize_struct("Origin", 9)?;
+        fields.serialize_field("id", self.id())?;
+        fields.serialize_field("incarnation", &self.incarnation())?;
+        fields.serialize_field("hostname", self.hostname())?;
+        fields.serialize_field("host", self.host())?;
+        fields.serialize_field("address", &self.address())?;
+        fields.serialize_field("time", &time)?;
+        fields.serialize_field("number", &self.number)?;
+        fields.serialize_field("local", &self.local)?;
+        fields.serialize_field("sealed", &self.sealed)?;
+        fields.end()
     }
 }
 
