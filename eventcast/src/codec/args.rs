@@ -8,10 +8,11 @@ use bson::{
     Binary, Bson, DateTime, DbPointer, Decimal128, Document, JavaScriptCodeWithScope, Regex,
     Timestamp, Uuid,
 };
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Serialize, Serializer};
 
 use super::de::decode_args_anywhere;
+use super::extended_json::Relaxed;
 use super::raw::RawArgs;
 use super::ser::{Arguments, encode_arguments};
 use super::{DecodeError, EncodeError, MAX_DEPTH, value};
@@ -25,6 +26,23 @@ use super::{DecodeError, EncodeError, MAX_DEPTH, value};
 /// As values small things are large: a number of five bytes on the wire takes about a hundred. So a bus gives no
 /// listener arguments that would take more than ten times `max_message_size` (and no less than 16 MiB) that way;
 /// that is a decode failure. A typed listener takes what its type takes.
+///
+/// It is `Serialize`, as a list of values in MongoDB's relaxed Extended JSON: what JSON has stands for itself, and what
+/// it has not is an object with a key like `$oid`, `$date` or `$binary`.
+///
+/// ```
+/// use eventcast::{args, bson::{DateTime, oid::ObjectId}};
+///
+/// let args = args![5, "text", DateTime::from_millis(1_700_000_000_000), ObjectId::from_bytes([7; 12]), f64::INFINITY];
+/// assert_eq!(
+///     serde_json::to_string(&args)?,
+///     concat!(
+///         r#"[5,"text",{"$date":"2023-11-14T22:13:20Z"},{"$oid":"070707070707070707070707"},"#,
+///         r#"{"$numberDouble":"Infinity"}]"#,
+///     ),
+/// );
+/// # Ok::<(), serde_json::Error>(())
+/// ```
 #[derive(Clone, PartialEq, Default)]
 pub struct Args(Vec<Bson>);
 
@@ -102,6 +120,12 @@ impl Deref for Args {
 impl fmt::Debug for Args {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_list().entries(&self.0).finish()
+    }
+}
+
+impl Serialize for Args {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.0.iter().map(Relaxed))
     }
 }
 

@@ -14,6 +14,7 @@ mod args;
 mod check;
 mod de;
 mod error;
+mod extended_json;
 mod memory;
 mod old_peers;
 mod raw;

@@ -1,5 +1,6 @@
 //! Buses on real sockets, on the loopback interface: what is promised to users, seen from outside.
 
+mod api_received;
 mod cards;
 mod causes;
 mod chunks;
@@ -86,6 +87,7 @@ fn main() -> ExitCode {
     cases.extend(ipv6::cases());
     cases.extend(cards::cases());
     cases.extend(values::cases());
+    cases.extend(api_received::cases());
     cases.extend(figures::cases());
     cases.extend(log::cases());
     cases.extend(console::cases());

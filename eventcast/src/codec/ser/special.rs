@@ -30,6 +30,7 @@ pub(super) enum SpecialKind {
     Regex,
     DbPointer,
     Decimal128,
+    Double,
 }
 
 impl SpecialKind {
@@ -49,6 +50,8 @@ impl SpecialKind {
             "$regularExpression" => Self::Regex,
             "$dbPointer" => Self::DbPointer,
             "$numberDecimal" => Self::Decimal128,
+            // Of extended JSON as it is written here.
+            "$numberDouble" => Self::Double,
             _ => return None,
         })
     }
@@ -68,6 +71,7 @@ impl SpecialKind {
             Self::Regex => element::REGEX,
             Self::DbPointer => element::DB_POINTER,
             Self::Decimal128 => element::DECIMAL128,
+            Self::Double => element::DOUBLE,
         }
     }
 
@@ -177,6 +181,15 @@ impl Part<'_, '_> {
             (SpecialKind::DateTime, "$numberLong") => {
                 let millis: i64 = text.parse().map_err(|_| self.kind.refused())?;
                 out.extend_from_slice(&millis.to_le_bytes());
+            }
+            (SpecialKind::DateTime, "$date") => {
+                let date =
+                    bson::DateTime::parse_rfc3339_str(text).map_err(|_| self.kind.refused())?;
+                out.extend_from_slice(&date.timestamp_millis().to_le_bytes());
+            }
+            (SpecialKind::Double, "$numberDouble") => {
+                let number: f64 = text.parse().map_err(|_| self.kind.refused())?;
+                out.extend_from_slice(&number.to_le_bytes());
             }
             (SpecialKind::Code, "$code")
             | (SpecialKind::Symbol, "$symbol")
