@@ -30,12 +30,12 @@ mod keys;
 mod life;
 mod limit;
 mod listener;
-mod listening;
 mod mailbox;
 #[cfg(feature = "metrics")]
 mod metrics;
 mod notice;
 mod notices;
+mod on;
 mod options;
 mod outbox;
 mod pattern;
@@ -387,7 +387,7 @@ impl Bus {
         if self.core.home.is_elsewhere() {
             return 0;
         }
-        listening::retire(&self.core.table.remove_all())
+        on::retire(&self.core.table.remove_all())
     }
 
     /// The keys that have listeners, sorted.
