@@ -96,10 +96,11 @@ pub use bson;
 pub use eventcast_derive::NetEvent;
 
 pub use bus::{
-    AsyncListener, Builder, Bus, Config, ConfigError, ConfigLayer, Emitted, FromArgs,
-    InvalidPattern, Keys, ListenerId, ListenerQueue, Notice, NoticeStream, Origin, Overflow,
-    Pattern, Received, ReceivedParts, Secret, SendState, Start, Stats, Stopped, SubscribeOptions,
-    Subscription, Transition, WaitFor, WeakBus,
+    AsyncListener, Builder, Bus, Config, ConfigError, ConfigLayer, Emitted, FromArgs, IntoPattern,
+    InvalidPattern, Keys, Listen, ListenerGuard, ListenerId, ListenerInfo, ListenerMode,
+    ListenerQueue, ListenerScope, Notice, NoticeStream, Origin, Overflow, Pattern, Received,
+    ReceivedParts, RecvTimeoutError, Secret, SendState, Start, Stats, Stopped, SubscribeOptions,
+    Subscription, Transition, TryNextError, WaitFor, WeakBus,
 };
 pub use codec::{
     Args, DecodeError, DecodeErrorKind, EncodeError, EncodeErrorKind, IntoArg, IntoArgs, Malformed,

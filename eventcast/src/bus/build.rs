@@ -1,7 +1,7 @@
 //! From a builder to a bus.
 
 use std::{
-    future::Future,
+    future::{Future, IntoFuture},
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
@@ -56,13 +56,47 @@ impl Builder {
         Ok(Bus::from_core(core))
     }
 
-    /// A running bus.
-    ///
-    /// It acts when called; await what it returns to get the bus.
+    /// A running bus, for a thread without a runtime: blocks it until the bus runs.
     ///
     /// # Errors
     ///
-    /// As [`build`](Self::build) and [`Bus::start`].
+    /// Those of [`start`](Self::start).
+    ///
+    /// ```
+    /// # fn main() -> eventcast::Result<()> {
+    /// let bus = eventcast::Bus::builder()
+    ///     .multicast_interface("127.0.0.1") // on a network, leave this line out
+    ///     .start_blocking()?;
+    /// bus.emit_named("greeting", "hello")?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn start_blocking(self) -> Result<Bus> {
+        let bus = self.build()?;
+        bus.start_blocking()?;
+        Ok(bus)
+    }
+
+    /// A running bus.
+    ///
+    /// It acts when called; await what it returns to get the bus. A builder can be awaited as well, which is the same.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`build`](Self::build), [`Error::Open`](crate::Error::Open) where the sockets cannot be had, and the others
+    /// of [`Bus::start`].
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> eventcast::Result<()> {
+    /// let bus = eventcast::Bus::builder()
+    ///     .multicast_interface("127.0.0.1") // on a network, leave this line out
+    ///     .start()
+    ///     .await?;
+    /// let other = eventcast::Bus::builder().port(bus.port()).multicast_interface("127.0.0.1").await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn start(self) -> Start {
         Start {
             state: Some(self.build().map(|bus| {
@@ -73,7 +107,18 @@ impl Builder {
     }
 }
 
-/// A bus that is being started: a future that yields it.
+impl IntoFuture for Builder {
+    type Output = Result<Bus>;
+    type IntoFuture = Start;
+
+    /// [`start`](Self::start).
+    fn into_future(self) -> Start {
+        self.start()
+    }
+}
+
+/// A bus that is being started: a future that yields it. Where it is dropped before it is ready, the bus stops; it must not
+/// be polled again when it was.
 #[must_use = "the bus stops when this is dropped; await it to get the bus"]
 #[derive(Debug)]
 pub struct Start {

@@ -259,6 +259,11 @@ impl Core {
         gone.is_some()
     }
 
+    /// Takes one listener off, of events or of notices. False if it is not there, or in another process.
+    pub(crate) fn off(&self, id: ListenerId) -> bool {
+        self.take_off(id) || (!self.home.is_elsewhere() && self.notices.off(id))
+    }
+
     /// Runs `attempt` until it says that it is done; between two times, until [`Self::tell_room`] is called.
     pub(crate) async fn when_there_is_room<T>(&self, mut attempt: impl FnMut() -> Option<T>) -> T {
         // Where there is room each time, a task that emits in a loop would never let another one run.

@@ -3,11 +3,16 @@
 use std::{
     fmt,
     future::Future,
-    pin::Pin,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    pin::{Pin, pin},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     task::{Context, Poll, Waker},
     time::{Duration, Instant},
 };
+
+use tokio::sync::Notify;
 
 #[cfg(feature = "repl")]
 use super::WeakBus;
@@ -39,6 +44,10 @@ const ADDRESS_PAUSE: Duration = Duration::from_millis(50);
 #[derive(Default)]
 pub(crate) struct Life {
     phase: Mutex<Phase>,
+    /// How many sessions, or starts of one, have ended.
+    ends: AtomicU64,
+    /// Notified after each.
+    ended: Notify,
 }
 
 #[derive(Default)]
@@ -122,6 +131,7 @@ impl Life {
                 *phase = Phase::Stopped;
                 drop(phase);
                 done.complete(Err(Error::Stopped));
+                core.life.tell_end();
                 Transition::over(Ok(()))
             }
             Phase::Stopping { done, restart, .. } => {
@@ -193,6 +203,7 @@ impl Life {
             let started = tell(core, opened);
             if let Err(error) = &started {
                 log_failure(error);
+                core.life.tell_end();
             }
             return done.complete(started);
         }
@@ -208,6 +219,7 @@ impl Life {
         drop(phase);
         tell_failure(core, failure.clone());
         done.complete(Err(failure.error()));
+        core.life.tell_end();
     }
 
     /// The session has closed its sockets. Called by its own last act.
@@ -237,6 +249,7 @@ impl Life {
         });
         drop(phase);
         done.0.complete(Ok(()));
+        core.life.tell_end();
         core.end_notices();
         match restarted {
             Some((restart, mut opened)) if waits => {
@@ -246,6 +259,33 @@ impl Life {
             Some((restart, opened)) => restart.0.complete(tell(core, opened)),
             None => {}
         }
+    }
+
+    /// Waits until the bus is stopped and its sockets are closed, or has been since this was called.
+    pub(crate) fn closed(core: &Arc<Core>) -> impl Future<Output = ()> + Send + use<> {
+        let core = Arc::clone(core);
+        let ends = core.life.ends.load(Ordering::SeqCst);
+        async move {
+            // A task that stops and waits in a loop lets others run in between.
+            tokio::task::coop::consume_budget().await;
+            // In another process the phase may be locked for ever.
+            while !core.home.is_elsewhere() {
+                // Registered before the look: an end in between is not missed.
+                let mut ended = pin!(core.life.ended.notified());
+                ended.as_mut().enable();
+                if core.life.is_over() || core.life.ends.load(Ordering::SeqCst) != ends {
+                    return;
+                }
+                ended.await;
+            }
+        }
+    }
+
+    /// A session has ended, or a start of one.
+    fn tell_end(&self) {
+        self.ends.fetch_add(1, Ordering::SeqCst);
+        // Wakes tasks, whose executor may be the user's.
+        user_code::report_waker(user_code::run(|| self.ended.notify_waiters()));
     }
 
     /// Whether there is nothing more to be told of a session.
@@ -433,8 +473,8 @@ impl Completion {
     }
 }
 
-/// A `start`, a `stop` or a change of keys under way. It goes on whether or not this is awaited; awaiting tells when
-/// it is done, and how it went.
+/// A `start`, a `stop` or a change of keys under way. It goes on whether or not this is awaited, or dropped; awaiting
+/// tells when it is done, and how it went. Polled again it says the same.
 pub struct Transition(Progress);
 
 enum Progress {

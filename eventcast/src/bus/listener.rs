@@ -23,10 +23,12 @@ use super::{
     core::{Core, RuntimeInUse},
     failure::guarded_thread,
     limit::Tally,
+    listener_info::ListenerMode,
     mailbox::Mailbox,
     notice::Notice,
     options::Options,
     received::{Origin, Received},
+    table::Registration,
     user_code::{self, Driving, Panicked},
 };
 use crate::{
@@ -283,6 +285,8 @@ pub(crate) struct Listener {
     pub(crate) order: i64,
     /// For `once`: whether it has been used up.
     once: Option<AtomicBool>,
+    /// The type of its event, where it was registered by type.
+    pub(crate) event_type: Option<&'static str>,
     /// Where it was registered.
     pub(crate) location: &'static Location<'static>,
     sink: Sink,
@@ -305,16 +309,22 @@ impl Listener {
         id: ListenerId,
         key: Arc<str>,
         order: i64,
-        once: bool,
-        location: &'static Location<'static>,
-        sink: Sink,
-        bus: Weak<Core>,
+        registration: Registration,
     ) -> Self {
+        let Registration {
+            place: _,
+            once,
+            event_type,
+            location,
+            sink,
+            bus,
+        } = registration;
         Self {
             id,
             key,
             order,
             once: once.then(AtomicBool::default),
+            event_type,
             location,
             sink,
             missed: Arc::default(),
@@ -335,16 +345,20 @@ impl Listener {
         &self.sink
     }
 
-    /// How it takes its events, for a person.
-    #[cfg(feature = "repl")]
-    pub(crate) fn kind(&self) -> &'static str {
+    /// How it takes its events.
+    pub(crate) fn mode(&self) -> ListenerMode {
         match &self.sink {
-            Sink::Inline(inline) if inline.queue.get().is_some() => "slow, in a queue",
-            Sink::Inline(_) => "inline",
-            Sink::Async(_) => "async",
-            Sink::Stream(_) => "stream",
-            Sink::Gone => "gone",
+            Sink::Inline(inline) if inline.queue.get().is_some() => ListenerMode::Queued,
+            // One that is being dropped is found by nobody.
+            Sink::Inline(_) | Sink::Gone => ListenerMode::Inline,
+            Sink::Async(_) => ListenerMode::Async,
+            Sink::Stream(_) => ListenerMode::Stream,
         }
+    }
+
+    /// Whether it is for one event.
+    pub(crate) fn is_once(&self) -> bool {
+        self.once.is_some()
     }
 
     /// Whether its events go through a queue.

@@ -9,6 +9,7 @@ use std::{
 
 use super::{
     backlog::{Backlog, Bound, Overflow},
+    subscription::TryNextError,
     user_code,
 };
 
@@ -63,8 +64,13 @@ impl<T> Mailbox<T> {
         self.wake();
     }
 
-    pub(crate) fn try_pop(&self) -> Option<T> {
-        self.lock().backlog.pop()
+    pub(crate) fn try_pop(&self) -> Result<T, TryNextError> {
+        let mut state = self.lock();
+        match state.backlog.pop() {
+            Some(item) => Ok(item),
+            None if state.closed => Err(TryNextError::Ended),
+            None => Err(TryNextError::Empty),
+        }
     }
 
     /// The next item; `None` at the end. Takes one unit of the task's cooperative budget, where tokio counts one.

@@ -9,8 +9,11 @@
 //! | `reading` | the threads that read the network and call listeners |
 //! | `outbox` | sending |
 //! | `emit` | from `emit` to the network and to local listeners |
-//! | `table`, `pattern`, `listener`, `async_listener`, `subscription` | who hears what |
+//! | `on`, `guard` | registering listeners, and taking them off |
+//! | `table`, `pattern`, `listener`, `async_listener`, `subscription`, `wait_for` | who hears what |
+//! | `listener_info` | what is registered, to be looked at |
 //! | `backlog`, `mailbox` | bounded queues |
+//! | `blocking` | waiting on a thread without a runtime |
 //! | `user_code` | running and dropping what belongs to the user |
 //! | `notice`, `stats`, `metrics`, `received` | what the bus tells |
 //!
@@ -18,6 +21,7 @@
 
 mod async_listener;
 mod backlog;
+mod blocking;
 mod build;
 mod builder;
 mod config;
@@ -25,11 +29,13 @@ mod core;
 mod emit;
 mod failure;
 mod fork;
+mod guard;
 mod interfaces;
 mod keys;
 mod life;
 mod limit;
 mod listener;
+mod listener_info;
 mod mailbox;
 #[cfg(feature = "metrics")]
 mod metrics;
@@ -49,6 +55,7 @@ mod subscription;
 mod table;
 mod unicast;
 mod user_code;
+mod wait_for;
 
 use std::{
     fmt,
@@ -69,18 +76,22 @@ pub use self::{
     builder::Builder,
     config::{Config, ConfigError, ConfigLayer, ListenerQueue},
     emit::Emitted,
+    guard::ListenerGuard,
     life::Transition,
     listener::{FromArgs, ListenerId},
+    listener_info::{ListenerInfo, ListenerMode, ListenerScope},
     notice::Notice,
     notices::NoticeStream,
+    on::{IntoPattern, Listen},
     outbox::SendState,
     pattern::{InvalidPattern, Pattern},
     received::{Origin, Received, ReceivedParts},
     secret::{Keys, Secret},
     stats::Stats,
-    subscription::{Stopped, SubscribeOptions, Subscription, WaitFor},
+    subscription::{RecvTimeoutError, SubscribeOptions, Subscription, TryNextError},
+    wait_for::{Stopped, WaitFor},
 };
-use self::{core::Core, life::Life};
+use self::{blocking::block_on, core::Core, life::Life};
 use crate::{codec::IntoArgs, error::EmitError, event::NetEvent};
 
 /// A handle to an event bus.
@@ -178,6 +189,73 @@ impl Bus {
     /// nothing.
     pub fn stop(&self) -> Transition {
         Life::stop(&self.core)
+    }
+
+    /// Opens the sockets, and blocks the thread until the bus runs: [`start`](Self::start) for a thread without a runtime.
+    /// Async listeners need one all the same, given with [`Builder::runtime`].
+    ///
+    /// # Errors
+    ///
+    /// As at [`start`](Self::start): [`Error::Open`](crate::Error::Open) where the sockets cannot be had,
+    /// [`Error::NoRuntime`](crate::Error::NoRuntime) where there are async listeners and no tokio runtime.
+    ///
+    /// ```
+    /// # fn main() -> eventcast::Result<()> {
+    /// let bus = eventcast::Bus::builder()
+    ///     .multicast_interface("127.0.0.1") // on a network, leave this line out
+    ///     .build()?;
+    /// bus.start_blocking()?;
+    /// bus.emit_named("greeting", "hello")?;
+    /// bus.stop_blocking()
+    /// # }
+    /// ```
+    pub fn start_blocking(&self) -> crate::Result<()> {
+        block_on(self.start(), None).unwrap_or(Ok(()))
+    }
+
+    /// Sends what is queued, for a second at most, and blocks the thread until the sockets are closed: [`stop`](Self::stop)
+    /// for a thread without a runtime. A listener may call it, too.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Failed`](crate::Error::Failed) where a panic inside the bus came in the way.
+    ///
+    /// ```
+    /// # fn main() -> eventcast::Result<()> {
+    /// # let bus = eventcast::Bus::builder().build()?;
+    /// bus.stop_blocking()?;
+    /// assert!(!bus.is_running());
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn stop_blocking(&self) -> crate::Result<()> {
+        block_on(self.stop(), None).unwrap_or(Ok(()))
+    }
+
+    /// Waits until the bus has stopped and its sockets are closed, by whatever it was: a [`stop`](Self::stop) of some
+    /// handle, the end of the last one, or a panic inside the bus. On a stopped bus it is ready at once; a bus that is
+    /// starting counts as one that runs.
+    ///
+    /// What it returns holds no handle of the bus. It may be dropped; it must not be polled again when it was ready.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> eventcast::Result<()> {
+    /// let bus = eventcast::Bus::builder()
+    ///     .multicast_interface("127.0.0.1") // on a network, leave this line out
+    ///     .start()
+    ///     .await?;
+    /// bus.on_named("quit", |args| {
+    ///     args.bus().stop();
+    /// });
+    /// # bus.emit_named("quit", ())?;
+    /// bus.closed().await;
+    /// assert!(!bus.is_running());
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn closed(&self) -> impl Future<Output = ()> + Send + use<> {
+        Life::closed(&self.core)
     }
 
     /// Replaces the keys of a sealed bus while it runs or is stopped. No event is lost: what waits to be sent is sealed
@@ -378,7 +456,7 @@ impl Bus {
     ///
     /// Events that came before still reach it: those that are being delivered, and those in its queue.
     pub fn off(&self, id: ListenerId) -> bool {
-        self.core.take_off(id) || (!self.core.home.is_elsewhere() && self.core.notices.off(id))
+        self.core.off(id)
     }
 
     /// Takes off all listeners of events, those by pattern too, and says how many there were. Listeners of notices
@@ -478,28 +556,6 @@ impl Bus {
             Some(_) => "sealed",
         }
     }
-
-    /// All listeners, by what they listen to, and then in the order of their calls.
-    pub(crate) fn registered(&self) -> Vec<Registered> {
-        let mut all = self.core.table.all();
-        all.sort_by(|one, other| (&one.key, one.order).cmp(&(&other.key, other.order)));
-        let facts = |listener: Arc<listener::Listener>| Registered {
-            topic: Arc::clone(&listener.key),
-            kind: listener.kind(),
-            location: listener.location,
-        };
-        all.into_iter().map(facts).collect()
-    }
-}
-
-/// A listener as the console shows it.
-#[cfg(feature = "repl")]
-pub(crate) struct Registered {
-    /// Its event key, or its pattern.
-    pub(crate) topic: Arc<str>,
-    pub(crate) kind: &'static str,
-    /// Where it was registered.
-    pub(crate) location: &'static Location<'static>,
 }
 
 impl Clone for Bus {
@@ -595,6 +651,6 @@ mod tests {
         for _ in 0..3 {
             assert!(weak.upgrade().is_none());
         }
-        assert!(stream.try_next().is_none());
+        assert!(matches!(stream.try_next(), Err(TryNextError::Ended)));
     }
 }

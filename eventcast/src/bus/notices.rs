@@ -18,12 +18,14 @@ use futures_core::Stream;
 
 use super::{
     backlog::{Bound, Overflow, Pushed, Server, WorkQueue},
+    blocking::{block_on, deadline},
     core::{Core, RuntimeInUse},
     failure::guarded_thread,
     limit::{Limiter, Scope, Tally},
     listener::ListenerId,
     mailbox::Mailbox,
     notice::Notice,
+    subscription::{RecvTimeoutError, TryNextError},
     user_code::{self, Driving, LogLimit},
 };
 use crate::text::printable;
@@ -340,19 +342,96 @@ pub struct NoticeStream {
 }
 
 impl NoticeStream {
-    /// The next notice; `None` when the last handle of the bus has gone and the bus has stopped. Cancel-safe.
+    /// The next notice; `None` when the last handle of the bus has gone and the bus has stopped.
+    ///
+    /// The future may be dropped before it is ready: no notice is lost thereby.
+    ///
+    /// ```no_run
+    /// # async fn example(bus: &eventcast::Bus) {
+    /// let mut notices = bus.notices();
+    /// while let Some(notice) = notices.next().await {
+    ///     println!("{notice}");
+    /// }
+    /// # }
+    /// ```
     pub async fn next(&mut self) -> Option<Notice> {
         std::future::poll_fn(|cx| self.poll_notice(cx)).await
+    }
+
+    /// The next notice, if one is waiting.
+    ///
+    /// # Errors
+    ///
+    /// [`TryNextError::Empty`] where none is, [`TryNextError::Ended`] where none will come any more.
+    ///
+    /// ```no_run
+    /// # fn example(bus: &eventcast::Bus) {
+    /// let mut notices = bus.notices();
+    /// while let Ok(notice) = notices.try_next() {
+    ///     println!("{notice}");
+    /// }
+    /// # }
+    /// ```
+    pub fn try_next(&mut self) -> Result<Notice, TryNextError> {
+        if self.core.home.is_elsewhere() {
+            return Err(TryNextError::Ended);
+        }
+        self.mailbox().try_pop()
+    }
+
+    /// Blocks the thread until the next notice comes; `None` when the stream has ended. On a thread of a runtime it holds
+    /// up what that thread is there for; there, await [`next`](Self::next).
+    ///
+    /// ```no_run
+    /// # fn example(bus: &eventcast::Bus) {
+    /// let mut notices = bus.notices();
+    /// std::thread::spawn(move || {
+    ///     while let Some(notice) = notices.blocking_next() {
+    ///         println!("{notice}");
+    ///     }
+    /// });
+    /// # }
+    /// ```
+    pub fn blocking_next(&mut self) -> Option<Notice> {
+        block_on(self.next(), None).flatten()
+    }
+
+    /// Blocks the thread until the next notice comes, for as long as `timeout` says at most.
+    ///
+    /// # Errors
+    ///
+    /// [`RecvTimeoutError::Timeout`] where none has come by then, [`RecvTimeoutError::Ended`] where none will come any
+    /// more.
+    ///
+    /// ```no_run
+    /// # use std::time::Duration;
+    /// # fn example(bus: &eventcast::Bus) {
+    /// let mut notices = bus.notices();
+    /// while let Ok(notice) = notices.recv_timeout(Duration::from_secs(1)) {
+    ///     println!("{notice}");
+    /// }
+    /// # }
+    /// ```
+    pub fn recv_timeout(&mut self, timeout: Duration) -> Result<Notice, RecvTimeoutError> {
+        match block_on(self.next(), deadline(timeout)) {
+            Some(Some(notice)) => Ok(notice),
+            Some(None) => Err(RecvTimeoutError::Ended),
+            None => Err(RecvTimeoutError::Timeout),
+        }
     }
 
     fn poll_notice(&self, cx: &mut Context<'_>) -> Poll<Option<Notice>> {
         if self.core.home.is_elsewhere() {
             return Poll::Ready(None);
         }
+        self.mailbox().poll_pop(cx)
+    }
+
+    fn mailbox(&self) -> &Mailbox<Notice> {
         let Kind::Stream(mailbox) = &self.sink.kind else {
             unreachable!("a stream of notices is made with a stream's sink");
         };
-        mailbox.poll_pop(cx)
+        mailbox
     }
 }
 

@@ -103,8 +103,8 @@ impl Pattern {
         &self.text
     }
 
-    /// The pattern that matches every name.
-    pub(crate) fn every() -> Self {
+    /// The pattern that matches every name: `**`.
+    pub fn every() -> Self {
         Self {
             text: "**".into(),
             masks: Masks::of(&[Token::LongRun]),
@@ -205,6 +205,12 @@ impl FromStr for Pattern {
 }
 
 /// Patterns are equal that are written alike.
+impl AsRef<str> for Pattern {
+    fn as_ref(&self) -> &str {
+        &self.text
+    }
+}
+
 impl PartialEq for Pattern {
     fn eq(&self, other: &Self) -> bool {
         self.text == other.text

@@ -1,22 +1,25 @@
-//! Events as a stream, and waiting for a single one.
+//! Events as a stream.
 
 use std::{
     fmt,
-    future::Future,
     marker::PhantomData,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
+    time::Duration,
 };
 
 use futures_core::Stream;
 
 use super::{
     backlog::Overflow,
+    blocking::{block_on, deadline},
     core::Core,
-    listener::{FromArgs, Listener, Sink, Waiting},
+    listener::{Fault, FromArgs, Listener, Sink, Waiting},
     mailbox::Mailbox,
     received::Received,
+    user_code,
+    wait_for::Condition,
 };
 
 /// How much a subscription holds while nobody reads it, and what gives way then.
@@ -67,17 +70,46 @@ impl Default for SubscribeOptions {
     }
 }
 
+/// Why there is no event to be had at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum TryNextError {
+    /// None is waiting now; one may come.
+    #[error("nothing is waiting now")]
+    Empty,
+    /// The stream has ended: none will come any more.
+    #[error(
+        "the stream has ended: its listener was taken off, or the last handle of the bus was dropped"
+    )]
+    Ended,
+}
+
+/// Why no event was had in time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum RecvTimeoutError {
+    /// None came in time; one may come.
+    #[error("nothing came in time")]
+    Timeout,
+    /// The stream has ended: none will come any more.
+    #[error(
+        "the stream has ended: its listener was taken off, or the last handle of the bus was dropped"
+    )]
+    Ended,
+}
+
 /// The events of one key, or of all keys that a pattern matches, as a [`Stream`].
 ///
 /// It holds as much as its [`SubscribeOptions`] say while nobody reads it; [`missed`](Self::missed) counts what gave
-/// way then. What does not decode is skipped and told
+/// way then. What does not decode is skipped and reported
 /// as a notice. The stream ends, after what was still waiting in it, when its listener is taken off
 /// ([`Bus::off_all`](crate::Bus::off_all), [`Bus::off_everything`](crate::Bus::off_everything) and their like) or the last
 /// handle of the bus goes; it does not end when the bus is stopped, and goes on when it is started again. Dropping it
 /// takes it off the bus.
 ///
 /// Read within tokio, it keeps the task's cooperative budget: a task that reads many waiting events in a row lets the
-/// others of its thread run in between.
+/// others of its thread run in between. A thread without a runtime calls [`blocking_next`](Self::blocking_next) or
+/// [`recv_timeout`](Self::recv_timeout).
 ///
 /// ```no_run
 /// # use eventcast::{Bus, NetEvent};
@@ -107,22 +139,89 @@ impl<E: FromArgs> Subscription<E> {
         }
     }
 
-    /// The next event; `None` when the stream has ended. Cancel-safe.
+    /// The next event; `None` when the stream has ended.
+    ///
+    /// The future may be dropped before it is ready: no event is lost thereby.
+    ///
+    /// ```no_run
+    /// # async fn example(bus: &eventcast::Bus) {
+    /// let mut greetings = bus.subscribe_named("greeting");
+    /// while let Some(args) = greetings.next().await {
+    ///     println!("{args:?}");
+    /// }
+    /// # }
+    /// ```
     pub async fn next(&mut self) -> Option<Received<E>> {
         std::future::poll_fn(|cx| self.poll_event(cx)).await
     }
 
     /// The next event, if one is waiting.
-    pub fn try_next(&mut self) -> Option<Received<E>> {
+    ///
+    /// # Errors
+    ///
+    /// [`TryNextError::Empty`] where none is, [`TryNextError::Ended`] where none will come any more.
+    ///
+    /// ```no_run
+    /// # fn example(bus: &eventcast::Bus) {
+    /// let mut greetings = bus.subscribe_named("greeting");
+    /// // Once in a turn of a game's loop, for example.
+    /// while let Ok(args) = greetings.try_next() {
+    ///     println!("{args:?}");
+    /// }
+    /// # }
+    /// ```
+    pub fn try_next(&mut self) -> Result<Received<E>, TryNextError> {
         if self.core.home.is_elsewhere() {
-            return None;
+            return Err(TryNextError::Ended);
         }
-        while let Some(waiting) = self.mailbox().try_pop() {
+        loop {
+            let waiting = self.mailbox().try_pop()?;
             if let Some(event) = self.decoded(&waiting) {
-                return Some(event);
+                return Ok(event);
             }
         }
-        None
+    }
+
+    /// Blocks the thread until the next event comes; `None` when the stream has ended. On a thread of a runtime it holds up
+    /// what that thread is there for; there, await [`next`](Self::next).
+    ///
+    /// ```no_run
+    /// # fn example(bus: &eventcast::Bus) {
+    /// let mut greetings = bus.subscribe_named("greeting");
+    /// std::thread::spawn(move || {
+    ///     while let Some(args) = greetings.blocking_next() {
+    ///         println!("{args:?}");
+    ///     }
+    /// });
+    /// # }
+    /// ```
+    pub fn blocking_next(&mut self) -> Option<Received<E>> {
+        block_on(self.next(), None).flatten()
+    }
+
+    /// Blocks the thread until the next event comes, for as long as `timeout` says at most.
+    ///
+    /// # Errors
+    ///
+    /// [`RecvTimeoutError::Timeout`] where none has come by then, [`RecvTimeoutError::Ended`] where none will come any
+    /// more.
+    ///
+    /// ```no_run
+    /// # use std::time::Duration;
+    /// # fn example(bus: &eventcast::Bus) {
+    /// let mut greetings = bus.subscribe_named("greeting");
+    /// match greetings.recv_timeout(Duration::from_secs(1)) {
+    ///     Ok(args) => println!("{args:?}"),
+    ///     Err(error) => println!("{error}"),
+    /// }
+    /// # }
+    /// ```
+    pub fn recv_timeout(&mut self, timeout: Duration) -> Result<Received<E>, RecvTimeoutError> {
+        match block_on(self.next(), deadline(timeout)) {
+            Some(Some(event)) => Ok(event),
+            Some(None) => Err(RecvTimeoutError::Ended),
+            None => Err(RecvTimeoutError::Timeout),
+        }
     }
 
     /// How many events gave way because nobody read them in time, since the subscription began.
@@ -133,7 +232,7 @@ impl<E: FromArgs> Subscription<E> {
         self.mailbox().missed()
     }
 
-    fn poll_event(&self, cx: &mut Context<'_>) -> Poll<Option<Received<E>>> {
+    pub(crate) fn poll_event(&self, cx: &mut Context<'_>) -> Poll<Option<Received<E>>> {
         if self.core.home.is_elsewhere() {
             return Poll::Ready(None);
         }
@@ -150,13 +249,36 @@ impl<E: FromArgs> Subscription<E> {
     fn decoded(&self, waiting: &Waiting) -> Option<Received<E>> {
         let delivery = waiting.delivery();
         let claim = self.listener.claim(&self.core);
-        match claim.decode(&delivery) {
-            Ok(event) => Some(claim.received(event, &delivery)),
-            Err(fault) => {
-                self.listener.tell_fault(&self.core, delivery.origin, fault);
-                None
+        let decoded = claim.decode(&delivery).and_then(|event| {
+            if claim.take() {
+                return Ok(Some(claim.received(event, &delivery)));
             }
+            user_code::discard(event)?;
+            Ok(None)
+        });
+        decoded.unwrap_or_else(|fault| {
+            self.listener.tell_fault(&self.core, delivery.origin, fault);
+            None
+        })
+    }
+
+    /// The event if the condition holds for it, which is the user's.
+    pub(crate) fn filtered(
+        &self,
+        event: Received<E>,
+        condition: &Condition<E>,
+    ) -> Option<Received<E>> {
+        let holds = user_code::run(|| condition(&event));
+        if let Ok(true) = holds {
+            return Some(event);
         }
+        let origin = event.origin().clone();
+        let dropped = user_code::discard(event);
+        if let Err(panicked) = holds.map(drop).and(dropped) {
+            let fault = Fault::Panicked(panicked);
+            self.listener.tell_fault(&self.core, &origin, fault);
+        }
+        None
     }
 
     fn mailbox(&self) -> &Mailbox<Waiting> {
@@ -187,36 +309,5 @@ impl<E: FromArgs> fmt::Debug for Subscription<E> {
             .field("event", &self.listener.key)
             .field("missed", &self.missed())
             .finish_non_exhaustive()
-    }
-}
-
-/// The listener was taken off, or the last handle of the bus went, before the event came.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "the event did not come: its listener was taken off before, or the last handle of the bus was dropped"
-)]
-pub struct Stopped;
-
-/// The first event of a key after [`Bus::wait_for`](crate::Bus::wait_for) was called.
-///
-/// It was registered when it was made, so an event that comes before the first poll is not missed. It yields [`Stopped`]
-/// when its listener is taken off, as by [`Bus::off_all`](crate::Bus::off_all), or the last handle of the bus goes.
-#[must_use = "futures do nothing unless polled"]
-#[derive(Debug)]
-pub struct WaitFor<E: FromArgs> {
-    first: Subscription<E>,
-}
-
-impl<E: FromArgs> WaitFor<E> {
-    pub(crate) fn new(first: Subscription<E>) -> Self {
-        Self { first }
-    }
-}
-
-impl<E: FromArgs> Future for WaitFor<E> {
-    type Output = Result<Received<E>, Stopped>;
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        self.first.poll_event(cx).map(|event| event.ok_or(Stopped))
     }
 }

@@ -91,6 +91,8 @@ pub(crate) enum Place {
 pub(crate) struct Registration {
     pub(crate) place: Place,
     pub(crate) once: bool,
+    /// Of a listener by type.
+    pub(crate) event_type: Option<&'static str>,
     pub(crate) location: &'static Location<'static>,
     pub(crate) sink: Sink,
     pub(crate) bus: Weak<Core>,
@@ -103,8 +105,7 @@ impl Registration {
             Topic::Key(key) => Arc::clone(key),
             Topic::Pattern(pattern) => pattern.as_str().into(),
         };
-        let Self { once, location, .. } = self;
-        Listener::new(id, key, order, once, location, self.sink, self.bus)
+        Listener::new(id, key, order, self)
     }
 }
 
@@ -262,6 +263,20 @@ impl Table {
         self.version.load(Ordering::Acquire)
     }
 
+    /// All of them, each with its pattern where it has one.
+    pub(crate) fn all_with_patterns(&self) -> Vec<(Arc<Listener>, Option<Pattern>)> {
+        let inner = self.read();
+        let lists = inner
+            .entries
+            .values()
+            .filter_map(|entry| entry.list.as_deref());
+        let by_key = lists.flatten().map(|listener| (Arc::clone(listener), None));
+        let by_pattern = inner.by_pattern.iter();
+        let by_pattern =
+            by_pattern.map(|(pattern, listener)| (Arc::clone(listener), Some(pattern.clone())));
+        by_key.chain(by_pattern).collect()
+    }
+
     pub(crate) fn all(&self) -> Vec<Arc<Listener>> {
         let inner = self.read();
         let lists = inner
@@ -342,6 +357,7 @@ mod tests {
         let registration = Registration {
             place,
             once: false,
+            event_type: None,
             location: Location::caller(),
             sink: Sink::Inline(Inline::new::<Args>(|_| ())),
             bus: Weak::new(),
@@ -422,6 +438,7 @@ mod tests {
         let registration = Registration {
             place,
             once: false,
+            event_type: None,
             location: Location::caller(),
             sink: Sink::Inline(Inline::new::<Args>(|_| ())),
             bus: Weak::new(),
@@ -474,6 +491,7 @@ mod tests {
             let registration = Registration {
                 place: Place::Last,
                 once: false,
+                event_type: None,
                 location: Location::caller(),
                 sink: Sink::Inline(Inline::new::<Args>(|_| ())),
                 bus: Weak::new(),

@@ -26,8 +26,9 @@ use super::{
 #[cfg(feature = "log")]
 use crate::log::{self, Component, Level, LogError};
 use crate::{
-    Args, Bus, Notice, NoticeStream, Pattern, Received, Subscription, Transition, WeakBus,
-    bus::{Misfit, Registered, misfits_of},
+    Args, Bus, ListenerInfo, ListenerScope, Notice, NoticeStream, Pattern, Received, Subscription,
+    Transition, WeakBus,
+    bus::{Misfit, misfits_of},
 };
 
 /// How much of an event's arguments is shown, in bytes.
@@ -333,11 +334,13 @@ impl Session {
                 let number = emitted.number.map(|number| format!(" as event {number}"));
                 let number = number.unwrap_or_default();
                 // What consoles watch is none of the program's own.
-                let is_watched = |listener: &Registered| {
-                    let pattern = listener.topic.parse::<Pattern>();
-                    is_watch(listener) && pattern.is_ok_and(|pattern| pattern.matches(name))
+                let is_watched = |listener: &ListenerInfo| {
+                    let ListenerScope::Pattern(pattern) = &listener.scope else {
+                        return false;
+                    };
+                    is_watch(listener) && pattern.matches(name)
                 };
-                let registered = bus.registered();
+                let registered = bus.listeners();
                 let watches = registered.iter().filter(|one| is_watched(one)).count();
                 let listeners = match emitted.listeners.saturating_sub(watches) {
                     1 => "1 listener".to_owned(),
@@ -484,16 +487,20 @@ fn peers(bus: &Bus) -> String {
 
 fn listeners(bus: &Bus, pattern: &Pattern) -> String {
     let rows: Vec<_> = bus
-        .registered()
+        .listeners()
         .into_iter()
-        .filter(|listener| pattern.matches(&listener.topic))
+        .filter(|listener| pattern.matches(listener.scope.as_str()))
         .map(|listener| {
             let place = if is_watch(&listener) {
                 "a console's `watch`".to_owned()
             } else {
-                listener.location.to_string()
+                listener.registered_at.to_string()
             };
-            [listener.topic.to_string(), listener.kind.to_owned(), place]
+            [
+                listener.scope.as_str().to_owned(),
+                listener.mode.to_string(),
+                place,
+            ]
         })
         .collect();
     or_nothing(columns(&rows), "nobody listens")
@@ -514,8 +521,8 @@ fn undecodable(misfits: &[Misfit]) -> String {
 }
 
 /// Whether it is the `watch` of a client, this one or another.
-fn is_watch(listener: &Registered) -> bool {
-    listener.location.file() == file!()
+fn is_watch(listener: &ListenerInfo) -> bool {
+    listener.registered_at.file() == file!()
 }
 
 fn stats(bus: &Bus, part: Option<&str>) -> String {

@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use eventcast::{Args, Bus, EmitErrorKind, Error, Keys, Notice, Received, Secret};
+use eventcast::{Args, Bus, EmitErrorKind, Error, Keys, Notice, Received, Secret, TryNextError};
 use eventcast_tests::{
     group::Group,
     runner::Case,
@@ -121,14 +121,21 @@ fn hear_nothing(bus: &Bus) {
     assert_eq!(bus.listener_count_named("x"), 0);
     assert_eq!(bus.event_keys(), Vec::<String>::new());
     let mut events = bus.subscribe_named("y");
-    assert!(events.try_next().is_none());
+    assert!(matches!(events.try_next(), Err(TryNextError::Ended)));
+    assert!(events.blocking_next().is_none());
+    drop(bus.guard(bus.listen_pattern("**").once().call(|_| {})));
+    assert!(bus.listeners().is_empty());
     assert_eq!(events.missed(), 0);
     let mut notices = bus.notices();
     block_on(async {
         assert!(events.next().await.is_none());
         assert!(notices.next().await.is_none());
         assert!(bus.wait_for_named("y").await.is_err());
+        bus.closed().await;
     });
+    assert!(matches!(notices.try_next(), Err(TryNextError::Ended)));
+    assert!(matches!(bus.start_blocking(), Err(Error::Forked)));
+    bus.stop_blocking().expect("nothing runs here");
     drop(events);
     assert_eq!(bus.id(), "");
     assert!(format!("{bus:?}").contains("running: false"));

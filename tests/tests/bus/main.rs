@@ -1,5 +1,7 @@
 //! Buses on real sockets, on the loopback interface: what is promised to users, seen from outside.
 
+mod api_blocking;
+mod api_listen;
 mod api_received;
 mod cards;
 mod causes;
@@ -88,6 +90,8 @@ fn main() -> ExitCode {
     cases.extend(cards::cases());
     cases.extend(values::cases());
     cases.extend(api_received::cases());
+    cases.extend(api_listen::cases());
+    cases.extend(api_blocking::cases());
     cases.extend(figures::cases());
     cases.extend(log::cases());
     cases.extend(console::cases());

@@ -533,7 +533,7 @@ fn emitting_while_the_thread_ends() {
         counts[1].wait_for(3);
         counts[2].wait_for(2);
     }
-    assert!(stream.try_next().is_some());
+    assert!(stream.try_next().is_ok());
     assert_eq!(b.stats().listener_panics, 0);
     eventually("nothing is held", || a.is_running() && b.is_running());
 }

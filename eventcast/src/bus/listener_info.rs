@@ -1,0 +1,128 @@
+//! What is registered on a bus, to be looked at.
+
+use std::{fmt, panic::Location, sync::Arc};
+
+use super::{
+    Bus,
+    listener::{Listener, ListenerId},
+    pattern::Pattern,
+};
+use crate::text::printable;
+
+/// A listener of events as it is registered: [`Bus::listeners`] lists them.
+///
+/// Its `Display` is one line: `` `order.*`, inline, src/main.rs:12:9 ``.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct ListenerInfo {
+    /// Which listener.
+    pub id: ListenerId,
+    /// What it listens to.
+    pub scope: ListenerScope,
+    /// The name of the Rust type that it takes. `None`: it was registered by name or by pattern, and takes
+    /// [`Args`](crate::Args).
+    pub event_type: Option<&'static str>,
+    /// How it takes its events.
+    pub mode: ListenerMode,
+    /// Whether it is for one event.
+    pub once: bool,
+    /// Where it was registered.
+    pub registered_at: &'static Location<'static>,
+}
+
+/// What a listener listens to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ListenerScope {
+    /// Events of one key.
+    Key(String),
+    /// Events whose keys match.
+    Pattern(Pattern),
+}
+
+/// How a listener takes its events.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ListenerMode {
+    /// On the thread that has the event.
+    Inline,
+    /// From a queue and on a thread of its own: it was found to be slow.
+    Queued,
+    /// Async, from a queue of its own.
+    Async,
+    /// As a stream, or a wait for one event.
+    Stream,
+}
+
+impl Bus {
+    /// All listeners of events, by what they listen to, and then in the order of their calls. Streams and waits are among
+    /// them; listeners of notices are not.
+    ///
+    /// ```
+    /// use eventcast::{Bus, ListenerMode, ListenerScope};
+    ///
+    /// # fn main() -> eventcast::Result<()> {
+    /// let bus = Bus::builder().build()?;
+    /// bus.on_named("greeting", |args| println!("{args:?}"));
+    /// let listeners = bus.listeners();
+    /// assert_eq!(listeners[0].scope, ListenerScope::Key("greeting".into()));
+    /// assert_eq!(listeners[0].mode, ListenerMode::Inline);
+    /// println!("{}", listeners[0]);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn listeners(&self) -> Vec<ListenerInfo> {
+        if self.core.home.is_elsewhere() {
+            return Vec::new();
+        }
+        let mut all = self.core.table.all_with_patterns();
+        all.sort_by(|(one, _), (other, _)| (&one.key, one.order).cmp(&(&other.key, other.order)));
+        let info = |(listener, pattern): (Arc<Listener>, Option<Pattern>)| ListenerInfo {
+            id: listener.id,
+            scope: match pattern {
+                Some(pattern) => ListenerScope::Pattern(pattern),
+                None => ListenerScope::Key(listener.key.to_string()),
+            },
+            event_type: listener.event_type,
+            mode: listener.mode(),
+            once: listener.is_once(),
+            registered_at: listener.location,
+        };
+        all.into_iter().map(info).collect()
+    }
+}
+
+impl ListenerScope {
+    /// The key, or the pattern as it was written.
+    pub fn as_str(&self) -> &str {
+        match self {
+            Self::Key(key) => key,
+            Self::Pattern(pattern) => pattern.as_str(),
+        }
+    }
+}
+
+impl fmt::Display for ListenerScope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&printable(self.as_str()), f)
+    }
+}
+
+impl fmt::Display for ListenerMode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Inline => "inline",
+            Self::Queued => "slow, in a queue",
+            Self::Async => "async",
+            Self::Stream => "stream",
+        })
+    }
+}
+
+impl fmt::Display for ListenerInfo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let once = if self.once { ", once" } else { "" };
+        let (scope, mode, place) = (&self.scope, self.mode, self.registered_at);
+        write!(f, "`{scope}`, {mode}{once}, {place}")
+    }
+}
