@@ -23,7 +23,7 @@ use self::{layers::Sealed, presence::Voice, receive::Layers};
 use super::{
     Accepted, Config, DropCause, EngineStats, Events, Host, Now, Outgoing, PeerStatus, Refusal,
     SealKeys, Transmit,
-    answers::{Allowance, Answers, Class, Meter},
+    answers::{Answers, Class},
     arrivals::Arrivals,
     assembler::Assembler,
     chunker::Chunker,
@@ -35,6 +35,7 @@ use super::{
     newcomers::Newcomers,
     peers::Peers,
     queue::SendQueue,
+    rate::{RateMeter, TokenBucket},
     report::{self, ExpiredLimit, Reporter},
     seen::Seen,
     streams::Streams,
@@ -68,14 +69,14 @@ pub struct Engine {
     tokens: Tokens,
     budgets: Budgets,
     /// What is sent to the group in answer to requests.
-    group_allowance: Allowance,
+    group_bucket: TokenBucket,
     /// What is sent to single addresses in answer to requests, by class, and how much it may be in a second.
-    class_allowances: [Allowance; 2],
+    class_buckets: [TokenBucket; 2],
     class_rates: [u64; 2],
     /// The class of which somebody is served first.
     class_turn: Class,
     /// What is sent anew.
-    sent_anew: Meter,
+    sent_anew: RateMeter,
     voice: Voice,
 
     /// What only a sealed bus has.
@@ -204,11 +205,11 @@ impl Engine {
             answers: Answers::new(keys),
             tokens: Tokens::new(&seed),
             budgets: Budgets::new(keys),
-            group_allowance: Allowance::default(),
-            class_allowances: [Allowance::default(); 2],
+            group_bucket: TokenBucket::default(),
+            class_buckets: [TokenBucket::default(); 2],
             class_rates: [0; 2],
             class_turn: Class::Peers,
-            sent_anew: Meter::default(),
+            sent_anew: RateMeter::default(),
             voice: Voice::new(now.elapsed, config.heartbeat, config.peer_timeout),
             sealing,
             #[cfg(feature = "classic")]

@@ -102,6 +102,7 @@ mod outgoing;
 mod peers;
 mod queue;
 mod ranges;
+mod rate;
 pub(crate) mod rate_limited;
 mod report;
 mod requests;

@@ -135,7 +135,7 @@ mod tests {
     use rand::{SeedableRng, rngs::StdRng};
 
     use super::*;
-    use crate::proto::{Peer, hash::HashKey, order::Order, streams::Rate};
+    use crate::proto::{Peer, hash::HashKey, order::Order, rate::RateWindow};
 
     const ROOM: usize = 1_000;
     const S: fn(u64) -> Duration = Duration::from_secs;
@@ -150,7 +150,7 @@ mod tests {
             address: (ip, 1).into(),
         });
         let order = Order::new(1, false);
-        let opened = &mut Rate::default();
+        let opened = &mut RateWindow::default();
         streams.open(Duration::ZERO, peer, order, opened).unwrap()
     }
 

@@ -9,11 +9,7 @@ use std::{
     time::Duration,
 };
 
-use super::{
-    hash::HashKey,
-    streams::{Rate, StreamRef},
-    wire::Identity,
-};
+use super::{hash::HashKey, rate::RateWindow, streams::StreamRef, wire::Identity};
 use crate::text::printable;
 
 /// How many addresses are remembered. Beyond that the ones not heard for longest go, which costs them a new
@@ -81,7 +77,7 @@ pub(super) struct Known {
     /// The stream of the peer, once looked up.
     pub(super) stream: Option<StreamRef>,
     /// How often new streams began here.
-    pub(super) streams_opened: Rate,
+    pub(super) streams_opened: RateWindow,
     /// The 8 bytes under which its datagrams are sealed, once they were found to be its own.
     pub(super) sealed_as: Option<[u8; 8]>,
     /// Bytes that have come from here since a request was last answered.
@@ -194,7 +190,7 @@ impl Peers {
             relation: self.relation(identity),
             raw: Vec::new(),
             stream: None,
-            streams_opened: Rate::default(),
+            streams_opened: RateWindow::default(),
             sealed_as: None,
             received: 0,
             token_sent: None,

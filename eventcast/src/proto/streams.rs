@@ -10,7 +10,10 @@ use std::{
     time::Duration,
 };
 
-use super::{gaps::Filled, hash::HashKey, order::Order, peers::Peer, route::Route, vouch::Vouch};
+use super::{
+    gaps::Filled, hash::HashKey, order::Order, peers::Peer, rate::RateWindow, route::Route,
+    vouch::Vouch,
+};
 
 /// Most streams that are followed (WIRE.md section 9).
 pub(super) const MAX_STREAMS: usize = 4096;
@@ -262,7 +265,7 @@ impl Streams {
         now: Duration,
         peer: Arc<Peer>,
         order: Order,
-        opened: &mut Rate,
+        opened: &mut RateWindow,
     ) -> Option<StreamRef> {
         if !opened.take(now, MAX_NEW_A_SECOND) {
             return None;
@@ -649,24 +652,6 @@ impl Shares {
     }
 }
 
-/// How often something happened in the present second.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Rate {
-    since: Duration,
-    count: u32,
-}
-
-impl Rate {
-    /// Counts once more, unless that would be too often.
-    fn take(&mut self, now: Duration, most: u32) -> bool {
-        if now >= self.since + Duration::from_secs(1) {
-            (self.since, self.count) = (now, 0);
-        }
-        self.count += u32::from(self.count < most + 1);
-        self.count <= most
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use rand::{SeedableRng, rngs::StdRng};
@@ -682,7 +667,7 @@ mod tests {
         let mut streams = streams();
         for i in 0..2 * MAX_STREAMS as u64 {
             let order = Order::new(1 + i % 7, false);
-            let at = streams.open(secs(1), peer("x", i), order, &mut Rate::default());
+            let at = streams.open(secs(1), peer("x", i), order, &mut RateWindow::default());
             let at = at.expect("others have said goodbye");
             streams.set_presence(at, Presence::Present, secs(5));
             streams.set_presence(at, Presence::Left, secs(5));
@@ -692,7 +677,13 @@ mod tests {
         // The first ones have made room. One that speaks again goes on where it was.
         for i in 0..100 {
             assert_eq!(streams.find("x", Some(i)), None);
-            let at = open(&mut streams, secs(1), peer("x", i), &mut Rate::default()).unwrap();
+            let at = open(
+                &mut streams,
+                secs(1),
+                peer("x", i),
+                &mut RateWindow::default(),
+            )
+            .unwrap();
             assert_eq!(streams.get(at).unwrap().order.first(), 1 + i % 7);
             assert_eq!(streams.get(at).unwrap().order.next_number(), 1 + i % 7);
         }
@@ -714,7 +705,7 @@ mod tests {
         streams: &mut Streams,
         now: Duration,
         peer: Arc<Peer>,
-        opened: &mut Rate,
+        opened: &mut RateWindow,
     ) -> Option<StreamRef> {
         streams.open(now, peer, Order::new(1, false), opened)
     }
@@ -726,7 +717,7 @@ mod tests {
     #[test]
     fn each_incarnation_is_a_stream_of_its_own() {
         let mut streams = streams();
-        let mut rate = Rate::default();
+        let mut rate = RateWindow::default();
         let first = open(&mut streams, secs(0), peer("a", 1), &mut rate).unwrap();
         assert_eq!(streams.find("a", Some(1)), Some(first));
         assert_eq!(streams.find("a", Some(2)), None);
@@ -752,7 +743,12 @@ mod tests {
         let mut refs = Vec::new();
         for i in 0..MAX_STREAMS as u64 {
             // Of one id all of them.
-            let at = open(&mut streams, secs(i), peer("x", i), &mut Rate::default());
+            let at = open(
+                &mut streams,
+                secs(i),
+                peer("x", i),
+                &mut RateWindow::default(),
+            );
             refs.push(at.unwrap());
         }
         assert_eq!(streams.find("x", Some(4_000)), Some(refs[4_000]));
@@ -785,22 +781,30 @@ mod tests {
                 &mut streams,
                 secs(i as u64),
                 peer("x", i as u64),
-                &mut Rate::default(),
+                &mut RateWindow::default(),
             );
             refs.push(at.unwrap());
         }
         // The first ones have been silent for more than a minute.
         let late = secs(MAX_STREAMS as u64);
-        let more = open(&mut streams, late, peer("y", 1), &mut Rate::default());
+        let more = open(&mut streams, late, peer("y", 1), &mut RateWindow::default());
         assert!(more.is_some() && streams.get(refs[0]).is_none());
         assert_eq!(streams.find("x", Some(0)), None);
         for at in refs.iter().skip(1) {
             streams.get(*at).unwrap().last_heard = late;
         }
         let soon = late + secs(59);
-        assert!(open(&mut streams, soon, peer("z", 1), &mut Rate::default()).is_none());
+        assert!(open(&mut streams, soon, peer("z", 1), &mut RateWindow::default()).is_none());
         let later = late + secs(60);
-        assert!(open(&mut streams, later, peer("z", 1), &mut Rate::default()).is_some());
+        assert!(
+            open(
+                &mut streams,
+                later,
+                peer("z", 1),
+                &mut RateWindow::default()
+            )
+            .is_some()
+        );
     }
 
     fn peer_at(id: &str, address: SocketAddr) -> Arc<Peer> {
@@ -813,24 +817,24 @@ mod tests {
     fn one_with_few_finds_room_where_another_has_many() {
         let mut streams = streams();
         let honest = peer_at("honest", ([10, 0, 0, 1], 1).into());
-        let honest = open(&mut streams, secs(0), honest, &mut Rate::default()).unwrap();
+        let honest = open(&mut streams, secs(0), honest, &mut RateWindow::default()).unwrap();
         for i in 1..MAX_STREAMS {
             let address = ([10, 0, 0, 2], 1 + i as u16 % 64).into();
             let at = open(
                 &mut streams,
                 secs(1),
                 peer_at(&i.to_string(), address),
-                &mut Rate::default(),
+                &mut RateWindow::default(),
             );
             streams.set_presence(at.unwrap(), Presence::Present, secs(5));
         }
         assert_eq!(streams.present(), MAX_STREAMS - 1);
         // Those who have many find none, others do: of another IP, or of the same one at another port.
         let more = peer_at("more", ([10, 0, 0, 2], 1).into());
-        assert!(open(&mut streams, secs(2), more, &mut Rate::default()).is_none());
+        assert!(open(&mut streams, secs(2), more, &mut RateWindow::default()).is_none());
         for address in [([10, 0, 0, 3], 1), ([10, 0, 0, 2], 999)] {
             let newcomer = peer_at("newcomer", address.into());
-            assert!(open(&mut streams, secs(2), newcomer, &mut Rate::default()).is_some());
+            assert!(open(&mut streams, secs(2), newcomer, &mut RateWindow::default()).is_some());
             assert!(streams.poll_crowded_out().is_some());
         }
         assert_eq!(streams.present(), MAX_STREAMS - 3);
@@ -840,7 +844,7 @@ mod tests {
         streams.get(at).unwrap().figures.received = 1;
         for i in 0..200 {
             let newcomer = peer_at("newcomer", ([10, 0, 1, i], 1).into());
-            assert!(open(&mut streams, secs(2), newcomer, &mut Rate::default()).is_some());
+            assert!(open(&mut streams, secs(2), newcomer, &mut RateWindow::default()).is_some());
         }
         assert!(streams.get(at).is_some());
     }
@@ -850,13 +854,18 @@ mod tests {
         let mut streams = streams();
         let mut refs = Vec::new();
         for i in 0..MAX_STREAMS as u64 {
-            let at = open(&mut streams, secs(i), peer("x", i), &mut Rate::default());
+            let at = open(
+                &mut streams,
+                secs(i),
+                peer("x", i),
+                &mut RateWindow::default(),
+            );
             refs.push(at.unwrap());
         }
         let late = secs(2 * MAX_STREAMS as u64);
         let mut expected: Vec<usize> = (0..MAX_STREAMS).collect();
         for i in 0..1_000_u64 {
-            let more = open(&mut streams, late, peer("y", i), &mut Rate::default());
+            let more = open(&mut streams, late, peer("y", i), &mut RateWindow::default());
             assert!(more.is_some());
             let gone = expected.remove(0);
             assert_eq!(streams.get(refs[gone]).map(|_| ()), None, "{i}");
@@ -873,7 +882,7 @@ mod tests {
     #[test]
     fn new_ones_come_no_faster_than_so() {
         let mut streams = streams();
-        let mut rate = Rate::default();
+        let mut rate = RateWindow::default();
         let opened = (0..1_000)
             .filter(|i| open(&mut streams, secs(5), peer("x", *i), &mut rate).is_some())
             .count();

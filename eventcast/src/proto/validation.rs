@@ -18,10 +18,7 @@ use std::{
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
-use super::{
-    answers::{Allowance, Requester},
-    hash::HashKey,
-};
+use super::{answers::Requester, hash::HashKey, rate::TokenBucket};
 
 /// What an IP address gets beside three times what came from it, in bytes a minute.
 pub(super) const A_MINUTE: u64 = 256 << 10;
@@ -186,7 +183,7 @@ impl Stranger {
 
 /// The budget of an address that has echoed a token.
 #[derive(Default)]
-struct Peer(Allowance);
+struct Peer(TokenBucket);
 
 /// A budget that may be forgotten when it is as a new one.
 trait Budget: Default {

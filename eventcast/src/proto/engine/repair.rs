@@ -396,8 +396,8 @@ impl Engine {
             FOR_STRANGERS.max(self.sent_anew.per_second(now)),
         ];
         let for_strangers = self.class_rates[Class::Strangers as usize];
-        let (history, group) = (&self.history, &mut self.group_allowance);
-        let strangers = &mut self.class_allowances[Class::Strangers as usize];
+        let (history, group) = (&self.history, &mut self.group_bucket);
+        let strangers = &mut self.class_buckets[Class::Strangers as usize];
         let refused = self.answers.handle_timeout(now, |item, class| {
             let len = len_of(history, item);
             len.is_none_or(|len| match class {
@@ -420,7 +420,7 @@ impl Engine {
             let rate = self.class_rates[class as usize];
             let allowed = match to {
                 Destination::Group => Duration::ZERO,
-                Destination::Peer(_) => self.class_allowances[class as usize].next(len, rate),
+                Destination::Peer(_) => self.class_buckets[class as usize].next(len, rate),
             };
             Some(self.queue.pacer.next(len).max(allowed))
         });
@@ -461,17 +461,17 @@ impl Engine {
                 self.answers.done(now.elapsed, class);
                 continue;
             };
-            let allowance = &mut self.class_allowances[class as usize];
+            let bucket = &mut self.class_buckets[class as usize];
             // What goes to the group was counted when it was gathered.
             let counts = to != Destination::Group;
             if !self.queue.pacer.ready(now.elapsed, len)
-                || counts && !allowance.has(now.elapsed, len, rate)
+                || counts && !bucket.has(now.elapsed, len, rate)
                 || !run.takes(len)
             {
                 break;
             }
             if counts {
-                allowance.take(now.elapsed, len, rate);
+                bucket.take(now.elapsed, len, rate);
             }
             self.queue.pacer.take(len);
             self.answers.done(now.elapsed, class);
