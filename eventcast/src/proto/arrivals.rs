@@ -13,7 +13,7 @@ use std::{
     time::Duration,
 };
 
-use super::{budgets::Budgets, events::LeftReason, hash::HashKey, peers::Peer};
+use super::{budgets::Budgets, events::LeftReason, hash::HashKey, peer::Peer};
 
 /// How many changes are told within ten seconds of the peers of one id at one IP address: three restarts.
 const FOR_ID: u32 = 8;

@@ -22,7 +22,7 @@ use super::{
     events::ExpiredReason,
     gaps::Span,
     hash::HashKey,
-    peers::Peer,
+    peer::Peer,
     requests::{Repair, Requests},
     seal::Stamp,
     slices::Slices,

@@ -18,7 +18,7 @@ use super::{
     budgets::Budgets,
     events::LostReason,
     hash::HashKey,
-    peers::Peer,
+    peer::Peer,
     ranges::{RangeSet, Span, count},
     rate_limited::REPORT_PAUSE as PAUSE,
 };

@@ -99,6 +99,7 @@ mod losses;
 mod newcomers;
 mod order;
 mod outgoing;
+mod peer;
 mod peers;
 mod queue;
 mod ranges;
@@ -130,8 +131,8 @@ pub use events::{
     Event, Events, Expired, ExpiredReason, LeftReason, Lost, LostReason, Message, Refused,
 };
 pub use outgoing::{Accepted, Destination, Outgoing, Refusal, Transmit};
-pub use peers::Peer;
+pub use peer::{Peer, PeerFigures, PeerStatus};
 pub use seal::{IvSource, SealConfig, SealKey, SealKeyError, SealKeys};
 pub use stats::{DropCause, Drops, EngineStats};
-pub use streams::{PeerFigures, PeerStatus};
+
 pub use wire::{MessageId, VERSION as WIRE_VERSION};

@@ -16,7 +16,7 @@ use super::{
     cost::{allocation, tree_entry},
     events::MessageFacts,
     gaps::{Filled, GAP_COST, Gaps, Span},
-    peers::Peer,
+    peer::Peer,
     ranges::RangeSet,
 };
 

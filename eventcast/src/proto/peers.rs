@@ -2,60 +2,17 @@
 
 use std::{
     collections::HashMap,
-    fmt,
     net::SocketAddr,
     ops::{Index, IndexMut},
     sync::Arc,
     time::Duration,
 };
 
-use super::{hash::HashKey, rate::RateWindow, streams::StreamRef, wire::Identity};
-use crate::text::printable;
+use super::{hash::HashKey, peer::Peer, rate::RateWindow, streams::StreamRef, wire::Identity};
 
 /// How many addresses are remembered. Beyond that the ones not heard for longest go, which costs them a new
 /// [`Peer`] when they speak again, and nothing else.
 pub(super) const MAX_PEERS: usize = 4096;
-
-/// A sender as it describes itself, and where it was heard.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Peer {
-    /// Its id, as claimed.
-    pub id: String,
-    /// Its incarnation, if it has the extensions.
-    pub incarnation: Option<u64>,
-    /// Its host's name, as claimed.
-    pub hostname: String,
-    /// Its address, as claimed.
-    pub host: String,
-    /// Its unicast port, as claimed.
-    pub port: u16,
-    /// The address from which it was heard.
-    pub address: SocketAddr,
-}
-
-/// Its id, host name and address, for a log: one line, whatever they are.
-impl fmt::Display for Peer {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (id, hostname) = (printable(&self.id), printable(&self.hostname));
-        write!(f, "{id} ({hostname} at {})", self.address)
-    }
-}
-
-impl Peer {
-    fn is(&self, identity: &Identity<'_>) -> bool {
-        self.id == identity.id
-            && self.incarnation == identity.incarnation
-            && self.port == identity.port
-            && self.host == identity.host
-            && self.hostname == identity.hostname
-    }
-
-    /// About how many bytes it takes.
-    pub(super) fn size(&self) -> usize {
-        size_of::<Self>() + self.id.len() + self.hostname.len() + self.host.len()
-    }
-}
 
 /// How a sender stands to this bus.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -11,7 +11,11 @@ use std::{
 };
 
 use super::{
-    gaps::Filled, hash::HashKey, order::Order, peers::Peer, rate::RateWindow, route::Route,
+    hash::HashKey,
+    order::Order,
+    peer::{Peer, PeerFigures, PeerStatus},
+    rate::RateWindow,
+    route::Route,
     vouch::Vouch,
 };
 
@@ -114,57 +118,6 @@ impl Stream {
 pub(super) struct About {
     pub(super) version: Box<str>,
     pub(super) capabilities: Vec<Box<str>>,
-}
-
-/// What came of one sender's messages.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct PeerFigures {
-    /// Messages with numbers that were delivered.
-    pub received: u64,
-    /// How many of them came after they had been asked for.
-    pub repaired: u64,
-    /// Numbers that were told as lost.
-    pub lost: u64,
-    /// Messages that came more than once.
-    pub duplicates: u64,
-    /// How long it takes from a request to its answer, smoothed as RFC 6298 section 2 has it: the way there and back,
-    /// and up to 5 ms for which a peer gathers requests. `None` as long as nothing had to be asked for.
-    pub round_trip: Option<Duration>,
-}
-
-impl PeerFigures {
-    /// Counts a message that had been asked for, and gives 1 if this one had.
-    #[inline]
-    pub(super) fn count_repair(&mut self, filled: Filled) -> u64 {
-        if !filled.asked {
-            return 0;
-        }
-        self.repaired += 1;
-        if let Some(now) = filled.answered_after {
-            self.round_trip = Some(match self.round_trip {
-                None => now,
-                Some(before) => (before * 7 + now) / 8,
-            });
-        }
-        1
-    }
-}
-
-/// A peer as it is now.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct PeerStatus {
-    /// Who it is.
-    pub peer: Arc<Peer>,
-    /// Its maker and version, as it says.
-    pub version: String,
-    /// What it can do, as it says.
-    pub capabilities: Vec<String>,
-    /// How long ago it was heard.
-    pub heard_ago: Duration,
-    /// What came of its messages.
-    pub figures: PeerFigures,
 }
 
 type Incarnations = BTreeMap<Option<u64>, usize>;
