@@ -9,11 +9,10 @@
 use std::{
     collections::{BTreeSet, HashMap},
     net::IpAddr,
-    sync::Arc,
     time::Duration,
 };
 
-use super::{budgets::Budgets, events::LeftReason, hash::HashKey, peer::Peer};
+use super::{budgets::Budgets, events::Change, hash::HashKey, peer::Peer};
 
 /// How many changes are told within ten seconds of the peers of one id at one IP address: three restarts.
 const FOR_ID: u32 = 8;
@@ -23,13 +22,6 @@ pub(super) const FOR_ADDRESS: u32 = 256;
 
 /// How many peers may have changed and not be told of. Beyond that, one is told of for each that is added.
 const MAX_PENDING: usize = 8192;
-
-/// A peer has come, or has gone for this reason.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Change {
-    pub(super) peer: Arc<Peer>,
-    pub(super) left: Option<LeftReason>,
-}
 
 struct Pending {
     /// How it stands now.
@@ -140,11 +132,12 @@ impl Pending {
 
 #[cfg(test)]
 mod tests {
-    use std::{collections::BTreeMap, net::Ipv4Addr};
+    use std::{collections::BTreeMap, net::Ipv4Addr, sync::Arc};
 
     use rand::{RngExt, SeedableRng, rngs::StdRng};
 
     use super::*;
+    use crate::proto::LeftReason;
 
     fn arrivals() -> Arrivals {
         Arrivals::new(HashKey::random(&mut StdRng::from_seed([1; 32])))

@@ -5,7 +5,7 @@
 
 use std::{net::SocketAddr, ops::Range, sync::Arc};
 
-use super::{DropCause, MessageId, Peer, arrivals::Change, losses::Loss, report::ExpiredReport};
+use super::{DropCause, MessageId, Peer, ranges::RangeSet};
 use crate::codec::RawArgs;
 
 /// What happened.
@@ -347,6 +347,32 @@ pub(super) struct ExpiredFacts {
     pub(super) total: u32,
     pub(super) reason: ExpiredReason,
     pub(super) untold: u64,
+}
+
+/// Lost numbers that are told together.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Loss {
+    pub(super) peer: Arc<Peer>,
+    pub(super) reason: LostReason,
+    pub(super) first: u64,
+    pub(super) last: u64,
+    pub(super) count: u64,
+    pub(super) ranges: RangeSet,
+    /// From how many streams: `peer` is the sender of one, and `count` alone is about all of them.
+    pub(super) peers: u32,
+}
+
+/// A peer has come, or has gone for this reason.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Change {
+    pub(super) peer: Arc<Peer>,
+    pub(super) left: Option<LeftReason>,
+}
+
+/// Messages that were given up: the last one of them, which says how many others there were.
+pub(super) struct ExpiredReport {
+    pub(super) name: Box<str>,
+    pub(super) facts: ExpiredFacts,
 }
 
 impl Events {

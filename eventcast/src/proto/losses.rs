@@ -16,7 +16,7 @@ use std::{
 
 use super::{
     budgets::Budgets,
-    events::LostReason,
+    events::{Loss, LostReason},
     hash::HashKey,
     peer::Peer,
     ranges::{RangeSet, Span, count},
@@ -31,19 +31,6 @@ pub(super) const MAX_AT_ONCE: u32 = 64;
 
 /// How many streams are reckoned with, twice as many as are followed at a time. What others lose is told together.
 const MAX_LINES: usize = 8192;
-
-/// Lost numbers that are told together.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Loss {
-    pub(super) peer: Arc<Peer>,
-    pub(super) reason: LostReason,
-    pub(super) first: u64,
-    pub(super) last: u64,
-    pub(super) count: u64,
-    pub(super) ranges: RangeSet,
-    /// From how many streams: `peer` is the sender of one, and `count` alone is about all of them.
-    pub(super) peers: u32,
-}
 
 /// A stream, by a number that no other one ever has, and a reason.
 type Key = (u64, LostReason);

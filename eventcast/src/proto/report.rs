@@ -4,7 +4,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use super::{
-    events::{ExpiredFacts, ExpiredReason, LostReason, Refused},
+    events::{ExpiredReason, ExpiredReport, LostReason, Refused},
     hash::HashKey,
     rate_limited::{LimitKey, REPORT_PAUSE, RateLimited, Sum},
     stats::DropCause,
@@ -73,12 +73,6 @@ pub(super) struct ExpiredKey {
     pub(super) reason: ExpiredReason,
     /// `None`: addresses that have no reports of their own.
     pub(super) from: Option<IpAddr>,
-}
-
-/// Messages that were given up: the last one of them, which says how many others there were.
-pub(super) struct ExpiredReport {
-    pub(super) name: Box<str>,
-    pub(super) facts: ExpiredFacts,
 }
 
 pub(super) type ExpiredLimit = RateLimited<ExpiredKey, ExpiredReport, HashKey>;

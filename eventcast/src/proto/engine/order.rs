@@ -12,8 +12,8 @@ use crate::{
     codec::RawArgs,
     proto::{
         DropCause, Events, LeftReason, LostReason, Now, Peer,
-        arrivals::Change,
         assembler::{MESSAGE_COST, Origin, PIECE_COST},
+        events::Change,
         events::MessageFacts,
         gaps::Span,
         losses::Losses,

@@ -7,7 +7,7 @@ use rand::RngExt;
 use super::{Engine, order::First};
 use crate::proto::{
     Destination, DropCause, LeftReason, LostReason, Now, Peer,
-    arrivals::Change,
+    events::Change,
     newcomers::NAMED_FOR,
     order::FARTHEST,
     peers::KnownAt,

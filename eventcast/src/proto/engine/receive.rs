@@ -8,11 +8,11 @@ use crate::{
     proto::{
         DropCause, MessageId, Now, Peer,
         assembler::{About, Chunk, GivenUp, Joined, Origin, Taken},
-        events::{ExpiredFacts, ExpiredReason, MessageFacts, Refused},
+        events::{ExpiredFacts, ExpiredReason, ExpiredReport, MessageFacts, Refused},
         order::Place,
         peers::{KnownAt, Relation},
         rate_limited::REPORT_PAUSE,
-        report::{ExpiredKey, ExpiredReport, Report, ReportKey},
+        report::{ExpiredKey, Report, ReportKey},
         requests::Repair,
         seal::Stamp,
         seen::Trace,
