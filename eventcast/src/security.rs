@@ -73,6 +73,18 @@
 //!   (`notices::invented_senders`); all addresses together at most 1,024
 //!   (`ever_new_addresses_are_bounded_too`).
 //!
+//! # What a stranger can do at a console
+//!
+//! A console that other machines can reach asks for a token first, and says nothing else before.
+//!
+//! - **Guess.** After the first few, one token in 8 s is looked at for each IP address, over however many connections
+//!   they come (`console_guarded::many_connections_guess_no_faster`). Somebody with many addresses has that many
+//!   guesses: take four words or more. Where somebody guesses from the same address, one who knows the token waits for
+//!   up to 24 s, or has to come again.
+//! - **Take all places.** Those that have not said the token give way at once to who comes from another address, from
+//!   the address that has most of them (`console_guarded::strangers_keep_nobody_out`,
+//!   `console_guarded::those_without_a_token_give_way`).
+//!
 //! # What a member can do
 //!
 //! All members have the same key. A member can read everything, and it can speak as any other: the seal shows that

@@ -2,8 +2,10 @@
 
 use std::{
     io::{ErrorKind, Read, Write},
-    net::{SocketAddr, TcpStream},
+    net::{Ipv4Addr, SocketAddr, TcpStream},
 };
+
+use socket2::{Domain, Socket, Type};
 
 use crate::wait::PATIENCE;
 
@@ -24,7 +26,11 @@ impl Console {
     /// Connects, and reads nothing yet.
     #[track_caller]
     pub fn connect(address: SocketAddr) -> Self {
-        let stream = TcpStream::connect_timeout(&address, PATIENCE).expect("the console listens");
+        let stream = TcpStream::connect_timeout(&address, PATIENCE);
+        Self::of(stream.expect("the console listens"))
+    }
+
+    fn of(stream: TcpStream) -> Self {
         stream.set_read_timeout(Some(PATIENCE)).expect("not zero");
         stream.set_write_timeout(Some(PATIENCE)).expect("not zero");
         Self {
@@ -32,6 +38,17 @@ impl Console {
             came: Vec::new(),
             taken: 0,
         }
+    }
+
+    /// Connects from this address, and reads nothing yet.
+    #[track_caller]
+    pub fn connect_from(from: Ipv4Addr, address: SocketAddr) -> Self {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("there is a socket");
+        let from = SocketAddr::from((from, 0));
+        socket.bind(&from.into()).expect("it is this machine's");
+        let connected = socket.connect_timeout(&address.into(), PATIENCE);
+        connected.expect("the console listens");
+        Self::of(socket.into())
     }
 
     /// Connects, and reads up to the first prompt.

@@ -6,7 +6,7 @@
 
 use std::{
     io::{self, ErrorKind, Read, Write},
-    net::Shutdown,
+    net::{IpAddr, Shutdown},
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -22,6 +22,7 @@ use super::{
     output::Output,
     session::{Flow, Session},
     telnet::{Input, Telnet},
+    token::LONGEST_WAIT,
 };
 
 /// How long a client may take to say the token.
@@ -53,6 +54,10 @@ pub(super) struct Bell {
     /// It carries something out, which may take as long as the program's listeners do.
     busy: AtomicBool,
     watching: AtomicBool,
+    /// It has not said the token.
+    locked: AtomicBool,
+    /// Whom its address belongs to.
+    whose: IpAddr,
     /// When the client said something last, in milliseconds since `created`.
     heard: AtomicU64,
     created: Instant,
@@ -69,6 +74,15 @@ impl Bell {
     pub(super) fn displace(&self) {
         self.displaced.store(true, Ordering::Release);
         self.close();
+    }
+
+    /// Whose client it is, where that has not said the token.
+    pub(super) fn locked(&self) -> Option<IpAddr> {
+        self.locked.load(Ordering::Relaxed).then_some(self.whose)
+    }
+
+    pub(super) fn is_displaced(&self) -> bool {
+        self.displaced.load(Ordering::Acquire)
     }
 
     /// For how long the client has said nothing, and whether it is shown something. `None`: what it said is still
@@ -136,6 +150,8 @@ impl Client {
             displaced: AtomicBool::new(false),
             busy: AtomicBool::new(false),
             watching: AtomicBool::new(false),
+            locked: AtomicBool::new(session.is_locked()),
+            whose: session.whose(),
             heard: AtomicU64::new(0),
             created: Instant::now(),
         });
@@ -163,11 +179,24 @@ impl Client {
         self.session.greet(&mut self.out);
         // Where the connection is broken there is nobody to tell.
         let last = self.serve().unwrap_or(Flow::Close);
-        if last == Flow::Barred {
+        if let Flow::Barred | Flow::Crowded = last {
             self.pause(BARRED_TIME);
-            self.out.line("wrong token");
         }
-        if self.bell.displaced.load(Ordering::Acquire) {
+        match last {
+            Flow::Barred => self.out.line("wrong token"),
+            Flow::Crowded => self.out.line(format_args!(
+                "the token was not looked at: too many come from your address; try again in {} s",
+                LONGEST_WAIT.as_secs()
+            )),
+            Flow::Go | Flow::Weigh(_) | Flow::Close => {}
+        }
+        if self.bell.is_displaced() && self.session.is_locked() {
+            // There may be many of these: none stays to see whether the client reads it.
+            self.out.line("closed: others wait for a place");
+            let _ = self.send();
+            return;
+        }
+        if self.bell.is_displaced() {
             self.out.line(format_args!(
                 "closed: nothing was said here for {} s, and others wait for a place",
                 IDLE_TIME.as_secs()
@@ -265,7 +294,13 @@ impl Client {
         let mut flow = self.session.handle(input, &mut self.out);
         if let Flow::Weigh(delay) = flow {
             self.pause(delay);
-            flow = self.session.weigh(&mut self.out);
+            // One that has to go learns nothing before its time.
+            flow = match self.is_closing() {
+                true => Flow::Close,
+                false => self.session.weigh(&mut self.out),
+            };
+            let is_locked = self.session.is_locked();
+            self.bell.locked.store(is_locked, Ordering::Relaxed);
         }
         self.bell
             .watching

@@ -59,13 +59,16 @@
 //! lines behind them, nor that line, whatever it takes for a method. (Whoever means such a text writes it in quotes.)
 //!
 //! Who says a wrong token waits: the third from one address within a minute is looked at after half a second, each
-//! further one after twice as long, up to 8 s. The others are served meanwhile.
+//! further one after twice as long, up to 8 s. They are looked at one after the other, over however many connections they
+//! come; one that would wait for more than 24 s is turned away. Clients from other addresses are served meanwhile.
 //!
 //! # Bounds
 //!
 //! A line has at most 65,536 bytes, 32 clients are served at once, those among them that have not said the token for at
 //! most 30 s, and each watches at most 16 patterns. Where all places are taken, a client that has said nothing for 10 s
-//! gives way to one that comes, rather one that watches nothing; without such a one, who comes is turned away. A client that
+//! gives way to one that comes, rather one that watches nothing; without such a one, who comes is turned away. Before all
+//! others give way those that have not said the token, the oldest from the address that has most of them: to one that
+//! comes from elsewhere at once, to others of that address when they are idle. A client that
 //! does not read costs what its watches hold (1,024 events each, and no more bytes than `listener_queue` allows), and
 //! is told how many events it has missed; the bus does not wait for it. Each client has a thread of its own.
 

@@ -1,6 +1,7 @@
 //! The console's listening socket, and who is connected to it.
 
 use std::{
+    cmp::Reverse,
     collections::HashMap,
     fmt,
     io::ErrorKind,
@@ -20,13 +21,19 @@ use super::{
     ReplError,
     client::{Bell, Client, IDLE_TIME, turn_away},
     session::Session,
-    token::{Guesses, Token},
+    token::{Guesses, Token, whose},
     warnings::{Trouble, Warnings},
 };
 use crate::WeakBus;
 
 /// How many clients there are at once. Each costs a thread, and nobody looks over so many shoulders.
 pub(super) const MAX_CLIENTS: usize = 32;
+
+/// How many threads they have at most, those among them that end to give way to others.
+const MAX_THREADS: usize = 2 * MAX_CLIENTS;
+
+/// More than so many that have not said the token are no accident.
+const MAX_LOCKED: usize = MAX_CLIENTS / 2;
 
 /// A client whose machine has vanished is given up after some minutes of silence.
 const KEEPALIVE: Duration = Duration::from_secs(60);
@@ -138,25 +145,47 @@ impl Shared {
         }
     }
 
-    /// Whether there is a place for one more. Where there is none, the client that has said nothing for longest gives
-    /// way, rather one that is not shown anything.
-    fn has_room(&self) -> bool {
-        let mut clients = self.clients();
-        if clients.len() < MAX_CLIENTS {
+    /// Whether there is a place for one more from this address. Where there is none, one gives way: of those that have
+    /// not said the token the oldest of the address that has most of them, so that nobody keeps those out who come from
+    /// elsewhere; where these are few, or its own, the one that has said nothing for longest, rather one that is not
+    /// shown anything. So an address that has most of them costs no more threads by coming again and again.
+    fn has_room(&self, from: IpAddr) -> bool {
+        let clients = self.clients();
+        let staying = || clients.iter().filter(|(_, bell)| !bell.is_displaced());
+        if staying().count() < MAX_CLIENTS {
             return true;
         }
-        let longest = clients
-            .iter()
-            .filter_map(|(&id, bell)| bell.idle().map(|(watching, idle)| (!watching, idle, id)))
-            .filter(|&(_, idle, _)| idle >= IDLE_TIME)
-            .max();
-        let displaced = longest.and_then(|(_, _, id)| clients.remove(&id));
+        if clients.len() >= MAX_THREADS {
+            return false;
+        }
+        let from = whose(from);
+        let locked = || staying().filter_map(|(&id, bell)| Some((id, bell, bell.locked()?)));
+        let count = |of: IpAddr| {
+            let itself = usize::from(of == from);
+            locked().filter(|&(_, _, whose)| whose == of).count() + itself
+        };
+        let crowding =
+            locked().max_by_key(|&(id, _, whose)| (count(whose), whose != from, Reverse(id)));
+        let is_crowded = locked().count() > MAX_LOCKED;
+        let displaced = match crowding {
+            Some((_, bell, whose))
+                if whose != from && (is_crowded || count(whose) > count(from)) =>
+            {
+                Some(bell)
+            }
+            Some((_, _, whose)) if whose == from && is_crowded => longest_idle(
+                locked()
+                    .filter(|&(_, _, whose)| whose == from)
+                    .map(|(id, bell, _)| (id, bell)),
+            ),
+            _ => longest_idle(staying().map(|(&id, bell)| (id, bell))),
+        };
         displaced.inspect(|bell| bell.displace()).is_some()
     }
 
     /// Gives the client a thread, unless there are too many.
     fn admit(self: &Arc<Self>, stream: TcpStream, from: SocketAddr, id: u64) {
-        if !self.has_room() {
+        if !self.has_room(from.ip()) {
             let why = format!(
                 "this console serves at most {MAX_CLIENTS} clients at once: try again later"
             );
@@ -217,6 +246,15 @@ impl Shared {
         // Nothing that can panic runs under this lock.
         self.clients.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The one that has said nothing for longest, and for long enough, rather one that is not shown anything.
+fn longest_idle<'a>(clients: impl Iterator<Item = (u64, &'a Arc<Bell>)>) -> Option<&'a Arc<Bell>> {
+    let idle = clients.filter_map(|(id, bell)| {
+        let (watching, idle) = bell.idle()?;
+        (idle >= IDLE_TIME).then_some(((!watching, idle, id), bell))
+    });
+    idle.max_by_key(|&(order, _)| order).map(|(_, bell)| bell)
 }
 
 /// The place of one client among all, given up when this is dropped.

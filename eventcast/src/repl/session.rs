@@ -5,7 +5,7 @@
 //! [`Output`] is high.
 
 use std::{
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
@@ -20,7 +20,7 @@ use super::{
     output::{Output, columns},
     show,
     telnet::{Input, MAX_LINE},
-    token::{Guesses, Token},
+    token::{self, Guesses, Token},
     warnings::{Trouble, Warnings},
 };
 #[cfg(feature = "log")]
@@ -49,6 +49,8 @@ pub(super) enum Flow {
     Weigh(Duration),
     /// The token was wrong: it ends after a pause, with these words.
     Barred,
+    /// Too many tokens from its address wait to be looked at: it ends after a pause, and with other words.
+    Crowded,
     Close,
 }
 
@@ -118,6 +120,11 @@ impl Session {
         }
     }
 
+    /// Whom its address belongs to.
+    pub(super) fn whose(&self) -> IpAddr {
+        token::whose(self.from.ip())
+    }
+
     /// Whether it waits for the token.
     pub(super) fn is_locked(&self) -> bool {
         self.token.is_some()
@@ -150,6 +157,8 @@ impl Session {
             }
             Input::TooLong | Input::NotText if self.is_locked() => {
                 out.answered();
+                // As one that is a text.
+                self.guesses.turn(self.from.ip(), Instant::now());
                 return self.bar();
             }
             Input::TooLong => {
@@ -169,7 +178,15 @@ impl Session {
         out.answered();
         if self.is_locked() {
             self.said = line;
-            return Flow::Weigh(self.guesses.delay(self.from.ip(), Instant::now()));
+            return match self.guesses.turn(self.from.ip(), Instant::now()) {
+                Some(delay) => Flow::Weigh(delay),
+                None => {
+                    let text =
+                        format_args!("too many tokens come from the address of {}", self.from);
+                    self.warnings.warn(Trouble::Token, Some(self.from), text);
+                    Flow::Crowded
+                }
+            };
         }
         match command::parse(&line) {
             Ok(None) => Flow::Go,
@@ -209,7 +226,6 @@ impl Session {
     }
 
     fn bar(&self) -> Flow {
-        self.guesses.wrong(self.from.ip(), Instant::now());
         let text = format_args!("{} does not know the token", self.from);
         self.warnings.warn(Trouble::Token, Some(self.from), text);
         Flow::Barred

@@ -43,54 +43,63 @@ const MEMORY: Duration = Duration::from_secs(60);
 /// So many wrong ones cost nothing: a slip of the finger, and another.
 const FREE: u32 = 2;
 
-/// The pause before the next is looked at, and the longest that it doubles up to. Somebody who knows the token waits
-/// no longer than that, whoever else guesses from the same machine.
+/// The pause before the next is looked at, and the longest that it doubles up to.
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(8);
 
-/// Who said a wrong token, and how often: each costs the next from the same address a pause, before it is looked at.
+/// The tokens of one address are looked at one after the other, over however many connections they come. One that would
+/// wait for longer than this is not looked at: so somebody who knows the token waits no longer either, and those who
+/// guess cannot put others off for ever by what they have said and gone away from.
+pub(super) const LONGEST_WAIT: Duration = Duration::from_secs(24);
+
+/// Who says tokens, and how often: each costs the next from the same address a pause, before it is looked at. Until it
+/// is found to be right a token counts as wrong, so that many at once gain nothing.
 #[derive(Debug, Default)]
-pub(super) struct Guesses(Mutex<HashMap<IpAddr, Wrong>>);
+pub(super) struct Guesses(Mutex<HashMap<IpAddr, Guesser>>);
 
 #[derive(Debug)]
-struct Wrong {
+struct Guesser {
     count: u32,
+    /// When the last of them is looked at.
     last: Instant,
 }
 
-impl Guesses {
-    /// How long the next token from this address has to wait.
-    pub(super) fn delay(&self, from: IpAddr, now: Instant) -> Duration {
-        let guessers = self.lock();
-        let Some(wrong) = guessers.get(&whose(from)) else {
+impl Guesser {
+    fn pause(&self) -> Duration {
+        let Some(doublings) = self.count.checked_sub(FREE) else {
             return Duration::ZERO;
         };
-        if now.saturating_duration_since(wrong.last) > MEMORY || wrong.count < FREE {
-            return Duration::ZERO;
-        }
-        let doublings = (wrong.count - FREE).min(8);
-        (FIRST_PAUSE * 2_u32.pow(doublings)).min(LONGEST_PAUSE)
+        (FIRST_PAUSE * 2_u32.pow(doublings.min(8))).min(LONGEST_PAUSE)
     }
+}
 
-    /// A token from this address was wrong.
-    pub(super) fn wrong(&self, from: IpAddr, now: Instant) {
+impl Guesses {
+    /// A token was said: how long it has to wait until it is looked at. `None`: it is not, since too many from this
+    /// address wait already.
+    pub(super) fn turn(&self, from: IpAddr, now: Instant) -> Option<Duration> {
         let mut guessers = self.lock();
         let from = whose(from);
         if guessers.len() >= MAX_GUESSERS && !guessers.contains_key(&from) {
-            let oldest = guessers.iter().min_by_key(|(_, wrong)| wrong.last);
+            let oldest = guessers.iter().min_by_key(|(_, guesser)| guesser.last);
             if let Some(oldest) = oldest.map(|(&from, _)| from) {
                 guessers.remove(&oldest);
             }
         }
-        let wrong = guessers.entry(from).or_insert(Wrong {
+        let guesser = guessers.entry(from).or_insert(Guesser {
             count: 0,
             last: now,
         });
-        if now.saturating_duration_since(wrong.last) > MEMORY {
-            wrong.count = 0;
+        if now.saturating_duration_since(guesser.last) > MEMORY {
+            guesser.count = 0;
         }
-        wrong.count = wrong.count.saturating_add(1);
-        wrong.last = now;
+        let turn = guesser.last.max(now) + guesser.pause();
+        let wait = turn.saturating_duration_since(now);
+        if wait > LONGEST_WAIT {
+            return None;
+        }
+        guesser.count = guesser.count.saturating_add(1);
+        guesser.last = turn;
+        Some(wait)
     }
 
     /// Somebody at this address knows the token.
@@ -98,14 +107,14 @@ impl Guesses {
         self.lock().remove(&whose(from));
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<IpAddr, Wrong>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<IpAddr, Guesser>> {
         // Nothing that can panic runs under this lock.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// Whom an address belongs to: of IPv6, a machine has as many as it likes of 64 bits each (RFC 4291, section 2.5.1).
-fn whose(address: IpAddr) -> IpAddr {
+pub(super) fn whose(address: IpAddr) -> IpAddr {
     match address {
         IpAddr::V4(_) => address,
         IpAddr::V6(address) => match address.to_ipv4_mapped() {
@@ -125,24 +134,53 @@ mod tests {
         let (mine, other) = ([192, 0, 2, 1].into(), [192, 0, 2, 2].into());
         let begin = Instant::now();
         let mut delays = Vec::new();
+        let mut now = begin;
+        // Each waits for the answer to the one before.
         for _ in 0..10 {
-            delays.push(guesses.delay(mine, begin).as_millis());
-            guesses.wrong(mine, begin);
+            let wait = guesses.turn(mine, now).unwrap();
+            delays.push(wait.as_millis());
+            now += wait + Duration::from_secs(1);
         }
         assert_eq!(
             delays,
             [0, 0, 500, 1_000, 2_000, 4_000, 8_000, 8_000, 8_000, 8_000]
         );
-        assert_eq!(guesses.delay(other, begin), Duration::ZERO);
-        let later = begin + MEMORY + Duration::from_secs(1);
-        assert_eq!(guesses.delay(mine, later), Duration::ZERO);
-        guesses.wrong(mine, later);
-        assert_eq!(guesses.delay(mine, later), Duration::ZERO);
+        assert_eq!(guesses.turn(other, now), Some(Duration::ZERO));
+        let later = now + MEMORY + Duration::from_secs(1);
+        for _ in 0..2 {
+            assert_eq!(guesses.turn(mine, later), Some(Duration::ZERO));
+        }
         for _ in 0..5 {
-            guesses.wrong(mine, later);
+            assert!(guesses.turn(mine, later) > Some(Duration::ZERO));
         }
         guesses.right(mine);
-        assert_eq!(guesses.delay(mine, later), Duration::ZERO);
+        assert_eq!(guesses.turn(mine, later), Some(Duration::ZERO));
+    }
+
+    /// Also where one that is turned away comes again at once, and one that waits goes away.
+    #[test]
+    fn many_connections_of_one_address_guess_no_faster_than_one() {
+        let guesses = Guesses::default();
+        let (mine, other) = ([192, 0, 2, 1].into(), [192, 0, 2, 2].into());
+        let begin = Instant::now();
+        let minutes = Duration::from_secs(600);
+        let mut looked_at = 0;
+        for tick in 0..6_000 {
+            let now = begin + tick * minutes / 6_000;
+            for _ in 0..32 {
+                let turn = guesses.turn(mine, now);
+                assert!(turn <= Some(LONGEST_WAIT));
+                looked_at += u32::from(turn.is_some_and(|wait| now + wait <= begin + minutes));
+            }
+        }
+        assert!(
+            looked_at <= 8 + 600 / 8,
+            "{looked_at} guesses in ten minutes"
+        );
+        assert_eq!(guesses.turn(other, begin + minutes), Some(Duration::ZERO));
+        // Once they have stopped, one who knows it waits no longer than those who wait there still.
+        let after = begin + minutes + LONGEST_WAIT;
+        assert!(guesses.turn(mine, after).is_some());
     }
 
     #[test]
@@ -151,8 +189,8 @@ mod tests {
         let begin = Instant::now();
         for i in 0..10_000_u32 {
             let now = begin + Duration::from_millis(i.into());
-            guesses.wrong(IpAddr::V4(i.into()), now);
-            guesses.wrong(
+            guesses.turn(IpAddr::V4(i.into()), now);
+            guesses.turn(
                 IpAddr::V6(Ipv6Addr::from_bits(u128::from(i) << 64 | 7)),
                 now,
             );
@@ -161,9 +199,10 @@ mod tests {
         // Those of one machine are one.
         let v6 = |low: u128| IpAddr::V6(Ipv6Addr::from_bits(9_999 << 64 | low));
         for low in 0..4 {
-            guesses.wrong(v6(low), begin + Duration::from_secs(10));
+            guesses.turn(v6(low), begin + Duration::from_secs(10));
         }
-        assert!(guesses.delay(v6(99), begin + Duration::from_secs(10)) > Duration::ZERO);
+        let last = guesses.turn(v6(99), begin + Duration::from_secs(10));
+        assert!(last > Some(Duration::ZERO));
     }
 
     #[test]

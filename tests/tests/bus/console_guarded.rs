@@ -3,8 +3,13 @@
 use std::{
     collections::HashSet,
     fs,
+    io::Write,
     net::{Ipv4Addr, SocketAddr},
-    sync::mpsc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+        mpsc,
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -51,6 +56,18 @@ pub(crate) fn cases() -> Vec<Case> {
         case(
             "console_guarded::guesses_are_slowed_down",
             guesses_are_slowed_down,
+        ),
+        case(
+            "console_guarded::many_connections_guess_no_faster",
+            many_connections_guess_no_faster,
+        ),
+        case(
+            "console_guarded::those_without_a_token_give_way",
+            those_without_a_token_give_way,
+        ),
+        case(
+            "console_guarded::strangers_keep_nobody_out",
+            strangers_keep_nobody_out,
         ),
         case(
             "console_guarded::clients_that_do_not_read",
@@ -529,6 +546,136 @@ fn guesses_are_slowed_down() {
     right.send(b"delta echo\n");
     right.until("> ");
     assert!(right.ask("info").contains("running"));
+}
+
+/// Somebody else than those at 127.0.0.1, to whom all of 127.0.0.0/8 belongs.
+const STRANGER: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
+
+/// A connection of theirs, on which an answer may take its time.
+fn from_stranger(address: SocketAddr) -> Console {
+    let console = Console::connect_from(STRANGER, address);
+    let patience = Some(4 * PATIENCE);
+    console.stream.set_read_timeout(patience).expect("not zero");
+    console
+}
+
+/// What is said over many connections at once is looked at no faster than what is said over one, and most of it not at
+/// all. Nobody else waits for that.
+fn many_connections_guess_no_faster() {
+    let bus = started(with_console(Group::unused()).repl_token("delta echo"));
+    let guess = |address| {
+        let mut console = from_stranger(address);
+        console.until("token: ");
+        console.send(b"delta\n");
+        console.to_end()
+    };
+    let address = address(&bus);
+    let guesses: Vec<_> = (0..31)
+        .map(|_| thread::spawn(move || guess(address)))
+        .collect();
+    let mut right = Console::connect(address);
+    right.until("token: ");
+    right.send(b"delta echo\n");
+    right.until("> ");
+    assert!(right.ask("info").contains("running"));
+    let answers: Vec<_> = guesses
+        .into_iter()
+        .map(|guess| guess.join().expect("it is answered"))
+        .collect();
+    let looked_at = answers.iter().filter(|said| *said == "wrong token\r\n");
+    let looked_at = looked_at.count();
+    let unseen = answers
+        .iter()
+        .filter(|said| said.starts_with("the token was not looked at"));
+    assert_eq!(looked_at + unseen.count(), 31, "{answers:?}");
+    // At 0, 0, 0.5, 1.5, 3.5, 7.5, 15.5 and 23.5 s; one or another more on a machine that takes its time.
+    assert!((8..=12).contains(&looked_at), "{answers:?}");
+}
+
+/// Where all places are taken by those of one address that have not said the token, others have a place at once, and
+/// one more of that address after a while.
+fn those_without_a_token_give_way() {
+    let bus = started(with_console(Group::unused()).repl_token("delta echo"));
+    let mut strangers: Vec<_> = (0..32)
+        .map(|_| {
+            let mut console = from_stranger(address(&bus));
+            console.until("token: ");
+            console
+        })
+        .collect();
+    let mut own: Vec<_> = (0..5)
+        .map(|_| {
+            let mut console = Console::connect(address(&bus));
+            console.until("token: ");
+            console
+        })
+        .collect();
+    for console in &mut strangers[..5] {
+        assert!(console.to_end().contains("others wait for a place"));
+    }
+    for console in &mut own {
+        console.send(b"delta echo\n");
+        console.until("> ");
+    }
+    // Those who have said it stay.
+    let mut turned_away = 0;
+    let mut newest = loop {
+        let mut console = from_stranger(address(&bus));
+        if console.until(" ") == "token: " {
+            break console;
+        }
+        turned_away += 1;
+        thread::sleep(Duration::from_millis(100));
+    };
+    assert!(turned_away > 0);
+    assert!(strangers[5].to_end().contains("others wait for a place"));
+    newest.send(b"delta echo\n");
+    newest.until("> ");
+    for console in &mut own {
+        assert!(console.ask("info").contains("running"));
+    }
+}
+
+/// Clients that take all places and say no token, or a wrong one, and come again at once.
+fn strangers_keep_nobody_out() {
+    let bus = started(with_console(Group::unused()).repl_token("delta echo"));
+    let log_in = || {
+        let mut console = Console::connect(address(&bus));
+        console.until("token: ");
+        console.send(b"delta echo\n");
+        console.until("> ");
+        console
+    };
+    let mut inside = log_in();
+    let is_over = Arc::new(AtomicBool::new(false));
+    let came = Count::default();
+    let strangers: Vec<_> = (0..40)
+        .map(|number| {
+            let (is_over, came, address) = (Arc::clone(&is_over), came.clone(), address(&bus));
+            thread::spawn(move || {
+                while !is_over.load(Ordering::Relaxed) {
+                    let mut console = from_stranger(address);
+                    if number % 2 == 0 {
+                        // It may have given way already.
+                        let _ = console.stream.write_all(b"delta\n");
+                    }
+                    came.add();
+                    console.to_end();
+                    thread::sleep(Duration::from_millis(10));
+                }
+            })
+        })
+        .collect();
+    came.wait_for(100);
+    let mut others: Vec<_> = (0..5).map(|_| log_in()).collect();
+    for console in others.iter_mut().chain([&mut inside]) {
+        assert!(console.ask("info").contains("running"));
+    }
+    is_over.store(true, Ordering::Relaxed);
+    drop(bus);
+    for stranger in strangers {
+        stranger.join().expect("it is answered");
+    }
 }
 
 /// RP-05: who does not read is told how much was missed, and nobody waits for that.
