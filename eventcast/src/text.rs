@@ -47,6 +47,16 @@ impl<W: Write> Write for OneLine<W> {
     }
 }
 
+/// What a text begins with, up to `most` bytes, and whether there was more.
+pub(crate) fn shortened(text: &str, most: usize) -> String {
+    let mut end = text.len().min(most);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    let more = if end < text.len() { "…" } else { "" };
+    format!("{}{more}", &text[..end])
+}
+
 /// Whether a terminal or a log might do something else with a character than show it.
 ///
 /// Control characters (C0, DEL and C1, with which escape sequences begin), line and paragraph separators, and the
@@ -99,6 +109,20 @@ pub(crate) fn assert_is_printable(text: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_long_text_is_cut_between_characters() {
+        for (text, most, cut) in [
+            ("", 0, ""),
+            ("abc", 3, "abc"),
+            ("abc", 2, "ab…"),
+            ("aäb", 2, "a…"),
+            ("aäb", 3, "aä…"),
+            ("ä", 0, "…"),
+        ] {
+            assert_eq!(shortened(text, most), cut);
+        }
+    }
 
     #[test]
     fn hostile_texts_come_out_on_one_line_and_harmless() {

@@ -29,12 +29,11 @@ use super::{
     options::Options,
     received::{Origin, Received},
     table::Registration,
-    user_code::{self, Driving, Panicked},
+    user_code::{self, Driving, LogLimit, Panicked},
 };
 use crate::{
     codec::{self, Args, DecodeError, RawArgs},
     event::NetEvent,
-    text::printable,
 };
 
 /// Names a listener, to take it off again. No two listeners of a process have the same, whatever their buses. Dropping
@@ -629,16 +628,15 @@ impl Drop for Listener {
                 // Nothing runs.
                 _ => return,
             };
+        static LIMIT: LogLimit = LogLimit::new();
         let (bus, key) = (Weak::clone(&self.bus), Arc::clone(&self.key));
         let (id, location) = (self.id, self.location);
         user_code::discard_aside(closure, move |panicked| {
             let message = format!("when it was dropped: {}", panicked.message);
             match bus.upgrade() {
                 Some(core) => tell_panic(&core, &key, id, location, message),
-                None => tracing::error!(
-                    target: "eventcast",
-                    "the listener of `{}` at {location} panicked {}", printable(&key), printable(&message),
-                ),
+                None => LIMIT
+                    .error(|| format!("the listener of `{key}` at {location} panicked {message}")),
             }
         });
     }

@@ -52,7 +52,7 @@ pub enum Notice {
     Failed {
         /// What the bus was doing.
         during: &'static str,
-        /// What the panic said.
+        /// What the panic said, up to 1,024 bytes.
         message: String,
     },
     /// Something had to be decided, when the bus started or its interfaces changed, that whoever runs it should know.
@@ -250,7 +250,7 @@ pub enum Notice {
         listener: ListenerId,
         /// Where it was registered.
         registered_at: &'static Location<'static>,
-        /// What the panic said.
+        /// What the panic said, up to 1,024 bytes.
         message: String,
         /// How many panics of this listener this notice stands for; this one is the last of them.
         count: u64,

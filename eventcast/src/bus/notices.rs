@@ -28,7 +28,6 @@ use super::{
     subscription::{RecvTimeoutError, TryNextError},
     user_code::{self, Driving, LogLimit},
 };
-use crate::text::printable;
 
 /// How many notices wait for a listener or a stream; then the newest give way. All of them are logged as well.
 const CAPACITY: Bound = Bound {
@@ -324,11 +323,12 @@ impl Drop for NoticeSink {
         if let Kind::Listener(listener, _) = &mut self.kind
             && let Some(listener) = listener.take()
         {
+            static LIMIT: LogLimit = LogLimit::new();
             user_code::discard_aside(listener, |panicked| {
-                tracing::error!(
-                    target: "eventcast",
-                    "a listener of notices panicked when it was dropped: {}", printable(&panicked.message),
-                );
+                LIMIT.error(|| {
+                    let message = panicked.message;
+                    format!("a listener of notices panicked when it was dropped: {message}")
+                });
             });
         }
     }
@@ -461,6 +461,7 @@ impl fmt::Debug for NoticeStream {
 mod tests {
     use std::{
         panic::resume_unwind,
+        sync::atomic::{AtomicUsize, Ordering},
         sync::mpsc::{Receiver, channel},
         time::Duration,
     };
@@ -516,6 +517,56 @@ mod tests {
         let counts = add_up(&told, 5_000);
         assert!(counts.len() < 100, "{} notices", counts.len());
         assert_eq!(bus.stats().listener_panics, 5_000);
+    }
+
+    /// Counts the lines of the log, of this thread alone.
+    struct Lines(Arc<AtomicUsize>);
+
+    impl tracing::Subscriber for Lines {
+        fn enabled(&self, _: &tracing::Metadata<'_>) -> bool {
+            true
+        }
+
+        fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::span::Id {
+            tracing::span::Id::from_u64(1)
+        }
+
+        fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {}
+
+        fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
+
+        fn event(&self, _: &tracing::Event<'_>) {
+            self.0.fetch_add(1, Ordering::SeqCst);
+        }
+
+        fn enter(&self, _: &tracing::span::Id) {}
+
+        fn exit(&self, _: &tracing::span::Id) {}
+    }
+
+    #[test]
+    fn listeners_that_panic_when_they_are_dropped_write_a_line_now_and_then() {
+        struct Bomb;
+        impl Drop for Bomb {
+            fn drop(&mut self) {
+                // Without the hook, which would print each.
+                resume_unwind(Box::new("boom"));
+            }
+        }
+        let lines = Arc::new(AtomicUsize::new(0));
+        tracing::subscriber::with_default(Lines(Arc::clone(&lines)), || {
+            let bus = bus(Duration::from_secs(600));
+            for _ in 0..1_000 {
+                let bomb = Bomb;
+                let id = bus.on_notice(move |_| {
+                    let _ = &bomb;
+                });
+                assert!(bus.off(id));
+            }
+        });
+        // One of these tests may come as another ends, and on a machine that takes its time a second one.
+        let lines = lines.load(Ordering::SeqCst);
+        assert!(lines <= 10, "{lines} lines");
     }
 
     #[test]

@@ -18,7 +18,10 @@ use std::{
 
 use tokio::runtime::{EnterGuard, Handle};
 
-use crate::{proto::rate_limited::REPORT_PAUSE, text::printable};
+use crate::{
+    proto::rate_limited::REPORT_PAUSE,
+    text::{printable, shortened},
+};
 
 /// How many payloads are dropped one after the other where each panics when it is dropped; the next is leaked.
 const PAYLOADS: usize = 8;
@@ -29,6 +32,9 @@ thread_local! {
     static DRIVES: Cell<bool> = const { Cell::new(false) };
 }
 
+/// Beyond so many bytes the text of a panic is cut: it may hold whatever came from the network.
+const LONGEST_MESSAGE: usize = 1_024;
+
 /// What is left of a panic: its text.
 #[derive(Debug)]
 pub(crate) struct Panicked {
@@ -37,11 +43,9 @@ pub(crate) struct Panicked {
 
 impl Panicked {
     fn of(mut payload: Box<dyn Any + Send>) -> Self {
-        let message = payload
-            .downcast_ref::<&str>()
-            .map(ToString::to_string)
-            .or_else(|| payload.downcast_ref::<String>().cloned())
-            .unwrap_or_else(|| "a panic without a text".into());
+        let text = payload.downcast_ref::<&str>().copied();
+        let text = text.or_else(|| payload.downcast_ref::<String>().map(String::as_str));
+        let message = shortened(text.unwrap_or("a panic without a text"), LONGEST_MESSAGE);
         for _ in 0..PAYLOADS {
             match catch_unwind(AssertUnwindSafe(|| drop(payload))) {
                 Ok(()) => return Self { message },
@@ -265,9 +269,11 @@ mod tests {
     }
 
     #[test]
-    fn a_text_is_kept() {
+    fn a_text_is_kept_unless_it_is_long() {
         let panicked = run(|| panic!("on purpose, {}", 1)).unwrap_err();
         assert_eq!(panicked.message, "on purpose, 1");
+        let panicked = run(|| panic!("{}", "ä".repeat(1 << 20))).unwrap_err();
+        assert_eq!(panicked.message, format!("{}…", "ä".repeat(512)));
     }
 
     #[test]
