@@ -220,8 +220,9 @@ impl Task {
                 Err(fault) => Err(fault),
             };
             if let Err(fault) = called {
+                let delivery = waiting.delivery();
                 self.listener
-                    .tell_fault(&self.core, waiting.delivery().origin, fault);
+                    .tell_fault(&self.core, delivery.name, delivery.origin, fault);
             }
             tokio::task::coop::consume_budget().await;
         }

@@ -445,7 +445,7 @@ impl Listener {
             Ok(called) => called == Called::Yes,
             Err(fault) => {
                 let has_panicked = matches!(fault, Fault::Panicked(_));
-                self.tell_fault(core, delivery.origin, fault);
+                self.tell_fault(core, delivery.name, delivery.origin, fault);
                 has_panicked
             }
         }
@@ -469,7 +469,7 @@ impl Listener {
         match flat(called) {
             Ok(called) => Some(called == Called::Yes),
             Err(fault) => {
-                self.tell_fault(core, received.origin(), fault);
+                self.tell_fault(core, received.key(), received.origin(), fault);
                 Some(true)
             }
         }
@@ -576,21 +576,22 @@ impl Listener {
         );
     }
 
-    pub(crate) fn tell_fault(&self, core: &Arc<Core>, sender: &Origin, fault: Fault) {
+    /// Something went wrong with an event of this key, which need not be the listener's own.
+    pub(crate) fn tell_fault(&self, core: &Arc<Core>, key: &str, sender: &Origin, fault: Fault) {
         match fault {
-            Fault::Undecodable(error) => self.tell_undecodable(core, sender, error),
+            Fault::Undecodable(error) => self.tell_undecodable(core, key, sender, error),
             Fault::Panicked(panicked) => self.tell_panic(core, panicked),
         }
     }
 
-    fn tell_undecodable(&self, core: &Arc<Core>, sender: &Origin, error: DecodeError) {
+    fn tell_undecodable(&self, core: &Arc<Core>, key: &str, sender: &Origin, error: DecodeError) {
         #[cfg(feature = "repl")]
         super::emit::note_misfit(self.location, &error);
         core.counters.decode_failures.add(1);
         core.notices.tell(
             core,
             Notice::DecodeFailure {
-                key: self.key.to_string(),
+                key: key.to_owned(),
                 listener: self.id,
                 registered_at: self.location,
                 sender: sender.clone(),
@@ -671,6 +672,29 @@ fn flat(called: Result<Result<Called, Fault>, Panicked>) -> Result<Called, Fault
 mod tests {
     use super::*;
     use crate::Bus;
+
+    #[test]
+    fn an_event_that_does_not_fit_a_listener_by_pattern_is_named_by_its_own_key() {
+        let builder = Bus::builder().environment(false);
+        let bus = builder.max_message_size(1_600_000).build().unwrap();
+        bus.on_pattern("order.*", |_| ());
+        let mut stream = bus.subscribe_pattern("order.*");
+        let (sender, told) = std::sync::mpsc::channel();
+        bus.on_notice(move |notice| {
+            let _ = sender.send(notice.clone());
+        });
+        // As values they take a dozen times as much as in the message.
+        bus.emit_named("order.placed", (vec![true; 170_000],))
+            .unwrap_err();
+        assert!(stream.try_next().is_err());
+        for _ in 0..2 {
+            let notice = told.recv_timeout(std::time::Duration::from_secs(60));
+            let Ok(Notice::DecodeFailure { key, .. }) = &notice else {
+                panic!("{notice:?}");
+            };
+            assert_eq!(key, "order.placed");
+        }
+    }
 
     /// One that is still being called, by whoever took the list before.
     #[test]

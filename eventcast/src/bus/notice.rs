@@ -100,7 +100,7 @@ pub enum Notice {
     /// An event could not be turned into the type of a listener: its sender has another idea of that type.
     #[non_exhaustive]
     DecodeFailure {
-        /// The event key.
+        /// The event key, also where the listener is one of a pattern.
         key: String,
         /// Whose listener it was.
         listener: ListenerId,
@@ -215,7 +215,7 @@ pub enum Notice {
     /// the listener has a queue of its own.
     #[non_exhaustive]
     ListenerSlow {
-        /// The event key.
+        /// The event key that it listens to, or the pattern.
         key: String,
         /// Which listener.
         listener: ListenerId,
@@ -230,7 +230,7 @@ pub enum Notice {
     /// The queue of a slow or async listener was full.
     #[non_exhaustive]
     ListenerMissed {
-        /// The event key.
+        /// The event key that it listens to, or the pattern.
         key: String,
         /// Which listener.
         listener: ListenerId,
@@ -244,7 +244,7 @@ pub enum Notice {
     /// A listener panicked. That cost the one call.
     #[non_exhaustive]
     ListenerPanicked {
-        /// The event key.
+        /// The event key that it listens to, or the pattern.
         key: String,
         /// Which listener.
         listener: ListenerId,
@@ -260,7 +260,7 @@ pub enum Notice {
     /// runtime in which [`Bus::start`](crate::Bus::start) is called next.
     #[non_exhaustive]
     NoRuntime {
-        /// The event key.
+        /// The event key that it listens to, or the pattern.
         key: String,
         /// Which listener.
         listener: ListenerId,

@@ -257,7 +257,8 @@ impl<E: FromArgs> Subscription<E> {
             Ok(None)
         });
         decoded.unwrap_or_else(|fault| {
-            self.listener.tell_fault(&self.core, delivery.origin, fault);
+            self.listener
+                .tell_fault(&self.core, delivery.name, delivery.origin, fault);
             None
         })
     }
@@ -276,7 +277,8 @@ impl<E: FromArgs> Subscription<E> {
         let dropped = user_code::discard(event);
         if let Err(panicked) = holds.map(drop).and(dropped) {
             let fault = Fault::Panicked(panicked);
-            self.listener.tell_fault(&self.core, &origin, fault);
+            let key = &self.listener.key;
+            self.listener.tell_fault(&self.core, key, &origin, fault);
         }
         None
     }
