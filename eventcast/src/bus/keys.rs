@@ -18,6 +18,7 @@ use super::{
     options::Options,
     random::fill_random,
     secret::{Keys, Secret},
+    user_code,
 };
 use crate::{
     error::Error,
@@ -166,7 +167,9 @@ pub(crate) fn set_keys(core: &Arc<Core>, keys: Keys) -> Transition {
         let derived = caught("deriving keys", || derive(&keys, &core.keys.salt));
         // Without them the bus goes on with those that it has.
         let derived = derived.inspect_err(|failure| {
-            tracing::error!(target: "eventcast", "{}", failure.clone().error());
+            // Where that panics, whoever waits is told all the same.
+            let log = || tracing::error!(target: "eventcast", "{}", failure.clone().error());
+            let _ = user_code::run(log);
         });
         let derived = derived.map(|derived| put_in(core, set, derived));
         told.complete(derived.map_err(Failure::error));

@@ -86,7 +86,10 @@ impl Life {
                         *phase = Phase::Starting(Arc::clone(&done));
                         Transition::of(&done)
                     }
-                    Err(error) => Transition::started(Err(error)),
+                    Err(error) => {
+                        drop(phase);
+                        Transition::started(Err(error))
+                    }
                 }
             }
             Phase::Stopped => {
@@ -388,6 +391,7 @@ fn tell(core: &Arc<Core>, mut opened: Opened) -> Result<(), Error> {
         });
     }
     session.reading.begin();
+    session.outbox.begin(core);
     core.wake_async_listeners();
     Ok(())
 }
@@ -500,8 +504,10 @@ impl Transition {
     }
 }
 
+/// Without any lock: whoever has subscribed to the log is the user's, and may call the bus.
 fn log_failure(error: &Error) {
-    tracing::error!(target: "eventcast", %error, "could not start");
+    let log = || tracing::error!(target: "eventcast", %error, "could not start");
+    let _ = user_code::run(log);
 }
 
 impl Future for Transition {
@@ -528,5 +534,90 @@ impl fmt::Debug for Transition {
             Progress::Over(Err(_)) => "Transition(failed)",
             Progress::Waiting(_) => "Transition(under way)",
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{sync::mpsc, time::Duration};
+
+    use super::*;
+    use crate::{Bus, Notice};
+
+    const PATIENCE: Duration = Duration::from_secs(60);
+
+    fn bus(last_octet: u8) -> Bus {
+        Bus::builder()
+            .environment(false)
+            .multicast_interface("127.0.0.1")
+            .multicast_membership(format!("239.194.254.{last_octet}"))
+            .port(20_000 + (std::process::id() % 20_000) as u16)
+            .build()
+            .unwrap()
+    }
+
+    /// Other threads emit as soon as there is a session.
+    #[test]
+    fn that_nothing_can_be_sent_is_told_after_the_start() {
+        let bus = bus(1);
+        let (sender, told) = mpsc::channel();
+        bus.on_notice(move |notice| {
+            if matches!(notice, Notice::Started { .. } | Notice::SendFailed { .. }) {
+                let _ = sender.send(matches!(notice, Notice::Started { .. }));
+            }
+        });
+        let opened = open(&bus.core, &mut bus.core.life.lock());
+        let session = bus.core.session().unwrap();
+        session.outbox.fail(&bus.core, &session);
+        tell(&bus.core, opened).unwrap();
+        let order = [(); 2].map(|()| told.recv_timeout(PATIENCE).unwrap());
+        assert_eq!(order, [true, false]);
+        // From then on at once.
+        session.outbox.fail(&bus.core, &session);
+        drop(bus.stop());
+    }
+
+    /// A subscriber of the log that calls the bus.
+    struct Curious(Bus);
+
+    impl tracing::Subscriber for Curious {
+        fn enabled(&self, _: &tracing::Metadata<'_>) -> bool {
+            true
+        }
+
+        fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::span::Id {
+            tracing::span::Id::from_u64(1)
+        }
+
+        fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {}
+
+        fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
+
+        fn event(&self, _: &tracing::Event<'_>) {
+            self.0.stats();
+            drop(self.0.stop());
+        }
+
+        fn enter(&self, _: &tracing::span::Id) {}
+
+        fn exit(&self, _: &tracing::span::Id) {}
+    }
+
+    #[test]
+    fn a_subscriber_of_the_log_may_call_the_bus() {
+        let (sender, ended) = mpsc::channel();
+        std::thread::spawn(move || {
+            let bus = bus(2);
+            let subscriber = Curious(bus.clone());
+            tracing::subscriber::with_default(subscriber, || {
+                drop(bus.start());
+                drop(bus.stop());
+                // It has async listeners and no runtime: that is logged.
+                bus.on_async_named("x", async |_| ());
+                drop(bus.start());
+            });
+            let _ = sender.send(());
+        });
+        ended.recv_timeout(PATIENCE).expect("it comes back");
     }
 }

@@ -13,7 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{core::Core, notice::Notice, session::Session};
+use super::{core::Core, notice::Notice, session::Session, user_code};
 use crate::{
     net::{Rests, RetryBudget, SendError, Sent, Transmitter, UdpSocket, Way},
     proto::{Destination, Transmit},
@@ -63,8 +63,16 @@ struct Sending {
     /// What waits does so because the interface cannot be used, which has been reported.
     refused: bool,
     tally: Tally,
-    /// What could not be sent, to be told when this is no longer locked: those who hear of it may call the bus.
+    /// What could not be sent, to be told when this is no longer locked.
     failures: Vec<Failure>,
+}
+
+/// What there is to say when nothing is locked: those who hear of it may call the bus.
+#[derive(Default)]
+struct Said {
+    failures: Vec<Failure>,
+    /// For the log alone.
+    note: Option<String>,
 }
 
 struct Failure {
@@ -169,9 +177,9 @@ impl Outbox {
             if state == SendState::Queued {
                 state = sending.state_since(before, &next);
             }
-            let failures = std::mem::take(&mut sending.failures);
+            let said = sending.take_said(session.reading.is_told());
             drop(sending);
-            core.tell_failures(failures);
+            core.tell_said(said);
             core.tell_room();
             if !matches!(next, Next::Idle) {
                 self.ring();
@@ -214,9 +222,9 @@ impl Outbox {
                 core.tell_room();
             }
             sending.held_up = matches!(next, Next::Full | Next::Pause(_));
-            let failures = std::mem::take(&mut sending.failures);
+            let said = sending.take_said(session.reading.is_told() || self.closing());
             drop(sending);
-            core.tell_failures(failures);
+            core.tell_said(said);
             core.tell_room();
 
             if self.closing() && !leaving {
@@ -248,6 +256,29 @@ impl Outbox {
                 Next::At(time) => self.sleep(Some(time.saturating_sub(core.now().elapsed))),
             }
         }
+    }
+
+    /// It has been told that the bus has started: tells what came before that.
+    pub(crate) fn begin(&self, core: &Arc<Core>) {
+        let said = self
+            .lock_sending()
+            .map(|mut sending| sending.take_said(true));
+        core.tell_said(said.unwrap_or_default());
+    }
+
+    /// As if nothing could be sent to the group just now.
+    #[cfg(test)]
+    pub(crate) fn fail(&self, core: &Arc<Core>, session: &Session) {
+        if let Some(mut sending) = self.lock_sending() {
+            let to = sending.group;
+            let error = SendError::Refused {
+                to,
+                interface: None,
+                source: Arc::new(std::io::ErrorKind::NetworkDown.into()),
+            };
+            note_failure(&mut sending.failures, to, error, 1);
+        }
+        self.flush(core, session);
     }
 
     /// The sender thread is done: gives up what is left, and the socket.
@@ -329,6 +360,16 @@ impl Sending {
             Next::Idle if self.tally.refused > before.refused => SendState::NotSent,
             _ => SendState::Queued,
         }
+    }
+
+    /// What there is to say, but no failures before it has been told that the bus has started.
+    fn take_said(&mut self, is_told: bool) -> Said {
+        let failures = match is_told {
+            true => std::mem::take(&mut self.failures),
+            false => Vec::new(),
+        };
+        let note = self.transmitter.as_mut().and_then(Transmitter::take_note);
+        Said { failures, note }
     }
 
     /// Sends until nothing is left or something is in the way.
@@ -446,8 +487,12 @@ fn note_failure(failures: &mut Vec<Failure>, to: SocketAddr, error: SendError, b
 }
 
 impl Core {
-    fn tell_failures(self: &Arc<Self>, failures: Vec<Failure>) {
-        for failure in failures {
+    fn tell_said(self: &Arc<Self>, said: Said) {
+        if let Some(note) = said.note {
+            // Whoever has subscribed to the log is the user's.
+            let _ = user_code::run(|| tracing::debug!(target: "eventcast", "{note}"));
+        }
+        for failure in said.failures {
             let Failure {
                 to,
                 error,

@@ -84,6 +84,8 @@ pub(crate) struct Reading {
     calls: AtomicU64,
     kernel_drops: AtomicU64,
     socket_errors: AtomicU64,
+    /// How often a socket could not be read, or the leader not be woken.
+    failures: AtomicU64,
     /// Whether the first leader may begin.
     begun: Mutex<Begun>,
     may_begin: Condvar,
@@ -183,6 +185,7 @@ impl Reading {
             calls: AtomicU64::new(0),
             kernel_drops: AtomicU64::new(0),
             socket_errors: AtomicU64::new(0),
+            failures: AtomicU64::new(0),
             begun: Mutex::default(),
             may_begin: Condvar::new(),
             asleep_until: AtomicU64::new(0),
@@ -214,7 +217,8 @@ impl Reading {
     }
 
     pub(crate) fn socket_errors(&self) -> u64 {
-        self.socket_errors.load(Ordering::Relaxed)
+        let failures = self.failures.load(Ordering::Relaxed);
+        self.socket_errors.load(Ordering::Relaxed) + failures
     }
 
     /// Wakes the leader if it would sleep past this moment. To be called under the lock of the engine.
@@ -223,8 +227,9 @@ impl Reading {
         let until = self.asleep_until.load(Ordering::Relaxed);
         if due.is_some_and(|due| due.as_micros() < until.into()) {
             self.asleep_until.store(0, Ordering::Relaxed);
-            if let Err(error) = self.waker.wake() {
-                tracing::error!(target: "eventcast", %error, "cannot wake the reading thread");
+            // Counted, and not logged: whoever has subscribed to the log may call the bus.
+            if self.waker.wake().is_err() {
+                self.failures.fetch_add(1, Ordering::Relaxed);
             }
         }
     }
@@ -239,6 +244,11 @@ impl Reading {
         *state = begun.max(*state);
         drop(state);
         self.may_begin.notify_all();
+    }
+
+    /// Whether it has been told that the bus has started.
+    pub(crate) fn is_told(&self) -> bool {
+        *self.lock_begun() == Begun::Told
     }
 
     /// Waits until it has been told that the bus has started, for so long at most: whoever tells it may be waiting for
@@ -391,10 +401,7 @@ pub(crate) fn lead(core: &Arc<Core>, session: &Arc<Session>, mut lane: Box<Lane>
         if let Err(error) = lane.read(core, session) {
             let text = format!("reading from the sockets failed ({error}); the bus tries again");
             core.notices.tell(core, Notice::Warning { text });
-            session
-                .reading
-                .socket_errors
-                .fetch_add(1, Ordering::Relaxed);
+            session.reading.failures.fetch_add(1, Ordering::Relaxed);
             std::thread::sleep(AFTER_FAILURE);
         }
     }

@@ -69,6 +69,8 @@ pub(crate) struct Transmitter<S = UdpSink> {
     last_ways: String,
     pauses: Pauses,
     passing_errors: u64,
+    /// For the log.
+    note: Option<String>,
 }
 
 /// An interface, and what was found out about it.
@@ -103,6 +105,7 @@ impl<S: Sink> Transmitter<S> {
             sink,
             pauses: Pauses::new(),
             passing_errors: 0,
+            note: None,
         };
         transmitter.set_ways(ways);
         transmitter
@@ -301,12 +304,15 @@ impl<S: Sink> Transmitter<S> {
                 one.longest_segment = one.longest_segment.min(longest_segment);
             }
         }
-        tracing::debug!(
-            target: "eventcast",
-            longest_segment,
-            %error,
-            "datagrams longer than this are sent one by one"
-        );
+        self.note = Some(format!(
+            "datagrams longer than {longest_segment} bytes are sent one by one: {error}"
+        ));
+    }
+
+    /// What there is for the log since the last call. The caller logs it when nothing is locked: who hears of it may
+    /// call the bus.
+    pub(crate) fn take_note(&mut self) -> Option<String> {
+        self.note.take()
     }
 }
 
