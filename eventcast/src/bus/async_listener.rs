@@ -99,6 +99,8 @@ struct State {
     /// runtime that has them may be one that nobody drives any more.
     round: u64,
     closed: bool,
+    /// The listener has been taken off.
+    retired: bool,
 }
 
 impl AsyncSink {
@@ -119,6 +121,7 @@ impl AsyncSink {
                 waiting: 0,
                 round: 0,
                 closed: false,
+                retired: false,
             }),
         }
     }
@@ -143,6 +146,7 @@ impl AsyncSink {
         }
         let Some(runtime) = core.runtime() else {
             // What waits is worked off in the runtime that a `start` brings.
+            core.retired.keep(core, listener);
             return listener.tell_no_runtime(core);
         };
         let mut state = self.lock();
@@ -169,10 +173,24 @@ impl AsyncSink {
         }
     }
 
-    pub(crate) fn close(&self) {
+    /// The listener has been taken off. What waits in its queue still reaches it.
+    pub(crate) fn retire(&self) {
+        self.lock().retired = true;
+    }
+
+    /// Whether the listener has been taken off and something waits for it.
+    pub(crate) fn is_left_waiting(&self) -> bool {
+        let state = self.lock();
+        state.retired && !state.backlog.is_empty()
+    }
+
+    /// Takes nothing any more, and gives up what waits; says how much that was.
+    pub(crate) fn close(&self) -> usize {
         let mut state = self.lock();
         state.closed = true;
+        let waited = state.backlog.len();
         state.backlog.clear();
+        waited
     }
 
     fn wants_task(&self, state: &State) -> bool {
@@ -250,8 +268,12 @@ impl Task {
         if next.is_none() {
             // Under this lock: what comes after this finds that the task has ended.
             state.running -= 1;
+            let is_retired = state.retired;
             drop(state);
             self.is_over = true;
+            if is_retired {
+                self.core.retired.let_go(self.listener.id);
+            }
         }
         next
     }
@@ -280,6 +302,7 @@ impl Drop for Task {
         drop(state);
         // Its runtime has dropped it.
         self.core.release_runtime();
+        self.core.retired.keep(&self.core, &self.listener);
         self.listener.tell_no_runtime(&self.core);
     }
 }

@@ -21,6 +21,7 @@ use super::{
     listener::{ListenerId, Sink},
     notices::Notices,
     options::Options,
+    retired::Retired,
     secret::Secret,
     session::Session,
     stats::{Counters, Stats},
@@ -33,6 +34,8 @@ pub(crate) struct Core {
     pub(crate) options: Options,
     pub(crate) hostname: String,
     pub(crate) table: Table,
+    /// Listeners that are not in the table any more, and have calls that wait.
+    pub(crate) retired: Retired,
     pub(crate) notices: Notices,
     pub(crate) counters: Counters,
     pub(crate) life: Life,
@@ -122,6 +125,7 @@ impl Core {
             options,
             hostname,
             table: Table::default(),
+            retired: Retired::default(),
             notices: Notices::default(),
             counters: Counters::default(),
             life: Life::default(),
@@ -240,7 +244,8 @@ impl Core {
 
     /// Starts the async listeners on what came for them before there was a runtime.
     pub(crate) fn wake_async_listeners(self: &Arc<Self>) {
-        for listener in self.table.all() {
+        // Those that were taken off meanwhile, too: what had come for them before still reaches them.
+        for listener in self.table.all().into_iter().chain(self.retired.all()) {
             if let Sink::Async(sink) = listener.sink() {
                 sink.start_tasks(self, &listener);
             }
@@ -248,19 +253,20 @@ impl Core {
     }
 
     /// Takes one listener of events off. False if it is not there, or in another process.
-    pub(crate) fn take_off(&self, id: ListenerId) -> bool {
+    pub(crate) fn take_off(self: &Arc<Self>, id: ListenerId) -> bool {
         if self.home.is_elsewhere() {
             return false;
         }
         let gone = self.table.remove(id);
         if let Some(listener) = &gone {
             listener.retire();
+            self.retired.keep(self, listener);
         }
         gone.is_some()
     }
 
     /// Takes one listener off, of events or of notices. False if it is not there, or in another process.
-    pub(crate) fn off(&self, id: ListenerId) -> bool {
+    pub(crate) fn off(self: &Arc<Self>, id: ListenerId) -> bool {
         self.take_off(id) || (!self.home.is_elsewhere() && self.notices.off(id))
     }
 
@@ -325,7 +331,8 @@ impl Core {
         drop(Life::stop(self));
         #[cfg(feature = "repl")]
         self.repl.close();
-        for listener in self.table.remove_all() {
+        let retired = self.retired.take_all();
+        for listener in self.table.remove_all().into_iter().chain(retired) {
             listener.close();
         }
         self.end_notices();

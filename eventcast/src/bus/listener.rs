@@ -516,7 +516,8 @@ impl Listener {
         match &self.sink {
             Sink::Inline(inline) => inline.retire(),
             Sink::Stream(mailbox) => mailbox.close(),
-            Sink::Async(_) | Sink::Gone => {}
+            Sink::Async(sink) => sink.retire(),
+            Sink::Gone => {}
         }
     }
 
@@ -529,9 +530,23 @@ impl Listener {
                     queue.close();
                 }
             }
-            Sink::Async(sink) => sink.close(),
+            Sink::Async(sink) => {
+                sink.close();
+            }
             Sink::Stream(mailbox) => mailbox.close(),
             Sink::Gone => {}
+        }
+    }
+
+    /// Gives up what waits for this async listener, which misses it.
+    pub(crate) fn miss_all(&self, core: &Arc<Core>) {
+        let Sink::Async(sink) = &self.sink else {
+            return;
+        };
+        let missed = sink.close() as u64;
+        core.counters.listener_missed.add(missed);
+        if missed > 0 && self.missed.add(missed) {
+            self.tell_missed(core);
         }
     }
 

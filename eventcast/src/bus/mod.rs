@@ -12,6 +12,7 @@
 //! | `on`, `guard` | registering listeners, and taking them off |
 //! | `table`, `pattern`, `listener`, `async_listener`, `subscription`, `wait_for` | who hears what |
 //! | `listener_info` | what is registered, to be looked at |
+//! | `retired` | async listeners that were taken off while calls of theirs waited |
 //! | `backlog`, `mailbox` | bounded queues |
 //! | `blocking` | waiting on a thread without a runtime |
 //! | `user_code` | running and dropping what belongs to the user |
@@ -48,6 +49,7 @@ mod pattern;
 mod random;
 mod reading;
 mod received;
+mod retired;
 mod secret;
 mod session;
 mod stats;
@@ -465,7 +467,7 @@ impl Bus {
         if self.core.home.is_elsewhere() {
             return 0;
         }
-        on::retire(&self.core.table.remove_all())
+        on::retire(&self.core, &self.core.table.remove_all())
     }
 
     /// The keys that have listeners, sorted.

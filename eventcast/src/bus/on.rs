@@ -13,7 +13,7 @@ mod typed;
 use std::{fmt, sync::Arc};
 
 pub use self::{listen::Listen, pattern::IntoPattern};
-use super::{listener::Listener, user_code};
+use super::{core::Core, listener::Listener, user_code};
 
 /// The builder, and the listener that it is for. Where there is no builder this panics with the reason, once the listener,
 /// which is the user's, has been dropped: not while that panic is under way, where another one would end the process.
@@ -40,9 +40,10 @@ fn if_agreed<L, T, R>(listen: Result<L, R>, listener: T) -> Result<(L, T), R> {
 }
 
 /// Ends what has been taken off, and says how many there are.
-pub(super) fn retire(gone: &[Arc<Listener>]) -> usize {
+pub(super) fn retire(core: &Arc<Core>, gone: &[Arc<Listener>]) -> usize {
     for listener in gone {
         listener.retire();
+        core.retired.keep(core, listener);
     }
     gone.len()
 }

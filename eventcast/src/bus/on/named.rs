@@ -297,7 +297,7 @@ impl Bus {
         if self.core.home.is_elsewhere() {
             return 0;
         }
-        retire(&self.core.table.remove_key(name))
+        retire(&self.core, &self.core.table.remove_key(name))
     }
 
     /// How many listeners this name has, streams among them, without those by pattern.

@@ -1,0 +1,192 @@
+//! Async listeners that were taken off while calls of theirs waited for a runtime.
+//!
+//! What came for a listener before it was taken off still reaches it. Nobody else has such a listener any more, so it is
+//! kept here until a start brings a runtime and its queue is empty.
+
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use super::{
+    core::Core,
+    listener::{Listener, ListenerId, Sink},
+};
+
+/// How many are kept. Of a program that takes off more of them without a runtime, the oldest miss what waits for them,
+/// which is told.
+const MAX_KEPT: usize = 1_024;
+
+#[derive(Default)]
+pub(crate) struct Retired {
+    kept: Mutex<VecDeque<Arc<Listener>>>,
+}
+
+impl Retired {
+    /// Keeps the listener if it has been taken off and calls of it wait.
+    pub(crate) fn keep(&self, core: &Arc<Core>, listener: &Arc<Listener>) {
+        let Sink::Async(sink) = listener.sink() else {
+            return;
+        };
+        let mut kept = self.lock();
+        // Looked at under this lock: a task that empties the queue lets the listener go afterwards.
+        if !sink.is_left_waiting() || kept.iter().any(|other| other.id == listener.id) {
+            return;
+        }
+        kept.push_back(Arc::clone(listener));
+        let displaced = (kept.len() > MAX_KEPT).then(|| kept.pop_front());
+        drop(kept);
+        if let Some(displaced) = displaced.flatten() {
+            displaced.miss_all(core);
+        }
+    }
+
+    /// Nothing waits for the listener any more.
+    pub(crate) fn let_go(&self, id: ListenerId) {
+        let mut kept = self.lock();
+        let at = kept.iter().position(|listener| listener.id == id);
+        let gone = at.and_then(|at| kept.remove(at));
+        // What it holds is the user's.
+        drop(kept);
+        drop(gone);
+    }
+
+    pub(crate) fn all(&self) -> Vec<Arc<Listener>> {
+        self.lock().iter().cloned().collect()
+    }
+
+    pub(crate) fn take_all(&self) -> VecDeque<Arc<Listener>> {
+        std::mem::take(&mut *self.lock())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, VecDeque<Arc<Listener>>> {
+        // Nothing that can panic runs under this lock.
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{sync::mpsc, time::Duration};
+
+    use tokio::runtime::{Builder, Runtime};
+
+    use super::*;
+    use crate::{Bus, Notice};
+
+    const PATIENCE: Duration = Duration::from_secs(60);
+
+    fn runtime() -> Runtime {
+        let mut builder = Builder::new_multi_thread();
+        builder.worker_threads(1).build().unwrap()
+    }
+
+    fn bus() -> Bus {
+        Bus::builder().environment(false).build().unwrap()
+    }
+
+    /// Registers an async listener of `x`, and gives what it is called with; the end comes when it is dropped.
+    fn listen(bus: &Bus) -> (ListenerId, mpsc::Receiver<i32>) {
+        let (sender, called) = mpsc::channel();
+        let id = bus.on_async_named("x", move |e| {
+            let sender = sender.clone();
+            async move {
+                let _ = sender.send(e.decode().unwrap());
+            }
+        });
+        (id, called)
+    }
+
+    /// A start within a runtime, without sockets.
+    fn wake_within(bus: &Bus, runtime: &Runtime) {
+        let _entered = runtime.enter();
+        bus.core.adopt_runtime();
+        bus.core.wake_async_listeners();
+    }
+
+    #[track_caller]
+    fn is_called_and_dropped(called: &mpsc::Receiver<i32>, with: &[i32]) {
+        for number in with {
+            assert_eq!(called.recv_timeout(PATIENCE), Ok(*number));
+        }
+        let end = called.recv_timeout(PATIENCE);
+        assert_eq!(end, Err(mpsc::RecvTimeoutError::Disconnected));
+    }
+
+    #[test]
+    fn what_waits_for_a_runtime_reaches_a_listener_that_was_taken_off() {
+        type TakeOff = fn(&Bus, ListenerId);
+        let ways: [TakeOff; 3] = [
+            |bus, id| assert!(bus.off(id)),
+            |bus, _| assert_eq!(bus.off_all_named("x"), 1),
+            |bus, _| assert_eq!(bus.off_everything(), 1),
+        ];
+        for take_off in ways {
+            let bus = bus();
+            let (id, called) = listen(&bus);
+            for number in 0..3 {
+                bus.emit_named("x", number).unwrap_err();
+            }
+            take_off(&bus, id);
+            assert_eq!(called.try_recv(), Err(mpsc::TryRecvError::Empty));
+            let runtime = runtime();
+            wake_within(&bus, &runtime);
+            is_called_and_dropped(&called, &[0, 1, 2]);
+            assert!(bus.core.retired.all().is_empty());
+        }
+    }
+
+    #[test]
+    fn what_was_spawned_in_a_runtime_that_went_is_called_in_the_next() {
+        let bus = bus();
+        // Nobody drives it.
+        let first = Builder::new_current_thread().build().unwrap();
+        wake_within(&bus, &first);
+        let (id, called) = listen(&bus);
+        for number in 0..3 {
+            bus.emit_named("x", number).unwrap_err();
+        }
+        assert!(bus.off(id));
+        drop(first);
+        let second = runtime();
+        wake_within(&bus, &second);
+        is_called_and_dropped(&called, &[0, 1, 2]);
+    }
+
+    #[test]
+    fn one_for_which_nothing_waits_is_dropped_at_once() {
+        let bus = bus();
+        let (id, called) = listen(&bus);
+        assert!(bus.off(id));
+        is_called_and_dropped(&called, &[]);
+        // And all of them with the last handle.
+        let (id, called) = listen(&bus);
+        bus.emit_named("x", 1).unwrap_err();
+        assert!(bus.off(id));
+        drop(bus);
+        is_called_and_dropped(&called, &[]);
+    }
+
+    #[test]
+    fn those_that_are_too_many_are_told_as_missed() {
+        let bus = bus();
+        let (sender, told) = mpsc::channel();
+        bus.on_notice(move |notice| {
+            if let Notice::ListenerMissed { missed, .. } = notice {
+                let _ = sender.send(*missed);
+            }
+        });
+        let first = listen(&bus);
+        bus.emit_named("x", 1).unwrap_err();
+        bus.emit_named("x", 2).unwrap_err();
+        assert!(bus.off(first.0));
+        for _ in 0..MAX_KEPT {
+            let (id, _) = listen(&bus);
+            bus.emit_named("x", 3).unwrap_err();
+            assert!(bus.off(id));
+        }
+        assert_eq!(bus.core.retired.all().len(), MAX_KEPT);
+        assert_eq!(told.recv_timeout(PATIENCE), Ok(2));
+        is_called_and_dropped(&first.1, &[]);
+    }
+}
