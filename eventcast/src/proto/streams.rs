@@ -243,7 +243,7 @@ impl Streams {
             .entry(peer.id.as_str().into())
             .or_default()
             .insert(peer.incarnation, index);
-        self.shares.add(peer.address, index);
+        self.shares.add(peer.address, generation, index);
         self.slots[index] = Some(Stream {
             generation,
             began_at: peer.address,
@@ -458,9 +458,9 @@ impl Streams {
         // The oldest and the latest few are looked at. One in which something waits stays; else the one goes of which
         // least came.
         let few = indexes
-            .iter()
+            .values()
             .take(FEW)
-            .chain(indexes.iter().rev().take(FEW));
+            .chain(indexes.values().rev().take(FEW));
         let candidates = few.filter_map(|&index| {
             let stream = self.slots[index].as_ref()?;
             let came = (stream.figures.received > 0, stream.last_heard, index);
@@ -513,7 +513,7 @@ impl Streams {
     fn remove(&mut self, index: usize) -> Option<Stream> {
         let stream = self.slots[index].take()?;
         self.free.push(index);
-        self.shares.remove(stream.began_at, index);
+        self.shares.remove(stream.began_at, stream.generation);
         self.held -= stream.held;
         self.by_held.remove(&(stream.held, index));
         self.present -= usize::from(stream.presence == Presence::Present);
@@ -540,8 +540,8 @@ struct Shares {
 #[derive(Default)]
 struct IpShare {
     count: usize,
-    /// The streams of each address, in the order in which they began.
-    addresses: BTreeMap<SocketAddr, VecDeque<usize>>,
+    /// The streams of each address, in the order in which they began: by generation.
+    addresses: BTreeMap<SocketAddr, BTreeMap<u64, usize>>,
     by_count: BTreeSet<(usize, SocketAddr)>,
 }
 
@@ -553,18 +553,18 @@ impl Shares {
         }
     }
 
-    fn add(&mut self, address: SocketAddr, index: usize) {
+    fn add(&mut self, address: SocketAddr, generation: u64, index: usize) {
         let ip = self.ips.entry(address.ip()).or_default();
         self.by_count.remove(&(ip.count, address.ip()));
         ip.count += 1;
         self.by_count.insert((ip.count, address.ip()));
         let streams = ip.addresses.entry(address).or_default();
         ip.by_count.remove(&(streams.len(), address));
-        streams.push_back(index);
+        streams.insert(generation, index);
         ip.by_count.insert((streams.len(), address));
     }
 
-    fn remove(&mut self, address: SocketAddr, index: usize) {
+    fn remove(&mut self, address: SocketAddr, generation: u64) {
         let Some(ip) = self.ips.get_mut(&address.ip()) else {
             return;
         };
@@ -572,7 +572,7 @@ impl Shares {
         ip.count -= 1;
         if let Some(streams) = ip.addresses.get_mut(&address) {
             ip.by_count.remove(&(streams.len(), address));
-            streams.retain(|other| *other != index);
+            streams.remove(&generation);
             if streams.is_empty() {
                 ip.addresses.remove(&address);
             } else {
@@ -587,7 +587,7 @@ impl Shares {
     }
 
     /// The streams of the address that is to give way to a newcomer, if one is.
-    fn fullest(&self, newcomer: SocketAddr) -> Option<&VecDeque<usize>> {
+    fn fullest(&self, newcomer: SocketAddr) -> Option<&BTreeMap<u64, usize>> {
         let (most, fullest) = self.by_count.last()?;
         let own = self.ips.get(&newcomer.ip());
         let own_count = own.map_or(0, |own| own.count);
@@ -597,7 +597,7 @@ impl Shares {
             // Nobody has more than the newcomer's own IP: what counts is what its address has of that.
             let own = own?;
             let (most, _) = own.by_count.last()?;
-            let count = own.addresses.get(&newcomer).map_or(0, VecDeque::len);
+            let count = own.addresses.get(&newcomer).map_or(0, BTreeMap::len);
             (*most > count + 1).then_some(own)?
         };
         let (_, address) = ip.by_count.last()?;
