@@ -282,7 +282,7 @@ fn one_that_is_flooded_beside_is_repaired_soon() {
         net.run(begin + 1_800, nothing);
         let expected: Vec<String> = (1..=said).map(|i| format!("true {i}")).collect();
         let mut told = net.told(1);
-        told.retain(|line| !line.starts_with("refused double"));
+        told.retain(|line| !line.starts_with("refused duplicate"));
         assert_eq!(told, expected);
         assert!(net.engines[1].stats().repaired_messages >= 70);
     }

@@ -253,7 +253,7 @@ fn one_message_from_two_addresses_is_delivered_once() {
     let (got, others) = drain(&mut bob);
     assert_eq!(
         (got.len(), others),
-        (1, vec!["refused double x1".to_owned()])
+        (1, vec!["refused duplicate x1".to_owned()])
     );
     assert_eq!(bob.stats().held_bytes, 0);
 }
