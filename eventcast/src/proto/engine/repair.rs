@@ -38,6 +38,10 @@ const FIRST_OF_REQUEST: usize = 16;
 /// Most numbers that are looked at for one request. What it names beyond is asked for again.
 const MAX_LOOKS: usize = 4096;
 
+/// Likewise where its address has not echoed a token: anybody can send such requests, and the token that comes with the
+/// first answers opens the way for the rest.
+const MAX_LOOKS_FOR_STRANGERS: usize = 256;
+
 /// A token is not sent to an address again sooner than this: the one before is on its way.
 const BETWEEN_TOKENS: Duration = Duration::from_millis(20);
 
@@ -542,7 +546,11 @@ impl Engine {
             Requester::Peer(_) if wishes.taken >= FIRST_OF_REQUEST => RESERVE,
             _ => 0,
         };
-        if wishes.looks > MAX_LOOKS || !self.budgets.has(now, by, len + reserve, anew) {
+        let most = match by {
+            Requester::Stranger(_) => MAX_LOOKS_FOR_STRANGERS,
+            Requester::Group | Requester::Peer(_) => MAX_LOOKS,
+        };
+        if wishes.looks > most || !self.budgets.has(now, by, len + reserve, anew) {
             self.stats.answers_refused += 1;
             return false;
         }

@@ -295,6 +295,7 @@ fn requests_for_all_there_is_cost_little() {
         ("all", nack(&[(1, u64::MAX >> 1)], None)),
         ("the upper end", nack(&[(30_000, 60_000)], None)),
     ] {
+        let mut all = 0;
         for i in 0..1_000 {
             let now = net.now();
             let before = net.engines[0].stats();
@@ -302,9 +303,13 @@ fn requests_for_all_there_is_cost_little() {
             let after = net.engines[0].stats();
             let looks = after.answers_duplicate - before.answers_duplicate;
             let refused = after.answers_refused - before.answers_refused;
-            let paid = if i < 20 { 4_096 } else { 40 };
+            let paid = if i < 50 { 256 } else { 40 };
             assert!(looks <= paid && refused <= 1, "{what} {i}: {looks}");
+            all += looks;
         }
+        // What there is for one without a token pays for no more.
+        let budget = (256 << 10) + 3 * 1_000 * request.len() as u64;
+        assert!(all <= budget / 32, "{what}: {all}");
     }
     // Those who have echoed a token are held to a bound as well.
     let asker = stranger(4);
@@ -322,6 +327,36 @@ fn requests_for_all_there_is_cost_little() {
     let after = net.engines[0].stats();
     let looks = after.answers_duplicate - before.answers_duplicate;
     assert!(looks <= (1 << 20) / 32, "{looks}");
+}
+
+/// A request without a good token is looked into for a few numbers, whatever it names; with one for more.
+#[test]
+fn a_request_without_a_token_has_few_of_its_numbers_looked_at() {
+    let mut net = sender(0, 20_000, 30);
+    let wished = |net: &mut Net, from: SocketAddr, request: &[u8]| {
+        let now = net.now();
+        net.log.clear();
+        net.engines[0].handle_datagram(now, from, request);
+        net.run(now.elapsed.as_millis() as u64 + 500, nothing);
+        let answers = net
+            .log
+            .iter()
+            .filter_map(|(.., datagram)| number_of(datagram));
+        answers.count()
+    };
+    // In one run, and in as many as a request may have; a made-up token is none.
+    let runs: Vec<(u64, u64)> = (0..64).map(|i| (1 + 200 * i, 150 + 200 * i)).collect();
+    for (i, spans) in [vec![(1, 1 << 40)], runs].into_iter().enumerate() {
+        for token in [None, Some(7)] {
+            let asker = stranger(10 + 2 * i as u32 + u32::from(token.is_some()));
+            assert_eq!(wished(&mut net, asker, &nack(&spans, token)), 256);
+        }
+    }
+    let asker = stranger(20);
+    wished(&mut net, asker, &nack(&[(1, 1)], None));
+    let token = net.log.iter().find_map(|(.., datagram)| token_in(datagram));
+    let with_token = wished(&mut net, asker, &nack(&[(1, 1 << 40)], token));
+    assert!(with_token > 1_000, "{with_token}");
 }
 
 #[test]
