@@ -291,7 +291,7 @@ impl Assembler {
                 self.schedule(index);
                 continue;
             }
-            if partial.requests.in_vain() {
+            if partial.requests.open() > 0 {
                 let asker = partial.asker(index);
                 if !self.turns.may_ask(asker, partial.requests.answered()) {
                     partial.turn = Turn::Waits;

@@ -80,11 +80,6 @@ impl Requests {
         self.repair == Repair::Quick
     }
 
-    /// Whether the last request has brought nothing so far.
-    pub(super) fn in_vain(&self) -> bool {
-        self.count > 0
-    }
-
     /// Whether any request has brought something.
     pub(super) fn answered(&self) -> bool {
         self.answered

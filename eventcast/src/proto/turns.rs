@@ -1,8 +1,10 @@
 //! Whose missing chunks are asked for again first, where one sender does not answer to all.
 //!
 //! A sender answers only so much a second and drops what is above (WIRE.md section 6), and a message is asked for only
-//! a few times in vain. So after a request that brought nothing, the next one waits until not too much is under way from
-//! that sender. First come messages of which a request has brought something, and the older ones of those.
+//! a few times in vain. So while something that the last request named has not come, the next one waits until not too
+//! much is under way from that sender. That holds also where some of the answer has come: otherwise messages of which a
+//! little comes all the time ask for all that a sender can answer, and those of which nothing came have their few requests
+//! in vain. First come messages of which a request has brought something, and the older ones of those.
 //!
 //! Not responsible for what a message lacks, nor for when that is to be asked for: that is `Requests`'.
 
@@ -13,7 +15,8 @@ use std::{
 
 use super::hash::HashKey;
 
-/// Bytes that may be asked for and not have come, of all messages of one sender, for another request in vain to go out:
+/// Bytes that may be asked for and not have come, of all messages of one sender, for another request to go out after one
+/// that was not answered whole:
 /// what it answers (4 MiB a second) within some two of the first pauses (50 ms). It takes a few of them under way to make
 /// good use of a link that loses many, and with twice as much, more requests than it answers come to nothing.
 const WINDOW: usize = 512 << 10;
