@@ -276,13 +276,24 @@ impl Assembler {
         })
     }
 
-    /// The next request that is to be sent now, and the indexes that it names, lowest first.
-    pub(super) fn poll_ask(&mut self, now: Duration, missing: &mut Vec<u32>) -> Option<Ask> {
-        while let Some(sender) = self.turns.expire(now) {
+    /// The next request that is to be sent now, and the indexes that it names, lowest first. Each message that is looked
+    /// at takes one of `looks`; when none are left, nothing is given, and [`poll_timeout`](Self::poll_timeout) is as due as
+    /// before.
+    pub(super) fn poll_ask(
+        &mut self,
+        now: Duration,
+        looks: &mut usize,
+        missing: &mut Vec<u32>,
+    ) -> Option<Ask> {
+        while *looks > 0
+            && let Some(sender) = self.turns.expire(now)
+        {
+            *looks -= 1;
             self.pass_turn(sender);
         }
         loop {
             let &(due, index) = self.asks.first().filter(|(due, _)| *due <= now)?;
+            *looks = looks.checked_sub(1)?;
             self.asks.remove(&(due, index));
             let attempts = self.attempts;
             let partial = self.partials[index].as_mut().expect(KEPT);

@@ -45,6 +45,11 @@ const MAX_LOOKS_FOR_STRANGERS: usize = 256;
 /// A token is not sent to an address again sooner than this: the one before is on its way.
 const BETWEEN_TOKENS: Duration = Duration::from_millis(20);
 
+/// Most incomplete messages that are looked at in one call for chunks to ask for, and streams for numbers. The others
+/// follow at the next call, which is due at once.
+const MESSAGES_AT_ONCE: usize = 256;
+const STREAMS_AT_ONCE: usize = 256;
+
 /// Most requests for the numbers of one stream that are sent at once. What else is missing is asked for a moment later.
 const REQUESTS_AT_ONCE: usize = 8;
 
@@ -65,10 +70,14 @@ const FIRST_CHUNKS: u32 = 64;
 pub(super) type Asker = (KnownAt, SocketAddr, Option<u64>);
 
 impl Engine {
-    /// Asks for chunks that are missing.
+    /// Asks for chunks that are missing, of a bounded number of messages.
     pub(super) fn ask_for_chunks(&mut self, now: Now) {
         let mut missing = std::mem::take(&mut self.indexes);
-        while let Some(ask) = self.assembler.poll_ask(now.elapsed, &mut missing) {
+        let mut looks = MESSAGES_AT_ONCE;
+        while let Some(ask) = self
+            .assembler
+            .poll_ask(now.elapsed, &mut looks, &mut missing)
+        {
             let (id, host, port) = (self.id.clone(), self.host.clone(), self.port);
             // Where something sealed came from says little of where its sender is.
             let stream = ask.stream.filter(|_| self.sealing.is_some());
@@ -87,11 +96,14 @@ impl Engine {
     }
 
     /// Asks for numbers that are missing, and gives up those that have been asked for in vain, unless input waits that
-    /// may hold them.
+    /// may hold them: of a bounded number of streams.
     pub(super) fn ask_for_messages(&mut self, now: Now, input_waits: bool) {
         let ttl = self.message_ttl;
         let mut spans = std::mem::take(&mut self.spans);
-        while let Some(at) = self.streams.next_due(now.elapsed) {
+        for _ in 0..STREAMS_AT_ONCE {
+            let Some(at) = self.streams.next_due(now.elapsed) else {
+                break;
+            };
             if let Some(stream) = self.streams.get(at)
                 && stream
                     .order

@@ -247,7 +247,7 @@ fn requests_that_find_no_room_are_not_counted_as_sent() {
         }
     }
     assert_eq!(receiver.stats().incomplete_messages, 2 * EACH as usize);
-    receiver.handle_timeout(at(60));
+    timeouts(&mut receiver, at(60));
     let stats = receiver.stats();
     let sent = |receiver: &mut Engine, now| {
         let (mut buf, mut sent) = (Vec::new(), 0);
@@ -266,6 +266,59 @@ fn requests_that_find_no_room_are_not_counted_as_sent() {
     );
     assert_eq!(stats.answers_refused, 0);
 
-    receiver.handle_timeout(at(120));
+    timeouts(&mut receiver, at(120));
     assert!(sent(&mut receiver, at(120)) >= u64::from(2 * EACH) - stats.requests_sent);
+}
+
+/// Handles all that is due; gives in how many calls.
+fn timeouts(engine: &mut Engine, now: Now) -> usize {
+    let mut calls = 0;
+    while engine.poll_timeout().is_some_and(|due| due <= now.elapsed) {
+        engine.handle_timeout(now);
+        calls += 1;
+        assert!(calls < 1_000, "it is busy with nothing");
+    }
+    calls
+}
+
+/// Thousands of messages lack something at the same moment: each call asks for some of them, in turn, and nothing is
+/// asked for twice.
+#[test]
+fn many_messages_are_asked_for_a_few_at_a_time() {
+    const MESSAGES: u16 = 1_000;
+    let mut receiver = engine(Config::new("receiver", 1, HOST, 9_002));
+    for i in 0..MESSAGES {
+        let inner = [7; 2_000];
+        let mut seq_id = [0; 20];
+        seq_id[..2].copy_from_slice(&i.to_be_bytes());
+        let craft = Craft {
+            seq_id,
+            ..Craft::default()
+        };
+        let first = cut(&inner, 1_000, &craft).swap_remove(0);
+        receiver.handle_datagram(at(0), address(9_003), &first);
+    }
+    assert_eq!(receiver.stats().incomplete_messages, usize::from(MESSAGES));
+    // What is due beside them.
+    receiver.handle_timeout(at(40));
+    let (mut buf, mut calls, mut asked) = (Vec::new(), 0, HashSet::new());
+    while receiver
+        .poll_timeout()
+        .is_some_and(|due| due <= at(60).elapsed)
+    {
+        receiver.handle_timeout(at(60));
+        calls += 1;
+        let mut at_once = 0;
+        while let Some(transmit) = receiver.poll_transmit(at(60), &mut buf) {
+            let size = transmit.segment_size.unwrap_or(buf.len());
+            let requests = buf.chunks(size).filter(|one| name_of(one) == RETX);
+            for request in requests {
+                at_once += 1;
+                assert!(asked.insert(asked_message(request)), "once");
+            }
+        }
+        assert!(at_once <= 256, "{at_once}");
+    }
+    assert!((4..10).contains(&calls), "{calls}");
+    assert_eq!(asked.len(), usize::from(MESSAGES));
 }
