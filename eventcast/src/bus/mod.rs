@@ -144,7 +144,9 @@ use crate::{codec::IntoArgs, error::EmitError, event::NetEvent};
 ///   was started outside of any), nothing is entered. An async listener whose runtime has been shut down waits for the next
 ///   `start` within one, and [`Notice::NoRuntime`] reports it.
 /// - *The stack* of the bus's threads is 4 MiB, whatever `RUST_MIN_STACK` says.
-///   [`Args::decode`](crate::Args::decode) takes little of it, here and on every other thread.
+///   [`Args::decode`](crate::Args::decode) takes little of it, here and on every other thread. What a stream, a
+///   `wait_for` or an async listener hears is decoded on the thread that polls it, which has to have 2 MiB, as tokio's
+///   workers have.
 /// - *Order*: a listener gets the events of one sender in their order. A listener without a queue runs within `emit`, so
 ///   an event that is emitted by a listener is delivered before the other listeners get the first one, and threads that
 ///   emit at once call it at once. Streams, async listeners and those that were found to be slow have a queue, and get the
