@@ -13,7 +13,7 @@ use eventcast_tests::{
     craft,
     group::Group,
     runner::Case,
-    wait::{Seen, block_on},
+    wait::{Seen, block_on, eventually},
 };
 use serde::{Deserialize, Deserializer, Serialize, Serializer, ser::SerializeStruct};
 
@@ -410,7 +410,9 @@ fn bs02_numbers() {
             .expect("the bus runs");
     }
     passed.wait_for(7);
-    assert_eq!((seen.len(), failures()), (3, 4));
+    // On a busy machine the listener may have got a queue of its own.
+    eventually("four were refused", || failures() == 4);
+    assert_eq!(seen.len(), 3);
 }
 
 #[derive(NetEvent, Serialize, Deserialize, Clone, Debug, PartialEq)]
