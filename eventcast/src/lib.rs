@@ -33,6 +33,9 @@
 //! - [`Error`], [`EmitError`]: what can go wrong, and what to do.
 //! - [`printable`]: texts that come from the network, to be printed.
 //! - [`security`]: what a passphrase protects against, and what not.
+//! - [`guide`]: pages about [networks](guide::networks), [tests of a program](guide::testing), life
+//!   [without tokio](guide::without_tokio), [large and small events](guide::sizes), and [values](guide::values).
+//! - The bytes on the network: `src/proto/wire/WIRE.md` of the crate.
 //!
 //! # Features
 //!
@@ -59,6 +62,10 @@
 //! Linux is what it is built and tested on. Receiving many datagrams with one system call, sending many with one,
 //! and [`Stats::kernel_drops`] rest on Linux; elsewhere each datagram takes a call, and the count stays 0.
 
+// On docs.rs an item that a feature adds carries its name as a label. That needs a nightly compiler, so the text of
+// each such item names the feature as well.
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 // The derive names the crate by its absolute path, inside the crate too.
 extern crate self as eventcast;
 
@@ -74,6 +81,7 @@ pub mod codec;
 mod codec;
 mod error;
 mod event;
+pub mod guide;
 #[cfg(feature = "log")]
 pub mod log;
 mod names;

@@ -1,5 +1,5 @@
-//! The console of a bus: a place where a person looks at it, watches events, and emits some. A page to read; the
-//! console itself is turned on by the option `repl` or `repl_port` of the [`Builder`](crate::Builder).
+//! The console of a bus: a place where a person looks at it, watches events, and emits some. With the feature `repl`. The
+//! console is turned on by the option `repl` or `repl_port` of the [`Builder`](crate::Builder).
 //!
 //! ```
 //! # #[tokio::main(flavor = "current_thread")]
