@@ -4,9 +4,10 @@
 //! | file | what |
 //! | --- | --- |
 //! | `plan` | from a seed to who takes part, what goes wrong, and who says what when |
-//! | `simulation` | plays a plan; everything that happens goes into a history: `arrivals`, what reaches a member, `departures`, what comes out of it |
+//! | `simulation` | plays a plan; everything that happens goes into a history: `arrivals`, what reaches a member, `departures`, what comes out of it, `attacks`, what attackers bring |
 //! | `network` | what becomes of a datagram on its way |
 //! | `attacker` | somebody who has everything that was sent, and no key |
+//! | `poser` | somebody who speaks in others' names |
 //! | `bus` | an engine and its machine's clocks |
 //! | `old_peer` | a peer of another make |
 //! | `payload` | what events carry, so that the receiver needs no trust |
@@ -31,6 +32,7 @@ mod network;
 mod old_peer;
 mod payload;
 pub mod plan;
+mod poser;
 mod random;
 mod reading;
 mod sealed;

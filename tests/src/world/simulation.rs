@@ -1,6 +1,7 @@
 //! Plays a plan: virtual time, the members, and what goes between them.
 
 mod arrivals;
+mod attacks;
 mod departures;
 
 use std::{
@@ -11,7 +12,7 @@ use std::{
 };
 
 use super::{
-    attacker::{Attacker, Injection, Poser},
+    attacker::{Attacker, Injection},
     bus::{Bus, Identity, WORLD_BEGAN_MS, Who},
     figures::Figures,
     history::{End, History, Life, LifeFacts, MILLI, MessageKey, Nanos, Record, What},
@@ -19,6 +20,7 @@ use super::{
     old_peer::OldPeer,
     payload,
     plan::{Act, Fault, Plan},
+    poser::Poser,
     random::Random,
     reading::Reading,
     sealed::{Gate, Label, Opener, ROUNDS, Roots},

@@ -1,11 +1,10 @@
-//! What reaches a member: by the network, or by the attacker, and what the member can know from then on.
+//! What reaches a member, and what the member can know from then on.
 
 use std::{net::SocketAddr, rc::Rc};
 
-use super::{Actor, Cast, Future, Seat, Simulation};
+use super::{Actor, Cast, Future, Simulation};
 use crate::world::{
-    attacker::{Injection, Victim, is_strange},
-    history::{Life, What},
+    history::What,
     network::{Copy, State},
     reading::Said,
     sealed::{Label, Verdict},
@@ -51,7 +50,7 @@ impl Simulation<'_> {
     }
 
     /// Lets a bus hear something, which may be what was sent, in that state.
-    fn hear(
+    pub(super) fn hear(
         &mut self,
         to: usize,
         from: SocketAddr,
@@ -79,7 +78,7 @@ impl Simulation<'_> {
     }
 
     /// What a bus in a sealed group makes of a datagram that has the box of this one, perhaps.
-    fn judge(
+    pub(super) fn judge(
         &self,
         to: usize,
         cast: &Cast,
@@ -102,7 +101,13 @@ impl Simulation<'_> {
     }
 
     /// The same, and it comes. `None`: it is refused.
-    fn pass_gate(&mut self, to: usize, cast: &Cast, intact: bool, bytes: &[u8]) -> Option<State> {
+    pub(super) fn pass_gate(
+        &mut self,
+        to: usize,
+        cast: &Cast,
+        intact: bool,
+        bytes: &[u8],
+    ) -> Option<State> {
         let (label, now_ms, _) = self.judge(to, cast, intact, bytes)?;
         let gate = &mut self.seats[to].gate;
         match gate.take(now_ms, cast.by, &label, intact) {
@@ -110,104 +115,6 @@ impl Simulation<'_> {
             Verdict::Perhaps => Some(State::Altered),
             Verdict::Refused => None,
         }
-    }
-
-    /// The attacker does something.
-    pub(super) fn attack(&mut self) {
-        let seats = self.seats.len();
-        // Whoever is not there yet has no address. What comes from none is malformed, whoever has sealed it.
-        let addresses = self.seats.iter().map(|seat| seat.address);
-        let addresses: Vec<SocketAddr> = addresses.filter(|address| address.port() != 0).collect();
-        let Some(attacker) = &mut self.attacker else {
-            return;
-        };
-        if self.lives.is_empty() || addresses.is_empty() {
-            return;
-        }
-        let life = attacker.choose(self.lives.len());
-        let victim = Victim {
-            life: life as Life,
-            id: &self.lives[life].id,
-            incarnation: self.incarnations[life].unwrap_or_default(),
-            sent: self.places[life],
-        };
-        let injection = attacker.make(&addresses, &victim);
-        match attacker.aim(seats) {
-            Some(to) => self.inject(to, &injection),
-            None => (0..seats).for_each(|to| self.inject(to, &injection)),
-        }
-    }
-
-    /// Somebody poses in a group in the clear.
-    pub(super) fn pose(&mut self) {
-        let running = |seat: &&Seat| matches!(seat.actor, Actor::Bus(_));
-        let members: Vec<(Life, SocketAddr)> = self
-            .seats
-            .iter()
-            .filter(running)
-            .map(|seat| (seat.life, seat.address))
-            .collect();
-        if members.is_empty() {
-            return;
-        }
-        let (life, _) = members[self.poser.choose(members.len())];
-        let victim = Victim {
-            life,
-            id: &self.lives[life as usize].id,
-            incarnation: self.incarnations[life as usize].unwrap_or_default(),
-            sent: self.places[life as usize],
-        };
-        let messages: Vec<[u8; 20]> = {
-            let of_victim = self.messages.iter().filter(|(_, key)| key.sender == life);
-            let mut ids: Vec<_> = of_victim.map(|(id, _)| *id).collect();
-            ids.sort_unstable();
-            ids
-        };
-        // Where much else goes wrong, nobody can tell who speaks in the name of one that is not heard.
-        let injection = self.poser.make(&victim, &messages, self.plan.mild);
-        for to in 0..self.seats.len() {
-            let seat = &self.seats[to];
-            let is_running = matches!(seat.actor, Actor::Bus(_));
-            let knows = seat.life == life || seat.known.contains_key(&life);
-            if is_running && knows {
-                self.inject(to, &injection);
-            }
-        }
-    }
-
-    /// The attacker brings something to a bus.
-    pub(super) fn inject(&mut self, to: usize, injection: &Injection) {
-        if !matches!(self.seats[to].actor, Actor::Bus(_)) {
-            return;
-        }
-        let Injection {
-            from,
-            bytes,
-            of,
-            intact,
-        } = injection;
-        let calm = self.now >= self.plan.calm_from;
-        let mut state = None;
-        if let Some(cast) = of
-            && self.judge(to, cast, *intact, bytes).is_some()
-        {
-            if calm {
-                // What was lost before would be news, and news are not quiet.
-                return;
-            }
-            state = self.pass_gate(to, cast, *intact, bytes);
-        }
-        self.figures.injected += 1;
-        if is_strange(*from) {
-            let life = self.seats[to].life;
-            let stranger = self.strangers.entry((life, from.ip())).or_default();
-            stranger[0] += bytes.len() as u64;
-            if of.is_none() && self.seats[to].met.insert(*from) {
-                let (by, address) = (life, *from);
-                self.note(What::Met { by, address });
-            }
-        }
-        self.hear(to, *from, bytes, of.as_ref().zip(state));
     }
 
     /// Notes what a bus can know from now on.
