@@ -75,6 +75,11 @@ impl Route {
         }
     }
 
+    /// For this long until now nothing could be heard: the address was not silent then.
+    pub(super) fn excuse(&mut self, now: Duration, away: Duration) {
+        self.heard = self.heard.saturating_add(away).min(now);
+    }
+
     /// Whether the word of this address counts as the sender's.
     pub(super) fn is_own(&self, now: Duration, from: SocketAddr) -> bool {
         from == self.address || self.is_silent(now)

@@ -347,7 +347,12 @@ impl Streams {
     /// For this long until now nothing could be heard: nobody was silent then.
     pub(super) fn excuse(&mut self, now: Duration, away: Duration) {
         for stream in self.slots.iter_mut().flatten() {
-            stream.last_heard = stream.last_heard.saturating_add(away).min(now);
+            let first_hello = &mut stream.first_hello;
+            // The first hello too, or what was heard last of one that was started again would seem to have come after that.
+            for at in std::iter::once(&mut stream.last_heard).chain(first_hello) {
+                *at = at.saturating_add(away).min(now);
+            }
+            stream.route.excuse(now, away);
             stream.order.gaps().excuse(now, away);
         }
     }

@@ -82,6 +82,13 @@ impl Net {
         i
     }
 
+    /// Takes an engine out, so that nobody drives it.
+    pub(super) fn stop(&mut self, i: usize) -> Engine {
+        let config = Config::new("another", 1, HOST, 9_999);
+        let now = self.now();
+        std::mem::replace(&mut self.engines[i], Engine::new(config, [9; 32], now))
+    }
+
     pub(super) fn emit(&mut self, by: usize, text: &str) -> Option<u64> {
         let payload = payload(vec![text.into()]);
         let event = Outgoing {

@@ -26,9 +26,7 @@ impl Stopped {
         }
         net.run(2_000, nothing);
         net.told(3);
-        // Taken out, so that nobody drives it.
-        let config = Config::new("another", 1, HOST, 9_999);
-        let receiver = std::mem::replace(&mut net.engines[3], Engine::new(config, [9; 32], at(0)));
+        let receiver = net.stop(3);
         let first = net.log.len();
         for step in 1..=STOPPED_FOR / 100 {
             for by in 0..3 {
@@ -183,4 +181,23 @@ fn who_is_gone_is_found_out_after_a_pause_too() {
     };
     assert!(!left(&mut net, 10_900));
     assert!(left(&mut net, 13_100));
+}
+
+/// What is heard last of the first life came before the hello of the second one, however long this bus was stopped after
+/// both.
+#[test]
+fn a_restart_before_a_pause_is_no_clash() {
+    let mut net = Net::new(2);
+    net.run(2_000, nothing);
+    let config = Config::new("engine-0", 2_000_000_000_000, HOST, 9_000);
+    let now = net.now();
+    net.engines[0] = Engine::new(config, [9; 32], now);
+    net.run(2_100, nothing);
+    let stopped = net.stop(1);
+    net.run(5_000, nothing);
+    net.engines[1] = stopped;
+    let now = net.now();
+    net.engines[1].handle_pause(now, Duration::from_millis(2_900));
+    net.run(15_000, nothing);
+    assert_eq!(net.told(1), ["left engine-0 Restarted"]);
 }

@@ -388,3 +388,21 @@ fn a_message_that_had_to_make_room_takes_nothing_back() {
     assert_eq!(hear(&mut bob, 1_200, event(2)), [0_u8; 0]);
     assert_eq!(hear(&mut bob, 1_200, event(4)), [4]);
 }
+
+/// Who is heard first after a pause does not speak for a sender whose hellos wait behind.
+#[test]
+fn a_pause_takes_nobodys_address_away() {
+    let mut net = Net::new(2);
+    net.run(2_000, nothing);
+    let stopped = net.stop(1);
+    net.run(9_950, nothing);
+    net.engines[1] = stopped;
+    let now = net.now();
+    net.engines[1].handle_pause(now, Duration::from_millis(7_900));
+    let bye = posed(BYE, None, (0, 1), |out| {
+        control::write_bye(out, ENGINE_0, 0, None);
+    });
+    net.engines[1].handle_datagram(now, elsewhere(), &bye);
+    net.run(15_000, nothing);
+    assert_eq!(net.told(1), [""; 0]);
+}
