@@ -248,13 +248,23 @@ impl Gaps {
 
     /// When a gap is over of which nothing has come since then, unless others are answered meanwhile.
     fn over_at(&self, since: Moment, ttl: Duration) -> Duration {
-        let since = Duration::from_nanos(since);
+        // By a clock that stood still while nothing could be heard, so that none is over before an older one.
+        let since = self.heard_by(Duration::from_nanos(since));
         let in_turn = ttl.saturating_mul(TTLS_IN_TURN - 1);
-        let waits = self.answered.min(since.saturating_add(in_turn));
-        let last = since.max(waits);
-        let away = self.away.iter().filter(|(until, _)| *until > last);
-        let away = away.map(|(_, away)| *away).sum();
-        last.saturating_add(ttl).saturating_add(away)
+        let waits = self
+            .heard_by(self.answered)
+            .min(since.saturating_add(in_turn));
+        let over = since.max(waits).saturating_add(ttl);
+        let away = self.away.iter().map(|(_, away)| *away);
+        away.fold(over, Duration::saturating_add)
+    }
+
+    /// How much of the time until a moment something could be heard.
+    fn heard_by(&self, at: Duration) -> Duration {
+        self.away.iter().fold(at, |heard, &(until, away)| {
+            let before = at.saturating_sub(until.saturating_sub(away));
+            heard.saturating_sub(before.min(away))
+        })
     }
 
     /// The gap, if any, that shares a number with this span; the lowest one.
@@ -457,6 +467,22 @@ mod tests {
             gaps.excuse(ms(30_000 + i), ms(1));
         }
         assert_eq!(gaps.away.len(), TIMES_AWAY);
+    }
+
+    #[test]
+    fn after_a_pause_no_gap_is_over_before_an_older_one() {
+        let mut gaps = Gaps::default();
+        gaps.add(ms(0), (1, 1), ms(5));
+        gaps.add(ms(0), (3, 3), ms(5));
+        asked(&mut gaps, ms(5));
+        gaps.excuse(ms(20_000), ms(19_900));
+        gaps.add(ms(20_000), (10, 10), ms(20_005));
+        gaps.fill(ms(20_000), 3);
+        let over = ms(20_000) + TTL;
+        assert!(!gaps.has_over(over - ms(1), TTL));
+        asked(&mut gaps, over - ms(1));
+        assert_eq!(gaps.give_up(over, TTL), Some((1, 1)));
+        assert_eq!(gaps.give_up(over, TTL), Some((10, 10)));
     }
 
     #[test]
