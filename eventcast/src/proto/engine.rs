@@ -416,6 +416,7 @@ impl Engine {
     pub fn handle_pause(&mut self, now: Now, away: Duration) {
         self.streams.excuse(now.elapsed, away);
         self.assembler.excuse(now.elapsed, away);
+        self.seen.excuse(now.elapsed, away);
     }
 
     /// The [`Now::elapsed`] at which [`handle_timeout`](Self::handle_timeout) is to be called; one that is past

@@ -93,6 +93,13 @@ impl Seen {
         self.places[at] = Place::new(trace.seq_id, index).0;
     }
 
+    /// For this long until now nothing could be heard: what waited meanwhile may be a double.
+    pub(super) fn excuse(&mut self, now: Duration, away: Duration) {
+        for entry in &mut self.entries {
+            entry.at = entry.at.saturating_add(away).min(now);
+        }
+    }
+
     /// The entries of a `seqId`.
     #[inline]
     fn alike(&self, seq_id: u64) -> impl Iterator<Item = &Entry> {

@@ -201,3 +201,15 @@ fn a_restart_before_a_pause_is_no_clash() {
     net.run(15_000, nothing);
     assert_eq!(net.told(1), ["left engine-0 Restarted"]);
 }
+
+/// A message without a number came twice, and the second copy waited in the socket while this bus was stopped.
+#[test]
+fn a_double_that_waited_is_a_double() {
+    let mut bob = listener();
+    let message = [Craft::default().make()];
+    assert_eq!(deliver(&mut bob, at(0), address(1), &message).len(), 1);
+    // Longer than such messages are remembered.
+    bob.handle_pause(at(60_000), Duration::from_millis(59_900));
+    let again = deliver(&mut bob, at(60_000), address(1), &message);
+    assert!(again.is_empty());
+}
