@@ -245,12 +245,19 @@ impl Engine {
             stream: waits,
             ask_at,
         };
+        let crowded = self.stats.drops.get(DropCause::Crowded);
         self.make_room_for_chunk(now.elapsed, incoming.rest.len());
         // Making room may have cost this very message.
         if let Some((at, number)) = stream
             && self.believe(at, number)? == Place::Over
         {
             return Err(DropCause::Crowded.into());
+        }
+        if waits.is_none() && self.stats.drops.get(DropCause::Crowded) > crowded {
+            let trace = self.trace(origin, incoming.seq_id);
+            if self.seen.contains(now.elapsed, trace) {
+                return Err(DropCause::Crowded.into());
+            }
         }
         let taken = self.assembler.take(now.elapsed, &chunk);
         self.settle_given_up(now.elapsed);

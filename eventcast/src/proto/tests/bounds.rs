@@ -299,3 +299,46 @@ fn what_is_told_of_a_flood_is_bounded() {
     bob.handle_datagram(at(22_000), stranger(0), b"\xff\xff");
     assert_eq!(drain(&mut bob).1, ["refused malformed x2"]);
 }
+
+/// A message without a number that made room for a chunk of its own is over: what else comes of it opens it no more.
+#[test]
+fn who_makes_room_for_itself_is_told_once() {
+    let (mut alice, mut bob) = (
+        engine(config("alice")),
+        engine(Config {
+            max_message_size: 64_000,
+            max_held_bytes: 128_000,
+            ..config("bob")
+        }),
+    );
+    let mut numbered = Vec::new();
+    for _ in 0..30 {
+        let payload = large_payload(900, 1);
+        let event = Outgoing {
+            best_effort: false,
+            ..outgoing("e", &payload)
+        };
+        alice.emit(at(0), event).unwrap();
+        numbered.extend(datagrams(&mut alice, at(0)));
+    }
+    let numbered: Vec<_> = numbered
+        .into_iter()
+        .filter(|datagram| net::number_of(datagram).is_some_and(|number| number != 2))
+        .collect();
+    assert_eq!(deliver(&mut bob, at(0), address(1), &numbered).len(), 1);
+    assert!(bob.stats().held_bytes > 20_000);
+    for seq in 0..64 {
+        let chunk = Craft {
+            seq,
+            seq_len: 65,
+            rest: &[7; 980],
+            ..Craft::default()
+        };
+        bob.handle_datagram(at(1), address(2), &chunk.make());
+    }
+    let mut told = drain(&mut bob).1;
+    bob.handle_timeout(at(20_000));
+    told.extend(drain(&mut bob).1);
+    let expired = told.iter().filter(|told| told.starts_with("expired"));
+    assert_eq!(expired.count(), 1, "{told:?}");
+}
