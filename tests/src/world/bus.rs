@@ -3,8 +3,8 @@
 use std::{net::SocketAddr, sync::Mutex, time::Duration};
 
 use eventcast::proto::{
-    Accepted, Config, Destination, DropCause, Engine, EngineStats, Event, Events, IvSource, Now,
-    Outgoing, Peer, Refusal, SealConfig, SealKey, SealKeys,
+    Accepted, Config, Destination, DropCause, Engine, EngineStats, Event, Events, IvSource,
+    LeftReason, Now, Outgoing, Peer, Refusal, SealConfig, SealKey, SealKeys,
 };
 
 use super::{
@@ -64,7 +64,21 @@ pub(super) enum Told {
         id: [u8; 20],
     },
     /// A peer is there.
-    Joined,
+    Joined(Who),
+    /// A peer is gone.
+    Left {
+        /// Who.
+        of: Who,
+        /// It has said goodbye.
+        goodbye: bool,
+    },
+    /// Two buses share an id.
+    Clash {
+        /// One of them.
+        of: Who,
+        /// The other one; `None`: it is this bus.
+        other: Option<Who>,
+    },
     /// Numbers are lost.
     Lost {
         /// Whose.
@@ -203,6 +217,30 @@ impl Bus {
         due
     }
 
+    /// The same while input waits for it.
+    pub(super) fn time_out_amid_input(&mut self, at: Nanos) {
+        let now = self.now(at);
+        if self
+            .engine
+            .poll_timeout()
+            .is_some_and(|due| due <= now.elapsed)
+        {
+            self.engine.handle_timeout_amid_input(now);
+        }
+    }
+
+    /// Until now it was not driven for so long.
+    pub(super) fn excuse(&mut self, at: Nanos, away: Nanos) {
+        let now = self.now(at);
+        self.engine.handle_pause(now, Duration::from_nanos(away));
+    }
+
+    /// When it is to be driven, whatever comes.
+    pub(super) fn due(&self) -> Option<Nanos> {
+        let due = self.engine.poll_timeout()?;
+        Some(nanos(due).saturating_sub(self.monotonic))
+    }
+
     /// When it has something to do by itself.
     pub(super) fn next(&self) -> Option<Nanos> {
         let next = [self.engine.next_transmit(), self.engine.poll_timeout()];
@@ -290,7 +328,15 @@ fn told(event: &Event<'_>) -> Option<Told> {
                 ranges: lost.ranges.to_vec(),
             })
         }
-        Event::PeerJoined { .. } => Some(Told::Joined),
+        Event::PeerJoined { peer } => Some(Told::Joined(who(peer))),
+        Event::PeerLeft { peer, reason } => Some(Told::Left {
+            of: who(peer),
+            goodbye: *reason == LeftReason::Goodbye,
+        }),
+        Event::IdClash { peer, other } => Some(Told::Clash {
+            of: who(peer),
+            other: other.map(|other| who(other)),
+        }),
         _ => None,
     }
 }

@@ -134,6 +134,45 @@ pub enum What {
         /// The last of them.
         last: u64,
     },
+    /// An application was told that a peer is there.
+    Joined {
+        /// Who was told.
+        to: Life,
+        /// Who is there.
+        of: Life,
+    },
+    /// An application was told that a peer is gone.
+    Left {
+        /// Who was told.
+        to: Life,
+        /// Who is gone.
+        of: Life,
+        /// Because it has said goodbye.
+        goodbye: bool,
+        /// For how long the bus has got nothing of it that says that it lives, beside the time in which the bus was
+        /// stopped. `None`: it never has.
+        silent_for: Option<Nanos>,
+        /// A goodbye of it has come.
+        said_goodbye: bool,
+        /// Input waits for the bus that it has not looked at.
+        input_waits: bool,
+    },
+    /// Something came of one of two lives that share an id, by which a bus can know that both are there.
+    Namesakes {
+        /// Who can know.
+        by: Life,
+        /// The two, in order. One of them may be `by` itself.
+        lives: [Life; 2],
+        /// It must know.
+        sure: bool,
+    },
+    /// An application was told that two buses share an id.
+    Clash {
+        /// Who was told.
+        to: Life,
+        /// The two, in order, one of which may be itself.
+        lives: [Option<Life>; 2],
+    },
     /// An application was told that a message in chunks was given up.
     Expired {
         /// Who was told.
@@ -151,6 +190,21 @@ pub enum What {
         to: Option<SocketAddr>,
         /// What it was.
         kind: Kind,
+    },
+    /// The process of a bus was stopped until now.
+    Stopped {
+        /// Which bus.
+        who: Life,
+        /// For how long.
+        stopped_for: Nanos,
+    },
+    /// Somebody who holds the key has sealed something for a bus in the name of another one: what it makes of that one is
+    /// as good as what both say together.
+    Posed {
+        /// For whom.
+        to: Life,
+        /// In whose name.
+        of: Life,
     },
     /// A datagram came from an address from which none had come to this bus.
     Met {

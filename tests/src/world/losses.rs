@@ -347,7 +347,7 @@ impl Trial {
                     let counts = ranges.iter().map(|(first, last)| last - first + 1);
                     self.row.told_lost += counts.sum::<u64>();
                 }
-                Told::Joined => {}
+                Told::Joined(_) | Told::Left { .. } | Told::Clash { .. } => {}
                 Told::Expired { .. } => unreachable!("nothing is long here"),
             }
         }

@@ -10,7 +10,7 @@ use super::{
 };
 
 /// What a socket's buffer counts for a datagram beside its bytes.
-const OVERHEAD: u64 = 1280;
+pub(super) const OVERHEAD: u64 = 1280;
 
 /// What became of the copies of datagrams.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use self::choices::{
     choose_attacks, choose_fates, choose_faults, choose_key_change, choose_members,
-    choose_nonsense, choose_weather, choose_words,
+    choose_namesakes, choose_nonsense, choose_pauses, choose_weather, choose_words,
 };
 use super::{
     history::{MILLI, Nanos, nanos},
@@ -47,6 +47,28 @@ const GREETINGS: f64 = 0.2;
 
 /// The share of groups that are not sealed in which clocks are set while buses run.
 const SET_CLOCKS: f64 = 0.15;
+
+/// The share of groups whose buses may hold very little.
+const TIGHT: f64 = 0.08;
+
+/// What these may hold, and how long a message may be there.
+const LITTLE: Options = Options {
+    max_payload_size: 1024,
+    max_message_size: 64 << 10,
+    max_held_bytes: 128 << 10,
+    history_bytes: 2 << 20,
+    message_ttl: Duration::from_secs(1),
+};
+const SHORT: usize = 50_000;
+
+/// The share of groups in which two share an id.
+const NAMESAKES: f64 = 0.15;
+
+/// The share of groups, of those that do not change their key, in which the process of some is stopped for a while; and
+/// of these, those in which that may be for long, and all else takes more time as well.
+const PAUSES: f64 = 0.2;
+const LONG_PAUSES: f64 = 0.4;
+const STRETCH: Nanos = 3;
 
 /// How long it is looked whether anything is still done.
 const QUIET: Nanos = 3_000 * MILLI;
@@ -114,6 +136,10 @@ pub struct Plan {
     pub changes_key: bool,
     /// Each bus greets whoever joins.
     pub greets: bool,
+    /// Two share an id for some of the time.
+    pub shares_ids: bool,
+    /// The process of some is stopped for a while.
+    pub pauses: bool,
     /// Its kinds of fault.
     pub faults: Vec<Fault>,
     /// Who takes part.
@@ -137,6 +163,8 @@ pub struct Plan {
 pub struct Member {
     /// A peer of another make.
     pub old: bool,
+    /// Whose id it has, beside that one.
+    pub namesake: Option<usize>,
     /// It comes back with its id after a restart.
     pub keeps_id: bool,
     /// It comes back at its port after a restart.
@@ -255,6 +283,15 @@ pub enum Act {
         /// How far, in milliseconds.
         by_ms: i64,
     },
+    /// The process of a member is stopped for a while.
+    Pause {
+        /// Who.
+        member: usize,
+        /// For how long.
+        length: Nanos,
+        /// How much its socket's buffer holds meanwhile, in bytes.
+        room: u64,
+    },
     /// The attacker does something.
     Attack,
     /// Somebody who can send to a group in the clear asks for what was sent, or speaks in a member's name.
@@ -280,9 +317,9 @@ impl Plan {
                 member.skew_ms = member.skew_ms * SEALED_SKEW / SKEW;
             }
         }
-        let calm_from = random.between(1_500, 4_000) * MILLI;
+        let mut calm_from = random.between(1_500, 4_000) * MILLI;
         let ttl = members[0].options.message_ttl;
-        let quiet_from = calm_from + SETTLING + 2 * nanos(ttl);
+        let mut quiet_from = calm_from + SETTLING + 2 * nanos(ttl);
         let mild = [
             Fault::BurstLoss,
             Fault::Corruption,
@@ -333,6 +370,36 @@ impl Plan {
             let at = |_| (random.between(calm_from / 20, calm_from), Act::Pose);
             acts.extend((0..count).map(at));
         }
+        let mut random = Random::new(13, seed);
+        let tight = random.chance(TIGHT);
+        if tight {
+            for member in &mut members {
+                member.options = LITTLE;
+            }
+            for (_, act) in &mut acts {
+                if let Act::Emit { len, .. } = act {
+                    *len = SHORT.min(*len);
+                }
+            }
+        }
+        let mut random = Random::new(14, seed);
+        let shares_ids = random.chance(NAMESAKES);
+        if shares_ids {
+            choose_namesakes(&mut random, &mut members, &mut acts, calm_from);
+        }
+        let mut random = Random::new(15, seed);
+        let pauses = !changes_key && random.chance(PAUSES);
+        let long_pauses = pauses && random.chance(LONG_PAUSES);
+        if long_pauses {
+            calm_from *= STRETCH;
+            for (at, _) in &mut acts {
+                *at *= STRETCH;
+            }
+        }
+        if pauses {
+            acts.extend(choose_pauses(&mut random, &members, calm_from, long_pauses));
+        }
+        quiet_from = calm_from + SETTLING + 2 * nanos(members[0].options.message_ttl);
         acts.sort_by_key(|(at, _)| *at);
         Self {
             seed,
@@ -344,7 +411,9 @@ impl Plan {
             calm_from,
             quiet_from,
             end: quiet_from + QUIET,
-            mild: mild && !nonsense && !greets,
+            mild: mild && !(nonsense || greets || tight || shares_ids || long_pauses),
+            shares_ids,
+            pauses,
             greets,
             faults,
         }

@@ -36,6 +36,8 @@ pub(super) enum Said {
         last: u64,
         /// The lowest that can still be had.
         first: u64,
+        /// It is for one alone, and brings a token.
+        is_reply: bool,
     },
     /// `__ec_nack`: of whom, and what.
     Nack {
@@ -163,6 +165,7 @@ fn control(name: &str, body: &[u8]) -> Option<Said> {
         "__ec_hello" => Said::Hello {
             last: natural("last")?,
             first: natural("first")?,
+            is_reply: first.as_document()?.contains_key("token"),
         },
         "__ec_bye" => Said::Bye {
             last: natural("last")?,

@@ -3,6 +3,8 @@
 mod arrivals;
 mod attacks;
 mod departures;
+mod pauses;
+mod senses;
 
 use std::{
     cmp::Reverse,
@@ -11,6 +13,7 @@ use std::{
     rc::Rc,
 };
 
+use self::{pauses::Paused, senses::Sense};
 use super::{
     attacker::{Attacker, Injection},
     bus::{Bus, Identity, WORLD_BEGAN_MS, Who},
@@ -63,6 +66,8 @@ struct Simulation<'p> {
     poser: Poser,
     /// What came to a bus from an address that is no member's, and what it sent there.
     strangers: HashMap<(Life, IpAddr), [u64; 2]>,
+    /// Who can know, as far as it is noted, that two share an id.
+    namesakes: HashSet<(Life, [Life; 2])>,
     seats: Vec<Seat>,
     agenda: BinaryHeap<Reverse<Entry>>,
     entries: u64,
@@ -92,6 +97,10 @@ struct Seat {
     /// The highest numbers known of each life: by hellos and goodbyes, and by messages.
     known: HashMap<Life, [Option<u64>; 2]>,
     met: HashSet<SocketAddr>,
+    /// What has come of each life.
+    senses: HashMap<Life, Sense>,
+    /// Its process is stopped, or was just now.
+    paused: Option<Box<Paused>>,
     /// What it takes in a sealed group.
     gate: Gate,
     /// How far it is in a change of keys.
@@ -113,6 +122,14 @@ enum Actor {
     Old(Box<OldPeer>),
 }
 
+/// What a bus does of what is due.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Timeouts {
+    All,
+    /// What is done while input waits.
+    AmidInput,
+}
+
 /// Something that will happen.
 struct Entry {
     at: Nanos,
@@ -123,8 +140,12 @@ struct Entry {
 enum Future {
     Act(Act),
     Wake(usize),
+    /// A datagram comes to a member's socket.
     Arrive(usize, Rc<Cast>, Copy),
-    Read(usize, Rc<Cast>, Copy),
+    /// A member that reads slowly comes to it.
+    HandOver(usize, Rc<Cast>, Copy),
+    /// A member that was stopped reads what waits for it.
+    Read(usize, Life),
     Inject(usize, Injection),
 }
 
@@ -162,6 +183,7 @@ impl<'p> Simulation<'p> {
             attacker,
             poser: Poser::new(Random::new(12, plan.seed)),
             strangers: HashMap::new(),
+            namesakes: HashSet::new(),
             seats: (0..members).map(|_| Seat::default()).collect(),
             agenda: BinaryHeap::new(),
             entries: 0,
@@ -195,7 +217,8 @@ impl<'p> Simulation<'p> {
                 Future::Act(act) => self.act(act),
                 Future::Wake(member) => self.wake(member),
                 Future::Arrive(to, cast, copy) => self.arrive(to, cast, copy),
-                Future::Read(to, cast, copy) => self.hand_over(to, &cast, &copy),
+                Future::HandOver(to, cast, copy) => self.hand_over(to, &cast, &copy),
+                Future::Read(member, life) => self.read_waiting(member, life),
                 Future::Inject(to, injection) => self.inject(to, &injection),
             }
         }
@@ -263,6 +286,12 @@ impl<'p> Simulation<'p> {
     }
 
     fn act(&mut self, act: Act) {
+        if let Act::Leave(member) | Act::ChangeKeys(member) = act
+            && let Some(until) = self.seats[member].stopped_until()
+        {
+            self.plan_for(until, Future::Act(act));
+            return;
+        }
         match act {
             Act::Start(member) => self.start(member),
             Act::Restart {
@@ -294,6 +323,11 @@ impl<'p> Simulation<'p> {
                     bus.set_clock(by_ms);
                 }
             }
+            Act::Pause {
+                member,
+                length,
+                room,
+            } => self.pause(member, length, room),
             Act::Attack => self.attack(),
             Act::Pose => self.pose(),
             Act::ChangeKeys(member) => self.change_keys(member),
@@ -321,6 +355,7 @@ impl<'p> Simulation<'p> {
         let life = self.lives.len() as Life;
         let moves = if facts.keeps_port { 1 } else { seat.starts };
         let number = member as u8;
+        let named_as = facts.namesake.map_or(number, |namesake| namesake as u8);
         let (address, named) = if facts.old {
             let address = SocketAddr::from(([10, 0, 1, number], 5000));
             (address, address)
@@ -333,7 +368,7 @@ impl<'p> Simulation<'p> {
         let renewed = if facts.keeps_id { 1 } else { seat.starts };
         let id = format!(
             "{:016x}",
-            0xb05_0000 + u64::from(renewed) * 256 + u64::from(number)
+            0xb05_0000 + u64::from(renewed) * 256 + u64::from(named_as)
         );
         let clock_ms = facts.skew_ms + seat.clock_ms;
         let began = WORLD_BEGAN_MS.saturating_add_signed(clock_ms) + self.now / MILLI;
@@ -398,6 +433,7 @@ impl<'p> Simulation<'p> {
         let seat = &mut self.seats[member];
         seat.actor = Actor::Absent;
         seat.wake_at = None;
+        seat.paused = None;
         self.lives[seat.life as usize].ended = Some((self.now, how));
     }
 
@@ -439,11 +475,21 @@ impl<'p> Simulation<'p> {
 
     fn emit(&mut self, wanted: usize, len: usize, best_effort: bool, nonsense: bool) {
         let members = self.seats.len();
-        let speaks = |seat: &Seat| !seat.left && !matches!(seat.actor, Actor::Absent);
+        let lives = |seat: &Seat| !seat.left && !matches!(seat.actor, Actor::Absent);
+        let speaks = |seat: &Seat| lives(seat) && seat.stopped_until().is_none();
         let Some(member) = (0..members)
             .map(|step| (wanted + step) % members)
             .find(|&member| speaks(&self.seats[member]))
         else {
+            if self.seats.iter().any(lives) {
+                let again = Act::Emit {
+                    member: wanted,
+                    len,
+                    best_effort,
+                    nonsense,
+                };
+                self.plan_for(self.now + EMIT_RETRY, Future::Act(again));
+            }
             return;
         };
         let seat = &mut self.seats[member];
@@ -521,8 +567,14 @@ impl<'p> Simulation<'p> {
         }
     }
 
-    /// Lets a bus do all that it has to do now.
+    /// Lets a bus do all that it has to do now, unless it is stopped or reads what has waited meanwhile.
     fn pump(&mut self, member: usize) {
+        if self.seats[member].paused.is_none() {
+            self.drive(member, Timeouts::All);
+        }
+    }
+
+    fn drive(&mut self, member: usize, timeouts: Timeouts) {
         let actor = &mut self.seats[member].actor;
         let mut bus = match std::mem::replace(actor, Actor::Absent) {
             Actor::Bus(bus) => bus,
@@ -541,13 +593,20 @@ impl<'p> Simulation<'p> {
             for told in bus.told() {
                 self.tell(member, told);
             }
-            if turns == MOST_TURNS || !bus.time_out(self.now) {
+            let goes_on = match timeouts {
+                Timeouts::All => turns < MOST_TURNS && bus.time_out(self.now),
+                Timeouts::AmidInput => turns == 0,
+            };
+            if !goes_on {
                 break;
+            }
+            if timeouts == Timeouts::AmidInput {
+                bus.time_out_amid_input(self.now);
             }
             turns += 1;
         }
         let has_left = bus.has_left();
-        let spins = bus.next().is_some_and(|next| next <= self.now);
+        let spins = timeouts == Timeouts::All && bus.next().is_some_and(|next| next <= self.now);
         let seat = &mut self.seats[member];
         seat.actor = Actor::Bus(bus);
         let by = seat.life;
@@ -561,7 +620,9 @@ impl<'p> Simulation<'p> {
         if has_left {
             self.end(member, End::Left);
         }
-        self.schedule(member);
+        if timeouts == Timeouts::All {
+            self.schedule(member);
+        }
     }
 
     /// Sees to it that a member wakes up when it has something to do.
@@ -615,6 +676,8 @@ impl Default for Seat {
             turns: 0,
             known: HashMap::new(),
             met: HashSet::new(),
+            senses: HashMap::new(),
+            paused: None,
             gate: Gate::new("", 0, ROUNDS[0]),
             round: 0,
             sealed: [0; 2],

@@ -6,12 +6,13 @@ use eventcast_tests::{
     runner::Case,
     world::{
         checker::Promise,
-        history::{Content, End, Kind, MILLI, MessageKey, Nanos, What},
+        history::{Content, End, Kind, Life, MILLI, MessageKey, Nanos, Record, What},
     },
 };
 
 use self::story::{
-    LATECOMER, OLD, QUIET_FROM, RECEIVER, SENDER, Story, address, breaks, digest, keeps, message,
+    LATECOMER, OLD, QUIET_FROM, REBORN, RECEIVER, SENDER, Story, address, breaks, digest, keeps,
+    message,
 };
 
 pub(crate) fn cases() -> Vec<Case> {
@@ -29,6 +30,9 @@ pub(crate) fn cases() -> Vec<Case> {
         Case::new("checker::old_peers", old_peers),
         Case::new("checker::one_group", one_group),
         Case::new("checker::no_spin", no_spin),
+        Case::new("checker::presence", presence),
+        Case::new("checker::two_that_share_an_id", two_that_share_an_id),
+        Case::new("checker::stopped", stopped),
     ]
 }
 
@@ -181,12 +185,16 @@ fn what_is_owed() {
 
     // Who knew an earlier life is owed all of the next, though it started before that one.
     let reborn = |knew: bool| {
-        let story = Story::new().ends(SENDER, End::Crashed);
+        let story = Story::new().at(250 * MILLI).ends(SENDER, End::Crashed);
+        let story = story.at(1_000 * MILLI);
         let story = if knew { story.hears_late(0) } else { story };
         story.reborn_sends_two_and_latecomer_hears_the_second()
     };
     keeps(reborn(false));
     breaks(Promise::AllOrReported, reborn(true));
+    // Not where that one lives on: then it is another bus with the same id.
+    let story = Story::new().hears_late(0);
+    keeps(story.reborn_sends_two_and_latecomer_hears_the_second());
 }
 
 fn true_reports() {
@@ -458,5 +466,97 @@ fn no_spin() {
     breaks(
         Promise::NoSpin,
         Story::new().then(What::Spun { by: RECEIVER }),
+    );
+}
+
+fn presence() {
+    let joined = What::Joined {
+        to: RECEIVER,
+        of: SENDER,
+    };
+    let left = |goodbye, said_goodbye, silent_ms: u64, input_waits| {
+        let left = What::Left {
+            to: RECEIVER,
+            of: SENDER,
+            goodbye,
+            silent_for: Some(silent_ms * MILLI),
+            said_goodbye,
+            input_waits,
+        };
+        let story = Story::new().then(joined.clone()).after(MILLI).then(left);
+        story.ends(SENDER, End::Crashed)
+    };
+    keeps(left(false, false, 5_000, false));
+    keeps(left(true, true, 0, false));
+    // In the clear anybody can say goodbye for who is silent.
+    keeps(left(true, false, 2_000, false));
+    breaks(Promise::Presence, left(true, false, 2_000, false).sealed());
+    breaks(Promise::Presence, left(true, false, 500, false));
+    breaks(Promise::Presence, left(false, false, 3_000, false));
+    breaks(Promise::Presence, left(false, true, 3_000, false));
+    breaks(Promise::Presence, left(false, false, 5_000, true));
+    // Told twice, of one that was not there, and not at all.
+    let twice = Story::new().then(joined.clone()).then(joined.clone());
+    breaks(Promise::Presence, twice);
+    let gone = left(false, false, 5_000, false);
+    let again = gone.history.records.last().cloned();
+    let again = again.expect("that it is gone").what;
+    breaks(Promise::Presence, gone.then(again));
+    breaks(Promise::Presence, Story::new().knowing_nobody());
+    // What a member says in another's name is as good as that one's own word.
+    let posed = What::Posed {
+        to: RECEIVER,
+        of: SENDER,
+    };
+    let gone = left(false, false, 3_000, false);
+    let mut early = gone.clone();
+    early
+        .history
+        .records
+        .insert(0, Record { at: 0, what: posed });
+    keeps(early);
+}
+
+fn two_that_share_an_id() {
+    let lives = [SENDER, REBORN];
+    let knows = |sure| What::Namesakes {
+        by: RECEIVER,
+        lives,
+        sure,
+    };
+    let clash = |lives: [Life; 2]| What::Clash {
+        to: RECEIVER,
+        lives: lives.map(Some),
+    };
+    let told = |pause| {
+        let story = Story::new().then(knows(true)).then(clash(lives));
+        story.lasts(2 * pause).after(pause).then(knows(true))
+    };
+    keeps(told(9_000 * MILLI));
+    breaks(Promise::Presence, told(10_100 * MILLI));
+    keeps(Story::new().then(knows(false)));
+    breaks(Promise::Presence, Story::new().then(knows(true)));
+    breaks(Promise::Presence, Story::new().then(clash(lives)));
+    let other = clash([SENDER, LATECOMER]);
+    let story = Story::new().then(knows(false)).then(clash(lives));
+    keeps(story.clone());
+    breaks(Promise::Presence, story.then(other));
+}
+
+fn stopped() {
+    // What could not be told while the bus was stopped is not told late.
+    let told_after = |pause, stopped_for| {
+        let story = Story::new().sends(3).hears(RECEIVER, 3);
+        let story = story.gets(RECEIVER, 0).gets(RECEIVER, 2).lasts(2 * pause);
+        let stopped = What::Stopped {
+            who: RECEIVER,
+            stopped_for,
+        };
+        story.after(pause).then(stopped).loses(RECEIVER, 2, 2)
+    };
+    keeps(told_after(15_000 * MILLI, 6_000 * MILLI));
+    breaks(
+        Promise::AllOrReported,
+        told_after(15_000 * MILLI, 4_000 * MILLI),
     );
 }

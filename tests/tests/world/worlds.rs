@@ -104,6 +104,8 @@ impl std::fmt::Debug for Summary<'_> {
             seed,
             sealed,
             changes_key,
+            shares_ids,
+            pauses,
             faults,
             members,
             weather,
@@ -114,6 +116,8 @@ impl std::fmt::Debug for Summary<'_> {
             .field("seed", seed)
             .field("sealed", sealed)
             .field("changes_key", changes_key)
+            .field("shares_ids", shares_ids)
+            .field("pauses", pauses)
             .field("faults", faults)
             .field("members", &members.len())
             .field("options", &members[0].options)

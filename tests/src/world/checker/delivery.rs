@@ -132,7 +132,19 @@ impl Deliveries<'_, '_> {
                 message,
                 number,
             } => self.expired(at, to, message, number),
+            What::Stopped { who, stopped_for } => {
+                for (_, pair) in self.pairs.iter_mut().filter(|((to, _), _)| *to == who) {
+                    pair.passed
+                        .values_mut()
+                        .for_each(|since| *since += stopped_for);
+                }
+            }
             What::Cast { .. }
+            | What::Joined { .. }
+            | What::Left { .. }
+            | What::Namesakes { .. }
+            | What::Clash { .. }
+            | What::Posed { .. }
             | What::Met { .. }
             | What::Peak { .. }
             | What::Refused { .. }
@@ -194,8 +206,11 @@ impl Deliveries<'_, '_> {
     }
 
     fn knew_an_earlier(&self, by: Life, of: Life) -> bool {
+        let started = self.life(of).started;
+        let is_earlier = |other: &LifeFacts| other.ended.is_some_and(|(at, _)| at <= started);
         (0..of)
             .filter(|&other| self.life(other).id == self.life(of).id)
+            .filter(|&other| is_earlier(self.life(other)))
             .any(|other| {
                 self.pairs
                     .get(&(by, other))

@@ -1,10 +1,11 @@
 //! Whether a history keeps what is promised. It knows nothing of how the history came about.
 //!
 //! `delivery` follows every message to every application; `conduct` looks at what buses sent, when, and to
-//! whom, and at what they held.
+//! whom, and at what they held; `presence` at who is told as being there.
 
 mod conduct;
 mod delivery;
+mod presence;
 
 use std::fmt;
 
@@ -37,6 +38,9 @@ pub enum Promise {
     OldPeers,
     /// What a bus has sealed for others, they take.
     OneGroup,
+    /// Who is there is told as there, and as gone only after a goodbye or when it has been silent for too long. That two
+    /// share an id is told when it shows, and only then.
+    Presence,
     /// A bus does not keep its driver busy for nothing.
     NoSpin,
 }
@@ -68,6 +72,7 @@ pub fn check(history: &History) -> Vec<Violation> {
     let mut violations = Violations::default();
     delivery::check(history, &mut violations);
     conduct::check(history, &mut violations);
+    presence::check(history, &mut violations);
     let mut list = violations.list;
     list.sort_by_key(|violation| violation.at);
     list

@@ -55,6 +55,7 @@ pub(super) fn choose_members(random: &mut Random, faults: &[Fault]) -> Vec<Membe
     (0..count + old)
         .map(|index| Member {
             old: index >= count,
+            namesake: None,
             keeps_id: random.chance(0.5),
             keeps_port: random.chance(0.5),
             misnamed: misnamed && random.chance(0.5),
@@ -199,6 +200,64 @@ pub(super) fn choose_key_change(
         }
     }
     acts
+}
+
+/// Who has another one's id, and whether for some of the time alone. Whoever comes after that is owed nothing of before.
+pub(super) fn choose_namesakes(
+    random: &mut Random,
+    members: &mut [Member],
+    acts: &mut Vec<(Nanos, Act)>,
+    calm_from: Nanos,
+) {
+    let buses = members.iter().filter(|member| !member.old).count();
+    let second = 1 + random.index(buses - 1);
+    let first = random.index(second);
+    members[second].namesake = Some(first);
+    members[first].keeps_id = true;
+    members[second].keeps_id = true;
+    let some_time = |random: &mut Random| random.between(calm_from / 10, calm_from * 9 / 10);
+    let mut comes_late = |random: &mut Random, member: usize| {
+        for (at, act) in acts.iter_mut() {
+            if matches!(act, Act::Start(starts) if *starts == member) {
+                *at = some_time(random);
+            }
+        }
+    };
+    if random.chance(0.5) {
+        comes_late(random, second);
+    }
+    let looks_on = 1 + random.index(buses - 1);
+    if looks_on != first && looks_on != second {
+        comes_late(random, looks_on);
+    }
+    if random.chance(0.5) {
+        acts.push((some_time(random), Act::Leave(second)));
+    }
+}
+
+/// Whose process is stopped when, and how much its socket holds meanwhile.
+pub(super) fn choose_pauses(
+    random: &mut Random,
+    members: &[Member],
+    calm_from: Nanos,
+    long: bool,
+) -> Vec<(Nanos, Act)> {
+    let buses = members.iter().filter(|member| !member.old).count();
+    let one = |random: &mut Random| {
+        let at = random.between(calm_from / 20, calm_from * 9 / 10);
+        let length = if long {
+            random.between(2_000, 9_000)
+        } else {
+            *random.pick(&[20, 100, 300, 1_000])
+        };
+        let act = Act::Pause {
+            member: random.index(buses),
+            length: (length * MILLI).min(calm_from - at),
+            room: *random.pick(&[212_992, 4 << 20, 8 << 20]),
+        };
+        (at, act)
+    };
+    (0..random.between(1, 4)).map(|_| one(random)).collect()
 }
 
 /// Who says what nobody can read, in more than one chunk.

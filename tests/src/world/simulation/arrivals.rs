@@ -13,17 +13,23 @@ use crate::world::{
 impl Simulation<'_> {
     pub(super) fn arrive(&mut self, to: usize, cast: Rc<Cast>, copy: Copy) {
         match self.network.arrive(self.now, to, copy.bytes.len()) {
-            Some(at) if at > self.now => self.plan_for(at, Future::Read(to, cast, copy)),
+            Some(at) if at > self.now => self.plan_for(at, Future::HandOver(to, cast, copy)),
             Some(_) => self.hand_over(to, &cast, &copy),
             None => {}
         }
     }
 
     pub(super) fn hand_over(&mut self, to: usize, cast: &Rc<Cast>, copy: &Copy) {
-        let seat = &mut self.seats[to];
-        if cast.to.is_some_and(|address| address != seat.address) {
+        let seat = &self.seats[to];
+        if cast.to.is_some_and(|address| address != seat.address) || self.wait(to, cast, copy) {
             return;
         }
+        self.take(to, cast, copy);
+    }
+
+    /// Lets a member take a datagram.
+    pub(super) fn take(&mut self, to: usize, cast: &Rc<Cast>, copy: &Copy) {
+        let seat = &mut self.seats[to];
         match &mut seat.actor {
             Actor::Absent => {}
             Actor::Old(peer) => {
@@ -59,6 +65,7 @@ impl Simulation<'_> {
     ) {
         if let Some((cast, state)) = cast {
             self.listen(to, from, cast, state);
+            self.sense(to, cast, state);
         }
         // Whom it has to take in a sealed group.
         let of = cast.filter(|(_, state)| self.plan.sealed && *state == State::Good);

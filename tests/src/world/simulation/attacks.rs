@@ -74,9 +74,14 @@ impl Simulation<'_> {
 
     /// The attacker brings something to a bus.
     pub(super) fn inject(&mut self, to: usize, injection: &Injection) {
-        if !matches!(self.seats[to].actor, Actor::Bus(_)) {
+        if !matches!(self.seats[to].actor, Actor::Bus(_)) || self.wait_injected(to, injection) {
             return;
         }
+        self.take_injected(to, injection);
+    }
+
+    /// Lets a bus take what the attacker has brought.
+    pub(super) fn take_injected(&mut self, to: usize, injection: &Injection) {
         let Injection {
             from,
             bytes,

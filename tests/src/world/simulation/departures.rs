@@ -48,9 +48,24 @@ impl Simulation<'_> {
                     number,
                 }
             }
-            Told::Joined => {
-                self.greet(member);
+            Told::Joined(of) => {
+                if let Some(of) = self.life_by(&of) {
+                    self.note_joined(member, of);
+                    self.greet(member);
+                }
                 return;
+            }
+            Told::Left { of, goodbye } => {
+                if let Some(of) = self.life_by(&of) {
+                    self.note_left(member, of, goodbye);
+                }
+                return;
+            }
+            Told::Clash { of, other } => {
+                let of = self.life_by(&of);
+                let other = other.map_or(Some(to), |other| self.life_by(&other));
+                let lives = [of.min(other), of.max(other)];
+                What::Clash { to, lives }
             }
             Told::Lost { of, ranges } => {
                 let of = self.life_by(&of);

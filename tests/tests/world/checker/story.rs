@@ -24,9 +24,10 @@ pub(super) const HEARTBEAT: Nanos = 1_000 * MILLI;
 /// A history in the making.
 #[derive(Clone)]
 pub(super) struct Story {
-    history: History,
+    pub(super) history: History,
     now: Nanos,
     hellos: bool,
+    knows_all: bool,
 }
 
 impl Story {
@@ -58,6 +59,7 @@ impl Story {
             },
             now: 1_000 * MILLI,
             hellos: true,
+            knows_all: true,
         }
     }
 
@@ -90,6 +92,12 @@ impl Story {
         self.hellos = false;
         // In one heartbeat there may be none.
         self.history.end = QUIET_FROM + 2 * HEARTBEAT;
+        self
+    }
+
+    /// Nobody is told who is there but where the story says so.
+    pub(super) fn knowing_nobody(mut self) -> Self {
+        self.knows_all = false;
         self
     }
 
@@ -236,8 +244,31 @@ impl Story {
         self.then(heard(LATECOMER, REBORN, 2))
     }
 
-    /// The history, with the hellos that every bus says.
+    /// Whether the story itself says whether this one is told that the other one is there.
+    fn says_of(&self, by: Life, other: Life) -> bool {
+        by == other
+            || self.history.records.iter().any(
+                |record| matches!(record.what, What::Joined { to, of } if (to, of) == (by, other)),
+            )
+    }
+
+    /// The history, with the hellos that every bus says, and with all knowing each other in the end.
     fn told(mut self) -> History {
+        let lives = self.history.lives.iter();
+        let living = (0..)
+            .zip(lives)
+            .filter(|(_, life)| life.ended.is_none() && !life.old);
+        let living: Vec<Life> = living.map(|(life, _)| life).collect();
+        for &to in living.iter().filter(|_| self.knows_all) {
+            for &of in &living {
+                if !self.says_of(to, of) {
+                    self.history.records.push(Record {
+                        at: self.history.quiet_from,
+                        what: What::Joined { to, of },
+                    });
+                }
+            }
+        }
         self.history.records.sort_by_key(|record| record.at);
         if self.hellos {
             for (by, life) in (0..).zip(&self.history.lives) {
