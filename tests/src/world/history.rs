@@ -45,6 +45,8 @@ pub struct History {
     pub mild: bool,
     /// The group is sealed: no old peer reads anything, and what is repaired for several goes to the group as it was.
     pub sealed: bool,
+    /// Somebody speaks in the names of such as never lived.
+    pub posers: bool,
 }
 
 /// What is known of a life.

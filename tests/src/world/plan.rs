@@ -140,6 +140,10 @@ pub struct Plan {
     pub shares_ids: bool,
     /// The process of some is stopped for a while.
     pub pauses: bool,
+    /// Somebody speaks in others' names.
+    pub poses: bool,
+    /// And seals as this member.
+    pub posed_as: Option<usize>,
     /// Its kinds of fault.
     pub faults: Vec<Fault>,
     /// Who takes part.
@@ -294,14 +298,20 @@ pub enum Act {
     },
     /// The attacker does something.
     Attack,
-    /// Somebody who can send to a group in the clear asks for what was sent, or speaks in a member's name.
+    /// Somebody asks for what was sent, or speaks in a member's name or in those of others.
     Pose,
+    /// Very many say hello of whom nobody has heard.
+    Throng,
     /// A member, whether it runs or not, gets the keys of the next round of a change.
     ChangeKeys(usize),
 }
 
-/// The share of groups in the clear in which somebody poses.
+/// The share of groups in which somebody poses: in the clear anybody who can send to them; in sealed ones, of those that do
+/// not change their key, a member. In half of the latter it seals as one of the others as well.
 const POSERS: f64 = 0.3;
+
+/// The share of these in which so many newcomers come that there is no room for all.
+const THRONGS: f64 = 0.1;
 
 impl Plan {
     /// What this seed decides.
@@ -365,10 +375,18 @@ impl Plan {
             }
         }
         let mut random = Random::new(11, seed);
-        if !sealed && random.chance(POSERS) {
+        let poses = !changes_key && random.chance(POSERS);
+        let mut posed_as = None;
+        if poses {
             let count = random.between(100, 1_500);
             let at = |_| (random.between(calm_from / 20, calm_from), Act::Pose);
             acts.extend((0..count).map(at));
+            if random.chance(THRONGS) {
+                acts.push((random.between(calm_from / 20, calm_from), Act::Throng));
+            }
+            if sealed && random.chance(0.5) {
+                posed_as = Some(random.index(members.len()));
+            }
         }
         let mut random = Random::new(13, seed);
         let tight = random.chance(TIGHT);
@@ -414,6 +432,8 @@ impl Plan {
             mild: mild && !(nonsense || greets || tight || shares_ids || long_pauses),
             shares_ids,
             pauses,
+            poses,
+            posed_as,
             greets,
             faults,
         }

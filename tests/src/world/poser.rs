@@ -237,12 +237,7 @@ impl Poser {
         }
     }
 
-    fn hello(
-        &mut self,
-        from: SocketAddr,
-        who: &Victim<'_>,
-        (last, first): (u64, u64),
-    ) -> Vec<u8> {
+    fn hello(&mut self, from: SocketAddr, who: &Victim<'_>, (last, first): (u64, u64)) -> Vec<u8> {
         let up = self.attacker.random.between(0, 100_000) as i64;
         let hello = doc! {
             "inc": who.incarnation as i64, "last": last as i64, "first": first as i64, "up": up,

@@ -26,8 +26,9 @@ use super::{
     poser::Poser,
     random::Random,
     reading::Reading,
-    sealed::{Gate, Label, Opener, ROUNDS, Roots},
+    sealed::{GROUP, Gate, Label, Opener, ROUNDS, Roots},
 };
+use crate::seal::Key;
 
 /// A bus may find so many things to do one after the other without time going on.
 const MOST_TURNS: u32 = 10_000;
@@ -97,6 +98,8 @@ struct Seat {
     /// The highest numbers known of each life: by hellos and goodbyes, and by messages.
     known: HashMap<Life, [Option<u64>; 2]>,
     met: HashSet<SocketAddr>,
+    /// In whose name somebody else has sealed something for it.
+    posed: HashSet<Life>,
     /// What has come of each life.
     senses: HashMap<Life, Sense>,
     /// Its process is stopped, or was just now.
@@ -173,6 +176,8 @@ impl<'p> Simulation<'p> {
         });
         let attacker = plan.faults.contains(&Fault::Attacker);
         let attacker = attacker.then(|| Attacker::new(Random::new(5, plan.seed)));
+        let key = seal.as_ref().map(|(roots, _)| Key::new(&roots[0], GROUP));
+        let poser = Poser::new(Random::new(12, plan.seed), key);
         let weather = plan.weather.clone();
         let mut simulation = Self {
             plan,
@@ -181,7 +186,7 @@ impl<'p> Simulation<'p> {
             network: Network::new(weather, members, plan.sealed, network_random),
             seal,
             attacker,
-            poser: Poser::new(Random::new(12, plan.seed)),
+            poser,
             strangers: HashMap::new(),
             namesakes: HashSet::new(),
             seats: (0..members).map(|_| Seat::default()).collect(),
@@ -266,6 +271,7 @@ impl<'p> Simulation<'p> {
             heartbeat: 1000 * MILLI,
             mild: self.plan.mild,
             sealed: self.plan.sealed,
+            posers: self.plan.poses,
         };
         self.figures.worlds = 1;
         self.figures.sealed = self.plan.sealed.into();
@@ -330,6 +336,7 @@ impl<'p> Simulation<'p> {
             } => self.pause(member, length, room),
             Act::Attack => self.attack(),
             Act::Pose => self.pose(),
+            Act::Throng => self.throng(),
             Act::ChangeKeys(member) => self.change_keys(member),
         }
     }
@@ -676,6 +683,7 @@ impl Default for Seat {
             turns: 0,
             known: HashMap::new(),
             met: HashSet::new(),
+            posed: HashSet::new(),
             senses: HashMap::new(),
             paused: None,
             gate: Gate::new("", 0, ROUNDS[0]),

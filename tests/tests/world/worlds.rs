@@ -106,6 +106,8 @@ impl std::fmt::Debug for Summary<'_> {
             changes_key,
             shares_ids,
             pauses,
+            poses,
+            posed_as,
             faults,
             members,
             weather,
@@ -118,6 +120,8 @@ impl std::fmt::Debug for Summary<'_> {
             .field("changes_key", changes_key)
             .field("shares_ids", shares_ids)
             .field("pauses", pauses)
+            .field("poses", poses)
+            .field("posed_as", posed_as)
             .field("faults", faults)
             .field("members", &members.len())
             .field("options", &members[0].options)

@@ -31,6 +31,7 @@ pub(super) fn check(history: &History, violations: &mut Violations) {
         answers: HashMap::new(),
         asked: HashMap::new(),
         numbers: HashMap::new(),
+        sent: HashMap::new(),
         altered: HashSet::new(),
         hellos: HashMap::new(),
     };
@@ -51,6 +52,8 @@ struct Conduct<'h, 'v> {
     /// When something was asked for lately.
     asked: HashMap<(Life, Asked), VecDeque<Nanos>>,
     numbers: HashMap<MessageKey, u64>,
+    /// The last number of each.
+    sent: HashMap<Life, u64>,
     /// What came altered: when it is useless in the end, it is asked for as if it had never been.
     altered: HashSet<(Life, Asked)>,
     /// How many came in the quiet time.
@@ -76,6 +79,7 @@ impl Conduct<'_, '_> {
                 ..
             } => {
                 self.numbers.insert(*message, *number);
+                self.sent.insert(message.sender, *number);
             }
             What::Altered { to, message } => {
                 if let Some(&number) = self.numbers.get(message) {
@@ -158,8 +162,11 @@ impl Conduct<'_, '_> {
                 of: Some(of),
                 missing,
             } => {
+                // Numbers that were only made up are looked at as one.
+                let sent = self.sent.get(of).copied().unwrap_or_default();
                 for &(first, last) in missing {
-                    for number in first..=last {
+                    let made_up = (last > sent).then_some(last);
+                    for number in (first..=last.min(sent)).chain(made_up) {
                         self.ask(at, by, Asked::Number(*of, number), THREE_NUMBERS);
                     }
                 }
@@ -172,12 +179,16 @@ impl Conduct<'_, '_> {
                     self.ask(at, by, Asked::Chunk(*message, chunk), THREE_CHUNKS);
                 }
             }
-            Kind::Nack { of: None, .. } | Kind::Retx { message: None, .. } => {
+            Kind::Nack { of: None, .. } | Kind::Retx { message: None, .. } if !history.posers => {
                 self.violations.add(at, Promise::NothingInvented, || {
                     format!("{} asks for what nobody sent: {kind:?}", name())
                 });
             }
-            Kind::Hello | Kind::Gone | Kind::Bye => {}
+            Kind::Nack { of: None, .. }
+            | Kind::Retx { message: None, .. }
+            | Kind::Hello
+            | Kind::Gone
+            | Kind::Bye => {}
         }
     }
 

@@ -20,6 +20,7 @@ pub(super) fn check(history: &History, violations: &mut Violations) {
             .collect(),
         pairs: HashMap::new(),
         altered: HashSet::new(),
+        posed: HashSet::new(),
     };
     for record in &history.records {
         deliveries.take(record.at, &record.what);
@@ -35,6 +36,8 @@ struct Deliveries<'h, 'v> {
     /// By receiver and sender.
     pairs: HashMap<(Life, Life), Pair>,
     altered: HashSet<(Life, MessageKey)>,
+    /// For whom somebody else has sealed something as whom: what is told of that one need not be so.
+    posed: HashSet<(Life, Life)>,
 }
 
 /// What a life has sent, in order.
@@ -139,12 +142,14 @@ impl Deliveries<'_, '_> {
                         .for_each(|since| *since += stopped_for);
                 }
             }
+            What::Posed { to, of } => {
+                self.posed.insert((to, of));
+            }
             What::Cast { .. }
             | What::Joined { .. }
             | What::Left { .. }
             | What::Namesakes { .. }
             | What::Clash { .. }
-            | What::Posed { .. }
             | What::Met { .. }
             | What::Peak { .. }
             | What::Refused { .. }
@@ -263,7 +268,7 @@ impl Deliveries<'_, '_> {
                 format!("{}, comes after a later one", name())
             });
         }
-        if fate == Fate::Told {
+        if fate == Fate::Told && !self.posed.contains(&(to, message.sender)) {
             self.violations.add(at, Promise::TrueReports, || {
                 format!("{}, had been told as lost", name())
             });
@@ -320,6 +325,9 @@ impl Deliveries<'_, '_> {
     fn lost(&mut self, at: Nanos, to: Life, of: Option<Life>, first: u64, last: u64) {
         let history = self.history;
         let sent = of.map_or(0, |of| self.streams[of as usize].numbered.len() as u64);
+        if of.is_some_and(|of| self.posed.contains(&(to, of))) {
+            return;
+        }
         let (Some(of), true) = (of, (1..=last).contains(&first) && last <= sent) else {
             self.violations.add(at, Promise::TrueReports, || {
                 format!(
@@ -356,7 +364,7 @@ impl Deliveries<'_, '_> {
             });
             return;
         };
-        if number != sent.number {
+        if number != sent.number || self.posed.contains(&(to, message.sender)) {
             return;
         }
         let pair = self.pairs.entry((to, message.sender)).or_default();
@@ -413,7 +421,7 @@ impl Deliveries<'_, '_> {
                 .passed
                 .iter()
                 .find(|(_, since)| end > *since + TOLD_WITHIN);
-            if let Some((number, since)) = late {
+            if let Some((number, since)) = late.filter(|_| !self.posed.contains(&(to, of))) {
                 self.violations.add(*since, Promise::AllOrReported, || {
                     let (to, of) = (Named(history, to), Named(history, of));
                     format!(
@@ -425,7 +433,7 @@ impl Deliveries<'_, '_> {
         let living = |life: &LifeFacts| life.ended.is_none() && !life.old;
         for (to, _) in (0..).zip(&history.lives).filter(|(_, life)| living(life)) {
             for (of, sender) in (0..).zip(&history.lives).filter(|(_, life)| !life.old) {
-                if to == of {
+                if to == of || self.posed.contains(&(to, of)) {
                     continue;
                 }
                 let sent = self.streams[of as usize].numbered.len() as u64;

@@ -107,8 +107,10 @@ impl Presence<'_, '_> {
         };
         let is_own = lives.contains(&Some(to));
         self.clashes.entry((to, is_own)).or_default().push(at);
-        let posed = |life: &Option<Life>| life.is_none_or(|of| self.posed.contains(&(to, of)));
-        let is_posed = self.posed.iter().any(|(by, _)| *by == to) && lives.iter().any(posed);
+        let is_posed = lives.iter().any(|life| match life {
+            Some(of) => self.posed.contains(&(to, *of)),
+            None => history.posers,
+        });
         if known.is_none_or(|lives| !self.may_clash.contains(&(to, lives))) && !is_posed {
             self.violations.add(at, Promise::Presence, || {
                 let to = Named(history, to);
@@ -138,7 +140,8 @@ impl Presence<'_, '_> {
         let living: Vec<Life> = living.map(|(life, _)| life).collect();
         for &to in &living {
             for &of in &living {
-                if to != of && !self.present.contains(&(to, of)) {
+                let is_known = self.present.contains(&(to, of)) || self.posed.contains(&(to, of));
+                if to != of && !is_known {
                     self.violations.add(history.end, Promise::Presence, || {
                         let (to, of) = (Named(history, to), Named(history, of));
                         format!("{to} does not know in the end that {of} is there")

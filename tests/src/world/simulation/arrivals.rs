@@ -115,6 +115,10 @@ impl Simulation<'_> {
         intact: bool,
         bytes: &[u8],
     ) -> Option<State> {
+        if self.seats[to].posed.contains(&cast.by) {
+            // It depends on what else was sealed in its name.
+            return Some(State::Altered);
+        }
         let (label, now_ms, _) = self.judge(to, cast, intact, bytes)?;
         let gate = &mut self.seats[to].gate;
         match gate.take(now_ms, cast.by, &label, intact) {

@@ -2,10 +2,12 @@
 
 use std::net::SocketAddr;
 
-use super::{Actor, Seat, Simulation};
+use super::{Actor, Simulation};
 use crate::world::{
     attacker::{Injection, Victim, is_strange},
-    history::{Life, What},
+    bus::WORLD_BEGAN_MS,
+    history::{Life, MILLI, What},
+    poser::Reach,
 };
 
 impl Simulation<'_> {
@@ -35,19 +37,16 @@ impl Simulation<'_> {
         }
     }
 
-    /// Somebody poses in a group in the clear.
+    /// Somebody poses as a member, or as others.
     pub(super) fn pose(&mut self) {
-        let running = |seat: &&Seat| matches!(seat.actor, Actor::Bus(_));
-        let members: Vec<(Life, SocketAddr)> = self
-            .seats
-            .iter()
-            .filter(running)
-            .map(|seat| (seat.life, seat.address))
-            .collect();
-        if members.is_empty() {
+        let seats = self.seats.iter().enumerate();
+        let running = seats.filter(|(_, seat)| matches!(seat.actor, Actor::Bus(_)));
+        let running: Vec<usize> = running.map(|(member, _)| member).collect();
+        if running.is_empty() {
             return;
         }
-        let (life, _) = members[self.poser.choose(members.len())];
+        let member = running[self.poser.choose(running.len())];
+        let life = self.seats[member].life;
         let victim = Victim {
             life,
             id: &self.lives[life as usize].id,
@@ -60,13 +59,37 @@ impl Simulation<'_> {
             ids.sort_unstable();
             ids
         };
-        // Where much else goes wrong, nobody can tell who speaks in the name of one that is not heard.
-        let injection = self.poser.make(&victim, &messages, self.plan.mild);
-        for to in 0..self.seats.len() {
-            let seat = &self.seats[to];
-            let is_running = matches!(seat.actor, Actor::Bus(_));
-            let knows = seat.life == life || seat.known.contains_key(&life);
-            if is_running && knows {
+        let may_name = if self.plan.sealed {
+            self.plan.posed_as == Some(member)
+        } else {
+            // Where much else goes wrong, nobody can tell who speaks in the name of one that is not heard.
+            self.plan.mild
+        };
+        let reach = if may_name {
+            Reach::Members
+        } else {
+            Reach::Strangers
+        };
+        let victim = (&victim, self.seats[member].sealed[0]);
+        let now_ms = WORLD_BEGAN_MS + self.now / MILLI;
+        let posed = self.poser.make(now_ms, victim, &messages, reach);
+        for to in running {
+            let seat = &mut self.seats[to];
+            if seat.life != life && !seat.known.contains_key(&life) {
+                continue;
+            }
+            let by = seat.life;
+            if posed.as_member && seat.posed.insert(life) {
+                self.note(What::Posed { to: by, of: life });
+            }
+            self.inject(to, &posed.injection);
+        }
+    }
+
+    /// Very many newcomers say hello.
+    pub(super) fn throng(&mut self) {
+        for injection in self.poser.throng(WORLD_BEGAN_MS + self.now / MILLI) {
+            for to in 0..self.seats.len() {
                 self.inject(to, &injection);
             }
         }
@@ -91,7 +114,8 @@ impl Simulation<'_> {
         let calm = self.now >= self.plan.calm_from;
         let mut state = None;
         if let Some(cast) = of
-            && self.judge(to, cast, *intact, bytes).is_some()
+            && (self.seats[to].posed.contains(&cast.by)
+                || self.judge(to, cast, *intact, bytes).is_some())
         {
             if calm {
                 // What was lost before would be news, and news are not quiet.

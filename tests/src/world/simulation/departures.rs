@@ -11,6 +11,7 @@ use crate::world::{
     old_peer::Deed,
     payload,
     plan::Act,
+    poser::NOBODY,
     reading::{self, Reading, Said},
     sealed::{Label, ROUNDS},
 };
@@ -19,6 +20,9 @@ impl Simulation<'_> {
     /// Notes what a bus tells its application.
     pub(super) fn tell(&mut self, member: usize, told: Told) {
         let to = self.seats[member].life;
+        if self.is_made_up(&told) {
+            return;
+        }
         let what = match told {
             Told::Message {
                 from,
@@ -39,7 +43,7 @@ impl Simulation<'_> {
                     content,
                 }
             }
-            Told::Expired { number, id } => {
+            Told::Expired { number, id, .. } => {
                 self.figures.told_lost += u64::from(number.is_some());
                 self.figures.expired += 1;
                 What::Expired {
@@ -82,6 +86,24 @@ impl Simulation<'_> {
             }
         };
         self.note(what);
+    }
+
+    /// Whether this comes of what somebody says who poses as one that never lived, or who has sealed as another one.
+    fn is_made_up(&self, told: &Told) -> bool {
+        let of = match told {
+            Told::Message { stamp, from, .. } => {
+                let nobody = |stamp: &payload::Stamp| stamp.message.sender == NOBODY;
+                if self.plan.posed_as.is_some() && stamp.as_ref().is_some_and(nobody) {
+                    return true;
+                }
+                from
+            }
+            Told::Expired { of, .. } | Told::Lost { of, .. } | Told::Joined(of) => of,
+            Told::Left { of, .. } => of,
+            // It counts as told.
+            Told::Clash { .. } => return false,
+        };
+        self.plan.poses && of.incarnation.is_some() && self.life_by(of).is_none()
     }
 
     /// Lets a bus greet who has joined, as its application would: at once.

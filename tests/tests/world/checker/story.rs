@@ -56,6 +56,7 @@ impl Story {
                 heartbeat: HEARTBEAT,
                 mild: false,
                 sealed: false,
+                posers: false,
             },
             now: 1_000 * MILLI,
             hellos: true,
