@@ -69,8 +69,8 @@
 //!   from when they are called. A timeout is against hanging; make it long, for a machine that is busy.
 //! - To show that something did *not* come, emit something else after it and wait for that: the events of one sender
 //!   come in their order, unless they are best effort.
-//! - A bus gets what a sender emits after that one has heard of it. A test that emits from a bus which was there before
-//!   a listening one was started waits for [`PeerJoined`](crate::Notice::PeerJoined) of the sender first.
+//! - A bus gets what a sender emits after the sender has heard of it. Where the sender was started before the listening
+//!   bus, wait for [`PeerJoined`](crate::Notice::PeerJoined) at the sender, and emit then.
 //! - In a test that fails, print the notices: `bus.on_notice(|notice| eprintln!("{notice}"))`.
 //!
 //! # Without a network

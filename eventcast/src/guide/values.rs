@@ -80,5 +80,5 @@
 //!
 //! # Keys of maps
 //!
-//! A key is a name in a document, so it must travel as a string: `String`, `char`, an enum without values, what is in a
-//! newtype around these, and what has a form for people, as `IpAddr` and `Uuid`. `emit` refuses others.
+//! A key is a name in a document, so it travels as a string: `String`, `char`, an enum without values, what is in a
+//! newtype around these, and what has a form for people, as `IpAddr` and `Uuid`. `emit` refuses what has no such form.

@@ -6,16 +6,17 @@
 //! | what | needs a tokio runtime |
 //! | --- | --- |
 //! | [`start`](crate::Bus::start), [`stop`](crate::Bus::stop), [`set_keys`](crate::Bus::set_keys) | no: they act when called, and what they return may be awaited on any executor, or dropped |
+//! | [`start_blocking`](crate::Bus::start_blocking), [`stop_blocking`](crate::Bus::stop_blocking) | no |
 //! | [`emit`](crate::Bus::emit), from any thread | no |
 //! | [`emit_wait`](crate::Bus::emit_wait) | no: any executor |
 //! | [`on`](crate::Bus::on), [`once`](crate::Bus::once), [`on_notice`](crate::Bus::on_notice) | no: they run on threads of the bus |
-//! | [`subscribe`](crate::Bus::subscribe), [`wait_for`](crate::Bus::wait_for), [`notices`](crate::Bus::notices) | no: any executor |
+//! | [`subscribe`](crate::Bus::subscribe), [`wait_for`](crate::Bus::wait_for), [`notices`](crate::Bus::notices) | no: any executor, or `recv_timeout` on a thread |
 //! | [`on_async`](crate::Bus::on_async) and its kin | yes: the one in which `start` is called, or [`Builder::runtime`](crate::Builder::runtime) |
 //!
 //! # Threads
 //!
 //! ```
-//! use std::sync::mpsc;
+//! use std::{sync::mpsc, time::Duration};
 //!
 //! use eventcast::{Bus, NetEvent};
 //! use serde::{Deserialize, Serialize};
@@ -23,44 +24,28 @@
 //! #[derive(NetEvent, Serialize, Deserialize)]
 //! struct Ping { round: u32 }
 //!
-//! # fn main() -> eventcast::Result<()> {
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let bus = Bus::builder()
 //!     .multicast_interface("127.0.0.1") // on a network, leave this line out
-//!     .build()?;
-//! block_on(bus.start())?;
+//!     .start_blocking()?;
 //!
+//! // A listener runs on a thread of the bus; a channel takes its events to one that may block.
 //! let (rounds, heard) = mpsc::channel();
 //! bus.on::<Ping>(move |ping| {
 //!     let _ = rounds.send(ping.round); // nobody waits any more
 //! });
+//! // A stream does the same, and has a limit.
+//! let mut pings = bus.subscribe::<Ping>();
+//!
 //! bus.emit(Ping { round: 1 })?;
-//! assert_eq!(heard.recv(), Ok(1));
-//! block_on(bus.stop())?;
+//! assert_eq!(heard.recv()?, 1);
+//! assert_eq!(pings.recv_timeout(Duration::from_secs(30))?.round, 1);
+//! bus.stop_blocking()?;
 //! # Ok(())
 //! # }
-//!
-//! /// Waits for a future on this thread. The crates `pollster` and `futures` have the same.
-//! fn block_on<F: Future>(future: F) -> F::Output {
-//!     use std::{pin::pin, sync::Arc, task::{Context, Poll, Wake, Waker}, thread::{self, Thread}};
-//!     struct Unpark(Thread);
-//!     impl Wake for Unpark {
-//!         fn wake(self: Arc<Self>) {
-//!             self.0.unpark();
-//!         }
-//!     }
-//!     let waker = Waker::from(Arc::new(Unpark(thread::current())));
-//!     let mut future = pin!(future);
-//!     loop {
-//!         match future.as_mut().poll(&mut Context::from_waker(&waker)) {
-//!             Poll::Ready(output) => return output,
-//!             Poll::Pending => thread::park(),
-//!         }
-//!     }
-//! }
 //! ```
 //!
-//! A channel, as here, takes events to a thread that may block as long as it likes. A listener itself should come back
-//! soon; one that does not is moved to a thread of its own.
+//! A listener itself should come back soon; one that does not is moved to a thread of its own.
 //!
 //! # Another runtime
 //!
