@@ -1,0 +1,176 @@
+//! From what the protocol reports to notices, with what is probably wrong and what to do about it.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use super::Notice;
+use crate::proto::{DropCause, Event, ExpiredReason, LostReason, Refused, WIRE_VERSION};
+
+/// What is said where something that was asked for did not come, and its sender has never been heard by unicast.
+macro_rules! no_unicast {
+    () => {
+        "; nothing unicast has ever come from this peer: a firewall probably lets none through, so set `unicast_port` \
+         on both buses, and open these UDP ports between them"
+    };
+}
+
+impl Notice {
+    /// What the protocol has to tell beside messages.
+    pub(crate) fn of_protocol(
+        event: &Event<'_>,
+        has_heard_unicast: impl Fn(SocketAddr) -> bool,
+    ) -> Option<Self> {
+        Some(match *event {
+            Event::Message(_) => return None,
+            Event::Refused(refused) => Self::Refused {
+                // Of what is not opened nobody outside shall learn why.
+                cause: if refused.unopened {
+                    UNOPENED
+                } else {
+                    refused.cause.name()
+                },
+                from: refused.from,
+                count: refused.count,
+                advice: advice(&refused),
+            },
+            Event::VersionMismatch {
+                from,
+                theirs,
+                count,
+            } => Self::VersionMismatch {
+                from,
+                theirs,
+                ours: WIRE_VERSION,
+                count,
+            },
+            Event::IdClash { peer, other } => Self::IdClash {
+                other: other.map(|other| other.address),
+                id: peer.id.clone(),
+                from: peer.address,
+            },
+            Event::Expired(expired) => Self::Expired {
+                key: expired.name.to_owned(),
+                message_id: expired.message_id,
+                from: expired.peer.address,
+                number: expired.number,
+                received: expired.received,
+                chunks: expired.total,
+                reason: match expired.reason {
+                    ExpiredReason::Silent if !has_heard_unicast(expired.peer.address) => concat!(
+                        "the rest was asked for, and nothing more of it came for `message_ttl`",
+                        no_unicast!()
+                    ),
+                    ExpiredReason::Silent => "nothing more of it came for `message_ttl`",
+                    ExpiredReason::Overdue => "it was not complete after 20 times `message_ttl`",
+                    ExpiredReason::Crowded => "there was no room for it (`max_held_bytes`)",
+                },
+                others: expired.untold,
+            },
+            Event::Lost(lost) => Self::Lost {
+                peer: Arc::clone(lost.peer),
+                first: lost.first,
+                last: lost.last,
+                count: lost.count,
+                ranges: lost.ranges.to_vec(),
+                peers: lost.peers,
+                reason: match lost.reason {
+                    LostReason::Unanswered if !has_heard_unicast(lost.peer.address) => concat!(
+                        "they were asked for, and did not come in time",
+                        no_unicast!()
+                    ),
+                    reason => reason.describe(),
+                },
+            },
+            Event::PeerJoined { peer } => Self::PeerJoined {
+                peer: Arc::clone(peer),
+            },
+            Event::PeerLeft { peer, reason } => Self::PeerLeft {
+                peer: Arc::clone(peer),
+                reason,
+            },
+        })
+    }
+}
+
+/// What stands for every reason not to open a datagram.
+const UNOPENED: &str = "unopened";
+
+/// What is probably wrong where a datagram was refused.
+fn advice(refused: &Refused) -> Option<String> {
+    let text = match refused.cause {
+        _ if refused.unopened => {
+            "its seal does not open: the sender probably has another passphrase (a blank or a line break at its end \
+             counts, too), salt, group or port; or somebody without it tries something"
+        }
+        DropCause::Clear => {
+            "it is not sealed: the sender probably has no passphrase, and this bus has one"
+        }
+        DropCause::Sealed => {
+            "it is sealed: the sender has a passphrase, and this bus has none, or the classic cipher"
+        }
+        DropCause::Classic => {
+            "it is encrypted with the classic cipher, which this bus does not speak: the sender is an old peer with a \
+             passphrase"
+        }
+        DropCause::Undecryptable => {
+            "it does not decrypt with the classic cipher: the sender probably has another passphrase (a blank or a line \
+             break at its end counts, too)"
+        }
+        DropCause::Time => {
+            let ahead = refused.clock_ahead_ms?;
+            let seconds = ahead.unsigned_abs().div_ceil(1000);
+            let which = if ahead < 0 { "behind" } else { "ahead of" };
+            return Some(format!(
+                "the sender's clock is {seconds} s {which} this one: set the clocks, or raise `clock_tolerance`; \
+                 or it is a recording"
+            ));
+        }
+        DropCause::Duplicate => {
+            let seconds = refused.age_ms? / 1000;
+            return Some(format!(
+                "it was received before, and it was sent {seconds} s ago: somebody shows recordings, or the sender's clock is \
+                 behind this one and the network doubles datagrams"
+            ));
+        }
+        DropCause::Old => match (refused.age_ms, refused.refused_for_ms) {
+            (Some(age), Some(left)) => {
+                let (age, left) = (age.div_ceil(1000), left.div_ceil(1000));
+                return Some(format!(
+                    "by its time it was sent {age} s ago, before this bus was started, which a sealed bus takes for a \
+                     recording in its first minute: if the sender's clock is behind this one, set the clocks, or it is \
+                     heard in {left} s"
+                ));
+            }
+            _ => {
+                "it was sent long before what came last: a recording, or a network that holds datagrams back"
+            }
+        },
+        DropCause::Recipient => {
+            "it is for another bus: one that was at this address before, or somebody passes on what others are sent"
+        }
+        DropCause::Sender => {
+            "it names another sender than its seal: a member of the group poses as another"
+        }
+        DropCause::Malformed => {
+            "it breaks the protocol's format: another program probably uses this group and port, so choose another \
+             `port`; or somebody tries something"
+        }
+        DropCause::OverLimit => {
+            "it claims to be larger than this bus takes: raise `max_message_size` if it is meant to be"
+        }
+        DropCause::Inconsistent => {
+            "it contradicts what came before it: two senders probably use one id, or somebody tries something"
+        }
+        DropCause::Reserved => {
+            "its name begins with `__ec_` and means nothing here: the sender probably is of a newer version"
+        }
+        DropCause::Crowded => {
+            "there was no room for it: raise `max_held_bytes`, or have its senders send less at once"
+        }
+        DropCause::Unfollowed => {
+            "order and repair are off for its sender: too many senders have come, or too many at a time from this \
+             address; its events are delivered as they come, and what is lost of them is not noticed"
+        }
+        _ => return None,
+    };
+    Some(text.to_owned())
+}
