@@ -78,7 +78,7 @@ fn print_figures(before: &Stats, now: &Stats) {
         now.kernel_drops - before.kernel_drops,
     );
     for (cause, count) in &now.dropped {
-        let dropped = count - before.dropped_for(cause);
+        let dropped = count - before.dropped_for(*cause);
         if dropped > 0 {
             println!("    dropped as {cause}: {dropped}");
         }

@@ -104,11 +104,11 @@ pub use bson;
 pub use eventcast_derive::NetEvent;
 
 pub use bus::{
-    AsyncListener, Builder, Bus, Config, ConfigError, ConfigLayer, Emitted, FromArgs, IntoPattern,
-    InvalidPattern, Keys, Listen, ListenerGuard, ListenerId, ListenerInfo, ListenerMode,
-    ListenerQueue, ListenerScope, Notice, NoticeStream, Origin, Overflow, Pattern, Received,
-    ReceivedParts, RecvTimeoutError, Secret, SendState, Start, Stats, Stopped, SubscribeOptions,
-    Subscription, Transition, TryNextError, WaitFor, WeakBus,
+    AsyncListener, Builder, Bus, Config, ConfigError, ConfigLayer, ConsoleRefusedCause, Emitted,
+    FromArgs, IntoPattern, InvalidPattern, Keys, Listen, ListenerGuard, ListenerId, ListenerInfo,
+    ListenerMode, ListenerQueue, ListenerScope, Notice, NoticeStream, Origin, Overflow, Pattern,
+    Received, ReceivedParts, RecvTimeoutError, RefusedCause, Secret, SendState, Start, Stats,
+    Stopped, SubscribeOptions, Subscription, Transition, TryNextError, WaitFor, WeakBus,
 };
 pub use codec::{
     Args, DecodeError, DecodeErrorKind, EncodeError, EncodeErrorKind, IntoArg, IntoArgs, Malformed,
@@ -119,7 +119,10 @@ pub use event::{
     InvalidKey, KeyClaim, KeyConflict, MAX_KEY_LEN, NetEvent, Shape, ShapeKind, TypeName,
 };
 pub use net::{InterfaceError, InterfaceLeftReason, OpenError, SendError};
-pub use proto::{LeftReason, MessageId, Peer, PeerFigures, PeerStatus, SealKeyError};
+pub use proto::{
+    DropCause, ExpiredReason, LeftReason, LostReason, MessageId, Peer, PeerFigures, PeerStatus,
+    SealKeyError,
+};
 pub use text::{Printable, printable};
 
 /// What the code that the derive writes calls. Not for people: it changes without notice.

@@ -96,7 +96,7 @@ impl Published {
             }
         }
         for (&cause, &count) in &now.dropped {
-            counter!(DROPPED, GROUP => self.group.clone(), CAUSE => cause)
+            counter!(DROPPED, GROUP => self.group.clone(), CAUSE => cause.name())
                 .increment(count.saturating_sub(before.dropped_for(cause)));
         }
         *before = now;
@@ -300,7 +300,7 @@ mod tests {
         let stats = |datagrams_sent, held_bytes, double| Stats {
             datagrams_sent,
             held_bytes,
-            dropped: [("duplicate", double)].into(),
+            dropped: [(crate::DropCause::Duplicate, double)].into(),
             ..Stats::default()
         };
         let kept = Kept::default();

@@ -82,7 +82,7 @@ pub use self::{
     life::Transition,
     listener::{FromArgs, ListenerId},
     listener_info::{ListenerInfo, ListenerMode, ListenerScope},
-    notice::Notice,
+    notice::{ConsoleRefusedCause, Notice, RefusedCause},
     notices::NoticeStream,
     on::{IntoPattern, Listen},
     outbox::SendState,

@@ -4,9 +4,11 @@
 //!
 //! | file | what is in it |
 //! | --- | --- |
+//! | `cause` | why traffic and clients were refused |
 //! | `display` | what they say |
 //! | `protocol` | those that come from the protocol |
 
+mod cause;
 mod display;
 mod protocol;
 #[cfg(test)]
@@ -19,11 +21,12 @@ use std::{
     time::Duration,
 };
 
+pub use self::cause::{ConsoleRefusedCause, RefusedCause};
 use super::{listener::ListenerId, received::Origin};
 use crate::{
     codec::DecodeError,
     net::{InterfaceLeftReason, News, SendError},
-    proto::{DropCause, LeftReason, MessageId, Peer},
+    proto::{DropCause, ExpiredReason, LeftReason, LostReason, MessageId, Peer},
 };
 
 /// What the bus tells about itself, by [`Bus::on_notice`](crate::Bus::on_notice) and
@@ -114,9 +117,8 @@ pub enum Notice {
     /// Datagrams were dropped unread. Told at most once in ten seconds for each cause and address.
     #[non_exhaustive]
     Refused {
-        /// Why, in the words of the protocol: a key of [`Stats::dropped`](crate::Stats::dropped), or `unopened` for
-        /// every seal that was not found good.
-        cause: &'static str,
+        /// Why.
+        cause: RefusedCause,
         /// Where they came from. `None`: from many addresses.
         from: Option<SocketAddr>,
         /// How many since the last notice of this kind, this one included.
@@ -152,7 +154,10 @@ pub enum Notice {
         /// How many it has.
         chunks: u32,
         /// Why it was given up.
-        reason: &'static str,
+        reason: ExpiredReason,
+        /// Whether anything unicast has ever come from the sender. Where nothing has, its chunks were asked for in vain: a
+        /// firewall probably lets none through.
+        unicast_heard: bool,
         /// How many other messages from the same IP address were given up for this reason since the last notice. The
         /// first one is told at once, and what follows within ten seconds in one notice; what of it had numbers is told by
         /// [`Lost`](Self::Lost).
@@ -181,7 +186,10 @@ pub enum Notice {
         /// `last` and `ranges` are about that one, and `count` is about all.
         peers: u32,
         /// Why they were given up.
-        reason: &'static str,
+        reason: LostReason,
+        /// Whether anything unicast has ever come from the peer. Where nothing has, events were asked for in vain: a firewall
+        /// probably lets none through.
+        unicast_heard: bool,
     },
     /// The kernel has dropped datagrams, because they came faster than this bus read them and its receive buffer was
     /// full. What is missing of the events in them is asked for again. Linux alone tells of it.
@@ -309,8 +317,8 @@ pub enum Notice {
     /// be taken.
     #[non_exhaustive]
     ConsoleRefused {
-        /// `token`, `protocol`, `crowd` (there are too many clients) or `system` (the system refused something).
-        cause: &'static str,
+        /// Why.
+        cause: ConsoleRefusedCause,
         /// Where the client is, if it is about one.
         from: Option<SocketAddr>,
         /// What happened.
@@ -387,7 +395,7 @@ impl Notice {
                 cause,
                 advice: None,
                 ..
-            } if *cause == DropCause::Duplicate.name() => {
+            } if *cause == RefusedCause::Dropped(DropCause::Duplicate) => {
                 tracing::debug!(target: "eventcast", "{self}");
             }
             _ => tracing::warn!(target: "eventcast", "{self}"),

@@ -11,7 +11,7 @@ use std::{
     sync::atomic::{AtomicU64, Ordering},
 };
 
-use crate::proto::EngineStats;
+use crate::proto::{DropCause, EngineStats};
 
 /// Makes [`Stats`] and what is done with all of its figures from a table of entries
 ///
@@ -38,9 +38,9 @@ macro_rules! figures {
                 $(#[doc = $doc])+
                 pub $name: u64,
             )+
-            /// Datagrams, and messages that came in several, that were not delivered, by cause: `malformed`,
-            /// `duplicate`, `echo`, `version`, and so on.
-            pub dropped: BTreeMap<&'static str, u64>,
+            /// Datagrams, and messages that came in several, that were not delivered, by cause. Every cause is there once
+            /// the bus has been started.
+            pub dropped: BTreeMap<DropCause, u64>,
         }
 
         impl Stats {
@@ -52,7 +52,7 @@ macro_rules! figures {
                     }
                 )+)+
                 for (cause, count) in session.engine.drops.iter() {
-                    *self.dropped.entry(cause.name()).or_default() += count;
+                    *self.dropped.entry(cause).or_default() += count;
                 }
             }
 
@@ -87,7 +87,7 @@ macro_rules! figures {
                 let mut next = || numbers.next().expect("there are enough numbers");
                 Self {
                     $($name: next(),)+
-                    dropped: [("malformed", next()), ("duplicate", next())].into(),
+                    dropped: [(DropCause::Malformed, next()), (DropCause::Duplicate, next())].into(),
                 }
             }
         }
@@ -215,9 +215,19 @@ figures! {
 }
 
 impl Stats {
-    /// How many datagrams were dropped for `cause`; 0 for a cause that never came up.
-    pub fn dropped_for(&self, cause: &str) -> u64 {
-        self.dropped.get(cause).copied().unwrap_or(0)
+    /// How many datagrams were dropped for `cause`.
+    ///
+    /// ```
+    /// use eventcast::DropCause;
+    ///
+    /// # fn main() -> eventcast::Result<()> {
+    /// let bus = eventcast::Bus::builder().build()?;
+    /// assert_eq!(bus.stats().dropped_for(DropCause::Malformed), 0);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn dropped_for(&self, cause: DropCause) -> u64 {
+        self.dropped.get(&cause).copied().unwrap_or(0)
     }
 }
 
@@ -329,7 +339,7 @@ mod tests {
     fn causes_are_there_before_they_come_up() {
         let mut stats = Stats::default();
         stats.add_session(&session(0, 0, 0), false);
-        assert_eq!(stats.dropped.get("malformed"), Some(&0));
-        assert_eq!(stats.dropped_for("no such cause"), 0);
+        assert_eq!(stats.dropped.get(&DropCause::Malformed), Some(&0));
+        assert_eq!(Stats::default().dropped_for(DropCause::Echo), 0);
     }
 }

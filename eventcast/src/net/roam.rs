@@ -11,7 +11,7 @@
 //! to try again. Who reads and who sends is told what changed, and does it.
 
 use std::{
-    io,
+    fmt, io,
     net::{IpAddr, Ipv4Addr, SocketAddr},
     sync::Arc,
 };
@@ -129,6 +129,12 @@ pub enum InterfaceLeftReason {
     NotChosen,
     /// The system refuses it, or says that it cannot do multicast any more.
     Refused,
+}
+
+impl fmt::Display for InterfaceLeftReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.describe())
+    }
 }
 
 impl InterfaceLeftReason {

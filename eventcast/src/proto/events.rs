@@ -3,7 +3,7 @@
 //! A batch keeps small things in one buffer that is used again and again; a large message keeps the buffer in which
 //! it was put together.
 
-use std::{net::SocketAddr, ops::Range, sync::Arc};
+use std::{fmt, net::SocketAddr, ops::Range, sync::Arc};
 
 use super::{DropCause, MessageId, Peer, ranges::RangeSet};
 use crate::codec::RawArgs;
@@ -103,12 +103,13 @@ pub enum LostReason {
 
 impl LostReason {
     /// All of them.
-    pub(super) const ALL: [Self; 6] = [
+    pub(super) const ALL: [Self; 7] = [
         Self::Unanswered,
         Self::Incomplete,
         Self::Gone,
         Self::Crowded,
         Self::TooMany,
+        Self::Overtaken,
         Self::Refused,
     ];
 
@@ -145,6 +146,12 @@ pub enum LeftReason {
     Restarted,
     /// Nobody knows: too many senders have come, most of them from where it is, and it had to make room.
     Crowded,
+}
+
+impl fmt::Display for LeftReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.describe())
+    }
 }
 
 impl LeftReason {
@@ -184,8 +191,8 @@ pub struct Message<'a> {
     pub sealed: bool,
 }
 
-impl std::fmt::Debug for Message<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for Message<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Message")
             .field("name", &self.name)
             .field("peer", &self.peer.id)
@@ -270,6 +277,30 @@ pub enum ExpiredReason {
     Overdue,
     /// It had to make room for others.
     Crowded,
+}
+
+impl ExpiredReason {
+    /// In words, for a log.
+    #[must_use]
+    pub const fn describe(self) -> &'static str {
+        match self {
+            Self::Silent => "nothing more of it came for `message_ttl`",
+            Self::Overdue => "it was not complete after 20 times `message_ttl`",
+            Self::Crowded => "there was no room for it (`max_held_bytes`)",
+        }
+    }
+}
+
+impl fmt::Display for LostReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.describe())
+    }
+}
+
+impl fmt::Display for ExpiredReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.describe())
+    }
 }
 
 /// A batch of what happened, in order.

@@ -22,9 +22,9 @@ use super::{
     client::{Bell, Client, IDLE_TIME, turn_away},
     session::Session,
     token::{Guesses, Token, whose},
-    warnings::{Trouble, Warnings},
+    warnings::Warnings,
 };
-use crate::WeakBus;
+use crate::{ConsoleRefusedCause, WeakBus};
 
 /// How many clients there are at once. Each costs a thread, and nobody looks over so many shoulders.
 pub(super) const MAX_CLIENTS: usize = 32;
@@ -190,7 +190,8 @@ impl Shared {
                 "this console serves at most {MAX_CLIENTS} clients at once: try again later"
             );
             let text = format_args!("{from} was turned away: {why}");
-            self.warnings.warn(Trouble::Crowd, Some(from), text);
+            self.warnings
+                .warn(ConsoleRefusedCause::Crowd, Some(from), text);
             return turn_away(stream, &why);
         }
         // A client is served without any of these.
@@ -234,7 +235,7 @@ impl Shared {
     }
 
     fn warn(&self, from: Option<SocketAddr>, text: fmt::Arguments<'_>) {
-        self.warnings.warn(Trouble::System, from, text);
+        self.warnings.warn(ConsoleRefusedCause::System, from, text);
     }
 
     fn listener(&self) -> MutexGuard<'_, Option<TcpListener>> {

@@ -21,13 +21,13 @@ use super::{
     show,
     telnet::{Input, MAX_LINE},
     token::{self, Guesses, Token},
-    warnings::{Trouble, Warnings},
+    warnings::Warnings,
 };
 #[cfg(feature = "log")]
 use crate::log::{self, Component, Level, LogError};
 use crate::{
-    Args, Bus, ListenerInfo, ListenerScope, Notice, NoticeStream, Pattern, Received, Subscription,
-    Transition, WeakBus,
+    Args, Bus, ConsoleRefusedCause, ListenerInfo, ListenerScope, Notice, NoticeStream, Pattern,
+    Received, Subscription, Transition, WeakBus,
     bus::{Misfit, misfits_of},
 };
 
@@ -183,7 +183,8 @@ impl Session {
                 None => {
                     let text =
                         format_args!("too many tokens come from the address of {}", self.from);
-                    self.warnings.warn(Trouble::Token, Some(self.from), text);
+                    self.warnings
+                        .warn(ConsoleRefusedCause::Token, Some(self.from), text);
                     Flow::Crowded
                 }
             };
@@ -208,7 +209,8 @@ impl Session {
             "{} speaks {language}: a browser was led to the console, and nothing that it sent was done",
             self.from
         );
-        self.warnings.warn(Trouble::Foreign, Some(self.from), text);
+        self.warnings
+            .warn(ConsoleRefusedCause::Protocol, Some(self.from), text);
         Flow::Close
     }
 
@@ -227,7 +229,8 @@ impl Session {
 
     fn bar(&self) -> Flow {
         let text = format_args!("{} does not know the token", self.from);
-        self.warnings.warn(Trouble::Token, Some(self.from), text);
+        self.warnings
+            .warn(ConsoleRefusedCause::Token, Some(self.from), text);
         Flow::Barred
     }
 

@@ -3,31 +3,7 @@
 
 use std::{fmt, net::SocketAddr};
 
-use crate::{Notice, WeakBus};
-
-/// What a warning is about. Each is reported by itself, so that none hides behind another.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Trouble {
-    /// There are too many clients.
-    Crowd,
-    /// A client speaks another protocol.
-    Foreign,
-    /// A client does not know the token.
-    Token,
-    /// The system refuses something.
-    System,
-}
-
-impl Trouble {
-    fn name(self) -> &'static str {
-        match self {
-            Self::Crowd => "crowd",
-            Self::Foreign => "protocol",
-            Self::Token => "token",
-            Self::System => "system",
-        }
-    }
-}
+use crate::{ConsoleRefusedCause, Notice, WeakBus};
 
 /// Reports what is wrong with clients.
 pub(super) struct Warnings {
@@ -42,12 +18,12 @@ impl Warnings {
     /// Reports it, of the client at `from` if it is about one.
     pub(super) fn warn(
         &self,
-        trouble: Trouble,
+        cause: ConsoleRefusedCause,
         from: Option<SocketAddr>,
         text: fmt::Arguments<'_>,
     ) {
         self.bus.tell(Notice::ConsoleRefused {
-            cause: trouble.name(),
+            cause,
             from,
             text: text.to_string(),
             count: 1,

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bson::Bson;
-use eventcast::{Args, Bus, Notice, Received};
+use eventcast::{Args, Bus, DropCause, Notice, Received};
 use eventcast_tests::{
     craft::{self, Message},
     group::Group,
@@ -137,7 +137,7 @@ fn ch02_any_order() {
     assert_eq!(texts.len(), expected.len());
     assert!(texts == expected, "some message was joined wrongly");
     assert_eq!(b.stats().messages_expired, 0);
-    assert_eq!(b.stats().dropped_for("duplicate"), 21 * 294);
+    assert_eq!(b.stats().dropped_for(DropCause::Duplicate), 21 * 294);
 }
 
 fn ch02_interleaved_and_repeated() {

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use eventcast::{Args, Builder, Bus, Received};
+use eventcast::{Args, Builder, Bus, DropCause, Received};
 use eventcast_tests::{
     craft::Message,
     group::{Group, INTERFACE},
@@ -53,6 +53,15 @@ pub(crate) fn bus(group: Group) -> Bus {
 pub(crate) fn pair() -> (Bus, Bus) {
     let group = Group::unused();
     (bus(group), bus(group))
+}
+
+/// How many datagrams a bus has dropped for a cause, by its name.
+#[track_caller]
+pub(crate) fn dropped(bus: &Bus, cause: &str) -> u64 {
+    let mut causes = DropCause::ALL.into_iter();
+    let cause = causes.find(|one| one.name() == cause);
+    bus.stats()
+        .dropped_for(cause.expect("there is such a cause"))
 }
 
 /// The arguments of every event of that name, remote ones and local ones.

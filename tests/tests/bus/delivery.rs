@@ -3,7 +3,7 @@
 use std::{collections::HashSet, sync::Arc, time::SystemTime};
 
 use bson::{Bson, bson};
-use eventcast::{Args, NetEvent, Notice, Received, args};
+use eventcast::{Args, DropCause, NetEvent, Notice, Received, args};
 use eventcast_tests::{
     craft::{self, Message},
     group::Group,
@@ -533,7 +533,7 @@ fn error_is_an_event() {
             assert!(!errors[0].0);
             assert_eq!(errors[0].1[..], [Bson::String("boom".to_owned())]);
         }
-        assert_eq!(b.stats().dropped_for("version"), round * 1_000);
+        assert_eq!(b.stats().dropped_for(DropCause::Version), round * 1_000);
     }
     let mismatches = mismatches.wait_for(1);
     assert!(mismatches.len() <= 3, "{} notices", mismatches.len());

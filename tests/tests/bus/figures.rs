@@ -4,7 +4,7 @@
 
 use std::{sync::mpsc, time::Duration};
 
-use eventcast::{Notice, SubscribeOptions};
+use eventcast::{DropCause, Notice, SubscribeOptions};
 use eventcast_tests::{
     craft::Message,
     group::Group,
@@ -65,7 +65,7 @@ fn own_datagrams() {
     last.wait_for(1);
     let stats = bus.stats();
     assert_eq!(
-        (stats.datagrams_received, stats.dropped_for("echo")),
+        (stats.datagrams_received, stats.dropped_for(DropCause::Echo)),
         (1, 0)
     );
     assert!(stats.datagrams_sent >= 20);
@@ -111,7 +111,10 @@ fn over_a_restart() {
         send_paced(&tap, &bus, ["no datagram of ours"]);
         let count = |bus: &eventcast::Bus| {
             let stats = bus.stats();
-            (stats.events_emitted, stats.dropped_for("malformed"))
+            (
+                stats.events_emitted,
+                stats.dropped_for(DropCause::Malformed),
+            )
         };
         assert_eq!(count(&bus), (round, round));
         block_on(bus.stop()).expect("it stops");

@@ -12,7 +12,7 @@ use eventcast_tests::{
 };
 
 use crate::{
-    common::{builder, collect, count, started},
+    common::{builder, collect, count, dropped, started},
     foreign::long,
 };
 
@@ -51,10 +51,6 @@ fn peer(group: Group, guard: Guard<'_>) -> Peer {
 
 fn sealed_bus(group: Group) -> Bus {
     started(builder(group).passphrase(Secret::ready_key(KEY)))
-}
-
-fn dropped(bus: &Bus, cause: &str) -> u64 {
-    bus.stats().dropped[cause]
 }
 
 fn passphrase() {

@@ -2,7 +2,7 @@
 
 use std::net::{Ipv6Addr, SocketAddr};
 
-use eventcast::{Bus, Notice};
+use eventcast::{Bus, DropCause, Notice};
 use eventcast_tests::{
     runner::Case,
     wait::{Seen, block_on, eventually},
@@ -164,7 +164,12 @@ fn sockets_of_one_machine() {
     fence_between(&c, &a);
     assert_eq!((a_ping.get(), c_ping.get()), (100, 100));
     assert_eq!((a_pong.get(), b_ping.get()), (0, 0));
-    assert_eq!(a.stats().dropped_for("echo"), 0, "{:?}", a.stats().dropped);
+    assert_eq!(
+        a.stats().dropped_for(DropCause::Echo),
+        0,
+        "{:?}",
+        a.stats().dropped
+    );
     assert_eq!(a.stats().kernel_drops, 0);
 
     // The port is shared with those who share it.

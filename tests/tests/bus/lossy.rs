@@ -12,7 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use eventcast::{Args, Builder, Bus, Notice, Received};
+use eventcast::{Args, Builder, Bus, DropCause, Notice, Received};
 use eventcast_tests::{
     cable::{ADDRESSES, CARD, Cable, Fate, Frame, Way, Weather},
     host::Host,
@@ -187,7 +187,7 @@ fn small_events_both_ways() {
     for bus in [&a, &b] {
         let stats = bus.stats();
         assert!(stats.events_repaired >= 50, "{}", stats.events_repaired);
-        assert!(stats.dropped_for("duplicate") > 0);
+        assert!(stats.dropped_for(DropCause::Duplicate) > 0);
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod api_blocking;
 mod api_listen;
+mod api_reasons;
 mod api_received;
 mod cards;
 mod causes;
@@ -90,6 +91,7 @@ fn main() -> ExitCode {
     cases.extend(cards::cases());
     cases.extend(values::cases());
     cases.extend(api_received::cases());
+    cases.extend(api_reasons::cases());
     cases.extend(api_listen::cases());
     cases.extend(api_blocking::cases());
     cases.extend(figures::cases());

@@ -2,7 +2,7 @@
 
 use std::{fs, net::Ipv4Addr, process::Command, time::Duration};
 
-use eventcast::{Args, Bus, Received};
+use eventcast::{Args, Bus, DropCause, Received};
 use eventcast_tests::{
     process,
     runner::Case,
@@ -192,7 +192,7 @@ fn all_by_two_cards() {
         .filter(|number| *number > 0)
         .collect();
     assert_eq!(arrived, (1..=40).collect::<Vec<_>>());
-    let doubles = bus.stats().dropped_for("duplicate");
+    let doubles = bus.stats().dropped_for(DropCause::Duplicate);
     assert!(doubles >= 20, "what came by the second card: {doubles}");
 }
 

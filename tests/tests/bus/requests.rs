@@ -9,7 +9,7 @@ use std::{
 };
 
 use bson::{Bson, DateTime, Document, doc};
-use eventcast::{Bus, Notice};
+use eventcast::{Bus, DropCause, ExpiredReason, LostReason, Notice};
 use eventcast_tests::{
     craft::{self, Message},
     group::{Group, INTERFACE},
@@ -337,7 +337,7 @@ fn requests(socket: &UdpSocket) -> Vec<(Document, i64)> {
 }
 
 /// What a bus gives up: the message, from which port it came, and why.
-fn expired(bus: &Bus) -> Seen<(String, u16, &'static str)> {
+fn expired(bus: &Bus) -> Seen<(String, u16, ExpiredReason, bool)> {
     let told = Seen::new();
     let list = told.clone();
     bus.on_notice(move |notice: &Notice| {
@@ -345,10 +345,15 @@ fn expired(bus: &Bus) -> Seen<(String, u16, &'static str)> {
             message_id,
             from,
             reason,
+            unicast_heard,
             ..
         } = notice
         {
-            list.push((message_id.to_string(), from.port(), *reason));
+            let text = notice.to_string();
+            let is_silent = *reason == ExpiredReason::Silent;
+            let hint = "a firewall probably lets none through, so set `unicast_port` on both buses";
+            assert_eq!(text.contains(hint), is_silent && !unicast_heard, "{text}");
+            list.push((message_id.to_string(), from.port(), *reason, *unicast_heard));
         }
     });
     told
@@ -374,10 +379,8 @@ fn ch08_giving_up() {
         }
         let port = socket.local_addr().expect("it is bound").port();
         // It comes by multicast alone: nothing unicast has come from there.
-        let silent = "the rest was asked for, and nothing more of it came for `message_ttl`; nothing unicast has ever \
-                      come from this peer: a firewall probably lets none through, so set `unicast_port` on both buses, \
-                      and open these UDP ports between them";
-        assert_eq!(told.wait_for(1), [(id.to_owned(), port, silent)]);
+        let silent = ExpiredReason::Silent;
+        assert_eq!(told.wait_for(1), [(id.to_owned(), port, silent, false)]);
         let stats = b.stats();
         assert_eq!((stats.messages_incomplete, stats.held_bytes), (0, 0));
         assert_eq!(stats.events_lost, u64::from(!is_old));
@@ -433,7 +436,7 @@ fn ch08_ten_thousand() {
     let stats = b.stats();
     assert_eq!(stats.held_bytes, 0);
     // Some have had to make room for those that came after them.
-    let over = stats.messages_expired + stats.dropped_for("crowded");
+    let over = stats.messages_expired + stats.dropped_for(DropCause::Crowded);
     assert_eq!(over as usize, MESSAGES + 2_000);
     fence(&tap, &b, group);
 }
@@ -454,8 +457,8 @@ fn ch08_one_that_drips() {
         }
         thread::sleep(Duration::from_millis(50));
     }
-    let (_, _, reason) = told.wait_for(1)[0].clone();
-    assert_eq!(reason, "it was not complete after 20 times `message_ttl`");
+    let (_, _, reason, _) = told.wait_for(1)[0].clone();
+    assert_eq!(reason, ExpiredReason::Overdue);
     assert!(sent < chunks.len() - 1, "it was not ended");
     // What else of it comes opens nothing.
     send_paced(&tap, &b, &chunks[sent..]);
@@ -505,14 +508,13 @@ fn gone_counts_from_its_sender_alone() {
     let sent = other.send_to(&gone(), to);
     sent.expect("loopback takes it");
     eventually("it is refused", || {
-        b.stats().dropped_for("unsolicited") == 1
+        b.stats().dropped_for(DropCause::Unsolicited) == 1
     });
     assert_eq!((lost.len(), b.stats().messages_incomplete), (0, 1));
 
     let sent = sender.send_to(&gone(), to);
     sent.expect("loopback takes it");
-    let gone = "their sender does not have them any more (a larger `history_bytes` of the sender keeps them longer)";
-    assert_eq!(lost.wait_for(1), [(1, 1, 1, gone)]);
+    assert_eq!(lost.wait_for(1), [(1, 1, 1, LostReason::Gone)]);
     let stats = b.stats();
     assert_eq!((stats.messages_incomplete, stats.held_bytes), (0, 0));
     assert_eq!((stats.events_lost, stats.messages_expired), (1, 0));

@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use eventcast::{Args, Builder, Bus, NetEvent, Notice, Received, Secret};
+use eventcast::{Args, Builder, Bus, DropCause, NetEvent, Notice, Received, Secret};
 use eventcast_tests::{
     group::Group,
     runner::Case,
@@ -20,6 +20,7 @@ use eventcast_tests::{
 };
 use serde::{Deserialize, Serialize};
 
+use crate::common::dropped;
 use crate::common::{Count, builder, collect, count, emit_whole, fence, started};
 
 pub(crate) fn cases() -> Vec<Case> {
@@ -64,14 +65,10 @@ fn what_it_refuses(bus: &Bus) -> Seen<(&'static str, String)> {
     let list = seen.clone();
     bus.on_notice(move |notice: &Notice| {
         if let Notice::Refused { cause, .. } = notice {
-            list.push((*cause, notice.to_string()));
+            list.push((cause.name(), notice.to_string()));
         }
     });
     seen
-}
-
-fn dropped(bus: &Bus, cause: &str) -> u64 {
-    bus.stats().dropped[cause]
 }
 
 /// Everything that a tap has had by now.
@@ -118,7 +115,7 @@ fn one_passphrase() {
     );
     for bus in [&a, &b] {
         eventually("they know each other", || bus.peers().len() == 1);
-        let ours = ["echo", "duplicate"];
+        let ours = [DropCause::Echo, DropCause::Duplicate];
         for (cause, count) in bus.stats().dropped {
             assert!(count == 0 || ours.contains(&cause), "{count} {cause}");
         }

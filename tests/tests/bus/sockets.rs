@@ -2,7 +2,7 @@
 
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 
-use eventcast::{Bus, Notice};
+use eventcast::{Bus, DropCause, Notice};
 use eventcast_tests::{
     craft::{self, Message},
     group::Group,
@@ -159,9 +159,14 @@ fn mc05_own_and_doubled() {
     fence(&tap, &a, group);
     fence(&tap, &b, group);
     assert_eq!((at_a.get(), at_b.get()), (1, 1));
-    assert_eq!(a.stats().dropped_for("echo"), 3, "{:?}", a.stats().dropped);
+    assert_eq!(
+        a.stats().dropped_for(DropCause::Echo),
+        3,
+        "{:?}",
+        a.stats().dropped
+    );
     assert!(
-        b.stats().dropped_for("duplicate") >= 3,
+        b.stats().dropped_for(DropCause::Duplicate) >= 3,
         "{:?}",
         b.stats().dropped
     );

@@ -2,8 +2,15 @@
 
 use std::fmt;
 
-use super::Notice;
-use crate::{proto::DropCause, text::OneLine};
+use super::{Notice, cause::RefusedCause};
+use crate::{
+    proto::{DropCause, ExpiredReason, LostReason},
+    text::OneLine,
+};
+
+/// What is said where something that was asked for did not come, and its sender has never been heard by unicast.
+const NO_UNICAST: &str = "; nothing unicast has ever come from this peer: a firewall probably lets none through, so set \
+     `unicast_port` on both buses, and open these UDP ports between them";
 
 /// One line, whatever the texts in it are that came from others.
 impl fmt::Display for Notice {
@@ -39,7 +46,6 @@ impl Notice {
                 reason,
                 count,
             } => {
-                let reason = reason.describe();
                 write!(f, "left interface {name} ({address}): it {reason}")?;
                 after_changes(f, *count)
             }
@@ -72,7 +78,7 @@ impl Notice {
                 count,
                 advice,
             } => {
-                write!(f, "{count} datagrams {} from ", what_became_of(cause))?;
+                write!(f, "{count} datagrams {} from ", what_became_of(*cause))?;
                 match from {
                     Some(from) => write!(f, "{from}: {cause}")?,
                     None => write!(f, "many addresses: {cause}")?,
@@ -105,13 +111,19 @@ impl Notice {
                 received,
                 chunks,
                 reason,
+                unicast_heard,
                 others,
                 ..
             } => {
                 write!(
                     f,
-                    "message {message_id} (`{key}`) from {from} was given up with {received} of {chunks} chunks: {reason}"
+                    "message {message_id} (`{key}`) from {from} was given up with {received} of {chunks} chunks: "
                 )?;
+                if *reason == ExpiredReason::Silent && !unicast_heard {
+                    write!(f, "the rest was asked for, and {reason}{NO_UNICAST}")?;
+                } else {
+                    write!(f, "{reason}")?;
+                }
                 match others {
                     0 => Ok(()),
                     others => write!(f, "; so were {others} others from there"),
@@ -125,6 +137,7 @@ impl Notice {
                 ranges: _,
                 peers,
                 reason,
+                unicast_heard,
             } => {
                 match count {
                     1 => write!(f, "event {first} of {peer} is lost"),
@@ -140,7 +153,11 @@ impl Notice {
                         "{count} events of {peer} are lost, in several places from {first} to {last}"
                     ),
                 }?;
-                write!(f, ": {reason}")
+                write!(f, ": {reason}")?;
+                if *reason == LostReason::Unanswered && !unicast_heard {
+                    f.write_str(NO_UNICAST)?;
+                }
+                Ok(())
             }
             Self::KernelDrops { count } => write!(
                 f,
@@ -149,7 +166,7 @@ impl Notice {
             ),
             Self::PeerJoined { peer } => write!(f, "{peer} is there"),
             Self::PeerLeft { peer, reason } => {
-                write!(f, "{peer} is gone: {}", reason.describe())
+                write!(f, "{peer} is gone: {reason}")
             }
             Self::ListenerSlow {
                 key,
@@ -237,8 +254,8 @@ impl Notice {
 }
 
 /// One cause is that of datagrams that were delivered.
-fn what_became_of(cause: &str) -> &'static str {
-    if cause == DropCause::Unfollowed.name() {
+fn what_became_of(cause: RefusedCause) -> &'static str {
+    if cause == RefusedCause::Dropped(DropCause::Unfollowed) {
         "not followed"
     } else {
         "dropped"

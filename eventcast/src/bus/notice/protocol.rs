@@ -2,16 +2,8 @@
 
 use std::{net::SocketAddr, sync::Arc};
 
-use super::Notice;
-use crate::proto::{DropCause, Event, ExpiredReason, LostReason, Refused, WIRE_VERSION};
-
-/// What is said where something that was asked for did not come, and its sender has never been heard by unicast.
-macro_rules! no_unicast {
-    () => {
-        "; nothing unicast has ever come from this peer: a firewall probably lets none through, so set `unicast_port` \
-         on both buses, and open these UDP ports between them"
-    };
-}
+use super::{Notice, cause::RefusedCause};
+use crate::proto::{DropCause, Event, Refused, WIRE_VERSION};
 
 impl Notice {
     /// What the protocol has to tell beside messages.
@@ -24,9 +16,9 @@ impl Notice {
             Event::Refused(refused) => Self::Refused {
                 // Of what is not opened nobody outside shall learn why.
                 cause: if refused.unopened {
-                    UNOPENED
+                    RefusedCause::Unopened
                 } else {
-                    refused.cause.name()
+                    RefusedCause::Dropped(refused.cause)
                 },
                 from: refused.from,
                 count: refused.count,
@@ -54,15 +46,8 @@ impl Notice {
                 number: expired.number,
                 received: expired.received,
                 chunks: expired.total,
-                reason: match expired.reason {
-                    ExpiredReason::Silent if !has_heard_unicast(expired.peer.address) => concat!(
-                        "the rest was asked for, and nothing more of it came for `message_ttl`",
-                        no_unicast!()
-                    ),
-                    ExpiredReason::Silent => "nothing more of it came for `message_ttl`",
-                    ExpiredReason::Overdue => "it was not complete after 20 times `message_ttl`",
-                    ExpiredReason::Crowded => "there was no room for it (`max_held_bytes`)",
-                },
+                reason: expired.reason,
+                unicast_heard: has_heard_unicast(expired.peer.address),
                 others: expired.untold,
             },
             Event::Lost(lost) => Self::Lost {
@@ -72,13 +57,8 @@ impl Notice {
                 count: lost.count,
                 ranges: lost.ranges.to_vec(),
                 peers: lost.peers,
-                reason: match lost.reason {
-                    LostReason::Unanswered if !has_heard_unicast(lost.peer.address) => concat!(
-                        "they were asked for, and did not come in time",
-                        no_unicast!()
-                    ),
-                    reason => reason.describe(),
-                },
+                reason: lost.reason,
+                unicast_heard: has_heard_unicast(lost.peer.address),
             },
             Event::PeerJoined { peer } => Self::PeerJoined {
                 peer: Arc::clone(peer),
@@ -90,9 +70,6 @@ impl Notice {
         })
     }
 }
-
-/// What stands for every reason not to open a datagram.
-const UNOPENED: &str = "unopened";
 
 /// What is probably wrong where a datagram was refused.
 fn advice(refused: &Refused) -> Option<String> {

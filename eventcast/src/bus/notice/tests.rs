@@ -58,7 +58,8 @@ fn no_text_from_elsewhere_leaves_its_line() {
                 count: 2,
                 ranges: vec![(1, 2)],
                 peers: 1,
-                reason: "they were asked for",
+                reason: LostReason::Unanswered,
+                unicast_heard: false,
             },
             Notice::PeerJoined {
                 peer: Arc::clone(&peer),
@@ -89,7 +90,7 @@ fn no_text_from_elsewhere_leaves_its_line() {
                 count: 2,
             },
             Notice::ConsoleRefused {
-                cause: "token",
+                cause: ConsoleRefusedCause::Token,
                 from: Some(address),
                 text: owned(),
                 count: 2,
