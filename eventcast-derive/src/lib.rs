@@ -13,6 +13,7 @@ mod attr;
 mod errors;
 mod expand;
 mod fallback;
+mod map_keys;
 mod serde_attrs;
 mod shape;
 mod template;

@@ -12,6 +12,8 @@ const SKIP_SERIALIZING: &str = "skip_serializing";
 const SKIP_DESERIALIZING: &str = "skip_deserializing";
 const SKIP_SERIALIZING_IF: &str = "skip_serializing_if";
 const TRANSPARENT: &str = "transparent";
+const WITH: &str = "with";
+const SERIALIZE_WITH: &str = "serialize_with";
 
 /// Whether the type serializes as its one field does.
 pub(crate) fn is_transparent(attrs: &[Attribute]) -> bool {
@@ -22,6 +24,12 @@ pub(crate) fn is_transparent(attrs: &[Attribute]) -> bool {
 pub(crate) fn is_skipped(field: &Field) -> bool {
     let has = |name| word(&field.attrs, name).is_some();
     has(SKIP) || has(SKIP_SERIALIZING) && has(SKIP_DESERIALIZING)
+}
+
+/// Whether a field is written by a function of its own, whatever its type is.
+pub(crate) fn is_written_otherwise(field: &Field) -> bool {
+    let has = |name| word(&field.attrs, name).is_some();
+    has(WITH) || has(SERIALIZE_WITH)
 }
 
 /// Refuses fields without names that are sent but not read, the reverse, or for some values only: they are told apart

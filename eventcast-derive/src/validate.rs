@@ -7,7 +7,7 @@ use syn::{Data, ext::IdentExt, spanned::Spanned};
 use crate::{
     ast::{Item, Param},
     errors::Errors,
-    serde_attrs,
+    map_keys, serde_attrs,
     shape::Shape,
     template::{Piece, Template},
 };
@@ -43,6 +43,7 @@ pub(crate) fn validate<'a>(item: &'a Item<'a>, errors: &mut Errors) -> Option<Ev
     let key = key(item, &params, errors);
     let shape = Shape::of(item.data, item.transparent);
     serde_attrs::refuse_moving_fields(item.data, errors);
+    map_keys::refuse(item.data, errors);
     if let Data::Union(data) = item.data {
         errors.at_span(
             data.union_token.span(),

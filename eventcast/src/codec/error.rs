@@ -31,7 +31,10 @@ pub enum EncodeErrorKind {
     #[error("BSON has no {0}; send an i64, a string or a Decimal128")]
     Wide(&'static str),
     /// A map has keys of this kind; BSON has strings alone.
-    #[error("a map key must be a string, a char or a unit variant, not {0}")]
+    #[error(
+        "a map key must have one text form, as strings, integers, bools, chars, unit variants and addresses have, and not \
+         be {0}; send a list of pairs instead"
+    )]
     MapKey(&'static str),
     /// A key holds the character U+0000, with which BSON ends a key.
     #[error("a key must not hold the character U+0000")]

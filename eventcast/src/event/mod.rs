@@ -92,7 +92,7 @@ pub(crate) mod derived {
 /// | `Option`, `()`, a unit struct | null for none | null; an `Option` field also from no field at all |
 /// | sequences, tuples, `Vec<u8>` | array | array of that length; a sequence of numbers also from binary |
 /// | bytes (`serde_bytes`) | binary, subtype 0 | binary of any subtype, array |
-/// | structs, maps | document; the keys of a map: strings, chars, unit variants and newtypes of these | document |
+/// | structs, maps | document; the keys of a map: what has one text form | document |
 /// | enums | externally tagged: `"Stop"`, `{ "Go": 5 }` | the same |
 /// | a newtype struct | what is inside | the same |
 /// | the types of the `bson` crate | their own type | the same |
@@ -106,6 +106,14 @@ pub(crate) mod derived {
 /// may be the key of a map. It is so in every place, because serde reads no other where it holds a
 /// value in a buffer of its own (`flatten`, `untagged`, an internal tag). A binary is still read
 /// by such a type, where it reads one. The types of the bson crate keep their own form.
+///
+/// The keys of a map travel as texts, since BSON has no others: strings, integers of any width, bools,
+/// chars, unit variants, what has a form for people that is one text (an `IpAddr`, a `Uuid`), and
+/// newtypes of these. `HashMap<u32, _>` is `{ "7": … }`, as it is in JSON, and comes back from that
+/// text and no other (not from `"07"`). Inside `flatten`, `untagged` and internally tagged types
+/// serde keeps texts for itself and finds no numbers in them, so `emit` refuses such keys there.
+/// Floating-point numbers, options, lists, tuples and structs are no keys: the derive refuses what it
+/// can see, `emit` the rest.
 ///
 /// # What is refused
 ///

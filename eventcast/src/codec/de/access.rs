@@ -1,5 +1,7 @@
 //! The insides of documents and arrays, and the keys and variants in them.
 
+use std::fmt;
+
 use serde::de::{
     self, DeserializeSeed, EnumAccess, IntoDeserializer, MapAccess, SeqAccess, VariantAccess,
     Visitor,
@@ -139,9 +141,35 @@ impl<'de> SeqAccess<'de> for Items<'de> {
     }
 }
 
-/// A key, which is a string, or what can be read from one.
+/// A key, which is a text, or what has one text form.
 #[derive(Clone, Copy)]
 pub(super) struct Key<'de>(pub(super) &'de str);
+
+/// Methods that read a key from its one text form. Another text of the same number would be another key, so it is left to
+/// the visitor, which refuses it.
+macro_rules! read_text {
+    ($($method:ident $visit:ident $kind:ty;)*) => {$(
+        fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
+            match self.0.parse::<$kind>() {
+                Ok(key) if is_text_of(self.0, key) => visitor.$visit(key),
+                _ => self.deserialize_any(visitor),
+            }
+        }
+    )*};
+}
+
+/// Whether a text is the one that a key is written as. Nothing is allocated.
+fn is_text_of(text: &str, key: impl fmt::Display) -> bool {
+    struct Rest<'a>(&'a str);
+    impl fmt::Write for Rest<'_> {
+        fn write_str(&mut self, part: &str) -> fmt::Result {
+            self.0 = self.0.strip_prefix(part).ok_or(fmt::Error)?;
+            Ok(())
+        }
+    }
+    let mut rest = Rest(text);
+    fmt::write(&mut rest, format_args!("{key}")).is_ok() && rest.0.is_empty()
+}
 
 impl<'de> de::Deserializer<'de> for Key<'de> {
     type Error = DecodeError;
@@ -168,8 +196,22 @@ impl<'de> de::Deserializer<'de> for Key<'de> {
         visitor.visit_enum(self.0.into_deserializer())
     }
 
+    read_text! {
+        deserialize_bool visit_bool bool;
+        deserialize_i8 visit_i8 i8;
+        deserialize_i16 visit_i16 i16;
+        deserialize_i32 visit_i32 i32;
+        deserialize_i64 visit_i64 i64;
+        deserialize_i128 visit_i128 i128;
+        deserialize_u8 visit_u8 u8;
+        deserialize_u16 visit_u16 u16;
+        deserialize_u32 visit_u32 u32;
+        deserialize_u64 visit_u64 u64;
+        deserialize_u128 visit_u128 u128;
+    }
+
     forward_to_deserialize_any! {
-        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf option
+        f32 f64 char str string bytes byte_buf option
         unit unit_struct seq tuple tuple_struct map struct identifier ignored_any
     }
 }

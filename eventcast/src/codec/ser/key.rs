@@ -1,4 +1,6 @@
-//! The keys of maps: strings, and what a receiver can read back from a string.
+//! The keys of maps: texts, and what has one text form, from which a receiver reads it back.
+
+use std::{fmt, io::Write};
 
 use serde::ser::{self, Impossible, Serialize};
 
@@ -7,7 +9,7 @@ use super::super::{EncodeError, EncodeErrorKind};
 use super::values::refuse_raw_json;
 use super::writer::Serializer;
 
-/// Writes one key: a string, a char, a unit variant, or a newtype of one of these.
+/// Writes one key: a string, a char, an integer, a bool, a unit variant, or a newtype of one of these.
 pub(super) struct KeySerializer<'k, 'a> {
     inner: &'k mut Serializer<'a>,
     keys: &'k mut Keys,
@@ -23,6 +25,41 @@ impl<'k, 'a> KeySerializer<'k, 'a> {
 #[cold]
 fn refused(kind: &'static str) -> EncodeError {
     EncodeError::new(EncodeErrorKind::MapKey(kind))
+}
+
+/// Methods that write the one text form of a key.
+macro_rules! write_text {
+    ($($method:ident($argument:ty);)*) => {$(
+        #[inline]
+        fn $method(self, key: $argument) -> Result<(), EncodeError> {
+            let text = KeyText::of(key);
+            self.inner.begin_entry(text.as_str(), self.keys)
+        }
+    )*};
+}
+
+/// The text of a number or a bool, without an allocation.
+struct KeyText {
+    bytes: [u8; Self::MOST],
+    len: usize,
+}
+
+impl KeyText {
+    /// The digits of `i128::MIN`, and its sign.
+    const MOST: usize = 40;
+
+    fn of(key: impl fmt::Display) -> Self {
+        let mut bytes = [0; Self::MOST];
+        let mut room = &mut bytes[..];
+        // Nothing is longer than the longest number.
+        let _ = write!(room, "{key}");
+        let len = Self::MOST - room.len();
+        Self { bytes, len }
+    }
+
+    fn as_str(&self) -> &str {
+        str::from_utf8(&self.bytes[..self.len]).unwrap_or_default()
+    }
 }
 
 /// Methods that refuse a key of one kind.
@@ -97,18 +134,21 @@ impl ser::Serializer for KeySerializer<'_, '_> {
         Err(refused("a variant with data"))
     }
 
+    write_text! {
+        serialize_bool(bool);
+        serialize_i8(i8);
+        serialize_i16(i16);
+        serialize_i32(i32);
+        serialize_i64(i64);
+        serialize_i128(i128);
+        serialize_u8(u8);
+        serialize_u16(u16);
+        serialize_u32(u32);
+        serialize_u64(u64);
+        serialize_u128(u128);
+    }
+
     refuse! {
-        serialize_bool(bool) -> (), "a bool";
-        serialize_i8(i8) -> (), "an i8";
-        serialize_i16(i16) -> (), "an i16";
-        serialize_i32(i32) -> (), "an i32";
-        serialize_i64(i64) -> (), "an i64";
-        serialize_i128(i128) -> (), "an i128";
-        serialize_u8(u8) -> (), "a u8";
-        serialize_u16(u16) -> (), "a u16";
-        serialize_u32(u32) -> (), "a u32";
-        serialize_u64(u64) -> (), "a u64";
-        serialize_u128(u128) -> (), "a u128";
         serialize_f32(f32) -> (), "an f32";
         serialize_f64(f64) -> (), "an f64";
         serialize_bytes(&[u8]) -> (), "bytes";
