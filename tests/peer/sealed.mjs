@@ -68,7 +68,7 @@ class Window {
 
   take(counter) {
     if (counter + WINDOW <= this.highest) throw new Refused('old');
-    if (counter < this.first || this.had.has(counter)) throw new Refused('double');
+    if (counter < this.first || this.had.has(counter)) throw new Refused('duplicate');
     this.had.add(counter);
     if (counter > this.highest) this.highest = counter;
   }
