@@ -37,7 +37,7 @@ use super::secret::Secret;
 #[cfg(feature = "repl")]
 pub(crate) use table::Setting;
 use table::{Entry, options, put};
-use value::{Show, Value, within};
+use value::{InForce, Show, Value, within};
 
 /// The system takes a socket buffer's size as a C int, and Linux doubles what it is given.
 const MAX_SOCKET_BUFFER: usize = i32::MAX as usize / 2;

@@ -314,6 +314,23 @@ impl Bus {
         self.core.identity().id.clone()
     }
 
+    /// The options in force: what the builder, the environment and the file gave, checked, and the defaults for the rest.
+    /// An option is `None` where it has no value. Secrets are in it and do not show.
+    ///
+    /// ```
+    /// # fn main() -> eventcast::Result<()> {
+    /// let bus = eventcast::Bus::builder().max_payload_size(1_200).build()?;
+    /// let config = bus.config();
+    /// assert_eq!(config.max_payload_size, Some(1_200));
+    /// assert_eq!(config.port, Some(bus.port()));
+    /// assert_eq!(config.passphrase, None);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn config(&self) -> Config {
+        self.core.options.in_force()
+    }
+
     /// The port of the group.
     pub fn port(&self) -> u16 {
         self.core.options.port

@@ -250,6 +250,16 @@ macro_rules! options {
             }
         }
 
+        impl Options {
+            /// Every option with its value, as it could be given.
+            pub(in crate::bus) fn in_force(&self) -> Config {
+                Config {
+                    $($name: InForce::<$value>::in_force(&self.$name),)*
+                    wrong: Vec::new(),
+                }
+            }
+        }
+
         #[cfg(feature = "repl")]
         impl Options {
             /// Every option, as the console shows it. `layers` are the places where it could be said, the best first.

@@ -74,6 +74,42 @@ impl fmt::Display for Raw {
     }
 }
 
+/// The value of an option, as it could be given.
+pub(super) trait InForce<V> {
+    /// `None`: it has none.
+    fn in_force(&self) -> Option<V>;
+}
+
+impl<V: Clone> InForce<V> for V {
+    fn in_force(&self) -> Option<V> {
+        Some(self.clone())
+    }
+}
+
+impl<V: Clone> InForce<V> for Option<V> {
+    fn in_force(&self) -> Self {
+        self.clone()
+    }
+}
+
+impl InForce<String> for IpAddr {
+    fn in_force(&self) -> Option<String> {
+        Some(self.to_string())
+    }
+}
+
+impl InForce<String> for Option<IpAddr> {
+    fn in_force(&self) -> Option<String> {
+        self.map(|address| address.to_string())
+    }
+}
+
+impl InForce<String> for GroupAddress {
+    fn in_force(&self) -> Option<String> {
+        Some(self.to_string())
+    }
+}
+
 /// What can be shown to a person, by an error or by the console.
 pub(super) trait Show {
     fn show(&self) -> String;
