@@ -125,13 +125,16 @@ pub enum EmitErrorKind {
     #[error(transparent)]
     Encode(#[from] EncodeError),
     /// The event is larger than `max_message_size`, the bound that receivers have too.
-    #[error("it has {size} bytes; `max_message_size` allows {limit}")]
+    #[error("it has {size} bytes; `max_message_size` allows {limit}{}", bytes_hint(.bytes_as_numbers))]
     #[non_exhaustive]
     TooLarge {
         /// Its size on the wire, in bytes.
         size: usize,
         /// The limit.
         limit: usize,
+        /// The field with the most bytes that travel as a list of numbers, such as a plain `Vec<u8>`, and how many bytes these
+        /// are; an empty text for the event itself. `None`: no field has more than some thousand of them.
+        bytes_as_numbers: Option<(String, usize)>,
     },
     /// The key is so long that next to it a datagram has no room for data.
     #[error(
@@ -188,6 +191,21 @@ pub enum EmitErrorKind {
     /// The bus is not running. Local listeners were called; nothing was sent.
     #[error("the bus is not running; call `start` first")]
     NotStarted,
+}
+
+/// What is said of bytes that travel as numbers.
+fn bytes_hint(field: &Option<(String, usize)>) -> String {
+    let Some((path, count)) = field else {
+        return String::new();
+    };
+    let what = match &**path {
+        "" => "it".to_owned(),
+        path => format!("`{}`", printable(path)),
+    };
+    format!(
+        "; {what} is a list of {count} numbers, about ten bytes for each byte: write `#[serde(with = \"serde_bytes\")]` \
+         above a field of bytes, and it takes no more room than they do"
+    )
 }
 
 /// An event that was not sent, and why. It gives the event back.

@@ -290,12 +290,12 @@ fn accept<'a>(
     let Some((session, accepted)) = accepted else {
         let limit = core.options.max_message_size;
         if size > limit {
-            return Err(EmitErrorKind::TooLarge { size, limit });
+            return Err(too_large(size, limit, event.payload));
         }
         return Ok((None, order));
     };
     let accepted = accepted.map_err(|refusal| match refusal {
-        Refusal::TooLarge { size, limit } => EmitErrorKind::TooLarge { size, limit },
+        Refusal::TooLarge { size, limit } => too_large(size, limit, event.payload),
         Refusal::NoRoomForData {
             name_len,
             max_payload_size,
@@ -317,6 +317,16 @@ fn accept<'a>(
         session,
     };
     Ok((Some(numbered), order))
+}
+
+/// Looks what makes the event so large.
+#[cold]
+fn too_large(size: usize, limit: usize, payload: &[u8]) -> EmitErrorKind {
+    EmitErrorKind::TooLarge {
+        size,
+        limit,
+        bytes_as_numbers: codec::longest_byte_list(payload),
+    }
 }
 
 /// An event that has been sent, on its way to the listeners of this very bus.

@@ -11,6 +11,7 @@
 //! How values travel, and what is not kept, is told to users at [`NetEvent`](crate::NetEvent).
 
 mod args;
+mod byte_lists;
 mod check;
 mod de;
 mod error;
@@ -23,6 +24,7 @@ mod ser;
 mod value;
 
 pub use args::{Args, IntoArg, IntoArgs, to_bson};
+pub(crate) use byte_lists::longest_byte_list;
 pub(crate) use check::check_small_document;
 pub use check::{MAX_DEPTH, Malformed, check_document};
 pub use de::{decode_args, decode_event, decode_event_with_room};
