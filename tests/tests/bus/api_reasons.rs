@@ -131,8 +131,9 @@ fn bytes_as_numbers() {
     assert!(text.contains("serde_bytes"), "{text}");
     // On a bus that does not run it is the same, and by name.
     bus.stop_blocking().expect("it stops");
-    let error = bus.emit(picture(20_000)).expect_err("it is too large");
-    assert_eq!(error.to_string(), text);
+    let stopped = bus.emit(picture(20_000)).expect_err("it is too large");
+    let stopped = stopped.to_string();
+    assert!(stopped.contains("`frames[0].pixels`"), "{stopped}");
     let by_name = bus.emit_named("x", (vec![7_u8; 20_000],));
     let by_name = by_name.expect_err("it is too large").to_string();
     assert!(by_name.contains("serde_bytes"), "{by_name}");
