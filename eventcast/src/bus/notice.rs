@@ -136,6 +136,8 @@ pub enum Notice {
         from: SocketAddr,
         /// Where the other one is. `None`: it is this bus.
         other: Option<SocketAddr>,
+        /// How many datagrams have shown it since the last notice of this kind about these addresses.
+        count: u64,
     },
     /// A message in several chunks was given up: the rest did not come in time, or there was no room for it.
     #[non_exhaustive]

@@ -102,9 +102,6 @@ pub struct Engine {
     expired: ExpiredLimit,
     arrivals: Arrivals,
     reporter: Reporter,
-    next_id_clash: Duration,
-    /// No two peers are reported that share an id before.
-    next_shared_id: Duration,
     events: Events,
     stats: EngineStats,
     /// Where a test wants it to panic.
@@ -235,8 +232,6 @@ impl Engine {
             expired: report::expired_limit(keys),
             arrivals: Arrivals::new(keys),
             reporter: report::reporter(keys),
-            next_id_clash: now.elapsed,
-            next_shared_id: now.elapsed,
             events: Events::new(),
             stats: EngineStats::default(),
             #[cfg(test)]

@@ -31,6 +31,8 @@ pub enum Event<'a> {
         peer: &'a Arc<Peer>,
         /// The other one; `None`: it is this bus.
         other: Option<&'a Arc<Peer>>,
+        /// How many datagrams have shown it since the last time this was told.
+        count: u64,
     },
     /// A chunked message was given up.
     Expired(Expired<'a>),
@@ -329,7 +331,7 @@ enum Item {
         theirs: u64,
         count: u64,
     },
-    IdClash(Arc<Peer>, Option<Arc<Peer>>),
+    IdClash(Arc<Peer>, Option<Arc<Peer>>, u64),
     Lost(LostItem),
     PeerJoined(Arc<Peer>),
     PeerLeft(Arc<Peer>, LeftReason),
@@ -450,9 +452,10 @@ impl Events {
                 theirs,
                 count,
             },
-            Item::IdClash(peer, other) => Event::IdClash {
+            Item::IdClash(peer, other, count) => Event::IdClash {
                 peer,
                 other: other.as_ref(),
+                count: *count,
             },
             Item::Lost(lost) => Event::Lost(Lost {
                 peer: &lost.peer,
@@ -559,8 +562,8 @@ impl Events {
         });
     }
 
-    pub(super) fn push_id_clash(&mut self, peer: Arc<Peer>, other: Option<Arc<Peer>>) {
-        self.items.push(Item::IdClash(peer, other));
+    pub(super) fn push_id_clash(&mut self, peer: Arc<Peer>, other: Option<Arc<Peer>>, count: u64) {
+        self.items.push(Item::IdClash(peer, other, count));
     }
 
     pub(super) fn push_lost(&mut self, loss: Loss) {

@@ -1,34 +1,54 @@
-//! What is reported of refused traffic, and how often: at most once in ten seconds for each cause and IP address, and
-//! beyond [`MAX_REPORTED`] of these by cause alone. A flood cannot make this bus flood its user.
+//! What is reported of refused traffic and of shared ids, and how often: at most once in ten seconds for each subject and
+//! IP address, and beyond [`MAX_REPORTED`] of these by subject alone. A flood cannot make this bus flood its user.
 
-use std::net::{IpAddr, SocketAddr};
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
 
 use super::{
     events::{ExpiredReason, ExpiredReport, LostReason, Refused},
     hash::HashKey,
+    peer::Peer,
     rate_limited::{LimitKey, REPORT_PAUSE, RateLimited, Sum},
     stats::DropCause,
 };
 
-/// How many pairs of cause and address have reports of their own.
+/// How many pairs of subject and address have reports of their own.
 pub(super) const MAX_REPORTED: usize = 1024;
 
-/// What refused traffic is reported by.
+/// What a report is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Subject {
+    /// Refused traffic, by its cause; [`DropCause::Mac`] for every seal that was not found good.
+    Refused(DropCause),
+    /// Another bus with the id of this one.
+    OwnId,
+    /// Two others that share an id.
+    SharedId,
+}
+
+/// What is reported at most once in a while.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct ReportKey {
-    /// The cause; [`DropCause::Mac`] for every seal that was not found good.
-    pub(super) cause: DropCause,
+    pub(super) subject: Subject,
     /// `None`: addresses that have no reports of their own.
     pub(super) from: Option<IpAddr>,
 }
 
 /// What is reported.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum Report {
     Refused(Refused),
     Version {
         from: SocketAddr,
         theirs: u64,
+        count: u64,
+    },
+    IdClash {
+        peer: Arc<Peer>,
+        /// `None`: it is this bus.
+        other: Option<Arc<Peer>>,
         count: u64,
     },
 }
@@ -52,7 +72,9 @@ impl Report {
     /// How many datagrams or messages it stands for.
     pub(super) fn count(&self) -> u64 {
         match self {
-            Self::Refused(Refused { count, .. }) | Self::Version { count, .. } => *count,
+            Self::Refused(Refused { count, .. })
+            | Self::Version { count, .. }
+            | Self::IdClash { count, .. } => *count,
         }
     }
 }
@@ -61,7 +83,9 @@ impl Sum for Report {
     /// What is said beside the count is that of the last one.
     fn add(&mut self, mut later: Self) {
         let so_far = self.count();
-        let (Self::Refused(Refused { count, .. }) | Self::Version { count, .. }) = &mut later;
+        let (Self::Refused(Refused { count, .. })
+        | Self::Version { count, .. }
+        | Self::IdClash { count, .. }) = &mut later;
         *count = count.saturating_add(so_far);
         *self = later;
     }

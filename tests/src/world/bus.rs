@@ -339,7 +339,7 @@ fn told(event: &Event<'_>) -> Option<Told> {
             of: who(peer),
             goodbye: *reason == LeftReason::Goodbye,
         }),
-        Event::IdClash { peer, other } => Some(Told::Clash {
+        Event::IdClash { peer, other, .. } => Some(Told::Clash {
             of: who(peer),
             other: other.map(|other| who(other)),
         }),

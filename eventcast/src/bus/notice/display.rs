@@ -92,6 +92,7 @@ impl Notice {
                 id,
                 from,
                 other: None,
+                ..
             } => write!(
                 f,
                 "the bus at {from} has the same id `{id}`: give each bus its own, or none"
@@ -100,6 +101,7 @@ impl Notice {
                 id,
                 from,
                 other: Some(other),
+                ..
             } => write!(
                 f,
                 "the buses at {from} and {other} have the same id `{id}`: give each bus its own, or none"

@@ -34,7 +34,8 @@ impl Notice {
                 ours: WIRE_VERSION,
                 count,
             },
-            Event::IdClash { peer, other } => Self::IdClash {
+            Event::IdClash { peer, other, count } => Self::IdClash {
+                count,
                 other: other.map(|other| other.address),
                 id: peer.id.clone(),
                 from: peer.address,

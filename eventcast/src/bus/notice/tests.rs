@@ -50,6 +50,7 @@ fn no_text_from_elsewhere_leaves_its_line() {
                 id: owned(),
                 from: address,
                 other: None,
+                count: 1,
             },
             Notice::Lost {
                 peer: Arc::clone(&peer),

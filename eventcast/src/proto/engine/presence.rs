@@ -11,7 +11,6 @@ use crate::proto::{
     newcomers::NAMED_FOR,
     order::FARTHEST,
     peers::KnownAt,
-    rate_limited::REPORT_PAUSE,
     route,
     streams::{About, Presence, Stream, StreamRef},
     wire::control::{self, BYE, HELLO, Hello, Owed},
@@ -476,9 +475,6 @@ impl Engine {
             return;
         };
         let (now, first) = (stream.last_heard, stream.first_hello.unwrap_or_default());
-        if now < self.next_shared_id {
-            return;
-        }
         let peer = Arc::clone(&stream.peer);
         let speaks_too = |other: &&Stream| {
             let others_first = other.first_hello.unwrap_or_default();
@@ -492,8 +488,7 @@ impl Engine {
         };
         let other = self.streams.others_present(at).find(speaks_too);
         if let Some(other) = other.map(|other| Arc::clone(&other.peer)) {
-            self.next_shared_id = now + REPORT_PAUSE;
-            self.events.push_id_clash(peer, Some(other));
+            self.report_id_clash(now, &peer, Some(&other));
         }
     }
 

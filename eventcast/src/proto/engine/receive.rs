@@ -11,8 +11,7 @@ use crate::{
         events::{ExpiredFacts, ExpiredReason, ExpiredReport, MessageFacts, Refused},
         order::Place,
         peers::{KnownAt, Relation},
-        rate_limited::REPORT_PAUSE,
-        report::{ExpiredKey, Report, ReportKey},
+        report::{ExpiredKey, Report, ReportKey, Subject},
         requests::Repair,
         seal::Stamp,
         seen::Trace,
@@ -168,7 +167,7 @@ impl Engine {
         #[cfg(feature = "classic")]
         self.check_layers(incoming.seq_len, incoming.name, sender.layers)?;
         if relation == Relation::Namesake {
-            self.tell_id_clash(now.elapsed, &sender.peer);
+            self.report_id_clash(now.elapsed, &sender.peer, None);
         }
         if incoming.name.starts_with(RESERVED) {
             return self.take_control(now, incoming, &sender);
@@ -544,10 +543,31 @@ impl Engine {
         self.keys.hash(&[id, &incarnation, name, incoming.rest]) as u32
     }
 
-    fn tell_id_clash(&mut self, now: Duration, peer: &Arc<Peer>) {
-        if now >= self.next_id_clash {
-            self.next_id_clash = now + REPORT_PAUSE;
-            self.events.push_id_clash(Arc::clone(peer), None);
+    /// Reports that a peer has the id of another one, or of this bus.
+    pub(super) fn report_id_clash(
+        &mut self,
+        now: Duration,
+        peer: &Arc<Peer>,
+        other: Option<&Arc<Peer>>,
+    ) {
+        let ip = |peer: &Arc<Peer>| peer.address.ip();
+        let subject = match other {
+            None => Subject::OwnId,
+            Some(_) => Subject::SharedId,
+        };
+        // Whichever of the two is heard, it is the same thing.
+        let from = other.map_or(ip(peer), |other| ip(other).min(ip(peer)));
+        let key = ReportKey {
+            subject,
+            from: Some(from),
+        };
+        let report = Report::IdClash {
+            peer: Arc::clone(peer),
+            other: other.cloned(),
+            count: 1,
+        };
+        if let Some((key, report)) = self.reporter.note(now, key, report) {
+            self.push_report(key, report);
         }
     }
 
@@ -576,7 +596,7 @@ impl Engine {
         let unopened = matches!(dropped, Dropped::Unopened(_));
         let told = if unopened { DropCause::Mac } else { cause };
         let key = ReportKey {
-            cause: told,
+            subject: Subject::Refused(told),
             from: Some(from.ip()),
         };
         let report = match dropped {
@@ -646,6 +666,7 @@ impl Engine {
                 theirs,
                 count,
             } => self.events.push_version_mismatch(from, theirs, count),
+            Report::IdClash { peer, other, count } => self.events.push_id_clash(peer, other, count),
             Report::Refused(refused) => self.events.push_refused(Refused {
                 from: refused.from.filter(|_| key.from.is_some()),
                 ..refused

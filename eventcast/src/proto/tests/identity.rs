@@ -52,6 +52,58 @@ fn two_that_share_an_id_are_two_peers_and_others_are_told() {
     }
 }
 
+/// Those who share an id are told of at most once in ten seconds, with the number of datagrams that showed it, and hide no
+/// others at another address.
+#[test]
+fn one_clash_hides_no_other_and_what_follows_is_summed_up() {
+    let mut bob = engine(config("bob"));
+    let datagram = Craft {
+        id: "bob",
+        incarnation: Some(7),
+        ..Craft::default()
+    };
+    let mut seq_id = 0;
+    let mut clashes = |bob: &mut Engine, millis: u64, ip: u8| {
+        seq_id += 1;
+        let datagram = Craft {
+            seq_id: [seq_id; 20],
+            ..datagram
+        };
+        let from = ([10, 0, 0, ip], 9_000).into();
+        bob.handle_datagram(at(millis), from, &datagram.make());
+        counts(bob)
+    };
+    let first = |ip: u8| vec![(([10, 0, 0, ip], 9_000).into(), 1)];
+    assert_eq!(clashes(&mut bob, 0, 1), first(1));
+    assert_eq!(clashes(&mut bob, 10, 2), first(2), "another one");
+    for i in 1..=20 {
+        assert_eq!(clashes(&mut bob, 400 * i, 1), []);
+    }
+    bob.handle_timeout(at(9_999));
+    assert_eq!(counts(&mut bob), []);
+    bob.handle_timeout(at(10_000));
+    assert_eq!(counts(&mut bob), [(([10, 0, 0, 1], 9_000).into(), 20)]);
+    assert_eq!(clashes(&mut bob, 11_000, 1), []);
+    // What is held back is told at the end.
+    bob.leave(at(11_000));
+    assert_eq!(counts(&mut bob), first(1));
+}
+
+/// Where clashes are told of, and how many datagrams showed each.
+fn counts(engine: &mut Engine) -> Vec<(SocketAddr, u64)> {
+    let mut events = Events::new();
+    engine.take_events(&mut events);
+    let clash = |event: Event<'_>| match event {
+        Event::IdClash {
+            peer,
+            other: None,
+            count,
+        } => Some((peer.address, count)),
+        _ => None,
+    };
+    events.iter().filter_map(clash).collect()
+}
+
 #[test]
 fn who_comes_later_is_owed_nothing_of_two_that_share_an_id() {
     for is_sealed in [false, true] {
