@@ -48,11 +48,13 @@ pub enum DropCause {
     Sender,
     /// It does not decrypt with the classic cipher.
     Undecryptable,
+    /// It greets or leaves in the name of a sender that is heard at another address.
+    Posed,
 }
 
 impl DropCause {
     /// All of them.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 22] = [
         Self::Malformed,
         Self::Version,
         Self::OverLimit,
@@ -74,6 +76,7 @@ impl DropCause {
         Self::Old,
         Self::Sender,
         Self::Undecryptable,
+        Self::Posed,
     ];
 
     pub(super) const COUNT: usize = Self::ALL.len();
@@ -103,6 +106,7 @@ impl DropCause {
             Self::Old => "old",
             Self::Sender => "sender",
             Self::Undecryptable => "undecryptable",
+            Self::Posed => "posed",
         }
     }
 

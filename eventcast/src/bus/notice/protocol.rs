@@ -144,6 +144,10 @@ fn advice(refused: &Refused) -> Option<String> {
         DropCause::Crowded => {
             "there was no room for it: raise `max_held_bytes`, or have its senders send less at once"
         }
+        DropCause::Posed => {
+            "its sender is heard at another address, so it was not obeyed: somebody poses as that sender, or two buses \
+             were given one id and one start time; a passphrase keeps strangers out"
+        }
         DropCause::Unfollowed => {
             "order and repair are off for its sender: too many senders have come, or too many at a time from this \
              address; its events are delivered as they come, and what is lost of them is not noticed"

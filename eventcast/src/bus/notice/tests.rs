@@ -161,6 +161,7 @@ fn what_is_said_of_refused_datagrams() {
         ),
         (DropCause::Recipient, None, "for another bus"),
         (DropCause::Sender, None, "poses as another"),
+        (DropCause::Posed, None, "is heard at another address"),
         (DropCause::Unfollowed, None, "order and repair are off"),
     ] {
         let text = told(cause, false, ahead);

@@ -323,7 +323,9 @@ impl Engine {
                 }
                 // The sender's own word counts, not that of others in its name. What is sealed is its own, wherever it
                 // comes from.
-                route::Voice::Other if is_clear => return Ok(()),
+                route::Voice::Other if is_clear => {
+                    return self.ignore_posed(stream_at, peer.address);
+                }
                 route::Voice::Other => {}
             }
             if stream
@@ -403,7 +405,7 @@ impl Engine {
         let is_own =
             |stream: &mut Stream| is_sealed || stream.route.is_own(now.elapsed, peer.address);
         if !self.streams.get(at).is_some_and(is_own) {
-            return Ok(());
+            return self.ignore_posed(at, peer.address);
         }
         self.claim(now, at, last, due);
         self.part(at, LeftReason::Goodbye);
@@ -411,6 +413,20 @@ impl Engine {
         self.bound_gaps(at);
         self.make_room(now.elapsed, 0);
         Ok(())
+    }
+
+    /// Does not obey what somebody says in a sender's name from another address. A sender with several interfaces is
+    /// heard from several IP addresses and one port: what it says by the others is a duplicate, and nothing to report.
+    fn ignore_posed(&mut self, at: StreamRef, from: SocketAddr) -> Result<(), DropCause> {
+        let own_port = self
+            .streams
+            .get(at)
+            .map(|stream| stream.route.address().port());
+        if own_port == Some(from.port()) {
+            self.stats.drops.count(DropCause::Duplicate);
+            return Ok(());
+        }
+        Err(DropCause::Posed)
     }
 
     /// Takes a claim that numbers up to `last` exist, if it can be believed.
