@@ -8,7 +8,7 @@
 use std::{fmt, sync::Arc};
 
 use crate::{
-    bus::{ConfigError, InvalidPattern, Stopped},
+    bus::{ConfigError, InvalidPattern, RecvTimeoutError, Stopped, TryNextError},
     codec::{DecodeError, EncodeError},
     event::{InvalidKey, KeyConflict},
     net::OpenError,
@@ -58,6 +58,12 @@ pub enum Error {
     /// An event that was waited for cannot come any more.
     #[error(transparent)]
     Ended(#[from] Stopped),
+    /// A stream has no event now, or has ended.
+    #[error(transparent)]
+    TryNext(#[from] TryNextError),
+    /// No event came in time, or a stream has ended.
+    #[error(transparent)]
+    RecvTimeout(#[from] RecvTimeoutError),
     /// There are async listeners and no tokio runtime to run them on.
     #[error(
         "the bus has async listeners but was started outside a tokio runtime; start it inside one, or give \
@@ -302,6 +308,14 @@ mod tests {
         fn wait() -> Result<()> {
             Ok(Err(Stopped)?)
         }
+        fn try_next() -> Result<()> {
+            Ok(Err(TryNextError::Empty)?)
+        }
+        fn in_time() -> Result<()> {
+            Ok(Err(RecvTimeoutError::Timeout)?)
+        }
+        assert!(matches!(try_next(), Err(Error::TryNext(_))));
+        assert!(matches!(in_time(), Err(Error::RecvTimeout(_))));
         assert!(matches!(decode(), Err(Error::Decode(_))));
         assert!(matches!(encode(), Err(Error::Encode(_))));
         assert!(matches!(pattern(), Err(Error::InvalidPattern(_))));

@@ -50,6 +50,7 @@ pub enum EncodeErrorKind {
         "a tuple struct with {expected} fields must serialize as a sequence of {expected}, not as \
          {found}; remove the serde attribute that changes it, or give the fields names"
     )]
+    #[non_exhaustive]
     NotTheFields {
         /// The number of fields that the declaration has.
         expected: usize,
@@ -101,6 +102,7 @@ pub struct DecodeError(Box<Located<DecodeErrorKind>>);
 pub enum DecodeErrorKind {
     /// The value has another type, or one that cannot hold what came.
     #[error("expected {}, found {}", printable(.expected), printable(.found))]
+    #[non_exhaustive]
     Mismatch {
         /// What the type takes.
         expected: String,
@@ -112,6 +114,7 @@ pub enum DecodeErrorKind {
     MissingField,
     /// Fewer arguments came than the type has fields without a default.
     #[error("expected {}, found {found} argument(s)", printable(.expected))]
+    #[non_exhaustive]
     MissingArgument {
         /// What the type takes.
         expected: String,
@@ -120,6 +123,7 @@ pub enum DecodeErrorKind {
     },
     /// The type refuses fields that it does not know, and this is one.
     #[error("unknown field {field:?}; expected {}", printable(.expected))]
+    #[non_exhaustive]
     UnknownField {
         /// The name of the field that came.
         field: String,
@@ -140,6 +144,7 @@ pub enum DecodeErrorKind {
         "decoded without a type it takes about {needed} bytes of memory, and may take {limit}; listen with a type, \
          or raise `max_message_size`"
     )]
+    #[non_exhaustive]
     TooMuchMemory {
         /// About how many bytes the values take.
         needed: usize,

@@ -18,11 +18,13 @@ pub enum InvalidKey {
     /// It has no characters.
     Empty,
     /// It is longer than [`MAX_KEY_LEN`].
+    #[non_exhaustive]
     TooLong {
         /// Its length in bytes.
         len: usize,
     },
     /// It holds a control character (U+0000 to U+001F, U+007F to U+009F).
+    #[non_exhaustive]
     Control {
         /// The byte at which the first one starts.
         at: usize,

@@ -19,12 +19,14 @@ pub enum OpenError {
     #[error(
         "{group} is not a multicast group: set `multicast_membership` to an address between 224.0.0.0 and 239.255.255.255, or to one of IPv6 that begins with ff"
     )]
+    #[non_exhaustive]
     NotMulticast {
         /// The address that was given.
         group: IpAddr,
     },
     /// The address to bind is neither the unspecified one nor one of this machine.
     #[error("`address` {address} is not an address of this machine: leave it out, or set one of {}", list(.existing))]
+    #[non_exhaustive]
     NotOurs {
         /// The address that was given.
         address: IpAddr,
@@ -38,6 +40,7 @@ pub enum OpenError {
     #[error(
         "port {port} is taken by a program that does not share it ({source}): stop that program, or set another `port` on every bus of the group"
     )]
+    #[non_exhaustive]
     PortTaken {
         /// The port of the group.
         port: u16,
@@ -48,6 +51,7 @@ pub enum OpenError {
     #[error(
         "`unicast_port` {port} is taken ({source}): set one that is free, or 0 to let the system choose"
     )]
+    #[non_exhaustive]
     UnicastPortTaken {
         /// The port that was asked for.
         port: u16,
@@ -56,6 +60,7 @@ pub enum OpenError {
     },
     /// This user may not use that port.
     #[error("no permission to use port {port} ({source}): set `{option}` to one of 1024 or above")]
+    #[non_exhaustive]
     Permission {
         /// The port that was asked for.
         port: u16,
@@ -69,6 +74,7 @@ pub enum OpenError {
         "cannot use group {group} on interface {interface} ({source}): set `multicast_interface` to an interface that is up and can do multicast{}",
         loopback_hint(.group, .interface)
     )]
+    #[non_exhaustive]
     Join {
         /// The group.
         group: IpAddr,
@@ -82,6 +88,7 @@ pub enum OpenError {
         "no route to group {group} ({source}), and loopback cannot be used either ({loopback}): set `multicast_interface` to an interface that is up{}",
         loopback_hint(.group, "(::1)")
     )]
+    #[non_exhaustive]
     NoRoute {
         /// The group.
         group: IpAddr,
@@ -94,6 +101,7 @@ pub enum OpenError {
     /// two, while the link is asked whether another machine has it (RFC 4862, section 5.4). A bus that starts waits
     /// for that.
     #[error("{}", not_ready(.address, .interface, *.is_duplicate))]
+    #[non_exhaustive]
     AddressNotReady {
         /// The address.
         address: IpAddr,
@@ -104,6 +112,7 @@ pub enum OpenError {
     },
     /// Any other refusal of the system.
     #[error("cannot {what} ({source}){}", socket_advice(.source))]
+    #[non_exhaustive]
     Socket {
         /// What was being done.
         what: &'static str,
@@ -139,6 +148,7 @@ impl OpenError {
 pub enum InterfaceError {
     /// The text is neither `default` nor `all`, nor an address, nor the name of an interface.
     #[error("`{text}` is not supported as `multicast_interface`{}: set \"default\", \"all\", an address of this machine, or the name of an interface", hint(.reason))]
+    #[non_exhaustive]
     Unsupported {
         /// The text that was given.
         text: String,
@@ -147,6 +157,7 @@ pub enum InterfaceError {
     },
     /// No interface has that name.
     #[error("there is no interface `{name}`: set `multicast_interface` to one of {}", list(.existing))]
+    #[non_exhaustive]
     NoSuchName {
         /// The name that was given.
         name: String,
@@ -155,6 +166,7 @@ pub enum InterfaceError {
     },
     /// The interface has no address of the group's family.
     #[error("interface `{name}` has no {family} address: give it one, or set `multicast_interface` to one of {}", list(.existing))]
+    #[non_exhaustive]
     NoAddress {
         /// The name that was given.
         name: String,
@@ -165,6 +177,7 @@ pub enum InterfaceError {
     },
     /// No interface of this machine has that address.
     #[error("no interface of this machine has the address {address}: set `multicast_interface` to one of {}", list(.existing))]
+    #[non_exhaustive]
     NotOurs {
         /// The address that was given.
         address: IpAddr,
@@ -364,6 +377,7 @@ impl fmt::Display for OpenWarning {
 pub enum SendError {
     /// The datagram is longer than the system takes.
     #[error("a datagram of {len} bytes is too long to be sent to {to} ({source}): set a smaller `max_payload_size`{}", mtu_text(.mtu))]
+    #[non_exhaustive]
     TooLong {
         /// Where it was to go.
         to: SocketAddr,
@@ -380,6 +394,7 @@ pub enum SendError {
         by_interface(.interface),
         send_advice(.interface, .source)
     )]
+    #[non_exhaustive]
     Refused {
         /// Where it was to go.
         to: SocketAddr,
