@@ -20,15 +20,17 @@ use std::{
 use super::{
     attempts::{Attempt, Attempts},
     events::ExpiredReason,
-    gaps::Span,
     hash::HashKey,
     peer::Peer,
+    repair::{
+        gaps::Span,
+        turns::{Asker, Turns},
+    },
     requests::{Repair, Requests},
     seal::Stamp,
     slices::Slices,
     stats::DropCause,
     streams::StreamRef,
-    turns::{Asker, Turns},
     wire::{MAX_CHUNKS, MessageId, SeqId},
 };
 

@@ -6,7 +6,7 @@
 
 use std::{collections::BTreeSet, ops::RangeInclusive};
 
-use super::gaps::Span;
+use super::repair::gaps::Span;
 
 /// One attempt, at its place in the assembler.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -23,12 +23,10 @@ use self::{layers::Sealed, presence::Voice, receive::Layers};
 use super::{
     Accepted, Config, DropCause, EngineStats, Events, Host, Now, Outgoing, PeerStatus, Refusal,
     SealKeys, Transmit,
-    answers::{Answers, Class},
     arrivals::Arrivals,
     assembler::Assembler,
     chunker::Chunker,
     fan_out::{self, FanOut},
-    gaps::Span,
     hash::HashKey,
     history::History,
     losses::Losses,
@@ -36,10 +34,14 @@ use super::{
     peers::Peers,
     queue::SendQueue,
     rate::{RateMeter, TokenBucket},
+    repair::{
+        answers::{Answers, Class},
+        gaps::Span,
+        validation::{Budgets, Tokens},
+    },
     report::{self, ExpiredLimit, Reporter},
     seen::Seen,
     streams::Streams,
-    validation::{Budgets, Tokens},
     wire::{MAX_HOST, MAX_ID, Template, TimeReader, TimeWriter},
 };
 

@@ -79,7 +79,6 @@
 //! number, or where it has none by its id (`seen`). A bus knows what it sent itself by id and incarnation, and drops it
 //! (`peers`).
 
-mod answers;
 mod arrivals;
 mod assembler;
 mod attempts;
@@ -92,7 +91,6 @@ mod cost;
 mod engine;
 mod events;
 mod fan_out;
-mod gaps;
 mod hash;
 mod history;
 mod losses;
@@ -105,6 +103,7 @@ mod queue;
 mod ranges;
 mod rate;
 pub(crate) mod rate_limited;
+mod repair;
 mod report;
 mod requests;
 mod route;
@@ -113,8 +112,6 @@ mod seen;
 mod slices;
 mod stats;
 mod streams;
-mod turns;
-mod validation;
 mod vouch;
 mod wire;
 

@@ -15,9 +15,9 @@ use std::{collections::BTreeMap, ops::Range, time::Duration};
 use super::{
     cost::{allocation, tree_entry},
     events::MessageFacts,
-    gaps::{Filled, GAP_COST, Gaps, Span},
     peer::Peer,
     ranges::RangeSet,
+    repair::gaps::{Filled, GAP_COST, Gaps, Span},
 };
 
 /// How far a number may be beyond the last known one (WIRE.md section 7).

@@ -5,13 +5,15 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 use super::Engine;
 use crate::proto::{
     Destination, DropCause, LostReason, Now, Peer, Transmit,
-    answers::{Class, Item, Requester, Wish},
-    gaps::Span,
     history::{Found, History},
     peers::KnownAt,
+    repair::{
+        answers::{Class, Item, Requester, Wish},
+        gaps::Span,
+        validation::Echoed,
+    },
     seal::sealed_len,
     streams::StreamRef,
-    validation::Echoed,
     wire::{
         Head, MessageId,
         control::{self, AGAIN, GONE, MAX_ASKED, NACK, RETX},

@@ -3,10 +3,10 @@
 
 use super::{
     super::{
-        gaps::GAP_COST,
         losses::MAX_RANGES,
         order::MAX_GAPS,
         rate_limited::REPORT_PAUSE,
+        repair::gaps::GAP_COST,
         wire::control::{self, BYE, HELLO, Hello},
     },
     *,

@@ -13,7 +13,7 @@ use std::{
     time::Duration,
 };
 
-use super::hash::HashKey;
+use crate::proto::hash::HashKey;
 
 /// Bytes that may be asked for and not have come, of all messages of one sender, for another request to go out after one
 /// that was not answered whole:
@@ -23,15 +23,15 @@ const WINDOW: usize = 512 << 10;
 
 /// A message that may have something to ask for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(super) struct Asker {
+pub(in crate::proto) struct Asker {
     /// Whose message it is.
-    pub(super) sender: u64,
+    pub(in crate::proto) sender: u64,
     /// Which of them: the older one comes first.
-    pub(super) birth: u64,
-    pub(super) index: usize,
+    pub(in crate::proto) birth: u64,
+    pub(in crate::proto) index: usize,
 }
 
-pub(super) struct Turns {
+pub(in crate::proto) struct Turns {
     /// By sender, and whether no request has brought anything yet.
     waiting: BTreeSet<(u64, bool, Asker)>,
     /// What has been asked for and has not come: how many bytes, and how long it may take.
@@ -44,7 +44,7 @@ pub(super) struct Turns {
 }
 
 impl Turns {
-    pub(super) fn new(key: HashKey) -> Self {
+    pub(in crate::proto) fn new(key: HashKey) -> Self {
         Self {
             waiting: BTreeSet::new(),
             open: HashMap::with_hasher(key),
@@ -56,7 +56,7 @@ impl Turns {
 
     /// Whether a message may ask again now, for which a request has brought something or not. Else it waits, until
     /// [`next`](Self::next) gives it.
-    pub(super) fn may_ask(&mut self, asker: Asker, answered: bool) -> bool {
+    pub(in crate::proto) fn may_ask(&mut self, asker: Asker, answered: bool) -> bool {
         let own = self.open.get(&asker).map_or(0, |open| open.0);
         let may = self.open_of(asker.sender) - own < WINDOW;
         if !may {
@@ -67,7 +67,7 @@ impl Turns {
 
     /// Notes that so many bytes of a message have been asked for, or are still to come, until a moment from which on
     /// nobody counts on them.
-    pub(super) fn set_open(&mut self, asker: Asker, bytes: usize, until: Duration) {
+    pub(in crate::proto) fn set_open(&mut self, asker: Asker, bytes: usize, until: Duration) {
         self.close(asker);
         if bytes > 0 {
             self.open.insert(asker, (bytes, until));
@@ -77,7 +77,7 @@ impl Turns {
     }
 
     /// Notes that something has come that was asked for, and how much is still to come of it.
-    pub(super) fn has_brought(&mut self, now: Duration, asker: Asker, rest: usize) {
+    pub(in crate::proto) fn has_brought(&mut self, now: Duration, asker: Asker, rest: usize) {
         self.answered.insert(asker.sender, now);
         if let Some(&(_, until)) = self.open.get(&asker) {
             self.set_open(asker, rest, until);
@@ -85,30 +85,30 @@ impl Turns {
     }
 
     /// When a request has last brought something of a sender; zero if none has.
-    pub(super) fn answered(&self, sender: u64) -> Duration {
+    pub(in crate::proto) fn answered(&self, sender: u64) -> Duration {
         self.answered.get(&sender).copied().unwrap_or_default()
     }
 
     /// A message waits no more.
-    pub(super) fn stop_waiting(&mut self, asker: Asker) {
+    pub(in crate::proto) fn stop_waiting(&mut self, asker: Asker) {
         for unanswered in [false, true] {
             self.waiting.remove(&(asker.sender, unanswered, asker));
         }
     }
 
     /// Forgets a message.
-    pub(super) fn forget(&mut self, asker: Asker) {
+    pub(in crate::proto) fn forget(&mut self, asker: Asker) {
         self.stop_waiting(asker);
         self.close(asker);
     }
 
     /// Forgets a sender that has no more messages.
-    pub(super) fn forget_sender(&mut self, sender: u64) {
+    pub(in crate::proto) fn forget_sender(&mut self, sender: u64) {
         self.answered.remove(&sender);
     }
 
     /// The message of this sender whose turn it is now, if one waits and there is room.
-    pub(super) fn next(&mut self, sender: u64) -> Option<Asker> {
+    pub(in crate::proto) fn next(&mut self, sender: u64) -> Option<Asker> {
         let first = Asker {
             sender,
             birth: 0,
@@ -123,13 +123,13 @@ impl Turns {
     }
 
     /// When [`expire`](Self::expire) has something to do, if anybody waits.
-    pub(super) fn due(&self) -> Option<Duration> {
+    pub(in crate::proto) fn due(&self) -> Option<Duration> {
         let (due, _) = self.open_until.first()?;
         (!self.waiting.is_empty()).then_some(*due)
     }
 
     /// Counts no more on one that has had its time; gives its sender.
-    pub(super) fn expire(&mut self, now: Duration) -> Option<u64> {
+    pub(in crate::proto) fn expire(&mut self, now: Duration) -> Option<u64> {
         let &(_, asker) = self.open_until.first().filter(|(until, _)| *until <= now)?;
         self.close(asker);
         Some(asker.sender)
@@ -155,7 +155,7 @@ impl Turns {
 
 #[cfg(test)]
 impl Turns {
-    pub(super) fn is_empty(&self) -> bool {
+    pub(in crate::proto) fn is_empty(&self) -> bool {
         self.waiting.is_empty()
             && self.open.is_empty()
             && self.open_until.is_empty()
@@ -163,14 +163,14 @@ impl Turns {
             && self.answered.is_empty()
     }
 
-    pub(super) fn is_waiting(&self, asker: Asker) -> bool {
+    pub(in crate::proto) fn is_waiting(&self, asker: Asker) -> bool {
         [false, true]
             .map(|unanswered| (asker.sender, unanswered, asker))
             .iter()
             .any(|key| self.waiting.contains(key))
     }
 
-    pub(super) fn is_full(&self, sender: u64) -> bool {
+    pub(in crate::proto) fn is_full(&self, sender: u64) -> bool {
         self.open_of(sender) >= WINDOW
     }
 }

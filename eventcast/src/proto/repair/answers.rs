@@ -14,7 +14,7 @@ use std::{
     time::Duration,
 };
 
-use super::{hash::HashKey, outgoing::Destination, wire::MessageId};
+use crate::proto::{hash::HashKey, outgoing::Destination, wire::MessageId};
 
 /// How long equal requests are gathered.
 const GATHER: Duration = Duration::from_millis(5);
@@ -37,7 +37,7 @@ const STALE: Duration = Duration::from_secs(1);
 
 /// Something that can be sent again: one datagram.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(super) enum Item {
+pub(in crate::proto) enum Item {
     /// A message of one datagram, by its number.
     Small(u64),
     /// A chunk.
@@ -46,7 +46,7 @@ pub(super) enum Item {
 
 /// Whose turn it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(super) enum Requester {
+pub(in crate::proto) enum Requester {
     /// Several who have asked for the same.
     Group,
     /// An address that has echoed a token.
@@ -66,13 +66,13 @@ impl Requester {
 
 /// Requesters of one class share a bound on what they are sent together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Class {
+pub(in crate::proto) enum Class {
     Peers,
     Strangers,
 }
 
 impl Class {
-    pub(super) fn other(self) -> Self {
+    pub(in crate::proto) fn other(self) -> Self {
         match self {
             Self::Peers => Self::Strangers,
             Self::Strangers => Self::Peers,
@@ -82,7 +82,7 @@ impl Class {
 
 /// What has become of a wish.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Wish {
+pub(in crate::proto) enum Wish {
     Taken,
     /// It was sent there only just now, or is about to be.
     Duplicate,
@@ -90,7 +90,7 @@ pub(super) enum Wish {
     Full,
 }
 
-pub(super) struct Answers {
+pub(in crate::proto) struct Answers {
     gathering: BTreeMap<Item, Asked>,
     by_due: BTreeSet<(Duration, Item)>,
     queues: HashMap<Requester, Queue, HashKey>,
@@ -136,7 +136,7 @@ struct Sent {
 }
 
 impl Answers {
-    pub(super) fn new(key: HashKey) -> Self {
+    pub(in crate::proto) fn new(key: HashKey) -> Self {
         Self {
             gathering: BTreeMap::new(),
             by_due: BTreeSet::new(),
@@ -151,7 +151,7 @@ impl Answers {
     }
 
     /// Takes a wish.
-    pub(super) fn ask(
+    pub(in crate::proto) fn ask(
         &mut self,
         now: Duration,
         item: Item,
@@ -185,14 +185,14 @@ impl Answers {
     }
 
     /// When [`handle_timeout`](Self::handle_timeout) has something to do.
-    pub(super) fn due(&self) -> Option<Duration> {
+    pub(in crate::proto) fn due(&self) -> Option<Duration> {
         self.by_due.first().map(|(due, _)| *due)
     }
 
     /// Makes ready what has been gathered for long enough. `may_go` decides over what is to go to the group, and of which
     /// class those are who have asked; where it may not, the one of them who waits for least is answered alone. Gives how
     /// many wishes were refused.
-    pub(super) fn handle_timeout(
+    pub(in crate::proto) fn handle_timeout(
         &mut self,
         now: Duration,
         mut may_go: impl FnMut(Item, Class) -> bool,
@@ -249,7 +249,11 @@ impl Answers {
     }
 
     /// What is to be sent next to somebody of this class, and where.
-    pub(super) fn next(&mut self, now: Duration, class: Class) -> Option<(Item, Destination)> {
+    pub(in crate::proto) fn next(
+        &mut self,
+        now: Duration,
+        class: Class,
+    ) -> Option<(Item, Destination)> {
         loop {
             let requester = *self.turns[class as usize].front()?;
             let Some(&Ready { item, to, since }) = self
@@ -283,14 +287,14 @@ impl Answers {
     }
 
     /// What may be next, without putting anything in order.
-    pub(super) fn peek(&self, class: Class) -> Option<(Item, Destination)> {
+    pub(in crate::proto) fn peek(&self, class: Class) -> Option<(Item, Destination)> {
         let requester = self.turns[class as usize].front()?;
         let first = self.queues.get(requester)?.ready.front()?;
         Some((first.item, first.to))
     }
 
     /// What was next has been sent, or can be no more.
-    pub(super) fn done(&mut self, now: Duration, class: Class) {
+    pub(in crate::proto) fn done(&mut self, now: Duration, class: Class) {
         let Some(&requester) = self.turns[class as usize].front() else {
             return;
         };
@@ -310,12 +314,12 @@ impl Answers {
     }
 
     /// Whose turn it is.
-    pub(super) fn turn(&self, class: Class) -> Option<Requester> {
+    pub(in crate::proto) fn turn(&self, class: Class) -> Option<Requester> {
         self.turns[class as usize].front().copied()
     }
 
     /// Ends a turn, if it has not ended by itself.
-    pub(super) fn end_turn(&mut self, class: Class, turn: Option<Requester>) {
+    pub(in crate::proto) fn end_turn(&mut self, class: Class, turn: Option<Requester>) {
         let turns = &mut self.turns[class as usize];
         if turns.len() > 1 && turns.front().copied() == turn {
             turns.rotate_left(1);
@@ -323,7 +327,7 @@ impl Answers {
     }
 
     /// How much was dropped since the last time because it had waited for too long, or had to make room.
-    pub(super) fn take_stale(&mut self) -> u64 {
+    pub(in crate::proto) fn take_stale(&mut self) -> u64 {
         std::mem::take(&mut self.stale)
     }
 

@@ -18,10 +18,10 @@ use std::{
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
-use super::{answers::Requester, hash::HashKey, rate::TokenBucket};
+use crate::proto::{hash::HashKey, rate::TokenBucket, repair::answers::Requester};
 
 /// What an IP address gets beside three times what came from it, in bytes a minute.
-pub(super) const A_MINUTE: u64 = 256 << 10;
+pub(in crate::proto) const A_MINUTE: u64 = 256 << 10;
 
 /// How many times what came from an IP address it gets.
 const TIMES: u64 = 3;
@@ -43,7 +43,7 @@ const TOKEN_PERIOD: u64 = 60;
 
 /// What a token is worth.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Echoed {
+pub(in crate::proto) enum Echoed {
     Nothing,
     /// It is good, and soon will not be any more.
     Old,
@@ -51,13 +51,13 @@ pub(super) enum Echoed {
 }
 
 /// Makes tokens, and knows its own again.
-pub(super) struct Tokens {
+pub(in crate::proto) struct Tokens {
     key: [u8; 32],
 }
 
 impl Tokens {
     /// `seed` is known to this process alone.
-    pub(super) fn new(seed: &[u8; 32]) -> Self {
+    pub(in crate::proto) fn new(seed: &[u8; 32]) -> Self {
         let mut mac = keyed(seed);
         mac.update(b"address tokens");
         Self {
@@ -66,11 +66,16 @@ impl Tokens {
     }
 
     /// The token for an address: below 2⁶³, as every number on the wire.
-    pub(super) fn make(&self, now: Duration, to: SocketAddr) -> u64 {
+    pub(in crate::proto) fn make(&self, now: Duration, to: SocketAddr) -> u64 {
         self.of_period(now.as_secs() / TOKEN_PERIOD, to)
     }
 
-    pub(super) fn check(&self, now: Duration, from: SocketAddr, token: Option<u64>) -> Echoed {
+    pub(in crate::proto) fn check(
+        &self,
+        now: Duration,
+        from: SocketAddr,
+        token: Option<u64>,
+    ) -> Echoed {
         let Some(token) = token else {
             return Echoed::Nothing;
         };
@@ -103,13 +108,13 @@ fn keyed(key: &[u8; 32]) -> Hmac<Sha256> {
 }
 
 /// The budgets of all who ask.
-pub(super) struct Budgets {
+pub(in crate::proto) struct Budgets {
     strangers: Table<IpAddr, Stranger>,
     peers: Table<SocketAddr, Peer>,
 }
 
 impl Budgets {
-    pub(super) fn new(key: HashKey) -> Self {
+    pub(in crate::proto) fn new(key: HashKey) -> Self {
         Self {
             strangers: Table::new(key),
             peers: Table::new(key),
@@ -117,14 +122,26 @@ impl Budgets {
     }
 
     /// Notes that so many bytes have come from an IP address, of which so many have been answered already.
-    pub(super) fn credit(&mut self, now: Duration, ip: IpAddr, received: u64, answered: u64) {
+    pub(in crate::proto) fn credit(
+        &mut self,
+        now: Duration,
+        ip: IpAddr,
+        received: u64,
+        answered: u64,
+    ) {
         let stranger = self.strangers.get(now, ip);
         let more = received.saturating_mul(TIMES).saturating_sub(answered);
         stranger.credit = stranger.credit.saturating_add(more).min(MAX_CREDIT);
     }
 
     /// Whether a requester may be sent so many bytes, where so many a second are sent anew.
-    pub(super) fn has(&mut self, now: Duration, to: Requester, bytes: usize, anew: u64) -> bool {
+    pub(in crate::proto) fn has(
+        &mut self,
+        now: Duration,
+        to: Requester,
+        bytes: usize,
+        anew: u64,
+    ) -> bool {
         match to {
             Requester::Peer(address) => {
                 let peer = self.peers.get(now, address);
@@ -136,7 +153,13 @@ impl Budgets {
     }
 
     /// Takes so many bytes, if they are left.
-    pub(super) fn take(&mut self, now: Duration, to: Requester, bytes: usize, anew: u64) -> bool {
+    pub(in crate::proto) fn take(
+        &mut self,
+        now: Duration,
+        to: Requester,
+        bytes: usize,
+        anew: u64,
+    ) -> bool {
         match to {
             Requester::Peer(address) => {
                 let peer = self.peers.get(now, address);

@@ -19,8 +19,8 @@ use std::{
     time::Duration,
 };
 
-use super::cost::tree_entry;
-pub(super) use super::ranges::Span;
+use crate::proto::cost::tree_entry;
+pub(in crate::proto) use crate::proto::ranges::Span;
 
 /// The pause after the first time that a gap is asked for. It doubles each time.
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
@@ -37,7 +37,7 @@ const TIMES_AWAY: usize = 4;
 
 /// What a gap takes: an entry in each of the tables here, and one in the list of what its stream has told as lost, which
 /// has at most one range more than there are gaps.
-pub(super) const GAP_COST: usize = tree_entry(size_of::<(u64, Gap)>())
+pub(in crate::proto) const GAP_COST: usize = tree_entry(size_of::<(u64, Gap)>())
     + 2 * tree_entry(size_of::<(Moment, u64)>())
     + tree_entry(size_of::<u64>())
     + tree_entry(size_of::<Span>());
@@ -50,7 +50,7 @@ fn moment(at: Duration) -> Moment {
 }
 
 #[derive(Default)]
-pub(super) struct Gaps {
+pub(in crate::proto) struct Gaps {
     by_first: BTreeMap<u64, Gap>,
     /// Every gap's first number by the moment at which something is to be done about it.
     by_due: BTreeSet<(Moment, u64)>,
@@ -82,35 +82,35 @@ struct Gap {
 
 /// How a number came that was missing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Filled {
+pub(in crate::proto) struct Filled {
     /// It had been asked for.
-    pub(super) asked: bool,
+    pub(in crate::proto) asked: bool,
     /// How long ago, if that was once: of what was asked for more often nobody knows which time was answered (Karn's
     /// rule, RFC 6298 section 3).
-    pub(super) answered_after: Option<Duration>,
+    pub(in crate::proto) answered_after: Option<Duration>,
     /// Numbers that had been given up as lost on a mere claim, and are not: they are there, or the claim is worth nothing.
-    pub(super) not_lost: Option<Span>,
+    pub(in crate::proto) not_lost: Option<Span>,
 }
 
 impl Gaps {
     /// How many gaps there are.
-    pub(super) fn len(&self) -> usize {
+    pub(in crate::proto) fn len(&self) -> usize {
         self.by_first.len()
     }
 
     /// Whether nothing is missing.
-    pub(super) fn is_empty(&self) -> bool {
+    pub(in crate::proto) fn is_empty(&self) -> bool {
         self.by_first.is_empty()
     }
 
     /// When there is something to ask for, or to [give up](Self::give_up).
-    pub(super) fn due(&self) -> Option<Duration> {
+    pub(in crate::proto) fn due(&self) -> Option<Duration> {
         let (due, _) = self.by_due.first()?;
         Some(Duration::from_nanos(*due).max(self.paused_until))
     }
 
     /// Notes that these numbers are missing, none of which is noted yet. They are asked for at `due`.
-    pub(super) fn add(&mut self, now: Duration, (first, last): Span, due: Duration) {
+    pub(in crate::proto) fn add(&mut self, now: Duration, (first, last): Span, due: Duration) {
         debug_assert!(first <= last && self.overlapping((first, last)).is_none());
         let gap = Gap {
             last,
@@ -134,7 +134,7 @@ impl Gaps {
     }
 
     /// Notes that a number has come. `None`: it was not missing.
-    pub(super) fn fill(&mut self, now: Duration, number: u64) -> Option<Filled> {
+    pub(in crate::proto) fn fill(&mut self, now: Duration, number: u64) -> Option<Filled> {
         let (first, gap) = self.overlapping((number, number))?;
         self.remove(first);
         if gap.asks > 0 {
@@ -155,7 +155,7 @@ impl Gaps {
     }
 
     /// Takes out what has been asked for of these numbers, piece by piece: `None` when nothing is left of it.
-    pub(super) fn take_asked(&mut self, (first, last): Span) -> Option<Span> {
+    pub(in crate::proto) fn take_asked(&mut self, (first, last): Span) -> Option<Span> {
         let before = self.asked.range(..=first).next_back();
         let before = before.filter(|start| self.by_first[start].last >= first);
         let start = *before.or_else(|| self.asked.range(first..=last).next())?;
@@ -166,7 +166,7 @@ impl Gaps {
     }
 
     /// Takes out the first piece that is missing at or below a number.
-    pub(super) fn take_up_to(&mut self, number: u64) -> Option<Span> {
+    pub(in crate::proto) fn take_up_to(&mut self, number: u64) -> Option<Span> {
         let (&first, &gap) = self.by_first.first_key_value()?;
         if first > number {
             return None;
@@ -177,7 +177,7 @@ impl Gaps {
     }
 
     /// Forgets everything above a number.
-    pub(super) fn forget_above(&mut self, number: u64) {
+    pub(in crate::proto) fn forget_above(&mut self, number: u64) {
         while let Some((&first, &gap)) = self.by_first.last_key_value()
             && gap.last > number
         {
@@ -188,14 +188,14 @@ impl Gaps {
 
     /// The numbers that are to be asked for now, the most urgent first, up to so many runs. Call
     /// [`give_up`](Self::give_up) first, until it has nothing: what is over is not asked for.
-    pub(super) fn to_ask(&self, now: Duration, most: usize, spans: &mut Vec<Span>) {
+    pub(in crate::proto) fn to_ask(&self, now: Duration, most: usize, spans: &mut Vec<Span>) {
         spans.clear();
         let due = self.by_due.range(..=(moment(now), u64::MAX)).take(most);
         spans.extend(due.map(|&(_, first)| (first, self.by_first[&first].last)));
     }
 
     /// Notes that these runs, which [`to_ask`](Self::to_ask) gave, have been asked for.
-    pub(super) fn asked(&mut self, now: Duration, ttl: Duration, spans: &[Span]) {
+    pub(in crate::proto) fn asked(&mut self, now: Duration, ttl: Duration, spans: &[Span]) {
         for &(first, _) in spans {
             let mut gap = self.remove(first);
             gap.asked_at = moment(now);
@@ -212,7 +212,7 @@ impl Gaps {
     }
 
     /// Puts off what is still to be asked for now, if anything is.
-    pub(super) fn put_off(&mut self, now: Duration) {
+    pub(in crate::proto) fn put_off(&mut self, now: Duration) {
         if self
             .by_due
             .first()
@@ -223,20 +223,20 @@ impl Gaps {
     }
 
     /// Takes out a gap of which nothing has come for `ttl`, and nothing of others.
-    pub(super) fn give_up(&mut self, now: Duration, ttl: Duration) -> Option<Span> {
+    pub(in crate::proto) fn give_up(&mut self, now: Duration, ttl: Duration) -> Option<Span> {
         let &(since, first) = self.by_since.first()?;
         // No other is over before this one.
         (self.over_at(since, ttl) <= now).then(|| (first, self.remove(first).last))
     }
 
     /// Whether [`give_up`](Self::give_up) gives something.
-    pub(super) fn has_over(&self, now: Duration, ttl: Duration) -> bool {
+    pub(in crate::proto) fn has_over(&self, now: Duration, ttl: Duration) -> bool {
         let first = self.by_since.first();
         first.is_some_and(|&(since, _)| self.over_at(since, ttl) <= now)
     }
 
     /// For this long until now nothing could be heard, so that it is not held against what is missing.
-    pub(super) fn excuse(&mut self, now: Duration, away: Duration) {
+    pub(in crate::proto) fn excuse(&mut self, now: Duration, away: Duration) {
         if self.by_first.is_empty() || self.away.len() >= TIMES_AWAY {
             let old = self.away.len().min(1);
             self.away.drain(..old);
