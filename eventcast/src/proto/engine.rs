@@ -23,25 +23,22 @@ use self::{layers::Sealed, presence::Voice, receive::Layers};
 use super::{
     Accepted, Config, DropCause, EngineStats, Events, Host, Now, Outgoing, PeerStatus, Refusal,
     SealKeys, Transmit,
-    arrivals::Arrivals,
-    assembler::Assembler,
     chunker::Chunker,
     fan_out::{self, FanOut},
     hash::HashKey,
     history::History,
-    losses::Losses,
-    newcomers::Newcomers,
-    peers::Peers,
     queue::SendQueue,
     rate::{RateMeter, TokenBucket},
+    receive::{
+        arrivals::Arrivals, assembler::Assembler, losses::Losses, newcomers::Newcomers,
+        peers::Peers, seen::Seen, streams::Streams,
+    },
     repair::{
         answers::{Answers, Class},
         gaps::Span,
         validation::{Budgets, Tokens},
     },
     report::{self, ExpiredLimit, Reporter},
-    seen::Seen,
-    streams::Streams,
     wire::{MAX_HOST, MAX_ID, Template, TimeReader, TimeWriter},
 };
 

@@ -79,9 +79,6 @@
 //! number, or where it has none by its id (`seen`). A bus knows what it sent itself by id and incarnation, and drops it
 //! (`peers`).
 
-mod arrivals;
-mod assembler;
-mod attempts;
 mod budgets;
 mod chunker;
 #[cfg(feature = "classic")]
@@ -89,30 +86,19 @@ mod classic;
 mod config;
 mod cost;
 mod engine;
-mod events;
 mod fan_out;
 mod hash;
 mod history;
-mod losses;
-mod newcomers;
-mod order;
 mod outgoing;
-mod peer;
-mod peers;
 mod queue;
 mod ranges;
 mod rate;
 pub(crate) mod rate_limited;
+mod receive;
 mod repair;
 mod report;
-mod requests;
-mod route;
 mod seal;
-mod seen;
-mod slices;
 mod stats;
-mod streams;
-mod vouch;
 mod wire;
 
 #[cfg(test)]
@@ -124,11 +110,11 @@ pub use config::{Config, Host, Now};
 pub use engine::Engine;
 #[cfg(test)]
 pub(crate) use engine::Trip;
-pub use events::{
+pub use outgoing::{Accepted, Destination, Outgoing, Refusal, Transmit};
+pub use receive::events::{
     Event, Events, Expired, ExpiredReason, LeftReason, Lost, LostReason, Message, Refused,
 };
-pub use outgoing::{Accepted, Destination, Outgoing, Refusal, Transmit};
-pub use peer::{Peer, PeerFigures, PeerStatus};
+pub use receive::peer::{Peer, PeerFigures, PeerStatus};
 pub use seal::{IvSource, SealConfig, SealKey, SealKeyError, SealKeys};
 pub use stats::{DropCause, Drops, EngineStats};
 

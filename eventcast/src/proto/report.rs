@@ -7,10 +7,12 @@ use std::{
 };
 
 use super::{
-    events::{ExpiredReason, ExpiredReport, LostReason, Refused},
     hash::HashKey,
-    peer::Peer,
     rate_limited::{LimitKey, REPORT_PAUSE, RateLimited, Sum},
+    receive::{
+        events::{ExpiredReason, ExpiredReport, LostReason, Refused},
+        peer::Peer,
+    },
     stats::DropCause,
 };
 

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::proto::{
     Destination, DropCause, MessageId, Now,
-    peers::KnownAt,
+    receive::peers::KnownAt,
     wire::{
         Head, SEALED,
         control::{self, Control},

@@ -12,16 +12,18 @@ use crate::{
     codec::RawArgs,
     proto::{
         DropCause, Events, LeftReason, LostReason, Now, Peer,
-        assembler::{MESSAGE_COST, Origin, PIECE_COST},
-        events::{Change, MessageFacts},
-        losses::Losses,
-        order::{FARTHEST, Held, Order, Place},
-        peers::KnownAt,
         ranges::count,
+        receive::{
+            assembler::{MESSAGE_COST, Origin, PIECE_COST},
+            events::{Change, MessageFacts},
+            losses::Losses,
+            order::{FARTHEST, Held, Order, Place},
+            peers::KnownAt,
+            streams::{Stream, StreamRef},
+        },
         repair::gaps::Span,
         seal::Stamp,
         stats::EngineStats,
-        streams::{Stream, StreamRef},
     },
 };
 

@@ -7,12 +7,14 @@ use rand::RngExt;
 use super::{Engine, order::First};
 use crate::proto::{
     Destination, DropCause, LeftReason, LostReason, Now, Peer,
-    events::Change,
-    newcomers::NAMED_FOR,
-    order::FARTHEST,
-    peers::KnownAt,
-    route,
-    streams::{About, Presence, Stream, StreamRef},
+    receive::{
+        events::Change,
+        newcomers::NAMED_FOR,
+        order::FARTHEST,
+        peers::KnownAt,
+        route,
+        streams::{About, Presence, Stream, StreamRef},
+    },
     wire::control::{self, BYE, HELLO, Hello, Owed},
 };
 

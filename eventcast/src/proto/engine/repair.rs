@@ -6,14 +6,13 @@ use super::Engine;
 use crate::proto::{
     Destination, DropCause, LostReason, Now, Peer, Transmit,
     history::{Found, History},
-    peers::KnownAt,
+    receive::{peers::KnownAt, streams::StreamRef},
     repair::{
         answers::{Class, Item, Requester, Wish},
         gaps::Span,
         validation::Echoed,
     },
     seal::sealed_len,
-    streams::StreamRef,
     wire::{
         Head, MessageId,
         control::{self, AGAIN, GONE, MAX_ASKED, NACK, RETX},

@@ -9,7 +9,7 @@ use super::{
 use crate::{
     codec::RawArgs,
     proto::{
-        order::MAX_GAPS,
+        receive::order::MAX_GAPS,
         wire::control::{self, Control, GONE, NACK, RETX},
     },
 };

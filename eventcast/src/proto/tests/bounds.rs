@@ -2,7 +2,7 @@
 
 use super::{
     super::{
-        assembler::{MAX_INCOMPLETE, MESSAGE_COST, PIECE_COST},
+        receive::assembler::{MAX_INCOMPLETE, MESSAGE_COST, PIECE_COST},
         report,
     },
     *,

@@ -3,9 +3,8 @@
 
 use super::{
     super::{
-        losses::MAX_RANGES,
-        order::MAX_GAPS,
         rate_limited::REPORT_PAUSE,
+        receive::{losses::MAX_RANGES, order::MAX_GAPS},
         repair::gaps::GAP_COST,
         wire::control::{self, BYE, HELLO, Hello},
     },

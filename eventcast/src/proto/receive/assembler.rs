@@ -17,31 +17,33 @@ use std::{
     time::Duration,
 };
 
-use super::{
-    attempts::{Attempt, Attempts},
-    events::ExpiredReason,
+use crate::proto::{
     hash::HashKey,
-    peer::Peer,
+    receive::{
+        attempts::{Attempt, Attempts},
+        events::ExpiredReason,
+        peer::Peer,
+        requests::{Repair, Requests},
+        slices::Slices,
+        streams::StreamRef,
+    },
     repair::{
         gaps::Span,
         turns::{Asker, Turns},
     },
-    requests::{Repair, Requests},
     seal::Stamp,
-    slices::Slices,
     stats::DropCause,
-    streams::StreamRef,
     wire::{MAX_CHUNKS, MessageId, SeqId},
 };
 
 /// Most incomplete messages of one origin.
-pub(super) const MAX_INCOMPLETE: u32 = 1024;
+pub(in crate::proto) const MAX_INCOMPLETE: u32 = 1024;
 
 /// What is reckoned for each slice beside its bytes.
-pub(super) const PIECE_COST: usize = 128;
+pub(in crate::proto) const PIECE_COST: usize = 128;
 
 /// What is reckoned for each message beside its slices and texts: its entries in the tables here.
-pub(super) const MESSAGE_COST: usize = 1024;
+pub(in crate::proto) const MESSAGE_COST: usize = 1024;
 
 /// A message that makes progress all the time may still not take longer than so many times `message_ttl`.
 const OVERDUE_TTLS: u32 = 20;
@@ -56,7 +58,7 @@ const MAX_EXPIRED_AT_ONCE: usize = 256;
 
 /// Whose a message is, as far as nobody else can be that.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Origin {
+pub(in crate::proto) enum Origin {
     /// Whoever sends from there.
     Address(SocketAddr),
     /// Who has sealed it, wherever it comes from: what is on its way can be given another address.
@@ -64,72 +66,72 @@ pub(super) enum Origin {
 }
 
 /// A chunk whose metadata is good.
-pub(super) struct Chunk<'a> {
-    pub(super) origin: Origin,
-    pub(super) from: SocketAddr,
-    pub(super) seq_id: &'a [u8],
-    pub(super) message_id: MessageId,
-    pub(super) seq: u32,
-    pub(super) seq_len: u32,
-    pub(super) name: &'a str,
-    pub(super) peer: &'a Arc<Peer>,
-    pub(super) number: Option<u64>,
-    pub(super) slice: &'a [u8],
-    pub(super) repair: Repair,
+pub(in crate::proto) struct Chunk<'a> {
+    pub(in crate::proto) origin: Origin,
+    pub(in crate::proto) from: SocketAddr,
+    pub(in crate::proto) seq_id: &'a [u8],
+    pub(in crate::proto) message_id: MessageId,
+    pub(in crate::proto) seq: u32,
+    pub(in crate::proto) seq_len: u32,
+    pub(in crate::proto) name: &'a str,
+    pub(in crate::proto) peer: &'a Arc<Peer>,
+    pub(in crate::proto) number: Option<u64>,
+    pub(in crate::proto) slice: &'a [u8],
+    pub(in crate::proto) repair: Repair,
     /// The stream that waits for the message.
-    pub(super) stream: Option<StreamRef>,
+    pub(in crate::proto) stream: Option<StreamRef>,
     /// When what is seen to be missing by this chunk is to be asked for.
-    pub(super) ask_at: Duration,
+    pub(in crate::proto) ask_at: Duration,
 }
 
 /// What became of a chunk that was taken.
-pub(super) struct Taken {
+pub(in crate::proto) struct Taken {
     /// It is the first one of its message.
-    pub(super) opened: bool,
+    pub(in crate::proto) opened: bool,
     /// The message, if it was the last one missing.
-    pub(super) joined: Option<Joined>,
+    pub(in crate::proto) joined: Option<Joined>,
 }
 
 /// A request that is to be sent.
-pub(super) struct Ask {
-    pub(super) to: SocketAddr,
-    pub(super) seq_id: SeqId,
+pub(in crate::proto) struct Ask {
+    pub(in crate::proto) to: SocketAddr,
+    pub(in crate::proto) seq_id: SeqId,
     /// The stream that waits for the message.
-    pub(super) stream: Option<StreamRef>,
+    pub(in crate::proto) stream: Option<StreamRef>,
     index: usize,
 }
 
 /// What all chunks of a message say.
-pub(super) struct About {
-    pub(super) origin: Origin,
+pub(in crate::proto) struct About {
+    pub(in crate::proto) origin: Origin,
     /// Where its first chunk came from.
-    pub(super) from: SocketAddr,
-    pub(super) seq_id: SeqId,
-    pub(super) message_id: MessageId,
-    pub(super) name: Box<str>,
-    pub(super) peer: Arc<Peer>,
-    pub(super) number: Option<u64>,
-    pub(super) seq_len: u32,
+    pub(in crate::proto) from: SocketAddr,
+    pub(in crate::proto) seq_id: SeqId,
+    pub(in crate::proto) message_id: MessageId,
+    pub(in crate::proto) name: Box<str>,
+    pub(in crate::proto) peer: Arc<Peer>,
+    pub(in crate::proto) number: Option<u64>,
+    pub(in crate::proto) seq_len: u32,
     /// The stream that waits for it.
-    pub(super) stream: Option<StreamRef>,
+    pub(in crate::proto) stream: Option<StreamRef>,
 }
 
 /// A message that is complete.
-pub(super) struct Joined {
-    pub(super) about: About,
-    pub(super) bytes: Vec<u8>,
+pub(in crate::proto) struct Joined {
+    pub(in crate::proto) about: About,
+    pub(in crate::proto) bytes: Vec<u8>,
 }
 
 /// A message that was given up.
-pub(super) struct GivenUp {
-    pub(super) about: About,
+pub(in crate::proto) struct GivenUp {
+    pub(in crate::proto) about: About,
     /// When its first chunk came.
-    pub(super) first: Duration,
-    pub(super) received: u32,
-    pub(super) reason: ExpiredReason,
+    pub(in crate::proto) first: Duration,
+    pub(in crate::proto) received: u32,
+    pub(in crate::proto) reason: ExpiredReason,
 }
 
-pub(super) struct Assembler {
+pub(in crate::proto) struct Assembler {
     max_message_size: usize,
     max_held_bytes: usize,
     message_ttl: Duration,
@@ -190,7 +192,7 @@ enum Turn {
 }
 
 impl Assembler {
-    pub(super) fn new(
+    pub(in crate::proto) fn new(
         max_message_size: usize,
         max_held_bytes: usize,
         message_ttl: Duration,
@@ -221,22 +223,26 @@ impl Assembler {
     }
 
     /// Bytes held for incomplete messages.
-    pub(super) fn held(&self) -> usize {
+    pub(in crate::proto) fn held(&self) -> usize {
         self.held
     }
 
     /// Sets how much others hold within the same bound.
-    pub(super) fn set_elsewhere(&mut self, bytes: usize) {
+    pub(in crate::proto) fn set_elsewhere(&mut self, bytes: usize) {
         self.elsewhere = bytes;
     }
 
     /// How many messages are incomplete.
-    pub(super) fn incomplete(&self) -> usize {
+    pub(in crate::proto) fn incomplete(&self) -> usize {
         self.by_key.len()
     }
 
     /// Takes a chunk. On `Err` it was not taken; others may have been given up to make room all the same.
-    pub(super) fn take(&mut self, now: Duration, chunk: &Chunk<'_>) -> Result<Taken, DropCause> {
+    pub(in crate::proto) fn take(
+        &mut self,
+        now: Duration,
+        chunk: &Chunk<'_>,
+    ) -> Result<Taken, DropCause> {
         self.check_limits(chunk)?;
         let key = (chunk.origin, SeqId::new(chunk.seq_id));
         let mut opened = false;
@@ -281,7 +287,7 @@ impl Assembler {
     /// The next request that is to be sent now, and the indexes that it names, lowest first. Each message that is looked
     /// at takes one of `looks`; when none are left, nothing is given, and [`poll_timeout`](Self::poll_timeout) is as due as
     /// before.
-    pub(super) fn poll_ask(
+    pub(in crate::proto) fn poll_ask(
         &mut self,
         now: Duration,
         looks: &mut usize,
@@ -330,7 +336,7 @@ impl Assembler {
 
     /// Notes how many of its indexes a request has named: as many as had room. One that has not gone out is made anew
     /// after its pause, and does not count among the attempts.
-    pub(super) fn asked(&mut self, ask: &Ask, named: usize, has_gone_out: bool) {
+    pub(in crate::proto) fn asked(&mut self, ask: &Ask, named: usize, has_gone_out: bool) {
         let partial = self.partials[ask.index].as_mut().expect(KEPT);
         if has_gone_out {
             if let Some(attempt) = partial.attempt(ask.index) {
@@ -358,7 +364,7 @@ impl Assembler {
     }
 
     /// Gives up what has waited too long, up to a number of messages at once.
-    pub(super) fn handle_timeout(&mut self, now: Duration) {
+    pub(in crate::proto) fn handle_timeout(&mut self, now: Duration) {
         for _ in 0..MAX_EXPIRED_AT_ONCE {
             let Some(index) = self.most_silent() else {
                 return;
@@ -380,7 +386,7 @@ impl Assembler {
     }
 
     /// For this long until now nothing could be heard: it is not held against what is incomplete.
-    pub(super) fn excuse(&mut self, now: Duration, away: Duration) {
+    pub(in crate::proto) fn excuse(&mut self, now: Duration, away: Duration) {
         let later = |time: Duration| time.saturating_add(away).min(now);
         for partial in self.partials.iter_mut().flatten() {
             partial.first = later(partial.first);
@@ -391,14 +397,14 @@ impl Assembler {
 
     /// When [`handle_timeout`](Self::handle_timeout) or [`poll_ask`](Self::poll_ask) may have something to do. It may
     /// turn out to be nothing.
-    pub(super) fn poll_timeout(&self) -> Option<Duration> {
+    pub(in crate::proto) fn poll_timeout(&self) -> Option<Duration> {
         let due = self.due.first().map(|(due, _)| *due);
         let ask = self.asks.first().map(|(due, _)| *due);
         due.into_iter().chain(ask).chain(self.turns.due()).min()
     }
 
     /// The next message that was given up.
-    pub(super) fn poll_given_up(&mut self) -> Option<GivenUp> {
+    pub(in crate::proto) fn poll_given_up(&mut self) -> Option<GivenUp> {
         self.given_up.pop()
     }
 
@@ -552,7 +558,7 @@ impl Assembler {
     }
 
     /// Gives up one message to make room for what others hold. `false`: there is none.
-    pub(super) fn give_up_one(&mut self) -> bool {
+    pub(in crate::proto) fn give_up_one(&mut self) -> bool {
         let victim = self.victim();
         if let Some(victim) = victim {
             self.give_up(victim, ExpiredReason::Crowded);
@@ -561,7 +567,7 @@ impl Assembler {
     }
 
     /// Lets go of what a stream does not wait for any more: messages with these numbers, of this origin.
-    pub(super) fn forget(&mut self, origin: Origin, stream: StreamRef, numbers: Span) {
+    pub(in crate::proto) fn forget(&mut self, origin: Origin, stream: StreamRef, numbers: Span) {
         let Some(&(holder, _)) = self.holders.get(&origin) else {
             return;
         };
@@ -573,7 +579,7 @@ impl Assembler {
     /// Lets go of a message with one of these numbers, of this origin, for which a stream waits and of which something
     /// has been asked for; gives its number. Other attempts at the same number go with it: to be called until it gives
     /// nothing.
-    pub(super) fn take_asked(
+    pub(in crate::proto) fn take_asked(
         &mut self,
         origin: Origin,
         stream: StreamRef,

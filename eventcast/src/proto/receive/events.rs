@@ -5,8 +5,8 @@
 
 use std::{fmt, net::SocketAddr, ops::Range, sync::Arc};
 
-use super::{DropCause, MessageId, Peer, ranges::RangeSet};
 use crate::codec::RawArgs;
+use crate::proto::{DropCause, MessageId, Peer, ranges::RangeSet};
 
 /// What happened.
 #[derive(Clone, Copy, Debug)]
@@ -105,7 +105,7 @@ pub enum LostReason {
 
 impl LostReason {
     /// All of them.
-    pub(super) const ALL: [Self; 7] = [
+    pub(in crate::proto) const ALL: [Self; 7] = [
         Self::Unanswered,
         Self::Incomplete,
         Self::Gone,
@@ -231,7 +231,7 @@ pub struct Refused {
 
 impl Refused {
     /// One datagram.
-    pub(super) fn new(cause: DropCause, from: SocketAddr) -> Self {
+    pub(in crate::proto) fn new(cause: DropCause, from: SocketAddr) -> Self {
         Self {
             cause,
             from: Some(from),
@@ -362,50 +362,50 @@ struct ExpiredItem {
 }
 
 /// What is told of a message beside its name and arguments.
-pub(super) struct MessageFacts {
-    pub(super) peer: Arc<Peer>,
-    pub(super) time: Option<u64>,
-    pub(super) number: Option<u64>,
-    pub(super) schema: Option<i64>,
-    pub(super) message_id: MessageId,
-    pub(super) sealed: bool,
+pub(in crate::proto) struct MessageFacts {
+    pub(in crate::proto) peer: Arc<Peer>,
+    pub(in crate::proto) time: Option<u64>,
+    pub(in crate::proto) number: Option<u64>,
+    pub(in crate::proto) schema: Option<i64>,
+    pub(in crate::proto) message_id: MessageId,
+    pub(in crate::proto) sealed: bool,
 }
 
 /// What is told of an expired message beside its name.
-pub(super) struct ExpiredFacts {
-    pub(super) peer: Arc<Peer>,
-    pub(super) message_id: MessageId,
-    pub(super) number: Option<u64>,
-    pub(super) received: u32,
-    pub(super) total: u32,
-    pub(super) reason: ExpiredReason,
-    pub(super) untold: u64,
+pub(in crate::proto) struct ExpiredFacts {
+    pub(in crate::proto) peer: Arc<Peer>,
+    pub(in crate::proto) message_id: MessageId,
+    pub(in crate::proto) number: Option<u64>,
+    pub(in crate::proto) received: u32,
+    pub(in crate::proto) total: u32,
+    pub(in crate::proto) reason: ExpiredReason,
+    pub(in crate::proto) untold: u64,
 }
 
 /// Lost numbers that are told together.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Loss {
-    pub(super) peer: Arc<Peer>,
-    pub(super) reason: LostReason,
-    pub(super) first: u64,
-    pub(super) last: u64,
-    pub(super) count: u64,
-    pub(super) ranges: RangeSet,
+pub(in crate::proto) struct Loss {
+    pub(in crate::proto) peer: Arc<Peer>,
+    pub(in crate::proto) reason: LostReason,
+    pub(in crate::proto) first: u64,
+    pub(in crate::proto) last: u64,
+    pub(in crate::proto) count: u64,
+    pub(in crate::proto) ranges: RangeSet,
     /// From how many streams: `peer` is the sender of one, and `count` alone is about all of them.
-    pub(super) peers: u32,
+    pub(in crate::proto) peers: u32,
 }
 
 /// A peer has come, or has gone for this reason.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Change {
-    pub(super) peer: Arc<Peer>,
-    pub(super) left: Option<LeftReason>,
+pub(in crate::proto) struct Change {
+    pub(in crate::proto) peer: Arc<Peer>,
+    pub(in crate::proto) left: Option<LeftReason>,
 }
 
 /// Messages that were given up: the last one of them, which says how many others there were.
-pub(super) struct ExpiredReport {
-    pub(super) name: Box<str>,
-    pub(super) facts: ExpiredFacts,
+pub(in crate::proto) struct ExpiredReport {
+    pub(in crate::proto) name: Box<str>,
+    pub(in crate::proto) facts: ExpiredFacts,
 }
 
 impl Events {
@@ -508,7 +508,12 @@ impl Events {
 
     /// Adds a message, copying name and arguments.
     #[inline]
-    pub(super) fn push_message(&mut self, name: &str, args: RawArgs<'_>, facts: MessageFacts) {
+    pub(in crate::proto) fn push_message(
+        &mut self,
+        name: &str,
+        args: RawArgs<'_>,
+        facts: MessageFacts,
+    ) {
         let (element_type, value) = args.parts();
         let name = self.keep_name(name);
         let start = self.arena.len();
@@ -524,7 +529,7 @@ impl Events {
     }
 
     /// Adds a message that keeps its own buffer, in which its arguments stand at the given place.
-    pub(super) fn push_large(
+    pub(in crate::proto) fn push_large(
         &mut self,
         name: &str,
         buffer: Vec<u8>,
@@ -544,17 +549,22 @@ impl Events {
         }));
     }
 
-    pub(super) fn push_expired(&mut self, report: ExpiredReport) {
+    pub(in crate::proto) fn push_expired(&mut self, report: ExpiredReport) {
         let ExpiredReport { name, facts } = report;
         let name = self.keep_name(&name);
         self.items.push(Item::Expired(ExpiredItem { name, facts }));
     }
 
-    pub(super) fn push_refused(&mut self, refused: Refused) {
+    pub(in crate::proto) fn push_refused(&mut self, refused: Refused) {
         self.items.push(Item::Refused(refused));
     }
 
-    pub(super) fn push_version_mismatch(&mut self, from: SocketAddr, theirs: u64, count: u64) {
+    pub(in crate::proto) fn push_version_mismatch(
+        &mut self,
+        from: SocketAddr,
+        theirs: u64,
+        count: u64,
+    ) {
         self.items.push(Item::VersionMismatch {
             from,
             theirs,
@@ -562,11 +572,16 @@ impl Events {
         });
     }
 
-    pub(super) fn push_id_clash(&mut self, peer: Arc<Peer>, other: Option<Arc<Peer>>, count: u64) {
+    pub(in crate::proto) fn push_id_clash(
+        &mut self,
+        peer: Arc<Peer>,
+        other: Option<Arc<Peer>>,
+        count: u64,
+    ) {
         self.items.push(Item::IdClash(peer, other, count));
     }
 
-    pub(super) fn push_lost(&mut self, loss: Loss) {
+    pub(in crate::proto) fn push_lost(&mut self, loss: Loss) {
         let start = self.ranges.len();
         self.ranges.extend(loss.ranges.iter());
         self.items.push(Item::Lost(LostItem {
@@ -580,7 +595,7 @@ impl Events {
         }));
     }
 
-    pub(super) fn push_change(&mut self, change: Change) {
+    pub(in crate::proto) fn push_change(&mut self, change: Change) {
         self.items.push(match change.left {
             None => Item::PeerJoined(change.peer),
             Some(reason) => Item::PeerLeft(change.peer, reason),

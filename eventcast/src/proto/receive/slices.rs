@@ -5,9 +5,9 @@
 
 use std::collections::BTreeMap;
 
-use super::stats::DropCause;
+use crate::proto::stats::DropCause;
 
-pub(super) struct Slices {
+pub(in crate::proto) struct Slices {
     /// How many there are to be, at least 2.
     total: u32,
     /// The length of every slice but the last; 0 until one has come.
@@ -29,7 +29,7 @@ struct Run {
 }
 
 impl Slices {
-    pub(super) fn new(total: u32) -> Self {
+    pub(in crate::proto) fn new(total: u32) -> Self {
         Self {
             total,
             slice_len: 0,
@@ -40,22 +40,22 @@ impl Slices {
         }
     }
 
-    pub(super) fn received(&self) -> u32 {
+    pub(in crate::proto) fn received(&self) -> u32 {
         self.received
     }
 
-    pub(super) fn is_complete(&self) -> bool {
+    pub(in crate::proto) fn is_complete(&self) -> bool {
         self.received == self.total
     }
 
     /// The length of each but the last, as far as it is known: at least 1.
-    pub(super) fn slice_len(&self) -> usize {
+    pub(in crate::proto) fn slice_len(&self) -> usize {
         let tail = self.tail.as_ref().map_or(0, Vec::len);
         self.slice_len.max(tail).max(1)
     }
 
     /// The lowest indexes below `end` of slices that have not come, up to so many.
-    pub(super) fn missing(&self, end: u32, most: usize, missing: &mut Vec<u32>) {
+    pub(in crate::proto) fn missing(&self, end: u32, most: usize, missing: &mut Vec<u32>) {
         missing.clear();
         let end = end.min(self.total);
         let last = self.total - 1;
@@ -77,12 +77,12 @@ impl Slices {
     }
 
     /// Bytes set aside for slices.
-    pub(super) fn allocated(&self) -> usize {
+    pub(in crate::proto) fn allocated(&self) -> usize {
         self.body.capacity() + self.tail.as_ref().map_or(0, Vec::capacity)
     }
 
     /// Whether a slice would be taken: `Err(Duplicate)` if it is there, `Err(Inconsistent)` if it contradicts others.
-    pub(super) fn check(&self, seq: u32, slice: &[u8]) -> Result<(), DropCause> {
+    pub(in crate::proto) fn check(&self, seq: u32, slice: &[u8]) -> Result<(), DropCause> {
         if let Some(there) = self.find(seq) {
             return Err(if there == slice {
                 DropCause::Duplicate
@@ -107,7 +107,7 @@ impl Slices {
     }
 
     /// How many bytes more will be set aside for a slice that [`check`](Self::check) lets through.
-    pub(super) fn growth(&self, seq: u32, slice: &[u8]) -> usize {
+    pub(in crate::proto) fn growth(&self, seq: u32, slice: &[u8]) -> usize {
         if self.is_early_last(seq) {
             slice.len()
         } else {
@@ -116,7 +116,7 @@ impl Slices {
     }
 
     /// Adds a slice that [`check`](Self::check) has let through.
-    pub(super) fn add(&mut self, seq: u32, slice: &[u8]) {
+    pub(in crate::proto) fn add(&mut self, seq: u32, slice: &[u8]) {
         if self.is_early_last(seq) {
             self.tail = Some(slice.to_vec());
         } else {
@@ -132,7 +132,7 @@ impl Slices {
     }
 
     /// The message, once all slices are there.
-    pub(super) fn join(mut self) -> Vec<u8> {
+    pub(in crate::proto) fn join(mut self) -> Vec<u8> {
         debug_assert!(self.is_complete());
         let in_order = self.runs.len() == 1;
         if in_order {

@@ -6,50 +6,55 @@
 
 use std::{collections::BTreeSet, ops::RangeInclusive};
 
-use super::repair::gaps::Span;
+use crate::proto::repair::gaps::Span;
 
 /// One attempt, at its place in the assembler.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Attempt {
-    pub(super) holder: u64,
+pub(in crate::proto) struct Attempt {
+    pub(in crate::proto) holder: u64,
     /// [`StreamRef::id`](super::streams::StreamRef::id) of the stream that waits for it.
-    pub(super) stream: u64,
-    pub(super) number: u64,
-    pub(super) index: usize,
+    pub(in crate::proto) stream: u64,
+    pub(in crate::proto) number: u64,
+    pub(in crate::proto) index: usize,
 }
 
 #[derive(Default)]
-pub(super) struct Attempts {
+pub(in crate::proto) struct Attempts {
     all: BTreeSet<Attempt>,
     /// Those of which missing chunks have been asked for.
     asked: BTreeSet<Attempt>,
 }
 
 impl Attempts {
-    pub(super) fn insert(&mut self, attempt: Attempt) {
+    pub(in crate::proto) fn insert(&mut self, attempt: Attempt) {
         self.all.insert(attempt);
     }
 
     /// Notes that missing chunks of it have been asked for.
-    pub(super) fn note_asked(&mut self, attempt: Attempt) {
+    pub(in crate::proto) fn note_asked(&mut self, attempt: Attempt) {
         if self.all.contains(&attempt) {
             self.asked.insert(attempt);
         }
     }
 
-    pub(super) fn remove(&mut self, attempt: Attempt) {
+    pub(in crate::proto) fn remove(&mut self, attempt: Attempt) {
         self.all.remove(&attempt);
         self.asked.remove(&attempt);
     }
 
     /// An attempt at one of these numbers.
-    pub(super) fn first(&self, holder: u64, stream: u64, span: Span) -> Option<Attempt> {
+    pub(in crate::proto) fn first(&self, holder: u64, stream: u64, span: Span) -> Option<Attempt> {
         self.all.range(range(holder, stream, span)).next().copied()
     }
 
     /// An attempt at one of these numbers of which something has been asked for, or another one at the same number: the
     /// one that was asked for comes last.
-    pub(super) fn first_asked(&self, holder: u64, stream: u64, span: Span) -> Option<Attempt> {
+    pub(in crate::proto) fn first_asked(
+        &self,
+        holder: u64,
+        stream: u64,
+        span: Span,
+    ) -> Option<Attempt> {
         let asked = *self.asked.range(range(holder, stream, span)).next()?;
         let same = range(holder, stream, (asked.number, asked.number));
         let other = self.all.range(same).find(|other| **other != asked);
@@ -69,7 +74,7 @@ fn range(holder: u64, stream: u64, (first, last): Span) -> RangeInclusive<Attemp
 
 #[cfg(test)]
 impl Attempts {
-    pub(super) fn is_empty(&self) -> bool {
+    pub(in crate::proto) fn is_empty(&self) -> bool {
         self.all.is_empty() && self.asked.is_empty()
     }
 }

@@ -12,27 +12,26 @@
 
 use std::{collections::BTreeMap, ops::Range, time::Duration};
 
-use super::{
+use crate::proto::{
     cost::{allocation, tree_entry},
-    events::MessageFacts,
-    peer::Peer,
     ranges::RangeSet,
+    receive::{events::MessageFacts, peer::Peer},
     repair::gaps::{Filled, GAP_COST, Gaps, Span},
 };
 
 /// How far a number may be beyond the last known one (WIRE.md section 7).
-pub(super) const FARTHEST: u64 = 65_536;
+pub(in crate::proto) const FARTHEST: u64 = 65_536;
 
 /// Most gaps of one stream: as many as there are when every other number of those that are believed is missing. Beyond
 /// that the first one is given up.
-pub(super) const MAX_GAPS: usize = FARTHEST as usize / 2;
+pub(in crate::proto) const MAX_GAPS: usize = FARTHEST as usize / 2;
 
 /// What an entry of [`Order::waiting`] takes.
 const SLOT_COST: usize = tree_entry(size_of::<(u64, Slot)>());
 
 /// What is to become of a number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Place {
+pub(in crate::proto) enum Place {
     /// It was had, passed, or is not owed.
     Over,
     /// It is the next one.
@@ -44,7 +43,7 @@ pub(super) enum Place {
 }
 
 /// A message that waits for an earlier one.
-pub(super) enum Held {
+pub(in crate::proto) enum Held {
     /// The name, and behind it the arguments.
     Small {
         text: Box<[u8]>,
@@ -64,7 +63,7 @@ pub(super) enum Held {
 
 impl Held {
     /// Who sent it.
-    pub(super) fn peer(&self) -> &Peer {
+    pub(in crate::proto) fn peer(&self) -> &Peer {
         match self {
             Self::Small { facts, .. } | Self::Large { facts, .. } => &facts.peer,
         }
@@ -89,7 +88,7 @@ enum Slot {
     Lost(u64),
 }
 
-pub(super) struct Order {
+pub(in crate::proto) struct Order {
     /// The first number that is owed.
     first: u64,
     /// The next number to be delivered; everything before it is over.
@@ -114,7 +113,7 @@ pub(super) struct Order {
 
 impl Order {
     /// Begins with the first number that is owed, `tentative` if only a hello says so. What is before is not owed.
-    pub(super) fn new(first: u64, tentative: bool) -> Self {
+    pub(in crate::proto) fn new(first: u64, tentative: bool) -> Self {
         debug_assert!(first > 0, "numbers count from 1");
         Self {
             first,
@@ -132,20 +131,20 @@ impl Order {
     }
 
     /// Bytes of what waits, and of what is known of what is missing.
-    pub(super) fn held(&self) -> usize {
+    pub(in crate::proto) fn held(&self) -> usize {
         self.held + self.waiting.len() * SLOT_COST + self.gaps.len() * GAP_COST
     }
 
     /// Whether there are more gaps than are kept.
-    pub(super) fn has_too_many_gaps(&self) -> bool {
+    pub(in crate::proto) fn has_too_many_gaps(&self) -> bool {
         self.gaps.len() > MAX_GAPS
     }
 
-    pub(super) fn gaps(&mut self) -> &mut Gaps {
+    pub(in crate::proto) fn gaps(&mut self) -> &mut Gaps {
         &mut self.gaps
     }
 
-    pub(super) fn due(&self) -> Option<Duration> {
+    pub(in crate::proto) fn due(&self) -> Option<Duration> {
         let gaps = self.gaps.due();
         self.undecided_until.map_or(gaps, |until| {
             Some(gaps.map_or(until, |gaps| gaps.min(until)))
@@ -153,34 +152,39 @@ impl Order {
     }
 
     /// From now on nothing is delivered until [`begin_at`](Self::begin_at), which is to be called by this time.
-    pub(super) fn wait_for_beginning(&mut self, until: Duration) {
+    pub(in crate::proto) fn wait_for_beginning(&mut self, until: Duration) {
         self.undecided_until = Some(until);
     }
 
     /// Begins with the number that is first now.
-    pub(super) fn begin_undecided(&mut self) {
+    pub(in crate::proto) fn begin_undecided(&mut self) {
         self.undecided_until = None;
     }
 
     /// Until when the beginning may stay open, if it is.
-    pub(super) fn undecided_until(&self) -> Option<Duration> {
+    pub(in crate::proto) fn undecided_until(&self) -> Option<Duration> {
         self.undecided_until
     }
 
     /// The next number to be delivered.
-    pub(super) fn next_number(&self) -> u64 {
+    pub(in crate::proto) fn next_number(&self) -> u64 {
         self.next
     }
 
     /// The first number that is owed, as far as is known.
-    pub(super) fn first(&self) -> u64 {
+    pub(in crate::proto) fn first(&self) -> u64 {
         self.first
     }
 
     /// Makes this the first number that is owed, if it is lower than the present one, and lets the stream begin. What
     /// is owed more is missing from now on; where later numbers have been delivered already, or it is too much to ask
     /// for, it is given instead, to be reported as lost.
-    pub(super) fn begin_at(&mut self, now: Duration, first: u64, due: Duration) -> Option<Span> {
+    pub(in crate::proto) fn begin_at(
+        &mut self,
+        now: Duration,
+        first: u64,
+        due: Duration,
+    ) -> Option<Span> {
         self.undecided_until = None;
         if first >= self.first || first == 0 {
             return None;
@@ -203,13 +207,13 @@ impl Order {
     }
 
     /// The last number known.
-    pub(super) fn known(&self) -> u64 {
+    pub(in crate::proto) fn known(&self) -> u64 {
         self.highest.max(self.claimed)
     }
 
     /// What is to become of a message with this number.
     #[inline]
-    pub(super) fn place(&self, number: u64) -> Place {
+    pub(in crate::proto) fn place(&self, number: u64) -> Place {
         let is_undecided = self.undecided_until.is_some();
         if number == self.next && !is_undecided {
             return Place::Next;
@@ -234,7 +238,7 @@ impl Order {
     /// Notes that a message with this number exists: those before it that are not there are missing from now on, and
     /// it is not. Gives whether it was missing, and how it came.
     #[inline]
-    pub(super) fn note(&mut self, now: Duration, number: u64, due: Duration) -> Filled {
+    pub(in crate::proto) fn note(&mut self, now: Duration, number: u64, due: Duration) -> Filled {
         if std::mem::take(&mut self.tentative) && number < self.next {
             // The hello was of another time, or a lie: what it claimed is forgotten.
             self.gaps.forget_above(0);
@@ -296,7 +300,12 @@ impl Order {
 
     /// Takes a claim that numbers up to `last` exist. A lower claim takes back a higher one: then gives the numbers of
     /// which nobody says any more that they exist.
-    pub(super) fn claim(&mut self, now: Duration, last: u64, due: Duration) -> Option<Span> {
+    pub(in crate::proto) fn claim(
+        &mut self,
+        now: Duration,
+        last: u64,
+        due: Duration,
+    ) -> Option<Span> {
         let known = self.known();
         let mut taken_back = None;
         if last > known {
@@ -312,13 +321,13 @@ impl Order {
     }
 
     /// The highest number that a message has had.
-    pub(super) fn highest(&self) -> u64 {
+    pub(in crate::proto) fn highest(&self) -> u64 {
         self.highest
     }
 
     /// Everything above a number was made up: it is forgotten, and what waits there is given back. What was delivered
     /// or passed there counts as not had, so that the true ones can come.
-    pub(super) fn forget_above(&mut self, number: u64) -> Vec<Held> {
+    pub(in crate::proto) fn forget_above(&mut self, number: u64) -> Vec<Held> {
         let Some(above) = number.checked_add(1) else {
             return Vec::new();
         };
@@ -345,12 +354,12 @@ impl Order {
     }
 
     /// Takes out a piece of what is missing before a number.
-    pub(super) fn take_missing_below(&mut self, number: u64) -> Option<Span> {
+    pub(in crate::proto) fn take_missing_below(&mut self, number: u64) -> Option<Span> {
         self.gaps.take_up_to(number.checked_sub(1)?)
     }
 
     /// Keeps a message until its turn comes. What it says of its sender takes so much more, unless the stream keeps the same.
-    pub(super) fn hold(&mut self, number: u64, held: Held, peer_cost: usize) {
+    pub(in crate::proto) fn hold(&mut self, number: u64, held: Held, peer_cost: usize) {
         let cost = u32::try_from(held.cost() + peer_cost).unwrap_or(u32::MAX);
         self.held += cost as usize;
         let slot = Slot::Message(Box::new(held), cost);
@@ -359,12 +368,12 @@ impl Order {
 
     /// The next number is delivered by the caller.
     #[inline]
-    pub(super) fn advance(&mut self) {
+    pub(in crate::proto) fn advance(&mut self) {
         self.next += 1;
     }
 
     /// Whether what waits is about to be released, or waits for something that will come or be given up.
-    pub(super) fn waits_for_something(&self) -> bool {
+    pub(in crate::proto) fn waits_for_something(&self) -> bool {
         let first = self.waiting.first_key_value();
         self.held == 0
             || first.is_some_and(|(&first, _)| first <= self.next)
@@ -375,12 +384,12 @@ impl Order {
 
     /// Whether anything waits, so that [`release`](Self::release) may give something.
     #[inline]
-    pub(super) fn has_waiting(&self) -> bool {
+    pub(in crate::proto) fn has_waiting(&self) -> bool {
         !self.waiting.is_empty()
     }
 
     /// The next message whose turn has come.
-    pub(super) fn release(&mut self) -> Option<Held> {
+    pub(in crate::proto) fn release(&mut self) -> Option<Held> {
         if self.undecided_until.is_some() {
             return None;
         }
@@ -401,14 +410,19 @@ impl Order {
     }
 
     /// Chunks of this number are being put together: it needs no asking for.
-    pub(super) fn open_partial(&mut self, now: Duration, number: u64, due: Duration) -> Filled {
+    pub(in crate::proto) fn open_partial(
+        &mut self,
+        now: Duration,
+        number: u64,
+        due: Duration,
+    ) -> Filled {
         *self.partial.entry(number).or_default() += 1;
         self.note(now, number, due)
     }
 
     /// One attempt at putting this number together has ended without a message. Gives whether it was the last one,
     /// so that the number is lost.
-    pub(super) fn close_partial(&mut self, number: u64) -> bool {
+    pub(in crate::proto) fn close_partial(&mut self, number: u64) -> bool {
         let Some(attempts) = self.partial.get_mut(&number) else {
             return false;
         };
@@ -421,17 +435,17 @@ impl Order {
     }
 
     /// Whether chunks of this number are being put together.
-    pub(super) fn is_partial(&self, number: u64) -> bool {
+    pub(in crate::proto) fn is_partial(&self, number: u64) -> bool {
         self.partial.contains_key(&number)
     }
 
     /// The number has come whole: attempts at it are of no interest any more.
-    pub(super) fn forget_partial(&mut self, number: u64) {
+    pub(in crate::proto) fn forget_partial(&mut self, number: u64) {
         self.partial.remove(&number);
     }
 
     /// Passes numbers that will not come. They must not be missing any more.
-    pub(super) fn pass(&mut self, (mut first, mut last): Span) {
+    pub(in crate::proto) fn pass(&mut self, (mut first, mut last): Span) {
         // Passed ranges that touch are one, so that there are no more of them than of what lies between.
         if let Some((&start, Slot::Lost(until))) = self.waiting.range(..first).next_back()
             && *until + 1 >= first
@@ -447,7 +461,7 @@ impl Order {
 
     /// Whether a gap that is over consists of claimed numbers alone; then they are not passed, and what was told of
     /// them is remembered.
-    pub(super) fn is_mere_claim(&mut self, (first, last): Span) -> bool {
+    pub(in crate::proto) fn is_mere_claim(&mut self, (first, last): Span) -> bool {
         if first <= self.highest {
             return false;
         }
@@ -457,7 +471,7 @@ impl Order {
 
     /// Passes everything up to a number that turned out to be far away, which is the next one now; gives what is
     /// thereby lost beyond what is missing already.
-    pub(super) fn jump(&mut self, number: u64) -> Option<Span> {
+    pub(in crate::proto) fn jump(&mut self, number: u64) -> Option<Span> {
         let known = self.known();
         let lost = (known + 1, number.checked_sub(1)?);
         if lost.0 > lost.1 {
@@ -476,7 +490,7 @@ impl Order {
 
     /// The first gap, which holds up everything that waits: taken out, to make room. With it goes whatever is being
     /// put together there. What of it had been passed before is left out of `lost`.
-    pub(super) fn give_up_first(&mut self, lost: &mut Vec<Span>) -> Option<GivenUp> {
+    pub(in crate::proto) fn give_up_first(&mut self, lost: &mut Vec<Span>) -> Option<GivenUp> {
         let mut slots = self.waiting.iter();
         let Some((&waits, _)) = slots.find(|(_, slot)| matches!(slot, Slot::Message(..))) else {
             return self.give_up_gap(lost);
@@ -523,10 +537,10 @@ impl Order {
 
 /// What was given up to make room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct GivenUp {
-    pub(super) numbers: Span,
+pub(in crate::proto) struct GivenUp {
+    pub(in crate::proto) numbers: Span,
     /// Some of it was being put together.
-    pub(super) partials: bool,
+    pub(in crate::proto) partials: bool,
 }
 
 #[cfg(test)]

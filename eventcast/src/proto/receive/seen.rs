@@ -11,7 +11,7 @@
 use std::time::Duration;
 
 /// WIRE.md section 9. At more than 1,800 messages a second an entry does not live its whole time.
-pub(super) const MAX_ENTRIES: usize = 16_384;
+pub(in crate::proto) const MAX_ENTRIES: usize = 16_384;
 
 /// Twice as many places as entries, so that runs of taken places stay short.
 const PLACES: usize = 2 * MAX_ENTRIES;
@@ -22,16 +22,16 @@ const MAX_ALIKE: usize = 8;
 
 /// Keyed hashes of what a message is known by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Trace {
+pub(in crate::proto) struct Trace {
     /// Of the `seqId`.
-    pub(super) seq_id: u64,
+    pub(in crate::proto) seq_id: u64,
     /// Of the address.
-    pub(super) address: u32,
+    pub(in crate::proto) address: u32,
     /// Of everything that makes it that message. `None`: not known, because it was never whole.
-    pub(super) content: Option<u32>,
+    pub(in crate::proto) content: Option<u32>,
 }
 
-pub(super) struct Seen {
+pub(in crate::proto) struct Seen {
     lifetime: Duration,
     /// A ring: once full, the oldest is at `oldest`.
     entries: Vec<Entry>,
@@ -47,7 +47,7 @@ struct Entry {
 }
 
 impl Seen {
-    pub(super) fn new(lifetime: Duration) -> Self {
+    pub(in crate::proto) fn new(lifetime: Duration) -> Self {
         Self {
             lifetime,
             entries: Vec::new(),
@@ -59,7 +59,7 @@ impl Seen {
 
     /// Whether a message with this `seqId` was had from this address, or with this content from any.
     #[inline]
-    pub(super) fn contains(&self, now: Duration, trace: Trace) -> bool {
+    pub(in crate::proto) fn contains(&self, now: Duration, trace: Trace) -> bool {
         self.alike(trace.seq_id).any(|entry| {
             let same = entry.trace.address == trace.address
                 || trace.content.is_some() && entry.trace.content == trace.content;
@@ -68,7 +68,7 @@ impl Seen {
     }
 
     /// Remembers a message.
-    pub(super) fn insert(&mut self, now: Duration, trace: Trace) {
+    pub(in crate::proto) fn insert(&mut self, now: Duration, trace: Trace) {
         if self.places.is_empty() {
             self.places = vec![0; PLACES].into_boxed_slice();
             self.entries.reserve_exact(MAX_ENTRIES);
@@ -94,7 +94,7 @@ impl Seen {
     }
 
     /// For this long until now nothing could be heard: what waited meanwhile may be a double.
-    pub(super) fn excuse(&mut self, now: Duration, away: Duration) {
+    pub(in crate::proto) fn excuse(&mut self, now: Duration, away: Duration) {
         for entry in &mut self.entries {
             entry.at = entry.at.saturating_add(away).min(now);
         }

@@ -12,13 +12,17 @@ use std::{
     time::Duration,
 };
 
-use super::{budgets::Budgets, events::Change, hash::HashKey, peer::Peer};
+use crate::proto::{
+    budgets::Budgets,
+    hash::HashKey,
+    receive::{events::Change, peer::Peer},
+};
 
 /// How many changes are told within ten seconds of the peers of one id at one IP address: three restarts.
 const FOR_ID: u32 = 8;
 
 /// And of all peers at one IP address.
-pub(super) const FOR_ADDRESS: u32 = 256;
+pub(in crate::proto) const FOR_ADDRESS: u32 = 256;
 
 /// How many peers may have changed and not be told of. Beyond that, one is told of for each that is added.
 const MAX_PENDING: usize = 8192;
@@ -30,7 +34,7 @@ struct Pending {
     told: bool,
 }
 
-pub(super) struct Arrivals {
+pub(in crate::proto) struct Arrivals {
     /// By stream.
     pending: HashMap<u64, Pending, HashKey>,
     due: BTreeSet<(Duration, u64)>,
@@ -40,7 +44,7 @@ pub(super) struct Arrivals {
 }
 
 impl Arrivals {
-    pub(super) fn new(key: HashKey) -> Self {
+    pub(in crate::proto) fn new(key: HashKey) -> Self {
         Self {
             pending: HashMap::with_hasher(key),
             due: BTreeSet::new(),
@@ -52,7 +56,12 @@ impl Arrivals {
     }
 
     /// Notes that the sender of a stream has come, or gone; gives what is to be told now.
-    pub(super) fn note(&mut self, now: Duration, stream: u64, change: Change) -> Option<Change> {
+    pub(in crate::proto) fn note(
+        &mut self,
+        now: Duration,
+        stream: u64,
+        change: Change,
+    ) -> Option<Change> {
         if let Some(pending) = self.pending.get_mut(&stream) {
             pending.now = change;
             return None;
@@ -69,12 +78,12 @@ impl Arrivals {
     }
 
     /// When something may be to be told.
-    pub(super) fn next_due(&self) -> Option<Duration> {
+    pub(in crate::proto) fn next_due(&self) -> Option<Duration> {
         self.due.first().map(|(due, _)| *due)
     }
 
     /// What is to be told now.
-    pub(super) fn pop_due(&mut self, now: Duration) -> Option<Change> {
+    pub(in crate::proto) fn pop_due(&mut self, now: Duration) -> Option<Change> {
         while let Some(&(due, stream)) = self.due.first()
             && due <= now
         {
@@ -94,7 +103,7 @@ impl Arrivals {
     }
 
     /// What has not been told, whenever it is due.
-    pub(super) fn drain(&mut self) -> Option<Change> {
+    pub(in crate::proto) fn drain(&mut self) -> Option<Change> {
         while let Some((_, stream)) = self.due.pop_first() {
             let pending = self.pending.remove(&stream);
             if let Some(pending) = pending.filter(Pending::is_news) {

@@ -6,8 +6,8 @@
 
 use std::{collections::VecDeque, net::IpAddr, time::Duration};
 
-use super::{
-    streams::{Presence, StreamRef, Streams},
+use crate::proto::{
+    receive::streams::{Presence, StreamRef, Streams},
     wire::control::{MAX_OWED, OWED_AT_ALL, OWED_COST},
 };
 
@@ -16,7 +16,7 @@ const MAX_NEWCOMERS: usize = 256;
 
 /// How long a newcomer is named: as long as a network may take until it carries the group to a receiver that has just
 /// joined.
-pub(super) const NAMED_FOR: Duration = Duration::from_secs(60);
+pub(in crate::proto) const NAMED_FOR: Duration = Duration::from_secs(60);
 
 /// Most that one hello names of one IP address while there are others, so that made-up newcomers keep nobody out.
 const MAX_OF_ONE_IP: usize = 2;
@@ -27,14 +27,14 @@ const NAMED_AT_LEAST: usize = 4;
 
 /// A bus that is named in a hello, and the first number that it is owed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Named {
-    pub(super) id: String,
-    pub(super) incarnation: u64,
-    pub(super) number: u64,
+pub(in crate::proto) struct Named {
+    pub(in crate::proto) id: String,
+    pub(in crate::proto) incarnation: u64,
+    pub(in crate::proto) number: u64,
 }
 
 #[derive(Default)]
-pub(super) struct Newcomers {
+pub(in crate::proto) struct Newcomers {
     list: VecDeque<Newcomer>,
     /// Somebody has come since the last hello.
     is_unsaid: bool,
@@ -51,7 +51,13 @@ struct Newcomer {
 
 impl Newcomers {
     /// Notes a bus that was heard for the first time, to which everything from this number on is owed.
-    pub(super) fn add(&mut self, now: Duration, stream: StreamRef, ip: IpAddr, number: u64) {
+    pub(in crate::proto) fn add(
+        &mut self,
+        now: Duration,
+        stream: StreamRef,
+        ip: IpAddr,
+        number: u64,
+    ) {
         if self.list.len() == MAX_NEWCOMERS {
             self.list.pop_front();
         }
@@ -67,13 +73,13 @@ impl Newcomers {
 
     /// Whether somebody has come since the last hello.
     #[inline]
-    pub(super) fn is_unsaid(&self) -> bool {
+    pub(in crate::proto) fn is_unsaid(&self) -> bool {
         self.is_unsaid
     }
 
     /// Those whom a hello with this `last` names in so many bytes, or a few more: first who was named least often. Who is owed nothing
     /// before `last + 1` need not be named.
-    pub(super) fn name(
+    pub(in crate::proto) fn name(
         &mut self,
         now: Duration,
         streams: &mut Streams,
@@ -135,7 +141,7 @@ mod tests {
     use rand::{SeedableRng, rngs::StdRng};
 
     use super::*;
-    use crate::proto::{Peer, hash::HashKey, order::Order, rate::RateWindow};
+    use crate::proto::{Peer, hash::HashKey, rate::RateWindow, receive::order::Order};
 
     const ROOM: usize = 1_000;
     const S: fn(u64) -> Duration = Duration::from_secs;

@@ -8,15 +8,20 @@ use std::{
     time::Duration,
 };
 
-use super::{hash::HashKey, peer::Peer, rate::RateWindow, streams::StreamRef, wire::Identity};
+use crate::proto::{
+    hash::HashKey,
+    rate::RateWindow,
+    receive::{peer::Peer, streams::StreamRef},
+    wire::Identity,
+};
 
 /// How many addresses are remembered. Beyond that the ones not heard for longest go, which costs them a new
 /// [`Peer`] when they speak again, and nothing else.
-pub(super) const MAX_PEERS: usize = 4096;
+pub(in crate::proto) const MAX_PEERS: usize = 4096;
 
 /// How a sender stands to this bus.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Relation {
+pub(in crate::proto) enum Relation {
     /// Somebody else.
     Other,
     /// This bus itself, heard back.
@@ -26,30 +31,30 @@ pub(super) enum Relation {
 }
 
 /// What is remembered of an address.
-pub(super) struct Known {
-    pub(super) peer: Arc<Peer>,
-    pub(super) relation: Relation,
+pub(in crate::proto) struct Known {
+    pub(in crate::proto) peer: Arc<Peer>,
+    pub(in crate::proto) relation: Relation,
     /// [`Identity::raw`] of the last datagram that had it; empty if none had.
-    pub(super) raw: Vec<u8>,
+    pub(in crate::proto) raw: Vec<u8>,
     /// The stream of the peer, once looked up.
-    pub(super) stream: Option<StreamRef>,
+    pub(in crate::proto) stream: Option<StreamRef>,
     /// How often new streams began here.
-    pub(super) streams_opened: RateWindow,
+    pub(in crate::proto) streams_opened: RateWindow,
     /// The 8 bytes under which its datagrams are sealed, once they were found to be its own.
-    pub(super) sealed_as: Option<[u8; 8]>,
+    pub(in crate::proto) sealed_as: Option<[u8; 8]>,
     /// Bytes that have come from here since a request was last answered.
-    pub(super) received: u64,
+    pub(in crate::proto) received: u64,
     /// When a token was last sent here.
-    pub(super) token_sent: Option<Duration>,
+    pub(in crate::proto) token_sent: Option<Duration>,
     /// The token that has come from here last, to be put into requests.
-    pub(super) token: Option<u64>,
+    pub(in crate::proto) token: Option<u64>,
     /// Heard again since the hand last came by.
     heard: bool,
 }
 
 /// The place of a [`Known`], for as long as no other address is looked up.
 #[derive(Clone, Copy)]
-pub(super) struct KnownAt(usize);
+pub(in crate::proto) struct KnownAt(usize);
 
 impl Index<KnownAt> for Peers {
     type Output = Known;
@@ -66,7 +71,7 @@ impl IndexMut<KnownAt> for Peers {
 }
 
 /// The peers by address.
-pub(super) struct Peers {
+pub(in crate::proto) struct Peers {
     own_id: String,
     own_incarnation: u64,
     by_address: HashMap<SocketAddr, usize, HashKey>,
@@ -78,7 +83,7 @@ pub(super) struct Peers {
 }
 
 impl Peers {
-    pub(super) fn new(own_id: String, own_incarnation: u64, key: HashKey) -> Self {
+    pub(in crate::proto) fn new(own_id: String, own_incarnation: u64, key: HashKey) -> Self {
         Self {
             own_id,
             own_incarnation,
@@ -91,7 +96,7 @@ impl Peers {
 
     /// What was last heard from an address, and its place.
     #[inline]
-    pub(super) fn get(&mut self, from: SocketAddr) -> Option<(KnownAt, &mut Known)> {
+    pub(in crate::proto) fn get(&mut self, from: SocketAddr) -> Option<(KnownAt, &mut Known)> {
         let index = match self.last {
             Some((last, index)) if last == from => index,
             _ => *self.by_address.get(&from)?,
@@ -103,7 +108,7 @@ impl Peers {
     }
 
     /// The peer that describes itself so, remembered for its address, and its place.
-    pub(super) fn resolve(
+    pub(in crate::proto) fn resolve(
         &mut self,
         from: SocketAddr,
         identity: &Identity<'_>,

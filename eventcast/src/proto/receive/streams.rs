@@ -10,17 +10,19 @@ use std::{
     time::Duration,
 };
 
-use super::{
+use crate::proto::{
     hash::HashKey,
-    order::Order,
-    peer::{Peer, PeerFigures, PeerStatus},
     rate::RateWindow,
-    route::Route,
-    vouch::Vouch,
+    receive::{
+        order::Order,
+        peer::{Peer, PeerFigures, PeerStatus},
+        route::Route,
+        vouch::Vouch,
+    },
 };
 
 /// Most streams that are followed (WIRE.md section 9).
-pub(super) const MAX_STREAMS: usize = 4096;
+pub(in crate::proto) const MAX_STREAMS: usize = 4096;
 
 /// One that was heard within this time does not go to make room.
 const KEPT_FOR: Duration = Duration::from_secs(60);
@@ -43,44 +45,44 @@ const FEW: usize = 8;
 
 /// Names a stream; one that is not there any more is never taken for another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct StreamRef {
+pub(in crate::proto) struct StreamRef {
     index: usize,
     generation: u64,
 }
 
 impl StreamRef {
     /// A number that no other stream ever has.
-    pub(super) fn id(self) -> u64 {
+    pub(in crate::proto) fn id(self) -> u64 {
         self.generation
     }
 }
 
-pub(super) struct Stream {
+pub(in crate::proto) struct Stream {
     generation: u64,
-    pub(super) peer: Arc<Peer>,
+    pub(in crate::proto) peer: Arc<Peer>,
     /// The address in whose share of the table it is.
     began_at: SocketAddr,
     /// Where its sender is, as far as anybody can tell.
-    pub(super) route: Route,
+    pub(in crate::proto) route: Route,
     /// What its sender says of its own numbers.
-    pub(super) vouch: Vouch,
-    pub(super) order: Order,
-    pub(super) last_heard: Duration,
+    pub(in crate::proto) vouch: Vouch,
+    pub(in crate::proto) order: Order,
+    pub(in crate::proto) last_heard: Duration,
     /// Numbers beyond belief that a message or a hello had.
-    pub(super) far_message: Option<u64>,
-    pub(super) far_hello: Option<u64>,
+    pub(in crate::proto) far_message: Option<u64>,
+    pub(in crate::proto) far_hello: Option<u64>,
     /// How long the sender had been running when it was heard for the first time, if a message showed it.
-    pub(super) sender_up: Option<Duration>,
+    pub(in crate::proto) sender_up: Option<Duration>,
     /// When it was heard for the first time, and when it said hello for the first time.
-    pub(super) opened: Duration,
-    pub(super) first_hello: Option<Duration>,
+    pub(in crate::proto) opened: Duration,
+    pub(in crate::proto) first_hello: Option<Duration>,
     /// When the last hello came, and how long the sender had been running by then.
-    pub(super) last_hello: Option<(Duration, Duration)>,
-    pub(super) presence: Presence,
+    pub(in crate::proto) last_hello: Option<(Duration, Duration)>,
+    pub(in crate::proto) presence: Presence,
     /// It has a place in [`Streams::departed`].
     is_departed: bool,
-    pub(super) about: About,
-    pub(super) figures: PeerFigures,
+    pub(in crate::proto) about: About,
+    pub(in crate::proto) figures: PeerFigures,
     /// Its place in [`Streams::dues`].
     due: Option<Duration>,
     /// What it counts for in [`Streams::held`].
@@ -89,14 +91,14 @@ pub(super) struct Stream {
 
 impl Stream {
     /// As [`StreamRef::id`].
-    pub(super) fn id(&self) -> u64 {
+    pub(in crate::proto) fn id(&self) -> u64 {
         self.generation
     }
 }
 
 /// Whether a sender is there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Presence {
+pub(in crate::proto) enum Presence {
     /// It has not said hello.
     Unknown,
     Present,
@@ -105,7 +107,7 @@ pub(super) enum Presence {
 
 impl Stream {
     /// Notes that what was asked for has come from an address.
-    pub(super) fn is_answered(&mut self, now: Duration, from: SocketAddr) {
+    pub(in crate::proto) fn is_answered(&mut self, now: Duration, from: SocketAddr) {
         let settled = self.route.is_settled();
         if self.route.note_answer(now, from) {
             self.vouch.reset(settled.then(|| self.order.next_number()));
@@ -115,14 +117,14 @@ impl Stream {
 
 /// What a sender's hello says of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct About {
-    pub(super) version: Box<str>,
-    pub(super) capabilities: Vec<Box<str>>,
+pub(in crate::proto) struct About {
+    pub(in crate::proto) version: Box<str>,
+    pub(in crate::proto) capabilities: Vec<Box<str>>,
 }
 
 type Incarnations = BTreeMap<Option<u64>, usize>;
 
-pub(super) struct Streams {
+pub(in crate::proto) struct Streams {
     slots: Vec<Option<Stream>>,
     free: Vec<usize>,
     /// By id, and each id's by incarnation: of one id there may be as many as there are streams.
@@ -155,7 +157,7 @@ pub(super) struct Streams {
 }
 
 impl Streams {
-    pub(super) fn new(key: HashKey) -> Self {
+    pub(in crate::proto) fn new(key: HashKey) -> Self {
         Self {
             slots: Vec::new(),
             free: Vec::new(),
@@ -178,42 +180,42 @@ impl Streams {
     }
 
     /// A peer that was there and had to make room, and what was its stream.
-    pub(super) fn poll_crowded_out(&mut self) -> Option<(StreamRef, Arc<Peer>)> {
+    pub(in crate::proto) fn poll_crowded_out(&mut self) -> Option<(StreamRef, Arc<Peer>)> {
         self.crowded_out.pop()
     }
 
     /// Bytes of the messages that wait.
-    pub(super) fn held(&self) -> usize {
+    pub(in crate::proto) fn held(&self) -> usize {
         self.held
     }
 
     /// How many peers are there.
-    pub(super) fn present(&self) -> usize {
+    pub(in crate::proto) fn present(&self) -> usize {
         self.present
     }
 
     #[inline]
-    pub(super) fn get(&mut self, at: StreamRef) -> Option<&mut Stream> {
+    pub(in crate::proto) fn get(&mut self, at: StreamRef) -> Option<&mut Stream> {
         let stream = self.slots.get_mut(at.index)?.as_mut()?;
         (stream.generation == at.generation).then_some(stream)
     }
 
     /// The stream of this incarnation.
-    pub(super) fn find(&self, id: &str, incarnation: Option<u64>) -> Option<StreamRef> {
+    pub(in crate::proto) fn find(&self, id: &str, incarnation: Option<u64>) -> Option<StreamRef> {
         let index = *self.by_id.get(id)?.get(&incarnation)?;
         let generation = self.slots[index].as_ref()?.generation;
         Some(StreamRef { index, generation })
     }
 
     /// Whether another incarnation of this one is known.
-    pub(super) fn knows_another(&self, id: &str, incarnation: Option<u64>) -> bool {
+    pub(in crate::proto) fn knows_another(&self, id: &str, incarnation: Option<u64>) -> bool {
         self.by_id
             .get(id)
             .is_some_and(|ours| ours.len() > usize::from(ours.contains_key(&incarnation)))
     }
 
     /// Begins to follow a sender, if there is room.
-    pub(super) fn open(
+    pub(in crate::proto) fn open(
         &mut self,
         now: Duration,
         peer: Arc<Peer>,
@@ -270,7 +272,7 @@ impl Streams {
 
     /// Sets the books right after a stream's order has changed.
     #[inline]
-    pub(super) fn settle(&mut self, at: StreamRef) {
+    pub(in crate::proto) fn settle(&mut self, at: StreamRef) {
         let Some(stream) = self.slots[at.index].as_mut() else {
             return;
         };
@@ -297,26 +299,31 @@ impl Streams {
     }
 
     /// When [`next_due`](Self::next_due) gives something.
-    pub(super) fn due(&self) -> Option<Duration> {
+    pub(in crate::proto) fn due(&self) -> Option<Duration> {
         self.dues.first().map(|(due, _)| *due)
     }
 
     /// A stream in which something is to be asked for or given up.
-    pub(super) fn next_due(&self, now: Duration) -> Option<StreamRef> {
+    pub(in crate::proto) fn next_due(&self, now: Duration) -> Option<StreamRef> {
         let &(due, index) = self.dues.first()?;
         let generation = self.slots[index].as_ref()?.generation;
         (due <= now).then_some(StreamRef { index, generation })
     }
 
     /// The stream in which most waits.
-    pub(super) fn fullest(&self) -> Option<StreamRef> {
+    pub(in crate::proto) fn fullest(&self) -> Option<StreamRef> {
         let &(_, index) = self.by_held.last()?;
         let generation = self.slots[index].as_ref()?.generation;
         Some(StreamRef { index, generation })
     }
 
     /// Changes whether a sender is there.
-    pub(super) fn set_presence(&mut self, at: StreamRef, presence: Presence, timeout: Duration) {
+    pub(in crate::proto) fn set_presence(
+        &mut self,
+        at: StreamRef,
+        presence: Presence,
+        timeout: Duration,
+    ) {
         let Some(stream) = self.get(at) else {
             return;
         };
@@ -331,7 +338,7 @@ impl Streams {
     }
 
     /// The other incarnations of a sender that count as present.
-    pub(super) fn others_present(&self, at: StreamRef) -> impl Iterator<Item = &Stream> {
+    pub(in crate::proto) fn others_present(&self, at: StreamRef) -> impl Iterator<Item = &Stream> {
         let ours = self.slots[at.index]
             .as_ref()
             .and_then(|stream| self.by_id.get(stream.peer.id.as_str()));
@@ -345,7 +352,7 @@ impl Streams {
     }
 
     /// For this long until now nothing could be heard: nobody was silent then.
-    pub(super) fn excuse(&mut self, now: Duration, away: Duration) {
+    pub(in crate::proto) fn excuse(&mut self, now: Duration, away: Duration) {
         for stream in self.slots.iter_mut().flatten() {
             let first_hello = &mut stream.first_hello;
             // The first hello too, or what was heard last of one that was started again would seem to have come after that.
@@ -358,7 +365,7 @@ impl Streams {
     }
 
     /// A sender has said goodbye: its stream is the first to make room.
-    pub(super) fn note_goodbye(&mut self, at: StreamRef) {
+    pub(in crate::proto) fn note_goodbye(&mut self, at: StreamRef) {
         if let Some(stream) = self.get(at)
             && !std::mem::replace(&mut stream.is_departed, true)
         {
@@ -367,13 +374,13 @@ impl Streams {
     }
 
     /// When [`silent`](Self::silent) may find somebody.
-    pub(super) fn next_silence(&self) -> Option<Duration> {
+    pub(in crate::proto) fn next_silence(&self) -> Option<Duration> {
         self.next_silence
     }
 
     /// Those who are there and have been silent for so long. Looks at all, and says in
     /// [`next_silence`](Self::next_silence) when to look again.
-    pub(super) fn silent(&mut self, now: Duration, timeout: Duration) -> Vec<StreamRef> {
+    pub(in crate::proto) fn silent(&mut self, now: Duration, timeout: Duration) -> Vec<StreamRef> {
         let mut silent = Vec::new();
         self.next_silence = None;
         for (index, slot) in self.slots.iter().enumerate() {
@@ -393,7 +400,7 @@ impl Streams {
     }
 
     /// All who are there.
-    pub(super) fn peers(&self, now: Duration) -> Vec<PeerStatus> {
+    pub(in crate::proto) fn peers(&self, now: Duration) -> Vec<PeerStatus> {
         let streams = self.slots.iter().flatten();
         let present = streams.filter(|stream| stream.presence == Presence::Present);
         present

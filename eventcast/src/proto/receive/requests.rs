@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use super::{slices::Slices, wire::control::MAX_ASKED};
+use crate::proto::{receive::slices::Slices, wire::control::MAX_ASKED};
 
 /// How long nothing must have come of a message until its missing end is asked for, and the first pause after a
 /// request. It doubles each time.
@@ -20,7 +20,7 @@ const SLOW_PAUSE: Duration = Duration::from_millis(500);
 
 /// Whether missing chunks are asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Repair {
+pub(in crate::proto) enum Repair {
     /// Not at all: the message is best effort.
     Never,
     /// From a peer without extensions: with long pauses.
@@ -29,7 +29,7 @@ pub(super) enum Repair {
 }
 
 /// What has been asked for of a message.
-pub(super) struct Requests {
+pub(in crate::proto) struct Requests {
     repair: Repair,
     total: u32,
     /// One more than the highest index that has come.
@@ -50,7 +50,7 @@ pub(super) struct Requests {
 
 impl Requests {
     /// For a message of so many chunks.
-    pub(super) fn new(repair: Repair, total: u32) -> Self {
+    pub(in crate::proto) fn new(repair: Repair, total: u32) -> Self {
         Self {
             repair,
             total,
@@ -66,38 +66,38 @@ impl Requests {
     }
 
     /// When the last request went out.
-    pub(super) fn last(&self) -> Option<Duration> {
+    pub(in crate::proto) fn last(&self) -> Option<Duration> {
         self.last
     }
 
     /// Nothing could be heard for a while: the last request goes out `later`, as it were.
-    pub(super) fn excuse(&mut self, later: impl Fn(Duration) -> Duration) {
+    pub(in crate::proto) fn excuse(&mut self, later: impl Fn(Duration) -> Duration) {
         self.last = self.last.map(later);
     }
 
     /// Whether the peer follows the rules of requests and answers, and is asked without long pauses.
-    pub(super) fn is_quick(&self) -> bool {
+    pub(in crate::proto) fn is_quick(&self) -> bool {
         self.repair == Repair::Quick
     }
 
     /// Whether any request has brought something.
-    pub(super) fn answered(&self) -> bool {
+    pub(in crate::proto) fn answered(&self) -> bool {
         self.answered
     }
 
     /// How many chunks the last request named that have not come.
-    pub(super) fn open(&self) -> usize {
+    pub(in crate::proto) fn open(&self) -> usize {
         self.open.len()
     }
 
     /// Until when an answer to the last request is to be reckoned with.
-    pub(super) fn answered_by(&self) -> Duration {
+    pub(in crate::proto) fn answered_by(&self) -> Duration {
         self.last.unwrap_or_default() + self.pause.min(ANSWERED_WITHIN)
     }
 
     /// When the next is to go out, where the last chunk came at `last_chunk` and no more than so many attempts are made
     /// without any chunk between them.
-    pub(super) fn due(&self, last_chunk: Duration, attempts: u32) -> Option<Duration> {
+    pub(in crate::proto) fn due(&self, last_chunk: Duration, attempts: u32) -> Option<Duration> {
         if self.repair == Repair::Never || self.count >= attempts {
             return None;
         }
@@ -112,7 +112,7 @@ impl Requests {
 
     /// Notes that a chunk has come, the `received`-th; gives whether it had been asked for. What is seen to be missing by
     /// it is asked for at `ask_at`.
-    pub(super) fn note(
+    pub(in crate::proto) fn note(
         &mut self,
         now: Duration,
         seq: u32,
@@ -140,7 +140,7 @@ impl Requests {
     }
 
     /// Puts together what the next request asks for, which goes out now.
-    pub(super) fn ask(
+    pub(in crate::proto) fn ask(
         &mut self,
         now: Duration,
         last_chunk: Duration,
@@ -166,12 +166,12 @@ impl Requests {
     }
 
     /// The request has not gone out.
-    pub(super) fn not_sent(&mut self) {
+    pub(in crate::proto) fn not_sent(&mut self) {
         self.count = self.count.saturating_sub(1);
     }
 
     /// The request had room for so many of the indexes: the others have not been asked for.
-    pub(super) fn named(&mut self, count: usize) {
+    pub(in crate::proto) fn named(&mut self, count: usize) {
         self.open.truncate(count);
     }
 }

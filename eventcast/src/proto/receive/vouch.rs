@@ -14,7 +14,7 @@ const BEFORE: Duration = Duration::from_millis(800);
 const PROMPT: Duration = Duration::from_millis(500);
 
 #[derive(Debug, Default)]
-pub(super) struct Vouch {
+pub(in crate::proto) struct Vouch {
     /// The last number that the sender has named.
     last: Option<u64>,
     /// When its last hello came, and how long it had been running by then.
@@ -32,7 +32,13 @@ pub(super) struct Vouch {
 impl Vouch {
     /// Takes a hello of the sender itself, where `highest` is the highest number that has come. `true`: numbers above
     /// `last` have come that are not the sender's.
-    pub(super) fn note(&mut self, now: Duration, up: Duration, last: u64, highest: u64) -> bool {
+    pub(in crate::proto) fn note(
+        &mut self,
+        now: Duration,
+        up: Duration,
+        last: u64,
+        highest: u64,
+    ) -> bool {
         let delay = self.hello.map(|(at, before)| {
             let expected = before.saturating_add(now.saturating_sub(at));
             expected.saturating_sub(up)
@@ -55,14 +61,14 @@ impl Vouch {
     }
 
     /// The number above which nothing that came before `moment` is the sender's, if it has spoken since.
-    pub(super) fn limit(&self, moment: Duration) -> Option<u64> {
+    pub(in crate::proto) fn limit(&self, moment: Duration) -> Option<u64> {
         let spoken = self.prompt? >= moment.saturating_add(BEFORE);
         self.last.filter(|_| spoken)
     }
 
     /// Notes that everything below `next` was over when a hello came that named `last`, from where the sender is for
     /// certain. A sender never names less than before, so what two of them have named is its own.
-    pub(super) fn note_over(&mut self, now: Duration, last: u64, next: u64) {
+    pub(in crate::proto) fn note_over(&mut self, now: Duration, last: u64, next: u64) {
         let over = last.min(next.saturating_sub(1));
         let (at, before) = *self.over.get_or_insert((now, over));
         if last < before {
@@ -74,13 +80,13 @@ impl Vouch {
     }
 
     /// The number up to which nothing was made up.
-    pub(super) fn sure(&self) -> u64 {
+    pub(in crate::proto) fn sure(&self) -> u64 {
         self.sure
     }
 
     /// Another address speaks for the sender now. `next` is given where the one before was the sender's for certain:
     /// what it has named and is over stays so, whatever the other one says.
-    pub(super) fn reset(&mut self, next: Option<u64>) {
+    pub(in crate::proto) fn reset(&mut self, next: Option<u64>) {
         if let (Some(next), Some(last)) = (next, self.last) {
             self.sure = self.sure.max(last.min(next.saturating_sub(1)));
         }

@@ -23,7 +23,7 @@ const IN_VAIN: u32 = 2;
 
 /// Whose hello it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Voice {
+pub(in crate::proto) enum Voice {
     /// The sender's, as far as anybody can tell.
     Own,
     /// The sender's, at an address that has just taken the place of another.
@@ -33,7 +33,7 @@ pub(super) enum Voice {
 }
 
 #[derive(Debug)]
-pub(super) struct Route {
+pub(in crate::proto) struct Route {
     address: SocketAddr,
     heard: Duration,
     /// Another address that has said hello, and when.
@@ -45,7 +45,7 @@ pub(super) struct Route {
 }
 
 impl Route {
-    pub(super) fn new(now: Duration, address: SocketAddr) -> Self {
+    pub(in crate::proto) fn new(now: Duration, address: SocketAddr) -> Self {
         Self {
             address,
             heard: now,
@@ -57,36 +57,36 @@ impl Route {
 
     /// The address that is asked.
     #[inline]
-    pub(super) fn address(&self) -> SocketAddr {
+    pub(in crate::proto) fn address(&self) -> SocketAddr {
         self.address
     }
 
     /// Whether nobody else speaks for the sender than before, or who does has answered what it was asked for.
     #[inline]
-    pub(super) fn is_settled(&self) -> bool {
+    pub(in crate::proto) fn is_settled(&self) -> bool {
         !self.provisional
     }
 
     /// Notes that something has come from an address.
     #[inline]
-    pub(super) fn note(&mut self, now: Duration, from: SocketAddr) {
+    pub(in crate::proto) fn note(&mut self, now: Duration, from: SocketAddr) {
         if from == self.address {
             self.heard = now;
         }
     }
 
     /// For this long until now nothing could be heard: the address was not silent then.
-    pub(super) fn excuse(&mut self, now: Duration, away: Duration) {
+    pub(in crate::proto) fn excuse(&mut self, now: Duration, away: Duration) {
         self.heard = self.heard.saturating_add(away).min(now);
     }
 
     /// Whether the word of this address counts as the sender's.
-    pub(super) fn is_own(&self, now: Duration, from: SocketAddr) -> bool {
+    pub(in crate::proto) fn is_own(&self, now: Duration, from: SocketAddr) -> bool {
         from == self.address || self.is_silent(now)
     }
 
     /// Notes a hello.
-    pub(super) fn note_hello(&mut self, now: Duration, from: SocketAddr) -> Voice {
+    pub(in crate::proto) fn note_hello(&mut self, now: Duration, from: SocketAddr) -> Voice {
         if from == self.address {
             self.heard = now;
             return Voice::Own;
@@ -107,7 +107,7 @@ impl Route {
     }
 
     /// Notes that the sender is asked; gives a second address that is to be asked as well.
-    pub(super) fn ask(&mut self, now: Duration) -> Option<SocketAddr> {
+    pub(in crate::proto) fn ask(&mut self, now: Duration) -> Option<SocketAddr> {
         let both = self.provisional || self.unanswered >= IN_VAIN;
         self.unanswered = self.unanswered.saturating_add(1);
         let (other, heard) = self.other.filter(|_| both)?;
@@ -115,7 +115,7 @@ impl Route {
     }
 
     /// Notes that what was asked for has come from an address. `true`: it is the sender's from now on.
-    pub(super) fn note_answer(&mut self, now: Duration, from: SocketAddr) -> bool {
+    pub(in crate::proto) fn note_answer(&mut self, now: Duration, from: SocketAddr) -> bool {
         if from == self.address {
             (self.unanswered, self.provisional, self.heard) = (0, false, now);
             return false;

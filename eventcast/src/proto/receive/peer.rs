@@ -2,7 +2,7 @@
 
 use std::{fmt, net::SocketAddr, sync::Arc, time::Duration};
 
-use super::{repair::gaps::Filled, wire::Identity};
+use crate::proto::{repair::gaps::Filled, wire::Identity};
 use crate::text::printable;
 
 /// A sender as it describes itself, and where it was heard.
@@ -32,7 +32,7 @@ impl fmt::Display for Peer {
 }
 
 impl Peer {
-    pub(super) fn is(&self, identity: &Identity<'_>) -> bool {
+    pub(in crate::proto) fn is(&self, identity: &Identity<'_>) -> bool {
         self.id == identity.id
             && self.incarnation == identity.incarnation
             && self.port == identity.port
@@ -41,7 +41,7 @@ impl Peer {
     }
 
     /// About how many bytes it takes.
-    pub(super) fn size(&self) -> usize {
+    pub(in crate::proto) fn size(&self) -> usize {
         size_of::<Self>() + self.id.len() + self.hostname.len() + self.host.len()
     }
 }
@@ -66,7 +66,7 @@ pub struct PeerFigures {
 impl PeerFigures {
     /// Counts a message that had been asked for, and gives 1 if this one had.
     #[inline]
-    pub(super) fn count_repair(&mut self, filled: Filled) -> u64 {
+    pub(in crate::proto) fn count_repair(&mut self, filled: Filled) -> u64 {
         if !filled.asked {
             return 0;
         }

@@ -14,20 +14,22 @@ use std::{
     time::Duration,
 };
 
-use super::{
+use crate::proto::{
     budgets::Budgets,
-    events::{Loss, LostReason},
     hash::HashKey,
-    peer::Peer,
     ranges::{RangeSet, Span, count},
     rate_limited::REPORT_PAUSE as PAUSE,
+    receive::{
+        events::{Loss, LostReason},
+        peer::Peer,
+    },
 };
 
 /// Most ranges of numbers that are told together. What is beyond them is counted.
-pub(super) const MAX_RANGES: usize = 1024;
+pub(in crate::proto) const MAX_RANGES: usize = 1024;
 
 /// Of how many streams of one IP address losses are told one by one within ten seconds.
-pub(super) const MAX_AT_ONCE: u32 = 64;
+pub(in crate::proto) const MAX_AT_ONCE: u32 = 64;
 
 /// How many streams are reckoned with, twice as many as are followed at a time. What others lose is told together.
 const MAX_LINES: usize = 8192;
@@ -44,7 +46,7 @@ struct Line {
     put_off: bool,
 }
 
-pub(super) struct Losses {
+pub(in crate::proto) struct Losses {
     lines: HashMap<Key, Line, HashKey>,
     /// All lines with something that has not been told, by when it is told.
     due: BTreeSet<(Duration, Key)>,
@@ -57,7 +59,7 @@ pub(super) struct Losses {
 }
 
 impl Losses {
-    pub(super) fn new(key: HashKey) -> Self {
+    pub(in crate::proto) fn new(key: HashKey) -> Self {
         Self {
             lines: HashMap::with_hasher(key),
             due: BTreeSet::new(),
@@ -69,7 +71,7 @@ impl Losses {
     }
 
     /// Notes that these numbers of a stream are lost; gives what is to be told now.
-    pub(super) fn note(
+    pub(in crate::proto) fn note(
         &mut self,
         now: Duration,
         stream: u64,
@@ -97,7 +99,7 @@ impl Losses {
     }
 
     /// Takes numbers back that turned out not to be lost; gives how many of them had not been told.
-    pub(super) fn take_back(&mut self, stream: u64, span: Span) -> u64 {
+    pub(in crate::proto) fn take_back(&mut self, stream: u64, span: Span) -> u64 {
         let mut taken = 0_u64;
         for reason in LostReason::ALL {
             let key = (stream, reason);
@@ -115,14 +117,14 @@ impl Losses {
     }
 
     /// When something is to be told.
-    pub(super) fn next_due(&self) -> Option<Duration> {
+    pub(in crate::proto) fn next_due(&self) -> Option<Duration> {
         let due = self.due.first().map(|(due, _)| *due);
         let beyond = self.beyond.as_ref().map(|(due, _)| *due);
         due.into_iter().chain(beyond).min()
     }
 
     /// What is to be told now.
-    pub(super) fn pop_due(&mut self, now: Duration) -> Option<Loss> {
+    pub(in crate::proto) fn pop_due(&mut self, now: Duration) -> Option<Loss> {
         while let Some(&(due, key)) = self.due.first()
             && due <= now
         {
@@ -167,7 +169,7 @@ impl Losses {
     }
 
     /// Everything that has not been told.
-    pub(super) fn drain(&mut self) -> Option<Loss> {
+    pub(in crate::proto) fn drain(&mut self) -> Option<Loss> {
         while let Some((_, key)) = self.due.pop_first() {
             let line = self.lines.get_mut(&key);
             if let Some(loss) = line.and_then(|line| line.loss.take()) {

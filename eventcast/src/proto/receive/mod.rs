@@ -1,0 +1,17 @@
+//! What is received: put together, put in order, and handed to the application; who sends it, and what is lost.
+
+pub(super) mod arrivals;
+pub(super) mod assembler;
+pub(super) mod attempts;
+pub(super) mod events;
+pub(super) mod losses;
+pub(super) mod newcomers;
+pub(super) mod order;
+pub(super) mod peer;
+pub(super) mod peers;
+pub(super) mod requests;
+pub(super) mod route;
+pub(super) mod seen;
+pub(super) mod slices;
+pub(super) mod streams;
+pub(super) mod vouch;
