@@ -23,11 +23,7 @@ use self::{layers::Sealed, presence::Voice, receive::Layers};
 use super::{
     Accepted, Config, DropCause, EngineStats, Events, Host, Now, Outgoing, PeerStatus, Refusal,
     SealKeys, Transmit,
-    chunker::Chunker,
-    fan_out::{self, FanOut},
     hash::HashKey,
-    history::History,
-    queue::SendQueue,
     rate::{RateMeter, TokenBucket},
     receive::{
         arrivals::Arrivals, assembler::Assembler, losses::Losses, newcomers::Newcomers,
@@ -39,6 +35,12 @@ use super::{
         validation::{Budgets, Tokens},
     },
     report::{self, ExpiredLimit, Reporter},
+    send::{
+        chunker::Chunker,
+        fan_out::{self, FanOut},
+        history::History,
+        queue::SendQueue,
+    },
     wire::{MAX_HOST, MAX_ID, Template, TimeReader, TimeWriter},
 };
 

@@ -80,17 +80,12 @@
 //! (`peers`).
 
 mod budgets;
-mod chunker;
 #[cfg(feature = "classic")]
 mod classic;
 mod config;
 mod cost;
 mod engine;
-mod fan_out;
 mod hash;
-mod history;
-mod outgoing;
-mod queue;
 mod ranges;
 mod rate;
 pub(crate) mod rate_limited;
@@ -98,6 +93,7 @@ mod receive;
 mod repair;
 mod report;
 mod seal;
+mod send;
 mod stats;
 mod wire;
 
@@ -110,12 +106,12 @@ pub use config::{Config, Host, Now};
 pub use engine::Engine;
 #[cfg(test)]
 pub(crate) use engine::Trip;
-pub use outgoing::{Accepted, Destination, Outgoing, Refusal, Transmit};
 pub use receive::events::{
     Event, Events, Expired, ExpiredReason, LeftReason, Lost, LostReason, Message, Refused,
 };
 pub use receive::peer::{Peer, PeerFigures, PeerStatus};
 pub use seal::{IvSource, SealConfig, SealKey, SealKeyError, SealKeys};
+pub use send::outgoing::{Accepted, Destination, Outgoing, Refusal, Transmit};
 pub use stats::{DropCause, Drops, EngineStats};
 
 pub use wire::{MessageId, VERSION as WIRE_VERSION};

@@ -11,8 +11,8 @@ use super::{
 };
 use crate::proto::{
     Accepted, DropCause, MessageId, Now, Outgoing, Refusal,
-    chunker::Outbound,
     classic::{ClassicKey, encrypted_len},
+    send::chunker::Outbound,
     wire::{
         CLASSIC_HEAD, Datagram, Head, Metadata, NONCE_LEN,
         control::{AGAIN, is_known},

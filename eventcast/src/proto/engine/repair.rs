@@ -5,7 +5,6 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 use super::Engine;
 use crate::proto::{
     Destination, DropCause, LostReason, Now, Peer, Transmit,
-    history::{Found, History},
     receive::{peers::KnownAt, streams::StreamRef},
     repair::{
         answers::{Class, Item, Requester, Wish},
@@ -13,6 +12,7 @@ use crate::proto::{
         validation::Echoed,
     },
     seal::sealed_len,
+    send::history::{Found, History},
     wire::{
         Head, MessageId,
         control::{self, AGAIN, GONE, MAX_ASKED, NACK, RETX},

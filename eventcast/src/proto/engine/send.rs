@@ -5,8 +5,7 @@ use std::time::Duration;
 use super::Engine;
 use crate::proto::{
     Accepted, Destination, MessageId, Now, Outgoing, Refusal, Transmit,
-    chunker::Outbound,
-    history::Large,
+    send::{chunker::Outbound, history::Large},
     wire::{Head, MAX_NAME, RESERVED, Template},
 };
 

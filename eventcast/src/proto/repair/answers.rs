@@ -14,7 +14,7 @@ use std::{
     time::Duration,
 };
 
-use crate::proto::{hash::HashKey, outgoing::Destination, wire::MessageId};
+use crate::proto::{hash::HashKey, send::outgoing::Destination, wire::MessageId};
 
 /// How long equal requests are gathered.
 const GATHER: Duration = Duration::from_millis(5);

@@ -10,8 +10,8 @@ use super::{
 use crate::{
     codec,
     proto::{
-        chunker::{Chunker, Outbound},
         classic::encrypted_len,
+        send::chunker::{Chunker, Outbound},
         wire::{
             CLASSIC_HEAD, NONCE_LEN, TimeReader,
             control::{self, AGAIN, Control},

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::{
     super::{
-        chunker::{Chunker, Outbound},
+        send::chunker::{Chunker, Outbound},
         wire::TimeReader,
     },
     *,

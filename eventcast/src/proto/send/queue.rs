@@ -7,10 +7,12 @@
 
 use std::{collections::VecDeque, time::Duration};
 
-use super::{
-    history::{LargeAt, Larges},
-    outgoing::{Destination, Transmit},
+use crate::proto::{
     seal::sealed_len,
+    send::{
+        history::{LargeAt, Larges},
+        outgoing::{Destination, Transmit},
+    },
 };
 
 /// Most datagrams handed out at once: the kernel's limit for segments of one UDP_SEGMENT call.
@@ -55,7 +57,7 @@ const MAX_REPLIES: usize = MAX_URGENT / 2;
 /// Bytes at the front of the small messages' buffer that are no longer needed are dropped from this many on.
 const COMPACT_FROM: usize = 64 << 10;
 
-pub(super) struct SendQueue {
+pub(in crate::proto) struct SendQueue {
     limit: usize,
     /// What is handed out is sealed then.
     sealed: bool,
@@ -69,21 +71,21 @@ pub(super) struct SendQueue {
     queued_small: usize,
     large: VecDeque<LargeAt>,
     queued_large: usize,
-    pub(super) pacer: Pacer,
+    pub(in crate::proto) pacer: Pacer,
     /// Chunks go next although small messages wait: they went the last time.
     large_turn: bool,
 }
 
 /// What was handed out.
-pub(super) struct Polled {
-    pub(super) transmit: Transmit,
-    pub(super) datagrams: usize,
+pub(in crate::proto) struct Polled {
+    pub(in crate::proto) transmit: Transmit,
+    pub(in crate::proto) datagrams: usize,
     /// The highest number among the messages that were begun; 0 for none.
-    pub(super) number: u64,
+    pub(in crate::proto) number: u64,
 }
 
 impl SendQueue {
-    pub(super) fn new(limit: usize, sealed: bool) -> Self {
+    pub(in crate::proto) fn new(limit: usize, sealed: bool) -> Self {
         Self {
             limit,
             sealed,
@@ -101,7 +103,7 @@ impl SendQueue {
 
     /// Nothing yet, to be handed out.
     #[inline]
-    pub(super) fn run(&self) -> Run {
+    pub(in crate::proto) fn run(&self) -> Run {
         Run {
             sealed: self.sealed,
             ..Run::default()
@@ -109,12 +111,12 @@ impl SendQueue {
     }
 
     /// Bytes of messages that wait.
-    pub(super) fn queued(&self) -> usize {
+    pub(in crate::proto) fn queued(&self) -> usize {
         self.queued_small + self.queued_large
     }
 
     /// Bytes of small messages that wait, and likewise of chunked ones: each may be [`limit`](Self::limit).
-    pub(super) fn queued_as(&self, chunked: bool) -> usize {
+    pub(in crate::proto) fn queued_as(&self, chunked: bool) -> usize {
         if chunked {
             self.queued_large
         } else {
@@ -123,25 +125,25 @@ impl SendQueue {
     }
 
     /// Bytes that may wait.
-    pub(super) fn limit(&self) -> usize {
+    pub(in crate::proto) fn limit(&self) -> usize {
         self.limit
     }
 
     /// Whether there is room for a message of so many bytes. One alone always has room, and chunked messages take none
     /// from small ones, which overtake them.
     #[inline]
-    pub(super) fn has_room(&self, bytes: usize, chunked: bool) -> bool {
+    pub(in crate::proto) fn has_room(&self, bytes: usize, chunked: bool) -> bool {
         let queued = self.queued_as(chunked);
         queued == 0 || queued.saturating_add(bytes) <= self.limit
     }
 
     /// Adds a datagram of the protocol's own. `false`: there are too many.
-    pub(super) fn push_urgent(&mut self, to: Destination, datagram: Vec<u8>) -> bool {
+    pub(in crate::proto) fn push_urgent(&mut self, to: Destination, datagram: Vec<u8>) -> bool {
         self.push_urgent_within(MAX_URGENT, to, datagram)
     }
 
     /// Adds one that somebody has asked for: those leave room for what this bus has to say of its own.
-    pub(super) fn push_reply(&mut self, to: Destination, datagram: Vec<u8>) -> bool {
+    pub(in crate::proto) fn push_reply(&mut self, to: Destination, datagram: Vec<u8>) -> bool {
         self.push_urgent_within(MAX_REPLIES, to, datagram)
     }
 
@@ -155,7 +157,11 @@ impl SendQueue {
 
     /// Adds one datagram, which `write` appends, with its number or 0; gives it back.
     #[inline]
-    pub(super) fn push_small(&mut self, number: u64, write: impl FnOnce(&mut Vec<u8>)) -> &[u8] {
+    pub(in crate::proto) fn push_small(
+        &mut self,
+        number: u64,
+        write: impl FnOnce(&mut Vec<u8>),
+    ) -> &[u8] {
         if self.sent >= COMPACT_FROM && self.sent * 2 >= self.small.len() {
             self.small.drain(..self.sent);
             self.sent = 0;
@@ -169,14 +175,14 @@ impl SendQueue {
     }
 
     /// Adds a message that goes in chunks, `wire_len` bytes in all.
-    pub(super) fn push_large(&mut self, large: LargeAt, wire_len: usize) {
+    pub(in crate::proto) fn push_large(&mut self, large: LargeAt, wire_len: usize) {
         self.large.push_back(large);
         self.queued_large += wire_len;
     }
 
     /// Appends what may go now to `buf`: datagrams of one length, of which the last may be shorter.
     #[inline]
-    pub(super) fn poll(
+    pub(in crate::proto) fn poll(
         &mut self,
         now: Duration,
         larges: &mut Larges,
@@ -209,7 +215,7 @@ impl SendQueue {
     }
 
     /// When something may go: zero for at once.
-    pub(super) fn next(&self, larges: &Larges) -> Option<Duration> {
+    pub(in crate::proto) fn next(&self, larges: &Larges) -> Option<Duration> {
         if !self.urgent.is_empty() || !self.lens.is_empty() {
             return Some(Duration::ZERO);
         }
@@ -281,11 +287,11 @@ impl SendQueue {
 
 /// Datagrams that can be handed out together.
 #[derive(Default)]
-pub(super) struct Run {
+pub(in crate::proto) struct Run {
     first: Option<usize>,
     /// A shorter one was taken: it is the last.
     ended: bool,
-    pub(super) datagrams: usize,
+    pub(in crate::proto) datagrams: usize,
     bytes: usize,
     /// Each is sealed before it is sent.
     sealed: bool,
@@ -294,7 +300,7 @@ pub(super) struct Run {
 }
 
 impl Run {
-    pub(super) fn transmit(&self, to: Destination) -> Transmit {
+    pub(in crate::proto) fn transmit(&self, to: Destination) -> Transmit {
         Transmit {
             to,
             interface: None,
@@ -304,7 +310,7 @@ impl Run {
 
     /// Takes a datagram of that length, if it may follow those before.
     #[inline]
-    pub(super) fn takes(&mut self, len: usize) -> bool {
+    pub(in crate::proto) fn takes(&mut self, len: usize) -> bool {
         let fits = match self.first {
             None => true,
             Some(first) => {
@@ -333,7 +339,7 @@ impl Run {
 
 /// Lets bursts go one after the other. One that is late is made up for by going right after the one before, but
 /// never more than one: so it is two at the start, and no burst is ever larger than two.
-pub(super) struct Pacer {
+pub(in crate::proto) struct Pacer {
     /// When the next burst may begin.
     next: Duration,
     /// What is left of the present one.
@@ -359,14 +365,14 @@ impl Default for Pacer {
 
 impl Pacer {
     /// A receiver says that it lacks something.
-    pub(super) fn complain(&mut self, now: Duration) {
+    pub(in crate::proto) fn complain(&mut self, now: Duration) {
         if now >= self.changed + DEAF_FOR {
             self.slowness = (self.slowness + self.slowness / 2).min(SLOWEST * STEPS);
             self.changed = now;
         }
     }
 
-    pub(super) fn ready(&mut self, now: Duration, len: usize) -> bool {
+    pub(in crate::proto) fn ready(&mut self, now: Duration, len: usize) -> bool {
         if self.has_room(len) {
             return true;
         }
@@ -387,12 +393,12 @@ impl Pacer {
         self.datagrams > 0 && len <= self.bytes
     }
 
-    pub(super) fn take(&mut self, len: usize) {
+    pub(in crate::proto) fn take(&mut self, len: usize) {
         self.datagrams -= 1;
         self.bytes = self.bytes.saturating_sub(len);
     }
 
-    pub(super) fn next(&self, len: usize) -> Duration {
+    pub(in crate::proto) fn next(&self, len: usize) -> Duration {
         if self.has_room(len) {
             Duration::ZERO
         } else {

@@ -9,15 +9,15 @@
 
 use std::{net::IpAddr, sync::Arc};
 
-use super::{
+use crate::proto::{
     config::Host,
-    outgoing::{Destination, Transmit},
+    send::outgoing::{Destination, Transmit},
     wire::put_host,
 };
 
 /// What goes out by several interfaces.
 #[derive(Default)]
-pub(super) struct FanOut {
+pub(in crate::proto) struct FanOut {
     /// The interfaces, each with its address as text; empty where there is one alone.
     hosts: Vec<(u32, Arc<str>)>,
     /// Those that still wait for what others have had, the next one last.
@@ -31,7 +31,7 @@ pub(super) struct FanOut {
 impl FanOut {
     /// From now on these are the interfaces. What is being sent still goes to those of them that
     /// were there before.
-    pub(super) fn set_hosts(&mut self, hosts: &[Host]) {
+    pub(in crate::proto) fn set_hosts(&mut self, hosts: &[Host]) {
         self.hosts.clear();
         if hosts.len() > 1 {
             let texts = hosts
@@ -45,18 +45,18 @@ impl FanOut {
 
     /// Whether an interface still waits for what others have had.
     #[inline]
-    pub(super) fn is_pending(&self) -> bool {
+    pub(in crate::proto) fn is_pending(&self) -> bool {
         !self.left.is_empty()
     }
 
     /// Bytes that wait here.
-    pub(super) fn queued(&self) -> usize {
+    pub(in crate::proto) fn queued(&self) -> usize {
         self.batch.len() * self.left.len()
     }
 
     /// Takes what the queue put into `buf`, and leaves there what goes first.
     #[inline]
-    pub(super) fn begin(
+    pub(in crate::proto) fn begin(
         &mut self,
         transmit: Transmit,
         datagrams: usize,
@@ -73,7 +73,7 @@ impl FanOut {
     }
 
     /// Puts what goes by the next interface into `buf`.
-    pub(super) fn next(&mut self, buf: &mut Vec<u8>) -> Option<(Transmit, usize)> {
+    pub(in crate::proto) fn next(&mut self, buf: &mut Vec<u8>) -> Option<(Transmit, usize)> {
         let (interface, host) = self.left.pop()?;
         buf.clear();
         let size = self.segment_size.unwrap_or(self.batch.len());
@@ -93,7 +93,7 @@ impl FanOut {
 }
 
 /// The address that takes most room in metadata.
-pub(super) fn longest(hosts: &[Host]) -> Option<IpAddr> {
+pub(in crate::proto) fn longest(hosts: &[Host]) -> Option<IpAddr> {
     let addresses = hosts.iter().map(|host| host.address);
     addresses.max_by_key(|address| address.to_string().len())
 }

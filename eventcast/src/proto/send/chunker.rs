@@ -5,10 +5,10 @@
 use std::net::IpAddr;
 
 #[cfg(feature = "classic")]
-use super::wire::turn_nonce;
-use super::{
-    outgoing::Refusal,
+use crate::proto::wire::turn_nonce;
+use crate::proto::{
     seal::longest_sealed_in,
+    send::outgoing::Refusal,
     wire::{MAX_CHUNKS, set_seq},
 };
 
@@ -23,7 +23,7 @@ const KEEPS_WHOLE_UP_TO: usize = WHOLE_V4;
 const MIN_SLICE: usize = 64;
 
 /// How messages are cut.
-pub(super) struct Chunker {
+pub(in crate::proto) struct Chunker {
     max_payload_size: usize,
     max_message_size: usize,
     /// The longest datagram that holds a slice, if that is limited.
@@ -32,15 +32,19 @@ pub(super) struct Chunker {
 
 /// How one message is cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Plan {
-    pub(super) slice_len: usize,
-    pub(super) chunks: u32,
+pub(in crate::proto) struct Plan {
+    pub(in crate::proto) slice_len: usize,
+    pub(in crate::proto) chunks: u32,
     /// Bytes of all its datagrams together.
-    pub(super) wire_len: usize,
+    pub(in crate::proto) wire_len: usize,
 }
 
 impl Chunker {
-    pub(super) fn new(max_payload_size: usize, max_message_size: usize, host: IpAddr) -> Self {
+    pub(in crate::proto) fn new(
+        max_payload_size: usize,
+        max_message_size: usize,
+        host: IpAddr,
+    ) -> Self {
         let whole = if host.is_ipv6() { WHOLE_V6 } else { WHOLE_V4 };
         let whole = (max_payload_size <= KEEPS_WHOLE_UP_TO).then_some(whole);
         Self {
@@ -51,24 +55,24 @@ impl Chunker {
     }
 
     /// Datagrams are sealed before they are sent, which makes them longer.
-    pub(super) fn sealed(mut self) -> Self {
+    pub(in crate::proto) fn sealed(mut self) -> Self {
         self.whole = self.whole.map(longest_sealed_in);
         self
     }
 
     /// The longest datagram of the protocol's own.
-    pub(super) fn longest_control(&self) -> usize {
+    pub(in crate::proto) fn longest_control(&self) -> usize {
         self.max_payload_size.min(self.whole.unwrap_or(usize::MAX))
     }
 
     /// Whether a message of that many bytes travels in one datagram.
     #[inline]
-    pub(super) fn fits_whole(&self, message_len: usize) -> bool {
+    pub(in crate::proto) fn fits_whole(&self, message_len: usize) -> bool {
         message_len <= self.max_payload_size.min(self.whole.unwrap_or(usize::MAX))
     }
 
     /// How to cut a message of `message_len` bytes, where each chunk's metadata takes `head_len`.
-    pub(super) fn plan(
+    pub(in crate::proto) fn plan(
         &self,
         message_len: usize,
         head_len: usize,
@@ -106,7 +110,7 @@ impl Chunker {
 }
 
 /// A message that is being sent in chunks.
-pub(super) struct Outbound {
+pub(in crate::proto) struct Outbound {
     /// The whole message.
     inner: Vec<u8>,
     /// The metadata of a chunk.
@@ -121,7 +125,7 @@ pub(super) struct Outbound {
 
 impl Outbound {
     /// `head` is the metadata of any of its chunks.
-    pub(super) fn new(inner: Vec<u8>, head: Vec<u8>, plan: Plan) -> Self {
+    pub(in crate::proto) fn new(inner: Vec<u8>, head: Vec<u8>, plan: Plan) -> Self {
         Self {
             inner,
             head,
@@ -134,7 +138,7 @@ impl Outbound {
 
     /// The same, where `head` has a nonce.
     #[cfg(feature = "classic")]
-    pub(super) fn with_nonces(inner: Vec<u8>, head: Vec<u8>, plan: Plan) -> Self {
+    pub(in crate::proto) fn with_nonces(inner: Vec<u8>, head: Vec<u8>, plan: Plan) -> Self {
         Self {
             nonces: true,
             ..Self::new(inner, head, plan)
@@ -142,38 +146,38 @@ impl Outbound {
     }
 
     /// Bytes of all its datagrams.
-    pub(super) fn wire_len(&self) -> usize {
+    pub(in crate::proto) fn wire_len(&self) -> usize {
         self.plan.wire_len
     }
 
     /// Bytes of the message.
-    pub(super) fn message_len(&self) -> usize {
+    pub(in crate::proto) fn message_len(&self) -> usize {
         self.inner.len()
     }
 
     /// How many chunks have been written by [`write_next`](Self::write_next).
-    pub(super) fn written(&self) -> u32 {
+    pub(in crate::proto) fn written(&self) -> u32 {
         self.next
     }
 
     /// The length of the next datagram; `None` when all have been written.
-    pub(super) fn next_len(&self) -> Option<usize> {
+    pub(in crate::proto) fn next_len(&self) -> Option<usize> {
         (self.next < self.plan.chunks).then(|| self.len_of(self.next))
     }
 
     /// Appends the next datagram.
-    pub(super) fn write_next(&mut self, out: &mut Vec<u8>) {
+    pub(in crate::proto) fn write_next(&mut self, out: &mut Vec<u8>) {
         self.write(self.next, out);
         self.next += 1;
     }
 
     /// The length of a chunk's datagram.
-    pub(super) fn len_of(&self, seq: u32) -> usize {
+    pub(in crate::proto) fn len_of(&self, seq: u32) -> usize {
         self.head.len() + self.slice(seq).len()
     }
 
     /// Appends a chunk's datagram.
-    pub(super) fn write(&self, seq: u32, out: &mut Vec<u8>) {
+    pub(in crate::proto) fn write(&self, seq: u32, out: &mut Vec<u8>) {
         let start = out.len();
         out.extend_from_slice(&self.head);
         set_seq(&mut out[start..], seq, seq + 1 == self.plan.chunks);

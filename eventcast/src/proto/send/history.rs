@@ -16,7 +16,7 @@ use std::{
     time::Duration,
 };
 
-use super::{chunker::Outbound, hash::HashKey, wire::MessageId};
+use crate::proto::{hash::HashKey, send::chunker::Outbound, wire::MessageId};
 
 /// How long a chunked message is kept after its last chunk in any case.
 const AFTER_LAST_CHUNK: Duration = Duration::from_millis(500);
@@ -37,9 +37,9 @@ const GONE_COST: usize = 128;
 const GONE_SHARE: usize = 16;
 
 /// Where a chunked message stands in [`Larges`].
-pub(super) type LargeAt = usize;
+pub(in crate::proto) type LargeAt = usize;
 
-pub(super) struct History {
+pub(in crate::proto) struct History {
     limit: usize,
     max_age: Duration,
     /// The messages' own bytes.
@@ -54,7 +54,7 @@ pub(super) struct History {
     /// Chunked messages without a number.
     unnumbered: VecDeque<LargeAt>,
     blocks: Blocks,
-    pub(super) larges: Larges,
+    pub(in crate::proto) larges: Larges,
 }
 
 #[derive(Clone, Copy)]
@@ -65,13 +65,13 @@ enum Kept {
 }
 
 /// A numbered message that can still be had.
-pub(super) enum Found<'a> {
+pub(in crate::proto) enum Found<'a> {
     Small(&'a [u8]),
     Large(LargeAt),
 }
 
 impl History {
-    pub(super) fn new(limit: usize, max_age: Duration, key: HashKey) -> Self {
+    pub(in crate::proto) fn new(limit: usize, max_age: Duration, key: HashKey) -> Self {
         Self {
             limit,
             max_age,
@@ -87,7 +87,7 @@ impl History {
     }
 
     /// Bytes of the messages that are kept.
-    pub(super) fn bytes(&self) -> usize {
+    pub(in crate::proto) fn bytes(&self) -> usize {
         self.bytes
     }
 
@@ -97,19 +97,19 @@ impl History {
     }
 
     /// The lowest number that can still be had; one more than the last when none can.
-    pub(super) fn first(&self) -> u64 {
+    pub(in crate::proto) fn first(&self) -> u64 {
         let staying = self.staying.first_key_value();
         staying.map_or(self.first, |(number, _)| *number)
     }
 
     /// The last number that was given out; 0 if none was.
-    pub(super) fn last(&self) -> u64 {
+    pub(in crate::proto) fn last(&self) -> u64 {
         self.first + self.numbered.len() as u64 - 1
     }
 
     /// Keeps the next numbered message, which is one datagram.
     #[inline]
-    pub(super) fn keep_small(&mut self, now: Duration, datagram: &[u8]) {
+    pub(in crate::proto) fn keep_small(&mut self, now: Duration, datagram: &[u8]) {
         let piece = self.blocks.push(datagram);
         self.bytes += datagram.len();
         self.numbered.push_back(Kept::Small(now, piece));
@@ -117,7 +117,12 @@ impl History {
     }
 
     /// Keeps a chunked message, `numbered` if it takes the next number.
-    pub(super) fn keep_large(&mut self, now: Duration, large: Large, numbered: bool) -> LargeAt {
+    pub(in crate::proto) fn keep_large(
+        &mut self,
+        now: Duration,
+        large: Large,
+        numbered: bool,
+    ) -> LargeAt {
         self.bytes += large.outbound.message_len();
         let at = self.larges.insert(large);
         if numbered {
@@ -130,14 +135,14 @@ impl History {
     }
 
     /// The lowest number from this one on that can still be had, or the next one that will be given out.
-    pub(super) fn next_kept(&self, number: u64) -> u64 {
+    pub(in crate::proto) fn next_kept(&self, number: u64) -> u64 {
         let staying = self.staying.range(number..).next();
         let numbered = number.max(self.first);
         staying.map_or(numbered, |(staying, _)| numbered.min(*staying))
     }
 
     /// A message by its number.
-    pub(super) fn find(&self, number: u64) -> Option<Found<'_>> {
+    pub(in crate::proto) fn find(&self, number: u64) -> Option<Found<'_>> {
         if number < self.first {
             return self.staying.get(&number).copied().map(Found::Large);
         }
@@ -149,7 +154,7 @@ impl History {
     }
 
     /// Lets go what is too old, or too much.
-    pub(super) fn trim(&mut self, now: Duration) {
+    pub(in crate::proto) fn trim(&mut self, now: Duration) {
         if cfg!(eventcast_sabotage = "unbounded_history") {
             return;
         }
@@ -217,12 +222,12 @@ impl History {
 }
 
 /// A chunked message, being sent or sent.
-pub(super) struct Large {
-    pub(super) outbound: Outbound,
-    pub(super) message_id: MessageId,
-    pub(super) number: Option<u64>,
+pub(in crate::proto) struct Large {
+    pub(in crate::proto) outbound: Outbound,
+    pub(in crate::proto) message_id: MessageId,
+    pub(in crate::proto) number: Option<u64>,
     /// When the last chunk so far was handed out; before the first, when the message was emitted.
-    pub(super) last_sent: Duration,
+    pub(in crate::proto) last_sent: Duration,
 }
 
 impl Large {
@@ -232,7 +237,7 @@ impl Large {
 }
 
 /// Chunked messages, found by place or by id.
-pub(super) struct Larges {
+pub(in crate::proto) struct Larges {
     slots: Vec<Option<Large>>,
     free: Vec<LargeAt>,
     by_message: HashMap<MessageId, LargeAt, HashKey>,
@@ -249,16 +254,16 @@ impl Larges {
         }
     }
 
-    pub(super) fn find(&self, message: MessageId) -> Option<LargeAt> {
+    pub(in crate::proto) fn find(&self, message: MessageId) -> Option<LargeAt> {
         self.by_message.get(&message).copied()
     }
 
     /// The number of a message that was kept and has gone.
-    pub(super) fn number_of_gone(&self, message: MessageId) -> Option<u64> {
+    pub(in crate::proto) fn number_of_gone(&self, message: MessageId) -> Option<u64> {
         self.gone.numbers.get(&message).copied()
     }
 
-    pub(super) fn insert(&mut self, large: Large) -> LargeAt {
+    pub(in crate::proto) fn insert(&mut self, large: Large) -> LargeAt {
         let at = self.free.pop().unwrap_or_else(|| {
             self.slots.push(None);
             self.slots.len() - 1
@@ -419,7 +424,7 @@ mod tests {
     use rand::{SeedableRng, rngs::StdRng};
 
     use super::*;
-    use crate::proto::chunker::Chunker;
+    use crate::proto::send::chunker::Chunker;
 
     fn history(limit: usize) -> History {
         let key = HashKey::random(&mut StdRng::from_seed([1; 32]));

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use super::MessageId;
+use crate::proto::MessageId;
 
 /// An event that is to be sent to the group.
 #[derive(Clone, Copy, Debug)]
