@@ -3,8 +3,8 @@
 #[cfg(feature = "classic")]
 mod classic;
 mod control;
+mod delivery;
 mod layers;
-mod order;
 mod presence;
 mod receive;
 mod repair;

@@ -4,14 +4,14 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use rand::RngExt;
 
-use super::{Engine, order::First};
+use super::{Engine, delivery::First};
 use crate::proto::{
     Destination, DropCause, LeftReason, LostReason, Now, Peer,
     receive::{
         events::Change,
         newcomers::NAMED_FOR,
-        order::FARTHEST,
         peers::KnownAt,
+        reorder_buffer::FARTHEST,
         route,
         streams::{About, Presence, Stream, StreamRef},
     },
@@ -316,7 +316,7 @@ impl Engine {
         let is_clear = self.sealing.is_none();
         if let Some(stream) = self.streams.get(stream_at) {
             let settled = stream.route.is_settled();
-            let next = stream.order.next_number();
+            let next = stream.reorder.next_number();
             match stream.route.note_hello(now.elapsed, peer.address) {
                 route::Voice::Own => {}
                 route::Voice::Moved => {
@@ -342,7 +342,7 @@ impl Engine {
                 is_first = stream.first_hello.is_none();
                 stream.first_hello.get_or_insert(now.elapsed);
             }
-            let highest = stream.order.highest();
+            let highest = stream.reorder.highest();
             made_up = stream
                 .vouch
                 .note(now.elapsed, hello.up, hello.last, highest);
@@ -376,7 +376,7 @@ impl Engine {
         let Some(stream) = self.streams.get(at) else {
             return;
         };
-        let first = stream.order.first();
+        let first = stream.reorder.first();
         let is_young = now.elapsed.saturating_sub(stream.opened) < NAMED_FOR;
         let owed = hello
             .owed
@@ -384,7 +384,7 @@ impl Engine {
             .filter(|owed| is_young && owed.incarnation == self.incarnation && owed.id == self.id);
         let owed = owed.map(|owed| owed.number).min().unwrap_or(first);
         let owed = if there { 1 } else { owed.clamp(1, first) };
-        if owed < first || stream.order.undecided_until().is_some() {
+        if owed < first || stream.reorder.undecided_until().is_some() {
             self.begin_at(now, at, owed);
         }
     }
@@ -436,10 +436,10 @@ impl Engine {
         let Some(stream) = self.streams.get(at) else {
             return;
         };
-        let known = stream.order.known();
+        let known = stream.reorder.known();
         if last <= known || last - known <= FARTHEST {
             stream.far_hello = None;
-            let taken_back = stream.order.claim(now.elapsed, last, due);
+            let taken_back = stream.reorder.claim(now.elapsed, last, due);
             self.not_lost(at, taken_back);
             return;
         }
@@ -453,7 +453,7 @@ impl Engine {
             return;
         }
         (stream.far_message, stream.far_hello) = (None, None);
-        let lost = stream.order.jump(last + 1);
+        let lost = stream.reorder.jump(last + 1);
         self.lose(at, lost, LostReason::TooMany);
         self.release(at);
     }

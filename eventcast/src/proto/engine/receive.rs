@@ -2,7 +2,7 @@
 
 use std::{hash::BuildHasher, net::SocketAddr, ops::Range, sync::Arc, time::Duration};
 
-use super::{Engine, order::Body};
+use super::{Engine, delivery::Body};
 use crate::{
     codec::{self, RawArgs},
     proto::{
@@ -10,8 +10,8 @@ use crate::{
         receive::{
             assembler::{About, Chunk, GivenUp, Joined, Origin, Taken},
             events::{ExpiredFacts, ExpiredReason, ExpiredReport, MessageFacts, Refused},
-            order::Place,
             peers::{KnownAt, Relation},
+            reorder_buffer::Verdict,
             requests::Repair,
             seen::Trace,
             streams::StreamRef,
@@ -212,7 +212,7 @@ impl Engine {
             let place = self.believe(at, number)?;
             if let Some(stream) = self.streams.get(at) {
                 stream.last_heard = now.elapsed;
-                if place == Place::Over {
+                if place == Verdict::Over {
                     stream.figures.duplicates += 1;
                     return Err(DropCause::Duplicate.into());
                 }
@@ -250,7 +250,7 @@ impl Engine {
         self.make_room_for_chunk(now.elapsed, incoming.rest.len());
         // Making room may have cost this very message.
         if let Some((at, number)) = stream
-            && self.believe(at, number)? == Place::Over
+            && self.believe(at, number)? == Verdict::Over
         {
             return Err(DropCause::Crowded.into());
         }
@@ -264,10 +264,10 @@ impl Engine {
         self.settle_given_up(now.elapsed);
         if let (Err(DropCause::OverLimit), Some(at), Some((_, number))) = (&taken, waits, stream)
             && let Some(stream) = self.streams.get(at)
-            && !stream.order.is_partial(number)
+            && !stream.reorder.is_partial(number)
         {
             // Every chunk of it says so.
-            let filled = stream.order.note(now.elapsed, number, ask_at);
+            let filled = stream.reorder.note(now.elapsed, number, ask_at);
             self.not_lost(at, filled.not_lost);
             self.refuse_number(at, number);
         }
@@ -277,7 +277,7 @@ impl Engine {
             && waits.is_some()
             && let Some(stream) = self.streams.get(at)
         {
-            let filled = stream.order.open_partial(now.elapsed, number, ask_at);
+            let filled = stream.reorder.open_partial(now.elapsed, number, ask_at);
             self.not_lost(at, filled.not_lost);
             self.bound_gaps(at);
         }
@@ -326,11 +326,11 @@ impl Engine {
             Err(dropped) => {
                 if stream.is_some()
                     && let Some(stream) = self.streams.get(at)
-                    && stream.order.close_partial(number)
+                    && stream.reorder.close_partial(number)
                 {
                     if cfg!(eventcast_sabotage = "asked_anew") {
                         let gap = (number, number);
-                        stream.order.gaps().add(now.elapsed, gap, now.elapsed);
+                        stream.reorder.gaps().add(now.elapsed, gap, now.elapsed);
                         self.streams.settle(at);
                         return Err(dropped);
                     }
@@ -471,7 +471,7 @@ impl Engine {
         // One that had to make room may have come only just now, after the last hello of its sender.
         let before = now.saturating_sub(self.message_ttl).max(came);
         let stream = self.streams.get(at)?;
-        if !stream.order.close_partial(number) {
+        if !stream.reorder.close_partial(number) {
             return None;
         }
         if let Some(limit) = stream.vouch.limit(before).filter(|_| is_clear)
@@ -480,7 +480,7 @@ impl Engine {
             self.disbelieve(now, at, limit);
             return None;
         }
-        stream.order.pass((number, number));
+        stream.reorder.pass((number, number));
         Some(number)
     }
 

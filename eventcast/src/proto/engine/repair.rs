@@ -107,13 +107,13 @@ impl Engine {
             };
             if let Some(stream) = self.streams.get(at)
                 && stream
-                    .order
+                    .reorder
                     .undecided_until()
                     .is_some_and(|until| until <= now.elapsed)
             {
                 if input_waits {
                     // The hello may be among it.
-                    stream.order.wait_for_beginning(now.elapsed + LOOK_AGAIN);
+                    stream.reorder.wait_for_beginning(now.elapsed + LOOK_AGAIN);
                     self.streams.settle(at);
                 } else {
                     self.begin_undecided(now, at);
@@ -121,15 +121,15 @@ impl Engine {
             }
             if input_waits
                 && let Some(stream) = self.streams.get(at)
-                && stream.order.gaps().has_over(now.elapsed, ttl)
+                && stream.reorder.gaps().has_over(now.elapsed, ttl)
             {
                 // What is over is not asked for, and its end has to wait.
-                stream.order.gaps().put_off(now.elapsed);
+                stream.reorder.gaps().put_off(now.elapsed);
                 self.streams.settle(at);
                 continue;
             }
             while let Some(stream) = self.streams.get(at)
-                && let Some(gap) = stream.order.gaps().give_up(now.elapsed, ttl)
+                && let Some(gap) = stream.reorder.gaps().give_up(now.elapsed, ttl)
             {
                 self.give_up_unanswered(now.elapsed, at, gap);
             }
@@ -139,7 +139,7 @@ impl Engine {
                 }
             }
             if let Some(stream) = self.streams.get(at) {
-                stream.order.gaps().put_off(now.elapsed);
+                stream.reorder.gaps().put_off(now.elapsed);
             }
             self.streams.settle(at);
         }
@@ -151,7 +151,7 @@ impl Engine {
         let Some(stream) = self.streams.get(at) else {
             return false;
         };
-        stream.order.gaps().to_ask(now.elapsed, MAX_ASKED, spans);
+        stream.reorder.gaps().to_ask(now.elapsed, MAX_ASKED, spans);
         if spans.is_empty() {
             return false;
         }
@@ -174,7 +174,7 @@ impl Engine {
         }
         let ttl = self.message_ttl;
         if let Some(stream) = self.streams.get(at) {
-            let gaps = stream.order.gaps();
+            let gaps = stream.reorder.gaps();
             gaps.asked(now.elapsed, ttl, &spans[..named]);
         }
         true
@@ -375,7 +375,7 @@ impl Engine {
         let mut asked = false;
         for span in missing {
             while let Some(stream) = self.streams.get(at)
-                && let Some(gap) = stream.order.gaps().take_asked(*span)
+                && let Some(gap) = stream.reorder.gaps().take_asked(*span)
             {
                 asked = true;
                 self.give_up_gap(at, gap, LostReason::Gone);
@@ -387,7 +387,7 @@ impl Engine {
                 asked = true;
                 // One that comes from where its sender was before may still become whole.
                 if let Some(stream) = self.streams.get(at)
-                    && stream.order.close_partial(number)
+                    && stream.reorder.close_partial(number)
                 {
                     self.give_up_gap(at, (number, number), LostReason::Gone);
                 }

@@ -141,7 +141,9 @@ mod tests {
     use rand::{SeedableRng, rngs::StdRng};
 
     use super::*;
-    use crate::proto::{Peer, hash::HashKey, rate::RateWindow, receive::order::Order};
+    use crate::proto::{
+        Peer, hash::HashKey, rate::RateWindow, receive::reorder_buffer::ReorderBuffer,
+    };
 
     const ROOM: usize = 1_000;
     const S: fn(u64) -> Duration = Duration::from_secs;
@@ -155,7 +157,7 @@ mod tests {
             port: 1,
             address: (ip, 1).into(),
         });
-        let order = Order::new(1, false);
+        let order = ReorderBuffer::new(1, false);
         let opened = &mut RateWindow::default();
         streams.open(Duration::ZERO, peer, order, opened).unwrap()
     }

@@ -1,7 +1,7 @@
 //! The streams that this bus follows, one for each incarnation of a sender, and who of them is there.
 //!
 //! Responsible for finding, admitting and dropping streams, and for what is known of each sender. What numbers mean is
-//! [`Order`]'s; what is told or sent is the engine's.
+//! [`ReorderBuffer`]'s; what is told or sent is the engine's.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
@@ -14,8 +14,8 @@ use crate::proto::{
     hash::HashKey,
     rate::RateWindow,
     receive::{
-        order::Order,
         peer::{Peer, PeerFigures, PeerStatus},
+        reorder_buffer::ReorderBuffer,
         route::Route,
         vouch::Vouch,
     },
@@ -66,7 +66,7 @@ pub(in crate::proto) struct Stream {
     pub(in crate::proto) route: Route,
     /// What its sender says of its own numbers.
     pub(in crate::proto) vouch: Vouch,
-    pub(in crate::proto) order: Order,
+    pub(in crate::proto) reorder: ReorderBuffer,
     pub(in crate::proto) last_heard: Duration,
     /// Numbers beyond belief that a message or a hello had.
     pub(in crate::proto) far_message: Option<u64>,
@@ -110,7 +110,8 @@ impl Stream {
     pub(in crate::proto) fn is_answered(&mut self, now: Duration, from: SocketAddr) {
         let settled = self.route.is_settled();
         if self.route.note_answer(now, from) {
-            self.vouch.reset(settled.then(|| self.order.next_number()));
+            self.vouch
+                .reset(settled.then(|| self.reorder.next_number()));
         }
     }
 }
@@ -219,7 +220,7 @@ impl Streams {
         &mut self,
         now: Duration,
         peer: Arc<Peer>,
-        order: Order,
+        order: ReorderBuffer,
         opened: &mut RateWindow,
     ) -> Option<StreamRef> {
         if !opened.take(now, MAX_NEW_A_SECOND) {
@@ -232,7 +233,7 @@ impl Streams {
         }
         let order = match self.ended.remove(&self.hash(&peer)) {
             // It goes on where it was when it made room.
-            Some(next) => Order::new(next, false),
+            Some(next) => ReorderBuffer::new(next, false),
             None => order,
         };
         let generation = self.next_generation;
@@ -252,7 +253,7 @@ impl Streams {
             route: Route::new(now, peer.address),
             vouch: Vouch::default(),
             peer,
-            order,
+            reorder: order,
             last_heard: now,
             far_message: None,
             far_hello: None,
@@ -276,8 +277,8 @@ impl Streams {
         let Some(stream) = self.slots[at.index].as_mut() else {
             return;
         };
-        debug_assert!(stream.order.waits_for_something());
-        let held = stream.order.held();
+        debug_assert!(stream.reorder.waits_for_something());
+        let held = stream.reorder.held();
         if held != stream.held {
             self.held = self.held - stream.held + held;
             self.by_held.remove(&(stream.held, at.index));
@@ -286,7 +287,7 @@ impl Streams {
             }
             stream.held = held;
         }
-        let due = stream.order.due();
+        let due = stream.reorder.due();
         if due != stream.due {
             if let Some(due) = stream.due {
                 self.dues.remove(&(due, at.index));
@@ -360,7 +361,7 @@ impl Streams {
                 *at = at.saturating_add(away).min(now);
             }
             stream.route.excuse(now, away);
-            stream.order.gaps().excuse(now, away);
+            stream.reorder.gaps().excuse(now, away);
         }
     }
 
@@ -476,7 +477,7 @@ impl Streams {
         let candidates = few.filter_map(|&index| {
             let stream = self.slots[index].as_ref()?;
             let came = (stream.figures.received > 0, stream.last_heard, index);
-            (!stream.order.has_waiting()).then_some(came)
+            (!stream.reorder.has_waiting()).then_some(came)
         });
         let (_, _, index) = candidates.min()?;
         let stream = self.remove(index)?;
@@ -501,7 +502,7 @@ impl Streams {
             let hash = self.hash(&stream.peer);
             if self
                 .ended
-                .insert(hash, stream.order.next_number())
+                .insert(hash, stream.reorder.next_number())
                 .is_none()
             {
                 self.ended_order.push_back(hash);
@@ -631,7 +632,7 @@ mod tests {
     fn who_said_goodbye_makes_room_and_nothing_of_it_comes_again() {
         let mut streams = streams();
         for i in 0..2 * MAX_STREAMS as u64 {
-            let order = Order::new(1 + i % 7, false);
+            let order = ReorderBuffer::new(1 + i % 7, false);
             let at = streams.open(secs(1), peer("x", i), order, &mut RateWindow::default());
             let at = at.expect("others have said goodbye");
             streams.set_presence(at, Presence::Present, secs(5));
@@ -649,8 +650,8 @@ mod tests {
                 &mut RateWindow::default(),
             )
             .unwrap();
-            assert_eq!(streams.get(at).unwrap().order.first(), 1 + i % 7);
-            assert_eq!(streams.get(at).unwrap().order.next_number(), 1 + i % 7);
+            assert_eq!(streams.get(at).unwrap().reorder.first(), 1 + i % 7);
+            assert_eq!(streams.get(at).unwrap().reorder.next_number(), 1 + i % 7);
         }
         assert!(streams.departed.len() <= 2 * MAX_STREAMS);
     }
@@ -672,7 +673,7 @@ mod tests {
         peer: Arc<Peer>,
         opened: &mut RateWindow,
     ) -> Option<StreamRef> {
-        streams.open(now, peer, Order::new(1, false), opened)
+        streams.open(now, peer, ReorderBuffer::new(1, false), opened)
     }
 
     fn secs(secs: u64) -> Duration {
@@ -720,7 +721,7 @@ mod tests {
         assert!(streams.knows_another("x", Some(0)) && !streams.knows_another("y", Some(0)));
         assert_eq!(streams.fullest(), None);
         let mut grow = |at: StreamRef, gaps: u64| {
-            let order = &mut streams.get(at).unwrap().order;
+            let order = &mut streams.get(at).unwrap().reorder;
             for _ in 0..gaps {
                 let known = order.known();
                 order.claim(secs(1), known + 1, secs(2 * known));
@@ -732,7 +733,7 @@ mod tests {
         assert_eq!(grow(refs[4_095], 3), Some(refs[4_095]));
         assert_eq!(grow(refs[7], 1), Some(refs[4_095]));
         assert_eq!(grow(refs[7], 2), Some(refs[7]));
-        streams.get(refs[7]).unwrap().order.gaps().forget_above(0);
+        streams.get(refs[7]).unwrap().reorder.gaps().forget_above(0);
         streams.settle(refs[7]);
         assert_eq!(streams.fullest(), Some(refs[4_095]));
     }

@@ -12,7 +12,7 @@
 //! number more each time costs no more than who claims them at once. Gaps that have been asked for at different times
 //! stay apart, since each has a schedule of its own.
 //!
-//! Responsible for times and ranges alone: what a number is, and what its loss means, is [`Order`](super::order)'s.
+//! Responsible for times and ranges alone: what a number is, and what its loss means, is [`ReorderBuffer`](super::order)'s.
 
 use std::{
     collections::{BTreeMap, BTreeSet},

@@ -9,7 +9,7 @@ use super::{
 use crate::{
     codec::RawArgs,
     proto::{
-        receive::order::MAX_GAPS,
+        receive::reorder_buffer::MAX_GAPS,
         wire::control::{self, Control, GONE, NACK, RETX},
     },
 };

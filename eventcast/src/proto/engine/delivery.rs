@@ -17,8 +17,8 @@ use crate::{
             assembler::{MESSAGE_COST, Origin, PIECE_COST},
             events::{Change, MessageFacts},
             losses::Losses,
-            order::{FARTHEST, Held, Order, Place},
             peers::KnownAt,
+            reorder_buffer::{FARTHEST, Held, ReorderBuffer, Verdict},
             streams::{Stream, StreamRef},
         },
         repair::gaps::Span,
@@ -142,13 +142,13 @@ impl Engine {
     }
 
     /// Where the stream of a sender begins that was not known.
-    fn begin(&self, now: Now, peer: &Peer, first: First) -> Order {
+    fn begin(&self, now: Now, peer: &Peer, first: First) -> ReorderBuffer {
         let own_up = now.elapsed.saturating_sub(self.voice.started);
         match first {
-            First::Hello { up, .. } if self.was_there(now, up) => Order::new(1, false),
-            First::Hello { number, .. } => Order::new(number, true),
+            First::Hello { up, .. } if self.was_there(now, up) => ReorderBuffer::new(1, false),
+            First::Hello { number, .. } => ReorderBuffer::new(number, true),
             First::Message { number, up } => {
-                let mut order = Order::new(number, false);
+                let mut order = ReorderBuffer::new(number, false);
                 // A clock may have been set, so a message alone does not decide.
                 let seems_there = up.is_some_and(|up| self.was_there(now, up))
                     || self.streams.knows_another(&peer.id, peer.incarnation);
@@ -168,8 +168,8 @@ impl Engine {
         let Some(stream) = self.streams.get(at) else {
             return;
         };
-        let is_too_much = stream.order.first().saturating_sub(first) > FARTHEST;
-        let lost = stream.order.begin_at(now.elapsed, first, due);
+        let is_too_much = stream.reorder.first().saturating_sub(first) > FARTHEST;
+        let lost = stream.reorder.begin_at(now.elapsed, first, due);
         let reason = if is_too_much {
             LostReason::TooMany
         } else {
@@ -185,7 +185,7 @@ impl Engine {
         let Some(stream) = self.streams.get(at) else {
             return;
         };
-        let (first, sender_up) = (stream.order.first(), stream.sender_up);
+        let (first, sender_up) = (stream.reorder.first(), stream.sender_up);
         let up_now = |up: Duration| up.saturating_add(now.elapsed.saturating_sub(stream.opened));
         let there = sender_up
             .map(up_now)
@@ -232,15 +232,15 @@ impl Engine {
             return Err(DropCause::Unfollowed.into());
         };
         match place {
-            Place::Over | Place::Far => {
+            Verdict::Over | Verdict::Far => {
                 stream.figures.duplicates += 1;
                 if cfg!(eventcast_sabotage = "double_delivery") {
                     body.push(&mut self.events, name, facts);
                 }
                 return Err(DropCause::Duplicate.into());
             }
-            Place::Next => {
-                let filled = stream.order.note(now.elapsed, number, due);
+            Verdict::Next => {
+                let filled = stream.reorder.note(now.elapsed, number, due);
                 self.stats.repaired_messages += stream.figures.count_repair(filled);
                 if filled.not_lost.is_some() {
                     take_back(&mut self.losses, &mut self.stats, stream, filled.not_lost);
@@ -248,32 +248,32 @@ impl Engine {
                 if filled.asked {
                     stream.is_answered(now.elapsed, from);
                 }
-                stream.order.forget_partial(number);
-                stream.order.advance();
+                stream.reorder.forget_partial(number);
+                stream.reorder.advance();
                 stream.figures.received += 1;
                 self.stats.delivered_messages += 1;
                 body.push(&mut self.events, name, facts);
-                if stream.order.has_waiting() {
+                if stream.reorder.has_waiting() {
                     self.release(at);
                 }
             }
-            Place::Ahead => {
-                let filled = stream.order.note(now.elapsed, number, due);
+            Verdict::Ahead => {
+                let filled = stream.reorder.note(now.elapsed, number, due);
                 self.stats.repaired_messages += stream.figures.count_repair(filled);
                 take_back(&mut self.losses, &mut self.stats, stream, filled.not_lost);
                 if filled.asked {
                     stream.is_answered(now.elapsed, from);
                 }
-                stream.order.forget_partial(number);
+                stream.reorder.forget_partial(number);
                 if cfg!(eventcast_sabotage = "wrong_order") {
-                    stream.order.pass((number, number));
+                    stream.reorder.pass((number, number));
                     body.push(&mut self.events, name, facts);
                     return Ok(());
                 }
                 let shared = Arc::ptr_eq(&facts.peer, &stream.peer);
                 let peer_cost = if shared { 0 } else { facts.peer.size() };
                 let held = body.hold(name, facts);
-                stream.order.hold(number, held, peer_cost);
+                stream.reorder.hold(number, held, peer_cost);
                 self.bound_gaps(at);
                 self.make_room(now.elapsed, 0);
                 self.release(at);
@@ -284,12 +284,12 @@ impl Engine {
     }
 
     /// What is to become of a number, once it has been made sure that it can be believed.
-    pub(super) fn believe(&mut self, at: StreamRef, number: u64) -> Result<Place, Dropped> {
+    pub(super) fn believe(&mut self, at: StreamRef, number: u64) -> Result<Verdict, Dropped> {
         let Some(stream) = self.streams.get(at) else {
             return Err(DropCause::Unfollowed.into());
         };
-        let place = stream.order.place(number);
-        if place != Place::Far {
+        let place = stream.reorder.place(number);
+        if place != Verdict::Far {
             return Ok(place);
         }
         let agreed = self.sealing.is_some()
@@ -301,12 +301,12 @@ impl Engine {
             return Err(DropCause::Inconsistent.into());
         }
         (stream.far_message, stream.far_hello) = (None, None);
-        let lost = stream.order.jump(number);
+        let lost = stream.reorder.jump(number);
         self.lose(at, lost, LostReason::TooMany);
         self.release(at);
         self.streams.settle(at);
         let stream = self.streams.get(at);
-        Ok(stream.map_or(Place::Over, |stream| stream.order.place(number)))
+        Ok(stream.map_or(Verdict::Over, |stream| stream.reorder.place(number)))
     }
 
     /// Delivers what waited and waits no more.
@@ -314,7 +314,7 @@ impl Engine {
         let Some(stream) = self.streams.get(at) else {
             return;
         };
-        while let Some(held) = stream.order.release() {
+        while let Some(held) = stream.reorder.release() {
             stream.figures.received += 1;
             self.stats.delivered_messages += 1;
             match held {
@@ -376,7 +376,7 @@ impl Engine {
     /// Gives up gaps of a stream that has too many of them.
     pub(super) fn bound_gaps(&mut self, at: StreamRef) {
         while let Some(stream) = self.streams.get(at)
-            && stream.order.has_too_many_gaps()
+            && stream.reorder.has_too_many_gaps()
             && self.give_up_first(at)
         {}
         self.streams.settle(at);
@@ -387,15 +387,15 @@ impl Engine {
         let Some(stream) = self.streams.get(at) else {
             return false;
         };
-        if stream.order.undecided_until().is_some() {
+        if stream.reorder.undecided_until().is_some() {
             // There is no room to wait for a hello.
-            stream.order.begin_undecided();
+            stream.reorder.begin_undecided();
             self.release(at);
             self.streams.settle(at);
             return true;
         }
         let mut lost = Vec::new();
-        let Some(given_up) = stream.order.give_up_first(&mut lost) else {
+        let Some(given_up) = stream.reorder.give_up_first(&mut lost) else {
             return false;
         };
         if given_up.partials
@@ -427,9 +427,9 @@ impl Engine {
     /// Gives up a gap, and lets what waits for it through if it is one that was seen.
     pub(super) fn give_up_gap(&mut self, at: StreamRef, gap: Span, reason: LostReason) {
         if let Some(stream) = self.streams.get(at)
-            && !stream.order.is_mere_claim(gap)
+            && !stream.reorder.is_mere_claim(gap)
         {
-            stream.order.pass(gap);
+            stream.reorder.pass(gap);
         }
         self.lose(at, Some(gap), reason);
         self.release(at);
@@ -438,7 +438,7 @@ impl Engine {
     /// Passes a number that its sender has sent, and that cannot be taken. It must not be missing any more.
     pub(super) fn refuse_number(&mut self, at: StreamRef, number: u64) {
         if let Some(stream) = self.streams.get(at) {
-            stream.order.pass((number, number));
+            stream.reorder.pass((number, number));
         }
         self.lose(at, Some((number, number)), LostReason::Refused);
         self.release(at);
@@ -469,7 +469,7 @@ impl Engine {
             return;
         };
         let last = last.max(stream.vouch.sure());
-        for held in stream.order.forget_above(last) {
+        for held in stream.reorder.forget_above(last) {
             let from = held.peer().address;
             self.report(now, from, DropCause::Inconsistent.into());
         }
@@ -480,7 +480,7 @@ impl Engine {
     /// What a sender no longer has is lost at once, as far as it is missing.
     pub(super) fn forgo(&mut self, at: StreamRef, first: u64) {
         while let Some(stream) = self.streams.get(at)
-            && let Some(gap) = stream.order.take_missing_below(first)
+            && let Some(gap) = stream.reorder.take_missing_below(first)
         {
             self.give_up_gap(at, gap, LostReason::Gone);
         }

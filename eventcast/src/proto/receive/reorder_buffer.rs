@@ -26,12 +26,12 @@ pub(in crate::proto) const FARTHEST: u64 = 65_536;
 /// that the first one is given up.
 pub(in crate::proto) const MAX_GAPS: usize = FARTHEST as usize / 2;
 
-/// What an entry of [`Order::waiting`] takes.
+/// What an entry of [`ReorderBuffer::waiting`] takes.
 const SLOT_COST: usize = tree_entry(size_of::<(u64, Slot)>());
 
 /// What is to become of a number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::proto) enum Place {
+pub(in crate::proto) enum Verdict {
     /// It was had, passed, or is not owed.
     Over,
     /// It is the next one.
@@ -88,7 +88,7 @@ enum Slot {
     Lost(u64),
 }
 
-pub(in crate::proto) struct Order {
+pub(in crate::proto) struct ReorderBuffer {
     /// The first number that is owed.
     first: u64,
     /// The next number to be delivered; everything before it is over.
@@ -111,7 +111,7 @@ pub(in crate::proto) struct Order {
     held: usize,
 }
 
-impl Order {
+impl ReorderBuffer {
     /// Begins with the first number that is owed, `tentative` if only a hello says so. What is before is not owed.
     pub(in crate::proto) fn new(first: u64, tentative: bool) -> Self {
         debug_assert!(first > 0, "numbers count from 1");
@@ -213,25 +213,25 @@ impl Order {
 
     /// What is to become of a message with this number.
     #[inline]
-    pub(in crate::proto) fn place(&self, number: u64) -> Place {
+    pub(in crate::proto) fn place(&self, number: u64) -> Verdict {
         let is_undecided = self.undecided_until.is_some();
         if number == self.next && !is_undecided {
-            return Place::Next;
+            return Verdict::Next;
         }
         if number < self.next {
             return if self.tentative || is_undecided {
-                Place::Ahead
+                Verdict::Ahead
             } else {
-                Place::Over
+                Verdict::Over
             };
         }
         if number > self.known() && number - self.known() > FARTHEST {
-            return Place::Far;
+            return Verdict::Far;
         }
         match self.waiting.range(..=number).next_back() {
-            Some((&at, Slot::Message(..))) if at == number => Place::Over,
-            Some((_, Slot::Lost(last))) if *last >= number => Place::Over,
-            _ => Place::Ahead,
+            Some((&at, Slot::Message(..))) if at == number => Verdict::Over,
+            Some((_, Slot::Lost(last))) if *last >= number => Verdict::Over,
+            _ => Verdict::Ahead,
         }
     }
 
@@ -431,7 +431,7 @@ impl Order {
             return false;
         }
         self.partial.remove(&number);
-        !matches!(self.place(number), Place::Over)
+        !matches!(self.place(number), Verdict::Over)
     }
 
     /// Whether chunks of this number are being put together.
@@ -577,21 +577,21 @@ mod tests {
         }
     }
 
-    fn begun(next: u64) -> Order {
-        Order::new(next, false)
+    fn begun(next: u64) -> ReorderBuffer {
+        ReorderBuffer::new(next, false)
     }
 
     /// What an engine does with a message; gives the numbers that are delivered thereby.
-    fn receive(order: &mut Order, number: u64) -> Vec<u64> {
+    fn receive(order: &mut ReorderBuffer, number: u64) -> Vec<u64> {
         let mut delivered = Vec::new();
         match order.place(number) {
-            Place::Over | Place::Far => return delivered,
-            Place::Next => {
+            Verdict::Over | Verdict::Far => return delivered,
+            Verdict::Next => {
                 order.note(NOW, number, DUE);
                 order.advance();
                 delivered.push(number);
             }
-            Place::Ahead => {
+            Verdict::Ahead => {
                 order.note(NOW, number, DUE);
                 order.hold(number, held(number), 0);
             }
@@ -600,7 +600,7 @@ mod tests {
         delivered
     }
 
-    fn released(order: &mut Order) -> Vec<u64> {
+    fn released(order: &mut ReorderBuffer) -> Vec<u64> {
         std::iter::from_fn(|| order.release())
             .map(|held| match held {
                 Held::Small { facts, .. } => facts.number.unwrap(),
@@ -609,7 +609,7 @@ mod tests {
             .collect()
     }
 
-    fn missing(order: &mut Order) -> Vec<Span> {
+    fn missing(order: &mut ReorderBuffer) -> Vec<Span> {
         let mut spans = Vec::new();
         order.gaps().to_ask(DUE, 64, &mut spans);
         order.gaps().asked(DUE, TTL, &spans);
@@ -652,8 +652,8 @@ mod tests {
         assert_eq!(order.gaps().take_up_to(u64::MAX), Some((1, 3)));
         order.pass((2, 3));
         assert!(released(&mut order).is_empty());
-        assert_eq!(order.place(2), Place::Over);
-        assert_eq!(order.place(1), Place::Next);
+        assert_eq!(order.place(2), Verdict::Over);
+        assert_eq!(order.place(1), Verdict::Next);
         order.pass((1, 1));
         assert_eq!(released(&mut order), [4]);
         let mut lost = Vec::new();
@@ -671,8 +671,8 @@ mod tests {
     #[test]
     fn far_numbers_are_not_believed() {
         let mut order = begun(1);
-        assert_eq!(order.place(FARTHEST), Place::Ahead);
-        assert_eq!(order.place(FARTHEST + 1), Place::Far);
+        assert_eq!(order.place(FARTHEST), Verdict::Ahead);
+        assert_eq!(order.place(FARTHEST + 1), Verdict::Far);
         assert_eq!(order.jump(1_000_000), Some((1, 999_999)));
         assert!(released(&mut order).is_empty());
         assert_eq!(receive(&mut order, 1_000_000), [1_000_000]);
@@ -723,14 +723,14 @@ mod tests {
 
     #[test]
     fn a_hello_begins_for_the_time_being() {
-        let mut order = Order::new(1001, true);
+        let mut order = ReorderBuffer::new(1001, true);
         order.claim(NOW, 1005, DUE);
         assert_eq!(receive(&mut order, 7), [7]);
         assert_eq!(receive(&mut order, 8), [8]);
         assert!(receive(&mut order, 6).is_empty());
         assert!(receive(&mut order, 10).is_empty());
         assert_eq!(missing(&mut order), [(9, 9)]);
-        let mut order = Order::new(1001, true);
+        let mut order = ReorderBuffer::new(1001, true);
         assert_eq!(receive(&mut order, 1001), [1001]);
         assert!(receive(&mut order, 7).is_empty());
     }
