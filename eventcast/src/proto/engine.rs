@@ -31,7 +31,7 @@ use super::{
     },
     repair::{
         answers::{Answers, Class},
-        gaps::Span,
+        nack_list::Span,
         validation::{Budgets, Tokens},
     },
     report::{self, ExpiredLimit, Reporter},

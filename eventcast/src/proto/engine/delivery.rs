@@ -21,7 +21,7 @@ use crate::{
             reorder_buffer::{FARTHEST, Held, ReorderBuffer, Verdict},
             streams::{Stream, StreamRef},
         },
-        repair::gaps::Span,
+        repair::nack_list::Span,
         seal::Stamp,
         stats::EngineStats,
     },

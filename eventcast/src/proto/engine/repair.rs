@@ -8,7 +8,7 @@ use crate::proto::{
     receive::{peers::KnownAt, streams::StreamRef},
     repair::{
         answers::{Class, Item, Requester, Wish},
-        gaps::Span,
+        nack_list::Span,
         validation::Echoed,
     },
     seal::sealed_len,

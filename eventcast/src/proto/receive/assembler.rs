@@ -28,7 +28,7 @@ use crate::proto::{
         streams::StreamRef,
     },
     repair::{
-        gaps::Span,
+        nack_list::Span,
         turns::{Asker, Turns},
     },
     seal::Stamp,

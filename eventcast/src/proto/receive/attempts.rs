@@ -6,7 +6,7 @@
 
 use std::{collections::BTreeSet, ops::RangeInclusive};
 
-use crate::proto::repair::gaps::Span;
+use crate::proto::repair::nack_list::Span;
 
 /// One attempt, at its place in the assembler.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

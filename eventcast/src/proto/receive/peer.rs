@@ -2,7 +2,7 @@
 
 use std::{fmt, net::SocketAddr, sync::Arc, time::Duration};
 
-use crate::proto::{repair::gaps::Filled, wire::Identity};
+use crate::proto::{repair::nack_list::Filled, wire::Identity};
 use crate::text::printable;
 
 /// A sender as it describes itself, and where it was heard.

@@ -2,7 +2,7 @@
 //!
 //! A stream is what one incarnation of one sender has sent with numbers (WIRE.md section 7). Its messages are
 //! delivered once, in the order of their numbers, at once while nothing is missing. What is missing stands in
-//! [`Gaps`], or is a chunked message that is being put together; what is over is passed, and the messages behind it
+//! [`NackList`], or is a chunked message that is being put together; what is over is passed, and the messages behind it
 //! follow.
 //!
 //! Numbers that only a hello or a bye has claimed are asked for as well, but believed no further: when nothing comes
@@ -16,7 +16,7 @@ use crate::proto::{
     cost::{allocation, tree_entry},
     ranges::RangeSet,
     receive::{events::MessageFacts, peer::Peer},
-    repair::gaps::{Filled, GAP_COST, Gaps, Span},
+    repair::nack_list::{Filled, GAP_COST, NackList, Span},
 };
 
 /// How far a number may be beyond the last known one (WIRE.md section 7).
@@ -104,7 +104,7 @@ pub(in crate::proto) struct ReorderBuffer {
     /// Of the claimed numbers, those that were given up as lost.
     told: RangeSet,
     waiting: BTreeMap<u64, Slot>,
-    gaps: Gaps,
+    gaps: NackList,
     /// Numbers of chunked messages that are being put together, and how many attempts at each.
     partial: BTreeMap<u64, u32>,
     /// What the messages that wait take.
@@ -124,7 +124,7 @@ impl ReorderBuffer {
             claimed: 0,
             told: RangeSet::default(),
             waiting: BTreeMap::new(),
-            gaps: Gaps::default(),
+            gaps: NackList::default(),
             partial: BTreeMap::new(),
             held: 0,
         }
@@ -140,7 +140,7 @@ impl ReorderBuffer {
         self.gaps.len() > MAX_GAPS
     }
 
-    pub(in crate::proto) fn gaps(&mut self) -> &mut Gaps {
+    pub(in crate::proto) fn gaps(&mut self) -> &mut NackList {
         &mut self.gaps
     }
 

@@ -5,7 +5,7 @@ use super::{
     super::{
         rate_limited::REPORT_PAUSE,
         receive::{losses::MAX_RANGES, reorder_buffer::MAX_GAPS},
-        repair::gaps::GAP_COST,
+        repair::nack_list::GAP_COST,
         wire::control::{self, BYE, HELLO, Hello},
     },
     *,

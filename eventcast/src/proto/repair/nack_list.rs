@@ -9,7 +9,7 @@
 //! `message_ttl`, for no sender keeps what it has sent for longer.
 //!
 //! Numbers that are missed one after the other, and are to be asked for at the same moment, are one gap: who claims one
-//! number more each time costs no more than who claims them at once. Gaps that have been asked for at different times
+//! number more each time costs no more than who claims them at once. NackList that have been asked for at different times
 //! stay apart, since each has a schedule of its own.
 //!
 //! Responsible for times and ranges alone: what a number is, and what its loss means, is [`ReorderBuffer`](super::order)'s.
@@ -50,7 +50,7 @@ fn moment(at: Duration) -> Moment {
 }
 
 #[derive(Default)]
-pub(in crate::proto) struct Gaps {
+pub(in crate::proto) struct NackList {
     by_first: BTreeMap<u64, Gap>,
     /// Every gap's first number by the moment at which something is to be done about it.
     by_due: BTreeSet<(Moment, u64)>,
@@ -92,7 +92,7 @@ pub(in crate::proto) struct Filled {
     pub(in crate::proto) not_lost: Option<Span>,
 }
 
-impl Gaps {
+impl NackList {
     /// How many gaps there are.
     pub(in crate::proto) fn len(&self) -> usize {
         self.by_first.len()
@@ -330,7 +330,7 @@ mod tests {
         Duration::from_millis(millis)
     }
 
-    fn asked(gaps: &mut Gaps, now: Duration) -> Vec<Span> {
+    fn asked(gaps: &mut NackList, now: Duration) -> Vec<Span> {
         let mut spans = Vec::new();
         gaps.to_ask(now, 64, &mut spans);
         gaps.asked(now, TTL, &spans);
@@ -340,7 +340,7 @@ mod tests {
 
     #[test]
     fn asks_with_growing_pauses_until_it_is_over() {
-        let mut gaps = Gaps::default();
+        let mut gaps = NackList::default();
         gaps.add(ms(0), (5, 9), ms(7));
         let mut times = Vec::new();
         let mut over = None;
@@ -359,7 +359,7 @@ mod tests {
 
     #[test]
     fn what_is_missed_at_about_the_same_time_is_one_gap() {
-        let mut gaps = Gaps::default();
+        let mut gaps = NackList::default();
         for i in 1..=1_000 {
             gaps.add(ms(i / 250), (i, i), ms(8));
         }
@@ -379,7 +379,7 @@ mod tests {
 
     #[test]
     fn what_comes_splits_a_gap_and_gives_the_rest_more_time() {
-        let mut gaps = Gaps::default();
+        let mut gaps = NackList::default();
         gaps.add(ms(0), (5, 9), ms(7));
         assert_eq!(gaps.fill(ms(1), 4), None);
         assert_eq!(gaps.fill(ms(1), 10), None);
@@ -401,7 +401,7 @@ mod tests {
 
     #[test]
     fn others_that_are_answered_give_a_gap_more_time_but_not_for_ever() {
-        let mut gaps = Gaps::default();
+        let mut gaps = NackList::default();
         gaps.add(ms(0), (1, 2_000), ms(5));
         gaps.add(ms(0), (3_000, 3_009), ms(5));
         asked(&mut gaps, ms(5));
@@ -426,7 +426,7 @@ mod tests {
     /// and again.
     #[test]
     fn many_are_over_at_once() {
-        let mut gaps = Gaps::default();
+        let mut gaps = NackList::default();
         for i in 0..20_000 {
             gaps.add(ms(0), (4 * i + 1, 4 * i + 1), ms(5));
         }
@@ -445,7 +445,7 @@ mod tests {
 
     #[test]
     fn time_in_which_nothing_could_be_heard_does_not_count() {
-        let mut gaps = Gaps::default();
+        let mut gaps = NackList::default();
         gaps.add(ms(0), (1, 9), ms(5));
         asked(&mut gaps, ms(5));
         gaps.excuse(ms(8_000), ms(7_000));
@@ -471,7 +471,7 @@ mod tests {
 
     #[test]
     fn after_a_pause_no_gap_is_over_before_an_older_one() {
-        let mut gaps = Gaps::default();
+        let mut gaps = NackList::default();
         gaps.add(ms(0), (1, 1), ms(5));
         gaps.add(ms(0), (3, 3), ms(5));
         asked(&mut gaps, ms(5));
@@ -487,7 +487,7 @@ mod tests {
 
     #[test]
     fn what_comes_unasked_gives_nobody_more_time() {
-        let mut gaps = Gaps::default();
+        let mut gaps = NackList::default();
         gaps.add(ms(0), (1, 1), ms(5));
         asked(&mut gaps, ms(5));
         gaps.add(ms(100), (3, 4), ms(200));
@@ -497,7 +497,7 @@ mod tests {
 
     #[test]
     fn what_a_request_does_not_name_stays_due() {
-        let mut gaps = Gaps::default();
+        let mut gaps = NackList::default();
         for i in 0..10 {
             gaps.add(ms(0), (10 * i + 1, 10 * i + 2), ms(5));
         }
@@ -517,7 +517,7 @@ mod tests {
 
     #[test]
     fn only_what_was_asked_for_can_be_taken_out() {
-        let mut gaps = Gaps::default();
+        let mut gaps = NackList::default();
         gaps.add(ms(0), (10, 20), ms(5));
         gaps.add(ms(0), (30, 40), ms(9));
         assert_eq!(gaps.take_asked((1, 100)), None);
@@ -531,7 +531,7 @@ mod tests {
 
     #[test]
     fn what_is_above_is_forgotten() {
-        let mut gaps = Gaps::default();
+        let mut gaps = NackList::default();
         gaps.add(ms(0), (10, 20), ms(5));
         gaps.add(ms(0), (30, 40), ms(5));
         gaps.forget_above(15);
@@ -546,7 +546,7 @@ mod tests {
     fn agrees_with_a_plain_set() {
         let mut rng = StdRng::from_seed([3; 32]);
         for _ in 0..200 {
-            let mut gaps = Gaps::default();
+            let mut gaps = NackList::default();
             let mut missing = BTreeSet::new();
             let mut next = 1;
             for step in 0..200u64 {
