@@ -9,10 +9,10 @@ use crate::{
         DropCause, MessageId, Now, Peer,
         receive::{
             assembler::{About, Chunk, GivenUp, Joined, Origin, Taken},
+            chunk_nacks::Repair,
             events::{ExpiredFacts, ExpiredReason, ExpiredReport, MessageFacts, Refused},
             peers::{KnownAt, Relation},
             reorder_buffer::Verdict,
-            requests::Repair,
             seen::Trace,
             streams::StreamRef,
         },

@@ -8,7 +8,7 @@
 //! sets nothing aside. What is given up on the way, to make room or because nothing came any more, waits in
 //! [`Assembler::poll_given_up`], to be taken after every call that takes `&mut self`.
 //!
-//! What is missing is asked for as [`Requests`] say, in the turns that [`Turns`] give.
+//! What is missing is asked for as [`ChunkNacks`] say, in the turns that [`Turns`] give.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -21,9 +21,9 @@ use crate::proto::{
     hash::HashKey,
     receive::{
         attempts::{Attempt, Attempts},
+        chunk_nacks::{ChunkNacks, Repair},
         events::ExpiredReason,
         peer::Peer,
-        requests::{Repair, Requests},
         slices::Slices,
         streams::StreamRef,
     },
@@ -174,7 +174,7 @@ struct Partial {
     last: Duration,
     /// Its place in [`Assembler::due`].
     due: Duration,
-    requests: Requests,
+    nacks: ChunkNacks,
     /// Its place in [`Assembler::asks`].
     ask_due: Option<Duration>,
     turn: Turn,
@@ -310,9 +310,9 @@ impl Assembler {
                 self.schedule(index);
                 continue;
             }
-            if partial.requests.open() > 0 {
+            if partial.nacks.open() > 0 {
                 let asker = partial.asker(index);
-                if !self.turns.may_ask(asker, partial.requests.answered()) {
+                if !self.turns.may_ask(asker, partial.nacks.answered()) {
                     partial.turn = Turn::Waits;
                     self.bring_forward(index);
                     continue;
@@ -320,7 +320,7 @@ impl Assembler {
             }
             partial.turn = Turn::Free;
             partial
-                .requests
+                .nacks
                 .ask(now, partial.last, &partial.slices, missing);
             let about = &partial.about;
             let (to, seq_id, stream) = (about.from, about.seq_id, about.stream);
@@ -343,13 +343,13 @@ impl Assembler {
                 self.attempts_at.note_asked(attempt);
             }
         } else {
-            partial.requests.not_sent();
+            partial.nacks.not_sent();
         }
-        partial.requests.named(named);
+        partial.nacks.named(named);
         // A peer that knows no turns is asked as ever: nothing is ever open there.
-        if partial.requests.is_quick() {
+        if partial.nacks.is_quick() {
             let (asker, bytes) = (partial.asker(ask.index), partial.asked_bytes());
-            let until = partial.requests.answered_by();
+            let until = partial.nacks.answered_by();
             self.turns.set_open(asker, bytes, until);
             self.pass_turn(asker.sender);
         }
@@ -391,7 +391,7 @@ impl Assembler {
         for partial in self.partials.iter_mut().flatten() {
             partial.first = later(partial.first);
             partial.last = later(partial.last);
-            partial.requests.excuse(later);
+            partial.nacks.excuse(later);
         }
     }
 
@@ -458,7 +458,7 @@ impl Assembler {
             first: now,
             last: now,
             due,
-            requests: Requests::new(chunk.repair, chunk.seq_len),
+            nacks: ChunkNacks::new(chunk.repair, chunk.seq_len),
             ask_due: None,
             turn: Turn::Free,
         };
@@ -483,9 +483,7 @@ impl Assembler {
         partial.slices.add(chunk.seq, chunk.slice);
         partial.last = now;
         let received = partial.slices.received();
-        let was_asked = partial
-            .requests
-            .note(now, chunk.seq, received, chunk.ask_at);
+        let was_asked = partial.nacks.note(now, chunk.seq, received, chunk.ask_at);
         let (asker, asked) = (partial.asker(index), partial.asked_bytes());
         let has_waited = std::mem::replace(&mut partial.turn, Turn::Free) != Turn::Free;
         self.held += PIECE_COST + partial.slices.allocated() - before;
@@ -618,12 +616,12 @@ impl Assembler {
         let (partial, ttl) = (self.partial(index), self.message_ttl);
         let spoken = if partial.turn == Turn::Free {
             let ask_at = partial.ask_at(self.attempts);
-            ask_at.or(partial.requests.last()).unwrap_or_default()
+            ask_at.or(partial.nacks.last()).unwrap_or_default()
         } else {
             let longest = ttl.saturating_mul(WAITING_TTLS - 1);
             let answered = self.turns.answered(partial.holder);
             let answered = answered.min(partial.last.saturating_add(longest));
-            answered.max(partial.requests.last().unwrap_or_default())
+            answered.max(partial.nacks.last().unwrap_or_default())
         };
         partial.last.max(spoken).saturating_add(ttl)
     }
@@ -690,12 +688,12 @@ const KEPT: &str = "the tables name only messages that are kept";
 impl Partial {
     /// When something is to be asked for.
     fn ask_at(&self, attempts: u32) -> Option<Duration> {
-        self.requests.due(self.last, attempts)
+        self.nacks.due(self.last, attempts)
     }
 
     /// Bytes that have been asked for and have not come.
     fn asked_bytes(&self) -> usize {
-        self.requests.open() * self.slices.slice_len()
+        self.nacks.open() * self.slices.slice_len()
     }
 
     /// What it is to the stream that waits for it.

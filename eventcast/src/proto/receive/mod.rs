@@ -3,13 +3,13 @@
 pub(super) mod arrivals;
 pub(super) mod assembler;
 pub(super) mod attempts;
+pub(super) mod chunk_nacks;
 pub(super) mod events;
 pub(super) mod losses;
 pub(super) mod newcomers;
 pub(super) mod peer;
 pub(super) mod peers;
 pub(super) mod reorder_buffer;
-pub(super) mod requests;
 pub(super) mod route;
 pub(super) mod seen;
 pub(super) mod slices;

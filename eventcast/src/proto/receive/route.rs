@@ -18,7 +18,7 @@ const SILENT: Duration = Duration::from_secs(2);
 /// An address that has said nothing for so long is not asked beside the first one.
 const FORGOTTEN: Duration = Duration::from_secs(10);
 
-/// Requests without an answer after which the other address is asked too.
+/// ChunkNacks without an answer after which the other address is asked too.
 const IN_VAIN: u32 = 2;
 
 /// Whose hello it is.
@@ -40,7 +40,7 @@ pub(in crate::proto) struct Route {
     other: Option<(SocketAddr, Duration)>,
     /// `other` was the address before, and `address` has answered nothing yet.
     provisional: bool,
-    /// Requests since the last answer.
+    /// ChunkNacks since the last answer.
     unanswered: u32,
 }
 

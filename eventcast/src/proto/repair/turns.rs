@@ -6,7 +6,7 @@
 //! little comes all the time ask for all that a sender can answer, and those of which nothing came have their few requests
 //! in vain. First come messages of which a request has brought something, and the older ones of those.
 //!
-//! Not responsible for what a message lacks, nor for when that is to be asked for: that is `Requests`'.
+//! Not responsible for what a message lacks, nor for when that is to be asked for: that is `ChunkNacks`'.
 
 use std::{
     collections::{BTreeSet, HashMap, hash_map::Entry},

@@ -323,7 +323,7 @@ fn check(assembler: &Assembler, drained: bool) {
             assert!(ask_at.is_none_or(never_late), "it is never asked for again");
             continue;
         }
-        assert!(partial.ask_due.is_none() && ask_at.is_some() && partial.requests.open() > 0);
+        assert!(partial.ask_due.is_none() && ask_at.is_some() && partial.nacks.open() > 0);
         let of_sender = |other: &Partial| other.holder == partial.holder && other.ask_due.is_some();
         let passed_on = assembler.turns.is_full(partial.holder)
             || partials().any(|(_, other)| of_sender(other));

@@ -29,7 +29,7 @@ pub(in crate::proto) enum Repair {
 }
 
 /// What has been asked for of a message.
-pub(in crate::proto) struct Requests {
+pub(in crate::proto) struct ChunkNacks {
     repair: Repair,
     total: u32,
     /// One more than the highest index that has come.
@@ -48,7 +48,7 @@ pub(in crate::proto) struct Requests {
     answered: bool,
 }
 
-impl Requests {
+impl ChunkNacks {
     /// For a message of so many chunks.
     pub(in crate::proto) fn new(repair: Repair, total: u32) -> Self {
         Self {
