@@ -68,7 +68,7 @@ const AROUND_REPEATED: usize = 40;
 const FIRST_CHUNKS: u32 = 64;
 
 /// Who has sent a request, from where, and the token in it.
-pub(super) type Asker = (KnownAt, SocketAddr, Option<u64>);
+pub(super) type RequestSource = (KnownAt, SocketAddr, Option<u64>);
 
 impl Engine {
     /// Asks for chunks that are missing, of a bounded number of messages.
@@ -213,7 +213,7 @@ impl Engine {
     }
 
     /// What somebody asks for: nothing yet. One who has not echoed a good token is to be sent one.
-    fn wishes(&mut self, now: Now, (at, from, token): Asker) -> Wishes {
+    fn wishes(&mut self, now: Now, (at, from, token): RequestSource) -> Wishes {
         let echoed = self.tokens.check(now.elapsed, from, token);
         let known = &mut self.peers[at];
         let received = std::mem::take(&mut known.received);
@@ -251,7 +251,7 @@ impl Engine {
     pub(super) fn answer_nack(
         &mut self,
         now: Now,
-        asker: Asker,
+        source: RequestSource,
         (id, incarnation): (&str, u64),
         missing: &[Span],
     ) -> Result<(), DropCause> {
@@ -263,7 +263,7 @@ impl Engine {
         if missing.first().is_none_or(|(first, _)| *first > last) {
             return Ok(());
         }
-        let mut wishes = self.wishes(now, asker);
+        let mut wishes = self.wishes(now, source);
         let mut gone = Vec::new();
         'asked: for &(first, until) in missing {
             let before = wishes.taken;
@@ -296,7 +296,7 @@ impl Engine {
     pub(super) fn answer_retx(
         &mut self,
         now: Now,
-        asker: Asker,
+        source: RequestSource,
         seq_id: &str,
         missing: &[u32],
     ) -> Result<(), DropCause> {
@@ -306,14 +306,14 @@ impl Engine {
             return Err(DropCause::Unsolicited);
         };
         let Some(large) = self.history.larges.find(message) else {
-            return self.answer_retx_of_gone(now, asker, message, missing);
+            return self.answer_retx_of_gone(now, source, message, missing);
         };
         self.stats.requests_received += 1;
         let written = self.history.larges[large].outbound.written();
         if missing.first().is_none_or(|first| *first >= written) {
             return Ok(());
         }
-        let mut wishes = self.wishes(now, asker);
+        let mut wishes = self.wishes(now, source);
         for &seq in missing {
             let outbound = &self.history.larges[large].outbound;
             if seq >= outbound.written() {
@@ -334,11 +334,11 @@ impl Engine {
     fn answer_retx_of_gone(
         &mut self,
         now: Now,
-        asker: Asker,
+        source: RequestSource,
         message: MessageId,
         missing: &[u32],
     ) -> Result<(), DropCause> {
-        let (at, ..) = asker;
+        let (at, ..) = source;
         // A peer without extensions knows no numbers, nor what this answer means.
         let understands = self.peers[at].peer.incarnation.is_some();
         let number = self.history.larges.number_of_gone(message);
@@ -347,7 +347,7 @@ impl Engine {
         };
         self.stats.requests_received += 1;
         if !missing.is_empty() {
-            let wishes = self.wishes(now, asker);
+            let wishes = self.wishes(now, source);
             self.tell_gone(now, &wishes, &[(number, number)]);
             self.note_wishes(now.elapsed, wishes);
         }

@@ -8,7 +8,7 @@
 //! sets nothing aside. What is given up on the way, to make room or because nothing came any more, waits in
 //! [`Assembler::poll_given_up`], to be taken after every call that takes `&mut self`.
 //!
-//! What is missing is asked for as [`ChunkNacks`] say, in the turns that [`Turns`] give.
+//! What is missing is asked for as [`ChunkNacks`] say, in the turns that [`RequestWindow`] give.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -29,7 +29,7 @@ use crate::proto::{
     },
     repair::{
         nack_list::Span,
-        turns::{Asker, Turns},
+        request_window::{RequestWindow, Requester},
     },
     seal::Stamp,
     stats::DropCause,
@@ -147,7 +147,7 @@ pub(in crate::proto) struct Assembler {
     due: BTreeSet<(Duration, usize)>,
     /// Messages of which something is to be asked for, by a moment that is not later than the right one.
     asks: BTreeSet<(Duration, usize)>,
-    turns: Turns,
+    window: RequestWindow,
     /// Messages for which a stream waits, by number.
     attempts_at: Attempts,
     /// All messages by holder and age.
@@ -211,7 +211,7 @@ impl Assembler {
             free: Vec::new(),
             due: BTreeSet::new(),
             asks: BTreeSet::new(),
-            turns: Turns::new(key),
+            window: RequestWindow::new(key),
             attempts_at: Attempts::default(),
             by_age: BTreeMap::new(),
             holders: HashMap::with_hasher(key),
@@ -294,7 +294,7 @@ impl Assembler {
         missing: &mut Vec<u32>,
     ) -> Option<Ask> {
         while *looks > 0
-            && let Some(sender) = self.turns.expire(now)
+            && let Some(sender) = self.window.expire(now)
         {
             *looks -= 1;
             self.pass_turn(sender);
@@ -311,8 +311,8 @@ impl Assembler {
                 continue;
             }
             if partial.nacks.open() > 0 {
-                let asker = partial.asker(index);
-                if !self.turns.may_ask(asker, partial.nacks.answered()) {
+                let requester = partial.requester(index);
+                if !self.window.may_ask(requester, partial.nacks.answered()) {
                     partial.turn = Turn::Waits;
                     self.bring_forward(index);
                     continue;
@@ -348,16 +348,16 @@ impl Assembler {
         partial.nacks.named(named);
         // A peer that knows no turns is asked as ever: nothing is ever open there.
         if partial.nacks.is_quick() {
-            let (asker, bytes) = (partial.asker(ask.index), partial.asked_bytes());
+            let (requester, bytes) = (partial.requester(ask.index), partial.asked_bytes());
             let until = partial.nacks.answered_by();
-            self.turns.set_open(asker, bytes, until);
-            self.pass_turn(asker.sender);
+            self.window.set_open(requester, bytes, until);
+            self.pass_turn(requester.sender);
         }
     }
 
     /// Lets the next message of a sender ask, if there is room for it.
     fn pass_turn(&mut self, sender: Holder) {
-        if let Some(next) = self.turns.next(sender) {
+        if let Some(next) = self.window.next(sender) {
             self.partials[next.index].as_mut().expect(KEPT).turn = Turn::Comes;
             self.schedule(next.index);
         }
@@ -400,7 +400,7 @@ impl Assembler {
     pub(in crate::proto) fn poll_timeout(&self) -> Option<Duration> {
         let due = self.due.first().map(|(due, _)| *due);
         let ask = self.asks.first().map(|(due, _)| *due);
-        due.into_iter().chain(ask).chain(self.turns.due()).min()
+        due.into_iter().chain(ask).chain(self.window.due()).min()
     }
 
     /// The next message that was given up.
@@ -484,16 +484,16 @@ impl Assembler {
         partial.last = now;
         let received = partial.slices.received();
         let was_asked = partial.nacks.note(now, chunk.seq, received, chunk.ask_at);
-        let (asker, asked) = (partial.asker(index), partial.asked_bytes());
+        let (requester, asked) = (partial.requester(index), partial.asked_bytes());
         let has_waited = std::mem::replace(&mut partial.turn, Turn::Free) != Turn::Free;
         self.held += PIECE_COST + partial.slices.allocated() - before;
         if has_waited {
-            self.turns.stop_waiting(asker);
+            self.window.stop_waiting(requester);
         }
         self.bring_forward(index);
         if was_asked {
-            self.turns.has_brought(now, asker, asked);
-            self.pass_turn(asker.sender);
+            self.window.has_brought(now, requester, asked);
+            self.pass_turn(requester.sender);
         }
     }
 
@@ -619,7 +619,7 @@ impl Assembler {
             ask_at.or(partial.nacks.last()).unwrap_or_default()
         } else {
             let longest = ttl.saturating_mul(WAITING_TTLS - 1);
-            let answered = self.turns.answered(partial.holder);
+            let answered = self.window.answered(partial.holder);
             let answered = answered.min(partial.last.saturating_add(longest));
             answered.max(partial.nacks.last().unwrap_or_default())
         };
@@ -657,10 +657,10 @@ impl Assembler {
         let (_, count) = self.holders[&about.origin];
         self.recount(about.origin, partial.holder, count, count - 1);
         self.held -= partial.cost();
-        self.turns.forget(partial.asker(index));
+        self.window.forget(partial.requester(index));
         self.pass_turn(partial.holder);
         if count == 1 {
-            self.turns.forget_sender(partial.holder);
+            self.window.forget_sender(partial.holder);
         }
         partial
     }
@@ -707,8 +707,8 @@ impl Partial {
         })
     }
 
-    fn asker(&self, index: usize) -> Asker {
-        Asker {
+    fn requester(&self, index: usize) -> Requester {
+        Requester {
             sender: self.holder,
             birth: self.birth,
             index,

@@ -2,5 +2,5 @@
 
 pub(super) mod answers;
 pub(super) mod nack_list;
-pub(super) mod turns;
+pub(super) mod request_window;
 pub(super) mod validation;

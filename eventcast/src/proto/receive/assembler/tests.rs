@@ -297,7 +297,7 @@ fn a_peer_that_knows_no_turns_is_asked_as_ever() {
             .map(|(at, _, _)| at.as_millis());
         assert!(times.eq([50, 550, 1_550]), "{id}");
     }
-    assert!(assembler.turns.is_empty());
+    assert!(assembler.window.is_empty());
 }
 
 /// Everything about who is to be looked at when, after each step.
@@ -308,7 +308,7 @@ fn check(assembler: &Assembler, drained: bool) {
     };
     for (index, partial) in partials() {
         let waits = partial.turn == Turn::Waits;
-        assert_eq!(waits, assembler.turns.is_waiting(partial.asker(index)));
+        assert_eq!(waits, assembler.window.is_waiting(partial.requester(index)));
         assert!(assembler.due.contains(&(partial.due, index)));
         assert!(
             partial.due <= assembler.deadline(index),
@@ -325,7 +325,7 @@ fn check(assembler: &Assembler, drained: bool) {
         }
         assert!(partial.ask_due.is_none() && ask_at.is_some() && partial.nacks.open() > 0);
         let of_sender = |other: &Partial| other.holder == partial.holder && other.ask_due.is_some();
-        let passed_on = assembler.turns.is_full(partial.holder)
+        let passed_on = assembler.window.is_full(partial.holder)
             || partials().any(|(_, other)| of_sender(other));
         assert!(!drained || passed_on, "its turn never comes");
     }
@@ -421,7 +421,7 @@ fn nothing_is_forgotten_and_nothing_is_left() {
         }
         assert!(assembler.asks.is_empty() && assembler.due.is_empty());
         assert!(
-            assembler.turns.is_empty() && assembler.held() == 0,
+            assembler.window.is_empty() && assembler.held() == 0,
             "seed {seed}"
         );
     }

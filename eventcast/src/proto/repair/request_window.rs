@@ -23,7 +23,7 @@ const WINDOW: usize = 512 << 10;
 
 /// A message that may have something to ask for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(in crate::proto) struct Asker {
+pub(in crate::proto) struct Requester {
     /// Whose message it is.
     pub(in crate::proto) sender: u64,
     /// Which of them: the older one comes first.
@@ -31,19 +31,19 @@ pub(in crate::proto) struct Asker {
     pub(in crate::proto) index: usize,
 }
 
-pub(in crate::proto) struct Turns {
+pub(in crate::proto) struct RequestWindow {
     /// By sender, and whether no request has brought anything yet.
-    waiting: BTreeSet<(u64, bool, Asker)>,
+    waiting: BTreeSet<(u64, bool, Requester)>,
     /// What has been asked for and has not come: how many bytes, and how long it may take.
-    open: HashMap<Asker, (usize, Duration), HashKey>,
-    open_until: BTreeSet<(Duration, Asker)>,
+    open: HashMap<Requester, (usize, Duration), HashKey>,
+    open_until: BTreeSet<(Duration, Requester)>,
     /// All that is open of a sender, in bytes.
     by_sender: HashMap<u64, usize, HashKey>,
     /// When a request has last brought something of a sender.
     answered: HashMap<u64, Duration, HashKey>,
 }
 
-impl Turns {
+impl RequestWindow {
     pub(in crate::proto) fn new(key: HashKey) -> Self {
         Self {
             waiting: BTreeSet::new(),
@@ -56,31 +56,42 @@ impl Turns {
 
     /// Whether a message may ask again now, for which a request has brought something or not. Else it waits, until
     /// [`next`](Self::next) gives it.
-    pub(in crate::proto) fn may_ask(&mut self, asker: Asker, answered: bool) -> bool {
-        let own = self.open.get(&asker).map_or(0, |open| open.0);
-        let may = self.open_of(asker.sender) - own < WINDOW;
+    pub(in crate::proto) fn may_ask(&mut self, requester: Requester, answered: bool) -> bool {
+        let own = self.open.get(&requester).map_or(0, |open| open.0);
+        let may = self.open_of(requester.sender) - own < WINDOW;
         if !may {
-            self.waiting.insert((asker.sender, !answered, asker));
+            self.waiting
+                .insert((requester.sender, !answered, requester));
         }
         may
     }
 
     /// Notes that so many bytes of a message have been asked for, or are still to come, until a moment from which on
     /// nobody counts on them.
-    pub(in crate::proto) fn set_open(&mut self, asker: Asker, bytes: usize, until: Duration) {
-        self.close(asker);
+    pub(in crate::proto) fn set_open(
+        &mut self,
+        requester: Requester,
+        bytes: usize,
+        until: Duration,
+    ) {
+        self.close(requester);
         if bytes > 0 {
-            self.open.insert(asker, (bytes, until));
-            self.open_until.insert((until, asker));
-            *self.by_sender.entry(asker.sender).or_default() += bytes;
+            self.open.insert(requester, (bytes, until));
+            self.open_until.insert((until, requester));
+            *self.by_sender.entry(requester.sender).or_default() += bytes;
         }
     }
 
     /// Notes that something has come that was asked for, and how much is still to come of it.
-    pub(in crate::proto) fn has_brought(&mut self, now: Duration, asker: Asker, rest: usize) {
-        self.answered.insert(asker.sender, now);
-        if let Some(&(_, until)) = self.open.get(&asker) {
-            self.set_open(asker, rest, until);
+    pub(in crate::proto) fn has_brought(
+        &mut self,
+        now: Duration,
+        requester: Requester,
+        rest: usize,
+    ) {
+        self.answered.insert(requester.sender, now);
+        if let Some(&(_, until)) = self.open.get(&requester) {
+            self.set_open(requester, rest, until);
         }
     }
 
@@ -90,16 +101,17 @@ impl Turns {
     }
 
     /// A message waits no more.
-    pub(in crate::proto) fn stop_waiting(&mut self, asker: Asker) {
+    pub(in crate::proto) fn stop_waiting(&mut self, requester: Requester) {
         for unanswered in [false, true] {
-            self.waiting.remove(&(asker.sender, unanswered, asker));
+            self.waiting
+                .remove(&(requester.sender, unanswered, requester));
         }
     }
 
     /// Forgets a message.
-    pub(in crate::proto) fn forget(&mut self, asker: Asker) {
-        self.stop_waiting(asker);
-        self.close(asker);
+    pub(in crate::proto) fn forget(&mut self, requester: Requester) {
+        self.stop_waiting(requester);
+        self.close(requester);
     }
 
     /// Forgets a sender that has no more messages.
@@ -108,8 +120,8 @@ impl Turns {
     }
 
     /// The message of this sender whose turn it is now, if one waits and there is room.
-    pub(in crate::proto) fn next(&mut self, sender: u64) -> Option<Asker> {
-        let first = Asker {
+    pub(in crate::proto) fn next(&mut self, sender: u64) -> Option<Requester> {
+        let first = Requester {
             sender,
             birth: 0,
             index: 0,
@@ -130,21 +142,21 @@ impl Turns {
 
     /// Counts no more on one that has had its time; gives its sender.
     pub(in crate::proto) fn expire(&mut self, now: Duration) -> Option<u64> {
-        let &(_, asker) = self.open_until.first().filter(|(until, _)| *until <= now)?;
-        self.close(asker);
-        Some(asker.sender)
+        let &(_, requester) = self.open_until.first().filter(|(until, _)| *until <= now)?;
+        self.close(requester);
+        Some(requester.sender)
     }
 
     fn open_of(&self, sender: u64) -> usize {
         self.by_sender.get(&sender).copied().unwrap_or(0)
     }
 
-    fn close(&mut self, asker: Asker) {
-        let Some((bytes, until)) = self.open.remove(&asker) else {
+    fn close(&mut self, requester: Requester) {
+        let Some((bytes, until)) = self.open.remove(&requester) else {
             return;
         };
-        self.open_until.remove(&(until, asker));
-        if let Entry::Occupied(mut open) = self.by_sender.entry(asker.sender) {
+        self.open_until.remove(&(until, requester));
+        if let Entry::Occupied(mut open) = self.by_sender.entry(requester.sender) {
             *open.get_mut() -= bytes;
             if *open.get() == 0 {
                 open.remove();
@@ -154,7 +166,7 @@ impl Turns {
 }
 
 #[cfg(test)]
-impl Turns {
+impl RequestWindow {
     pub(in crate::proto) fn is_empty(&self) -> bool {
         self.waiting.is_empty()
             && self.open.is_empty()
@@ -163,9 +175,9 @@ impl Turns {
             && self.answered.is_empty()
     }
 
-    pub(in crate::proto) fn is_waiting(&self, asker: Asker) -> bool {
+    pub(in crate::proto) fn is_waiting(&self, requester: Requester) -> bool {
         [false, true]
-            .map(|unanswered| (asker.sender, unanswered, asker))
+            .map(|unanswered| (requester.sender, unanswered, requester))
             .iter()
             .any(|key| self.waiting.contains(key))
     }
@@ -181,13 +193,13 @@ mod tests {
 
     const UNTIL: Duration = Duration::from_millis(50);
 
-    fn turns() -> Turns {
+    fn turns() -> RequestWindow {
         use rand::{SeedableRng, rngs::StdRng};
-        Turns::new(HashKey::random(&mut StdRng::from_seed([1; 32])))
+        RequestWindow::new(HashKey::random(&mut StdRng::from_seed([1; 32])))
     }
 
-    fn asker(sender: u64, birth: u64) -> Asker {
-        Asker {
+    fn requester(sender: u64, birth: u64) -> Requester {
+        Requester {
             sender,
             birth,
             index: birth as usize,
@@ -197,24 +209,24 @@ mod tests {
     #[test]
     fn the_oldest_of_those_who_wait_is_next_when_there_is_room() {
         let mut turns = turns();
-        assert!(turns.may_ask(asker(1, 1), false));
-        turns.set_open(asker(1, 1), WINDOW, UNTIL);
-        assert!(!turns.may_ask(asker(1, 3), false));
-        assert!(!turns.may_ask(asker(1, 2), false));
-        assert!(!turns.may_ask(asker(1, 4), true));
-        assert!(turns.may_ask(asker(2, 1), false), "another sender");
-        assert!(turns.may_ask(asker(1, 1), false), "it is its own");
+        assert!(turns.may_ask(requester(1, 1), false));
+        turns.set_open(requester(1, 1), WINDOW, UNTIL);
+        assert!(!turns.may_ask(requester(1, 3), false));
+        assert!(!turns.may_ask(requester(1, 2), false));
+        assert!(!turns.may_ask(requester(1, 4), true));
+        assert!(turns.may_ask(requester(2, 1), false), "another sender");
+        assert!(turns.may_ask(requester(1, 1), false), "it is its own");
         assert_eq!(turns.next(1), None);
         assert_eq!(turns.due(), Some(UNTIL));
-        turns.has_brought(UNTIL / 5, asker(1, 1), WINDOW - 1);
+        turns.has_brought(UNTIL / 5, requester(1, 1), WINDOW - 1);
         assert_eq!(turns.answered(1), UNTIL / 5);
-        assert_eq!(turns.next(1), Some(asker(1, 4)), "it has had answers");
-        assert_eq!(turns.next(1), Some(asker(1, 2)));
-        turns.set_open(asker(1, 2), 1, 2 * UNTIL);
+        assert_eq!(turns.next(1), Some(requester(1, 4)), "it has had answers");
+        assert_eq!(turns.next(1), Some(requester(1, 2)));
+        turns.set_open(requester(1, 2), 1, 2 * UNTIL);
         assert_eq!(turns.next(1), None);
         assert_eq!(turns.expire(UNTIL / 2), None);
         assert_eq!(turns.expire(UNTIL), Some(1));
-        assert_eq!(turns.next(1), Some(asker(1, 3)));
+        assert_eq!(turns.next(1), Some(requester(1, 3)));
         assert_eq!((turns.next(1), turns.next(2)), (None, None));
         assert_eq!(turns.due(), None, "nobody waits");
     }
@@ -222,15 +234,15 @@ mod tests {
     #[test]
     fn nothing_is_left_of_what_is_over() {
         let mut turns = turns();
-        turns.set_open(asker(1, 1), 2 * WINDOW, UNTIL);
-        assert!(!turns.may_ask(asker(1, 2), true));
-        assert!(!turns.may_ask(asker(1, 3), false));
-        turns.forget(asker(1, 2));
-        turns.forget(asker(1, 1));
-        assert_eq!(turns.next(1), Some(asker(1, 3)));
-        turns.set_open(asker(1, 3), 5, UNTIL);
-        turns.has_brought(UNTIL, asker(1, 3), 0);
-        turns.has_brought(UNTIL, asker(1, 7), 5);
+        turns.set_open(requester(1, 1), 2 * WINDOW, UNTIL);
+        assert!(!turns.may_ask(requester(1, 2), true));
+        assert!(!turns.may_ask(requester(1, 3), false));
+        turns.forget(requester(1, 2));
+        turns.forget(requester(1, 1));
+        assert_eq!(turns.next(1), Some(requester(1, 3)));
+        turns.set_open(requester(1, 3), 5, UNTIL);
+        turns.has_brought(UNTIL, requester(1, 3), 0);
+        turns.has_brought(UNTIL, requester(1, 7), 5);
         turns.forget_sender(1);
         assert!(turns.is_empty());
     }
