@@ -30,8 +30,8 @@ use super::{
         peers::Peers, seen::Seen, streams::Streams,
     },
     repair::{
-        answers::{Answers, Class},
         nack_list::Span,
+        retransmit_queue::{Class, RetransmitQueue},
         validation::{Budgets, Tokens},
     },
     report::{self, ExpiredLimit, Reporter},
@@ -66,7 +66,7 @@ pub struct Engine {
     queue: SendQueue,
     fan_out: FanOut,
     history: History,
-    answers: Answers,
+    retransmits: RetransmitQueue,
     tokens: Tokens,
     budgets: Budgets,
     /// What is sent to the group in answer to requests.
@@ -200,7 +200,7 @@ impl Engine {
             queue: SendQueue::new(config.send_queue, sealing.is_some()),
             fan_out: FanOut::default(),
             history: History::new(config.history_bytes, remembered, keys),
-            answers: Answers::new(keys),
+            retransmits: RetransmitQueue::new(keys),
             tokens: Tokens::new(&seed),
             budgets: Budgets::new(keys),
             group_bucket: TokenBucket::default(),
@@ -424,7 +424,7 @@ impl Engine {
         let dues = [
             self.assembler.poll_timeout(),
             self.streams.due(),
-            self.answers.due(),
+            self.retransmits.due(),
             self.streams.next_silence(),
             self.voice.due(),
             self.reporter.next_due(),

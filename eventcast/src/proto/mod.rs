@@ -69,7 +69,7 @@
 //!
 //! Each message to the group has a number, unless it is best effort. What one incarnation of a sender has sent so is a
 //! stream (`streams`), delivered in the order of its numbers (`reorder_buffer`). What is missing is asked for (`nack_list`; chunks:
-//! `chunk_nacks`), and the sender sends it again (`answers`) from what it keeps (`history`). A hello a second
+//! `chunk_nacks`), and the sender sends it again (`retransmit_queue`) from what it keeps (`history`). A hello a second
 //! says that a bus is there and what its last number is; what can no longer be had is told as lost.
 //!
 //! A bus that has a key seals each datagram when it is handed out, and takes nothing else (`seal`). What was sealed is

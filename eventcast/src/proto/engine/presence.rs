@@ -192,7 +192,7 @@ impl Engine {
         }
     }
 
-    /// Answers somebody who was not known with a hello, soon.
+    /// RetransmitQueue somebody who was not known with a hello, soon.
     pub(super) fn answer_newcomer(&mut self, now: Duration) {
         let soon = Duration::from_millis(self.rng.random_range(0..ANSWER_WITHIN));
         let answer = (now + soon).max(self.voice.next_extra());

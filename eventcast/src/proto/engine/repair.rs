@@ -7,8 +7,8 @@ use crate::proto::{
     Destination, DropCause, LostReason, Now, Peer, Transmit,
     receive::{peers::KnownAt, streams::StreamRef},
     repair::{
-        answers::{Class, Item, Requester, Wish},
         nack_list::Span,
+        retransmit_queue::{Class, Item, RequestOutcome, Requester},
         validation::Echoed,
     },
     seal::sealed_len,
@@ -213,7 +213,7 @@ impl Engine {
     }
 
     /// What somebody asks for: nothing yet. One who has not echoed a good token is to be sent one.
-    fn wishes(&mut self, now: Now, (at, from, token): RequestSource) -> Wishes {
+    fn requests(&mut self, now: Now, (at, from, token): RequestSource) -> Requests {
         let echoed = self.tokens.check(now.elapsed, from, token);
         let known = &mut self.peers[at];
         let received = std::mem::take(&mut known.received);
@@ -236,7 +236,7 @@ impl Engine {
             Echoed::Nothing => Requester::Stranger(from.ip()),
             Echoed::Old | Echoed::Fresh => Requester::Peer(from),
         };
-        Wishes {
+        Requests {
             requester,
             from,
             reply,
@@ -263,10 +263,10 @@ impl Engine {
         if missing.first().is_none_or(|(first, _)| *first > last) {
             return Ok(());
         }
-        let mut wishes = self.wishes(now, source);
+        let mut requests = self.requests(now, source);
         let mut gone = Vec::new();
         'asked: for &(first, until) in missing {
-            let before = wishes.taken;
+            let before = requests.taken;
             // What was never sent is nothing to answer.
             let until = until.min(last);
             let mut number = first;
@@ -277,18 +277,18 @@ impl Engine {
                     number = kept;
                     continue;
                 }
-                if !self.take_wish_for(now.elapsed, &mut wishes, number) {
-                    wishes.missed += usize::from(wishes.taken > before);
+                if !self.take_wish_for(now.elapsed, &mut requests, number) {
+                    requests.missed += usize::from(requests.taken > before);
                     break 'asked;
                 }
                 number += 1;
             }
-            wishes.missed += usize::from(wishes.taken > before);
+            requests.missed += usize::from(requests.taken > before);
         }
         if !gone.is_empty() {
-            self.tell_gone(now, &wishes, &gone);
+            self.tell_gone(now, &requests, &gone);
         }
-        self.note_wishes(now.elapsed, wishes);
+        self.note_requests(now.elapsed, requests);
         Ok(())
     }
 
@@ -313,19 +313,19 @@ impl Engine {
         if missing.first().is_none_or(|first| *first >= written) {
             return Ok(());
         }
-        let mut wishes = self.wishes(now, source);
+        let mut requests = self.requests(now, source);
         for &seq in missing {
             let outbound = &self.history.larges[large].outbound;
             if seq >= outbound.written() {
                 continue;
             }
             let len = outbound.len_of(seq);
-            if !self.take_wish(now.elapsed, &mut wishes, Item::Chunk(message, seq), len) {
+            if !self.take_wish(now.elapsed, &mut requests, Item::Chunk(message, seq), len) {
                 break;
             }
         }
-        wishes.missed = wishes.taken;
-        self.note_wishes(now.elapsed, wishes);
+        requests.missed = requests.taken;
+        self.note_requests(now.elapsed, requests);
         Ok(())
     }
 
@@ -347,9 +347,9 @@ impl Engine {
         };
         self.stats.requests_received += 1;
         if !missing.is_empty() {
-            let wishes = self.wishes(now, source);
-            self.tell_gone(now, &wishes, &[(number, number)]);
-            self.note_wishes(now.elapsed, wishes);
+            let requests = self.requests(now, source);
+            self.tell_gone(now, &requests, &[(number, number)]);
+            self.note_requests(now.elapsed, requests);
         }
         Ok(())
     }
@@ -415,7 +415,7 @@ impl Engine {
         let for_strangers = self.class_rates[Class::Strangers as usize];
         let (history, group) = (&self.history, &mut self.group_bucket);
         let strangers = &mut self.class_buckets[Class::Strangers as usize];
-        let refused = self.answers.handle_timeout(now, |item, class| {
+        let refused = self.retransmits.handle_timeout(now, |item, class| {
             let len = len_of(history, item);
             len.is_none_or(|len| match class {
                 Class::Peers => group.take(now, len, for_group),
@@ -423,14 +423,14 @@ impl Engine {
                 Class::Strangers => strangers.take(now, len + around, for_strangers),
             })
         });
-        self.stats.answers_refused += refused + self.answers.take_stale();
+        self.stats.answers_refused += refused + self.retransmits.take_stale();
     }
 
     /// When an answer may go out.
     pub(super) fn next_answer(&self) -> Option<Duration> {
         let classes = [Class::Peers, Class::Strangers].into_iter();
         let next = classes.filter_map(|class| {
-            let (item, to) = self.answers.peek(class)?;
+            let (item, to) = self.retransmits.peek(class)?;
             let Some(len) = len_of(&self.history, item) else {
                 return Some(Duration::ZERO);
             };
@@ -467,15 +467,15 @@ impl Engine {
     ) -> Option<(Transmit, usize)> {
         let mut run = self.queue.run();
         let mut common = None;
-        let turn = self.answers.turn(class);
+        let turn = self.retransmits.turn(class);
         turn?;
         let rate = self.class_rates[class as usize];
-        while let Some((item, to)) = self.answers.next(now.elapsed, class)
+        while let Some((item, to)) = self.retransmits.next(now.elapsed, class)
             && common.is_none_or(|common| common == to)
         {
             let Some(len) = len_of(&self.history, item) else {
                 // It has had to make room meanwhile.
-                self.answers.done(now.elapsed, class);
+                self.retransmits.done(now.elapsed, class);
                 continue;
             };
             let bucket = &mut self.class_buckets[class as usize];
@@ -491,7 +491,7 @@ impl Engine {
                 bucket.take(now.elapsed, len, rate);
             }
             self.queue.pacer.take(len);
-            self.answers.done(now.elapsed, class);
+            self.retransmits.done(now.elapsed, class);
             common = Some(to);
             self.stats.answers_sent += 1;
             self.stats.answers_bytes += len as u64;
@@ -511,7 +511,7 @@ impl Engine {
         }
         let to = common?;
         // One for whom nothing may go yet keeps its turn.
-        self.answers.end_turn(class, turn);
+        self.retransmits.end_turn(class, turn);
         Some((run.transmit(to), run.datagrams))
     }
 
@@ -531,13 +531,13 @@ impl Engine {
         control::write_again(buf, |out| write(&self.history, item, out));
     }
 
-    /// Takes the wish for a number that is kept. `false`: enough is enough.
-    fn take_wish_for(&mut self, now: Duration, wishes: &mut Wishes, number: u64) -> bool {
+    /// Takes the request for a number that is kept. `false`: enough is enough.
+    fn take_wish_for(&mut self, now: Duration, requests: &mut Requests, number: u64) -> bool {
         match self.history.find(number) {
             None => true,
             Some(Found::Small(bytes)) => {
                 let len = bytes.len();
-                self.take_wish(now, wishes, Item::Small(number), len)
+                self.take_wish(now, requests, Item::Small(number), len)
             }
             Some(Found::Large(large)) => {
                 let large = &self.history.larges[large];
@@ -546,38 +546,44 @@ impl Engine {
                     .map(|seq| (seq, large.outbound.len_of(seq)))
                     .collect::<Vec<_>>();
                 lens.into_iter()
-                    .all(|(seq, len)| self.take_wish(now, wishes, Item::Chunk(message, seq), len))
+                    .all(|(seq, len)| self.take_wish(now, requests, Item::Chunk(message, seq), len))
             }
         }
     }
 
-    fn take_wish(&mut self, now: Duration, wishes: &mut Wishes, item: Item, len: usize) -> bool {
-        let (by, len) = (wishes.requester, self.sent_len(len));
+    fn take_wish(
+        &mut self,
+        now: Duration,
+        requests: &mut Requests,
+        item: Item,
+        len: usize,
+    ) -> bool {
+        let (by, len) = (requests.requester, self.sent_len(len));
         let anew = self.sent_anew.per_second(now);
-        wishes.looks += 1;
+        requests.looks += 1;
         let reserve = match by {
-            Requester::Peer(_) if wishes.taken >= FIRST_OF_REQUEST => RESERVE,
+            Requester::Peer(_) if requests.taken >= FIRST_OF_REQUEST => RESERVE,
             _ => 0,
         };
         let most = match by {
             Requester::Stranger(_) => MAX_LOOKS_FOR_STRANGERS,
             Requester::Group | Requester::Peer(_) => MAX_LOOKS,
         };
-        if wishes.looks > most || !self.budgets.has(now, by, len + reserve, anew) {
+        if requests.looks > most || !self.budgets.has(now, by, len + reserve, anew) {
             self.stats.answers_refused += 1;
             return false;
         }
-        match self.answers.ask(now, item, (wishes.from, by)) {
-            Wish::Taken => {
+        match self.retransmits.ask(now, item, (requests.from, by)) {
+            RequestOutcome::Taken => {
                 self.budgets.take(now, by, len, anew);
-                wishes.taken += 1;
+                requests.taken += 1;
             }
-            Wish::Duplicate => {
+            RequestOutcome::Duplicate => {
                 self.budgets.take(now, by, LOOK, anew);
-                wishes.duplicate = true;
+                requests.duplicate = true;
                 self.stats.answers_duplicate += 1;
             }
-            Wish::Full => {
+            RequestOutcome::Full => {
                 self.stats.answers_refused += 1;
                 return false;
             }
@@ -586,19 +592,20 @@ impl Engine {
     }
 
     /// Notes that somebody lacks something that was sent, and how much; sends what there is to reply.
-    fn note_wishes(&mut self, now: Duration, wishes: Wishes) {
-        if let Some(reply) = wishes.reply {
-            self.queue.push_reply(Destination::Peer(wishes.from), reply);
+    fn note_requests(&mut self, now: Duration, requests: Requests) {
+        if let Some(reply) = requests.reply {
+            self.queue
+                .push_reply(Destination::Peer(requests.from), reply);
         }
-        if wishes.taken > 0 || wishes.duplicate {
+        if requests.taken > 0 || requests.duplicate {
             self.voice.was_asked(now);
         }
-        if wishes.missed >= LOOKS_LIKE_OVERFLOW {
+        if requests.missed >= LOOKS_LIKE_OVERFLOW {
             self.queue.pacer.complain(now);
         }
     }
 
-    fn tell_gone(&mut self, now: Now, wishes: &Wishes, gone: &[Span]) {
+    fn tell_gone(&mut self, now: Now, requests: &Requests, gone: &[Span]) {
         let incarnation = self.incarnation;
         let datagram = self.control(now, GONE, |out, room| {
             control::write_gone(out, incarnation, gone, room);
@@ -607,8 +614,10 @@ impl Engine {
             self.sent_len(datagram.len()),
             self.sent_anew.per_second(now.elapsed),
         );
-        let to = Destination::Peer(wishes.from);
-        if !self.budgets.take(now.elapsed, wishes.requester, len, anew)
+        let to = Destination::Peer(requests.from);
+        if !self
+            .budgets
+            .take(now.elapsed, requests.requester, len, anew)
             || !self.queue.push_reply(to, datagram)
         {
             self.stats.answers_refused += 1;
@@ -617,7 +626,7 @@ impl Engine {
 }
 
 /// What one request asks for.
-struct Wishes {
+struct Requests {
     requester: Requester,
     from: SocketAddr,
     /// A token, for one who has not echoed one.

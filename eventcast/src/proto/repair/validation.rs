@@ -1,4 +1,4 @@
-//! How much may be sent to single addresses (WIRE.md section 6, "Answers").
+//! How much may be sent to single addresses (WIRE.md section 6, "RetransmitQueue").
 //!
 //! A request is small and its answer is not, and where a request comes from can be forged. So an address has to show that
 //! it gets what is sent to it, as with QUIC (RFC 9000, section 8.1): it puts a token that was sent to it into its
@@ -18,7 +18,7 @@ use std::{
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
-use crate::proto::{hash::HashKey, rate::TokenBucket, repair::answers::Requester};
+use crate::proto::{hash::HashKey, rate::TokenBucket, repair::retransmit_queue::Requester};
 
 /// What an IP address gets beside three times what came from it, in bytes a minute.
 pub(in crate::proto) const A_MINUTE: u64 = 256 << 10;

@@ -80,9 +80,9 @@ impl Class {
     }
 }
 
-/// What has become of a wish.
+/// What has become of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::proto) enum Wish {
+pub(in crate::proto) enum RequestOutcome {
     Taken,
     /// It was sent there only just now, or is about to be.
     Duplicate,
@@ -90,7 +90,7 @@ pub(in crate::proto) enum Wish {
     Full,
 }
 
-pub(in crate::proto) struct Answers {
+pub(in crate::proto) struct RetransmitQueue {
     gathering: BTreeMap<Item, Asked>,
     by_due: BTreeSet<(Duration, Item)>,
     queues: HashMap<Requester, Queue, HashKey>,
@@ -135,7 +135,7 @@ struct Sent {
     to_group: Option<Duration>,
 }
 
-impl Answers {
+impl RetransmitQueue {
     pub(in crate::proto) fn new(key: HashKey) -> Self {
         Self {
             gathering: BTreeMap::new(),
@@ -150,28 +150,28 @@ impl Answers {
         }
     }
 
-    /// Takes a wish.
+    /// Takes a request.
     pub(in crate::proto) fn ask(
         &mut self,
         now: Duration,
         item: Item,
         (by, requester): (SocketAddr, Requester),
-    ) -> Wish {
+    ) -> RequestOutcome {
         let mut due = now + GATHER;
         if let Some(sent) = self.sent.get(&item) {
             if sent.will_be_sent_to(by) || sent.was_sent_to(by, now) {
-                return Wish::Duplicate;
+                return RequestOutcome::Duplicate;
             }
             due = due.max(sent.free_at());
         }
         if let Some(asked) = self.gathering.get(&item)
             && (asked.by.len() >= MAX_SENT_TO || asked.by.iter().any(|(other, _)| *other == by))
         {
-            return Wish::Duplicate;
+            return RequestOutcome::Duplicate;
         }
         let load = self.queues.get(&requester).map_or(0, |queue| queue.load);
         if load >= MAX_OWN || self.total >= MAX_GATHERED && !self.make_room(load) {
-            return Wish::Full;
+            return RequestOutcome::Full;
         }
         self.add_load(requester);
         if let Some(asked) = self.gathering.get_mut(&item) {
@@ -181,7 +181,7 @@ impl Answers {
             self.gathering.insert(item, Asked { by });
             self.by_due.insert((due, item));
         }
-        Wish::Taken
+        RequestOutcome::Taken
     }
 
     /// When [`handle_timeout`](Self::handle_timeout) has something to do.
@@ -191,7 +191,7 @@ impl Answers {
 
     /// Makes ready what has been gathered for long enough. `may_go` decides over what is to go to the group, and of which
     /// class those are who have asked; where it may not, the one of them who waits for least is answered alone. Gives how
-    /// many wishes were refused.
+    /// many requests were refused.
     pub(in crate::proto) fn handle_timeout(
         &mut self,
         now: Duration,
@@ -470,19 +470,19 @@ mod tests {
         ([127, 0, 0, i], 9000).into()
     }
 
-    fn answers() -> Answers {
-        Answers::new(HashKey::random(&mut StdRng::from_seed([1; 32])))
+    fn answers() -> RetransmitQueue {
+        RetransmitQueue::new(HashKey::random(&mut StdRng::from_seed([1; 32])))
     }
 
     fn by(i: u8) -> (SocketAddr, Requester) {
         (address(i), Requester::Peer(address(i)))
     }
 
-    fn takes(answers: &mut Answers, now: Duration, item: Item, i: u8) -> bool {
-        answers.ask(now, item, by(i)) == Wish::Taken
+    fn takes(answers: &mut RetransmitQueue, now: Duration, item: Item, i: u8) -> bool {
+        answers.ask(now, item, by(i)) == RequestOutcome::Taken
     }
 
-    fn send_one(answers: &mut Answers, now: Duration) -> Option<(Item, Destination)> {
+    fn send_one(answers: &mut RetransmitQueue, now: Duration) -> Option<(Item, Destination)> {
         let turn = answers.turn(Class::Peers);
         let next = answers.next(now, Class::Peers)?;
         answers.done(now, Class::Peers);
@@ -490,7 +490,7 @@ mod tests {
         Some(next)
     }
 
-    fn ready(answers: &mut Answers, now: Duration) -> Vec<(Item, Destination)> {
+    fn ready(answers: &mut RetransmitQueue, now: Duration) -> Vec<(Item, Destination)> {
         answers.handle_timeout(now, |_, _| true);
         std::iter::from_fn(|| send_one(answers, now)).collect()
     }
@@ -501,7 +501,7 @@ mod tests {
     fn one_who_asks_is_answered_alone_and_several_together() {
         let mut answers = answers();
         assert!(takes(&mut answers, ms(0), ITEM, 1));
-        assert_eq!(answers.ask(ms(1), ITEM, by(1)), Wish::Duplicate);
+        assert_eq!(answers.ask(ms(1), ITEM, by(1)), RequestOutcome::Duplicate);
         assert!(takes(&mut answers, ms(2), Item::Small(8), 1));
         assert!(takes(&mut answers, ms(3), Item::Small(8), 2));
         assert_eq!(answers.due(), Some(ms(5)));
@@ -542,7 +542,10 @@ mod tests {
         assert!(takes(&mut answers, ms(30), ITEM, 1));
         let strangers = [7, 8].map(|i| (address(i), Requester::Stranger(address(i).ip())));
         for stranger in strangers {
-            assert_eq!(answers.ask(ms(31), Item::Small(9), stranger), Wish::Taken);
+            assert_eq!(
+                answers.ask(ms(31), Item::Small(9), stranger),
+                RequestOutcome::Taken
+            );
         }
         let mut classes = Vec::new();
         answers.handle_timeout(ms(40), |_, class| {
@@ -558,8 +561,8 @@ mod tests {
         assert!(takes(&mut answers, ms(0), ITEM, 1));
         assert_eq!(ready(&mut answers, ms(5)).len(), 1);
         // The same one again: not within 50 ms.
-        assert_eq!(answers.ask(ms(30), ITEM, by(1)), Wish::Duplicate);
-        assert_eq!(answers.ask(ms(54), ITEM, by(1)), Wish::Duplicate);
+        assert_eq!(answers.ask(ms(30), ITEM, by(1)), RequestOutcome::Duplicate);
+        assert_eq!(answers.ask(ms(54), ITEM, by(1)), RequestOutcome::Duplicate);
         // Another one: 20 ms after the first.
         assert!(takes(&mut answers, ms(6), ITEM, 2));
         assert!(ready(&mut answers, ms(24)).is_empty());
@@ -604,7 +607,10 @@ mod tests {
         let mut answers = answers();
         let taken = (0..200_000).filter(|n| takes(&mut answers, ms(0), Item::Small(*n), 1));
         assert_eq!(taken.count(), MAX_OWN);
-        assert_eq!(answers.ask(ms(0), Item::Small(1 << 40), by(1)), Wish::Full);
+        assert_eq!(
+            answers.ask(ms(0), Item::Small(1 << 40), by(1)),
+            RequestOutcome::Full
+        );
         // However many there are that take all they can get, a new one finds room.
         for i in 2..=200 {
             let own = u64::from(i) << 32;
@@ -649,7 +655,7 @@ mod tests {
     fn what_one_waits_for_long_another_gets_in_its_own_turn() {
         let mut answers = answers();
         let stranger = (address(9), Requester::Stranger(address(9).ip()));
-        assert_eq!(answers.ask(ms(0), ITEM, stranger), Wish::Taken);
+        assert_eq!(answers.ask(ms(0), ITEM, stranger), RequestOutcome::Taken);
         answers.handle_timeout(ms(5), |_, _| true);
         // Nothing is sent to strangers for a while.
         assert!(takes(&mut answers, ms(100), ITEM, 1));
