@@ -19,7 +19,7 @@ use rand::{SeedableRng, rngs::StdRng};
 
 #[cfg(feature = "classic")]
 use self::classic::Classic;
-use self::{layers::Sealed, presence::Voice, receive::Layers};
+use self::{layers::Sealed, presence::Heartbeat, receive::Layers};
 use super::{
     Accepted, Config, DropCause, EngineStats, Events, Host, Now, Outgoing, PeerStatus, Refusal,
     SealKeys, Transmit,
@@ -78,7 +78,7 @@ pub struct Engine {
     class_turn: Class,
     /// What is sent anew.
     sent_anew: RateMeter,
-    voice: Voice,
+    heartbeat: Heartbeat,
 
     /// What only a sealed bus has.
     sealing: Option<Box<Sealed>>,
@@ -208,7 +208,7 @@ impl Engine {
             class_rates: [0; 2],
             class_turn: Class::Peers,
             sent_anew: RateMeter::default(),
-            voice: Voice::new(now.elapsed, config.heartbeat, config.peer_timeout),
+            heartbeat: Heartbeat::new(now.elapsed, config.heartbeat, config.peer_timeout),
             sealing,
             #[cfg(feature = "classic")]
             classic: config.classic.map(Classic::new),
@@ -382,7 +382,7 @@ impl Engine {
         self.gather_answers(now.elapsed);
         self.speak(now);
         self.find_silent(now.elapsed);
-        if self.voice.has_left() {
+        if self.heartbeat.has_left() {
             self.report_rest();
         } else {
             self.report_due(now.elapsed);
@@ -426,7 +426,7 @@ impl Engine {
             self.streams.due(),
             self.retransmits.due(),
             self.streams.next_silence(),
-            self.voice.due(),
+            self.heartbeat.due(),
             self.reporter.next_due(),
             self.losses.next_due(),
             self.expired.next_due(),
@@ -444,7 +444,7 @@ impl Engine {
     /// is not to be driven any more, and take its [events](Self::take_events), so that nothing is left out.
     pub fn leave(&mut self, now: Now) {
         trip!(self, Leave);
-        self.voice.leave(now.elapsed);
+        self.heartbeat.leave(now.elapsed);
         self.report_rest();
     }
 
@@ -452,7 +452,7 @@ impl Engine {
     /// [`leave`](Self::leave). The answer may change after [`handle_timeout`](Self::handle_timeout).
     #[must_use]
     pub fn has_left(&self) -> bool {
-        self.voice.has_left()
+        self.heartbeat.has_left()
     }
 
     /// Who is there: all who have said hello, and neither goodbye since nor nothing for `peer_timeout`.

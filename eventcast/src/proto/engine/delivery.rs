@@ -127,7 +127,7 @@ impl Engine {
                 .streams
                 .open(now.elapsed, Arc::clone(peer), order, opened)?;
             // What is sent from now on is owed to it, though it may hear of this bus only afterwards.
-            let owed = self.voice.last_sent().saturating_add(1);
+            let owed = self.heartbeat.last_sent().saturating_add(1);
             self.newcomers
                 .add(now.elapsed, stream, peer.address.ip(), owed);
             self.answer_newcomer(now.elapsed);
@@ -143,7 +143,7 @@ impl Engine {
 
     /// Where the stream of a sender begins that was not known.
     fn begin(&self, now: Now, peer: &Peer, first: First) -> ReorderBuffer {
-        let own_up = now.elapsed.saturating_sub(self.voice.started);
+        let own_up = now.elapsed.saturating_sub(self.heartbeat.started);
         match first {
             First::Hello { up, .. } if self.was_there(now, up) => ReorderBuffer::new(1, false),
             First::Hello { number, .. } => ReorderBuffer::new(number, true),
@@ -205,7 +205,7 @@ impl Engine {
 
     /// Whether this bus was there when a sender started that has been running for so long.
     pub(super) fn was_there(&self, now: Now, sender_up: Duration) -> bool {
-        let up = now.elapsed.saturating_sub(self.voice.started);
+        let up = now.elapsed.saturating_sub(self.heartbeat.started);
         up.as_millis() > sender_up.as_millis()
     }
 

@@ -30,7 +30,7 @@ const BURST_END: Duration = Duration::from_millis(20);
 /// The latest that a hello is answered, in milliseconds.
 const ANSWER_WITHIN: u64 = 50;
 
-/// Beside one a heartbeat, hellos are said in answer to newcomers and at the ends of bursts: no more than one in so much
+/// Beside one a interval, hellos are said in answer to newcomers and at the ends of bursts: no more than one in so much
 /// time in the long run, however many strangers claim to be new, and so many at once.
 const EXTRA_PAUSE: Duration = Duration::from_millis(250);
 const EXTRA_AT_ONCE: u32 = 3;
@@ -51,8 +51,8 @@ const LINGER: Duration = Duration::from_millis(200);
 const OVERTAKEN: Duration = Duration::from_secs(1);
 
 /// When this bus speaks of itself.
-pub(super) struct Voice {
-    heartbeat: Duration,
+pub(super) struct Heartbeat {
+    interval: Duration,
     pub(super) peer_timeout: Duration,
     pub(super) started: Duration,
     next_hello: Duration,
@@ -78,10 +78,10 @@ struct Leaving {
     look: Duration,
 }
 
-impl Voice {
-    pub(super) fn new(now: Duration, heartbeat: Duration, peer_timeout: Duration) -> Self {
+impl Heartbeat {
+    pub(super) fn new(now: Duration, interval: Duration, peer_timeout: Duration) -> Self {
         Self {
-            heartbeat,
+            interval,
             peer_timeout,
             started: now,
             next_hello: now,
@@ -160,25 +160,25 @@ impl Voice {
 impl Engine {
     /// Says what is due to be said.
     pub(super) fn speak(&mut self, now: Now) {
-        if self.voice.leaving.is_some() {
+        if self.heartbeat.leaving.is_some() {
             self.say_goodbye(now);
             return;
         }
         let at = now.elapsed;
-        let is_regular = self.voice.next_hello <= at;
-        let mut is_extra = self.voice.answer.is_some_and(|answer| answer <= at);
-        if let Some(end) = self.voice.burst_end
+        let is_regular = self.heartbeat.next_hello <= at;
+        let mut is_extra = self.heartbeat.answer.is_some_and(|answer| answer <= at);
+        if let Some(end) = self.heartbeat.burst_end
             && end <= at
         {
-            let end = self.voice.last_emitted + BURST_END;
-            let end = end.max(self.voice.next_extra());
-            self.voice.burst_end = if end > at && !is_regular {
+            let end = self.heartbeat.last_emitted + BURST_END;
+            let end = end.max(self.heartbeat.next_extra());
+            self.heartbeat.burst_end = if end > at && !is_regular {
                 Some(end)
             } else if self.queue.queued_as(false) > 0 {
                 // What has not gone out yet would be asked for.
                 Some(at + BURST_END)
-            } else if self.voice.last_emitted + BURST_END > at {
-                Some(self.voice.last_emitted + BURST_END)
+            } else if self.heartbeat.last_emitted + BURST_END > at {
+                Some(self.heartbeat.last_emitted + BURST_END)
             } else {
                 is_extra = true;
                 None
@@ -186,7 +186,7 @@ impl Engine {
         }
         if is_regular || is_extra {
             if !is_regular {
-                self.voice.count_extra(at);
+                self.heartbeat.count_extra(at);
             }
             self.say_hello(now);
         }
@@ -195,8 +195,8 @@ impl Engine {
     /// RetransmitQueue somebody who was not known with a hello, soon.
     pub(super) fn answer_newcomer(&mut self, now: Duration) {
         let soon = Duration::from_millis(self.rng.random_range(0..ANSWER_WITHIN));
-        let answer = (now + soon).max(self.voice.next_extra());
-        let before = self.voice.answer.get_or_insert(answer);
+        let answer = (now + soon).max(self.heartbeat.next_extra());
+        let before = self.heartbeat.answer.get_or_insert(answer);
         *before = answer.min(*before);
     }
 
@@ -205,19 +205,19 @@ impl Engine {
     #[inline]
     pub(super) fn greet_newcomers(&mut self, now: Now) {
         if self.newcomers.is_unsaid()
-            && self.voice.leaving.is_none()
-            && self.voice.next_extra() <= now.elapsed
+            && self.heartbeat.leaving.is_none()
+            && self.heartbeat.next_extra() <= now.elapsed
         {
-            self.voice.count_extra(now.elapsed);
+            self.heartbeat.count_extra(now.elapsed);
             self.say_hello(now);
         }
     }
 
     fn say_hello(&mut self, now: Now) {
-        self.voice.answer = None;
-        self.voice.next_hello = now.elapsed + self.voice.heartbeat;
+        self.heartbeat.answer = None;
+        self.heartbeat.next_hello = now.elapsed + self.heartbeat.interval;
         if cfg!(eventcast_sabotage = "chatter") {
-            self.voice.next_hello = now.elapsed + self.voice.heartbeat / 4;
+            self.heartbeat.next_hello = now.elapsed + self.heartbeat.interval / 4;
         }
         self.history.trim(now.elapsed);
         let mut hello = self.own_hello(now, None);
@@ -241,12 +241,12 @@ impl Engine {
     }
 
     fn own_hello<'a>(&self, now: Now, token: Option<u64>) -> Hello<'a> {
-        let last = self.voice.last_sent();
+        let last = self.heartbeat.last_sent();
         Hello {
             incarnation: self.incarnation,
             last,
             first: self.history.first().min(last + 1),
-            up: now.elapsed.saturating_sub(self.voice.started),
+            up: now.elapsed.saturating_sub(self.heartbeat.started),
             version: VERSION,
             capabilities: CAPABILITIES.to_vec(),
             owed: Vec::new(),
@@ -257,8 +257,8 @@ impl Engine {
     /// A datagram that says nothing new but to the one who gets it: what to put into requests.
     pub(super) fn token_for(&mut self, now: Now, to: SocketAddr) -> Vec<u8> {
         let token = Some(self.tokens.make(now.elapsed, to));
-        if self.voice.leaving.is_some() {
-            let (incarnation, last) = (self.incarnation, self.voice.last_sent());
+        if self.heartbeat.leaving.is_some() {
+            let (incarnation, last) = (self.incarnation, self.heartbeat.last_sent());
             return self.control(now, BYE, |out, _| {
                 control::write_bye(out, incarnation, last, token);
             });
@@ -270,8 +270,8 @@ impl Engine {
     fn say_goodbye(&mut self, now: Now) {
         let at = now.elapsed;
         let ttl = self.message_ttl;
-        let (incarnation, last) = (self.incarnation, self.voice.last_sent());
-        let Some(leaving) = &mut self.voice.leaving else {
+        let (incarnation, last) = (self.incarnation, self.heartbeat.last_sent());
+        let Some(leaving) = &mut self.heartbeat.leaving else {
             return;
         };
         if leaving.left {
@@ -318,17 +318,17 @@ impl Engine {
             let settled = stream.route.is_settled();
             let next = stream.reorder.next_number();
             match stream.route.note_hello(now.elapsed, peer.address) {
-                route::Voice::Own => {}
-                route::Voice::Moved => {
+                route::Speaker::Own => {}
+                route::Speaker::Moved => {
                     stream.vouch.reset(settled.then_some(next));
                     stream.last_hello = None;
                 }
                 // The sender's own word counts, not that of others in its name. What is sealed is its own, wherever it
                 // comes from.
-                route::Voice::Other if is_clear => {
+                route::Speaker::Other if is_clear => {
                     return self.ignore_posed(stream_at, peer.address);
                 }
-                route::Voice::Other => {}
+                route::Speaker::Other => {}
             }
             if stream
                 .last_hello
@@ -460,7 +460,7 @@ impl Engine {
 
     /// The peer is there.
     fn greet(&mut self, at: StreamRef, hello: &Hello<'_>) {
-        let timeout = self.voice.peer_timeout;
+        let timeout = self.heartbeat.peer_timeout;
         let Some(stream) = self.streams.get(at) else {
             return;
         };
@@ -512,7 +512,7 @@ impl Engine {
 
     /// The peer is gone.
     fn part(&mut self, at: StreamRef, reason: LeftReason) {
-        let timeout = self.voice.peer_timeout;
+        let timeout = self.heartbeat.peer_timeout;
         let Some(stream) = self.streams.get(at) else {
             return;
         };
@@ -536,7 +536,7 @@ impl Engine {
         if self.streams.next_silence().is_none_or(|next| next > now) {
             return;
         }
-        for at in self.streams.silent(now, self.voice.peer_timeout) {
+        for at in self.streams.silent(now, self.heartbeat.peer_timeout) {
             let last_heard = self.streams.get(at).map(|stream| stream.last_heard);
             let is_newer = |other: &Stream| other.first_hello >= last_heard;
             let is_back = self.streams.others_present(at).any(is_newer);

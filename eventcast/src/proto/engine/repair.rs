@@ -259,7 +259,7 @@ impl Engine {
             return Err(DropCause::Unsolicited);
         }
         self.stats.requests_received += 1;
-        let last = self.voice.last_sent();
+        let last = self.heartbeat.last_sent();
         if missing.first().is_none_or(|(first, _)| *first > last) {
             return Ok(());
         }
@@ -598,7 +598,7 @@ impl Engine {
                 .push_reply(Destination::Peer(requests.from), reply);
         }
         if requests.taken > 0 || requests.duplicate {
-            self.voice.was_asked(now);
+            self.heartbeat.was_asked(now);
         }
         if requests.missed >= LOOKS_LIKE_OVERFLOW {
             self.queue.pacer.complain(now);

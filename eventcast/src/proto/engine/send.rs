@@ -119,7 +119,7 @@ impl Engine {
         let at = self.history.keep_large(now, large, number.is_some());
         self.queue.push_large(at, wire_len);
         if number.is_some() {
-            self.voice.has_emitted(now);
+            self.heartbeat.has_emitted(now);
         }
     }
 
@@ -137,7 +137,7 @@ impl Engine {
             .push_small(number.unwrap_or(0), |out| write(template, out));
         if number.is_some() {
             self.history.keep_small(now, datagram);
-            self.voice.has_emitted(now);
+            self.heartbeat.has_emitted(now);
         }
     }
 
@@ -160,7 +160,7 @@ impl Engine {
         buf: &mut Vec<u8>,
     ) -> Option<(Transmit, usize)> {
         let polled = self.queue.poll(now, &mut self.history.larges, buf)?;
-        self.voice.has_sent(polled.number);
+        self.heartbeat.has_sent(polled.number);
         if polled.transmit.to == Destination::Group {
             self.sent_anew.add(now, buf.len());
         }

@@ -23,7 +23,7 @@ const IN_VAIN: u32 = 2;
 
 /// Whose hello it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::proto) enum Voice {
+pub(in crate::proto) enum Speaker {
     /// The sender's, as far as anybody can tell.
     Own,
     /// The sender's, at an address that has just taken the place of another.
@@ -86,16 +86,16 @@ impl Route {
     }
 
     /// Notes a hello.
-    pub(in crate::proto) fn note_hello(&mut self, now: Duration, from: SocketAddr) -> Voice {
+    pub(in crate::proto) fn note_hello(&mut self, now: Duration, from: SocketAddr) -> Speaker {
         if from == self.address {
             self.heard = now;
-            return Voice::Own;
+            return Speaker::Own;
         }
         let was_before = self.provisional && self.other.is_some_and(|(other, _)| other == from);
         if was_before || self.is_silent(now) {
             self.move_to(now, from);
             self.provisional = !was_before;
-            return Voice::Moved;
+            return Speaker::Moved;
         }
         // The first one stays while it goes on, so that a third one cannot push it out.
         match &mut self.other {
@@ -103,7 +103,7 @@ impl Route {
             Some((_, heard)) if self.provisional || *heard + SILENT > now => {}
             other => *other = Some((from, now)),
         }
-        Voice::Other
+        Speaker::Other
     }
 
     /// Notes that the sender is asked; gives a second address that is to be asked as well.
@@ -158,43 +158,43 @@ mod tests {
             if i % 5 == 0 {
                 route.note(ms(300 * i), at(1));
             }
-            assert_eq!(route.note_hello(ms(300 * i), at(2)), Voice::Other);
+            assert_eq!(route.note_hello(ms(300 * i), at(2)), Speaker::Other);
             assert!(!route.is_own(ms(300 * i), at(2)));
         }
         assert_eq!(route.address(), at(1));
-        assert_eq!(route.note_hello(ms(30_000), at(1)), Voice::Own);
+        assert_eq!(route.note_hello(ms(30_000), at(1)), Speaker::Own);
     }
 
     #[test]
     fn one_that_is_silent_gives_way_and_both_are_asked_until_one_answers() {
         let mut route = Route::new(ms(0), at(1));
-        assert_eq!(route.note_hello(ms(1_999), at(2)), Voice::Other);
-        assert_eq!(route.note_hello(ms(2_000), at(2)), Voice::Moved);
+        assert_eq!(route.note_hello(ms(1_999), at(2)), Speaker::Other);
+        assert_eq!(route.note_hello(ms(2_000), at(2)), Speaker::Moved);
         assert_eq!(
             (route.address(), route.ask(ms(2_001))),
             (at(2), Some(at(1)))
         );
         // Somebody else does not come between.
-        assert_eq!(route.note_hello(ms(2_002), at(3)), Voice::Other);
+        assert_eq!(route.note_hello(ms(2_002), at(3)), Speaker::Other);
         assert_eq!(route.ask(ms(2_003)), Some(at(1)));
         assert!(!route.note_answer(ms(2_010), at(2)));
         assert_eq!((route.address(), route.ask(ms(2_020))), (at(2), None));
-        assert_eq!(route.note_hello(ms(2_030), at(1)), Voice::Other);
+        assert_eq!(route.note_hello(ms(2_030), at(1)), Speaker::Other);
     }
 
     #[test]
     fn one_that_was_only_paused_has_its_place_back() {
         let mut route = Route::new(ms(0), at(1));
-        assert_eq!(route.note_hello(ms(8_000), at(2)), Voice::Moved);
-        assert_eq!(route.note_hello(ms(8_001), at(1)), Voice::Moved);
-        assert_eq!(route.note_hello(ms(8_002), at(2)), Voice::Other);
-        assert_eq!(route.note_hello(ms(8_003), at(1)), Voice::Own);
+        assert_eq!(route.note_hello(ms(8_000), at(2)), Speaker::Moved);
+        assert_eq!(route.note_hello(ms(8_001), at(1)), Speaker::Moved);
+        assert_eq!(route.note_hello(ms(8_002), at(2)), Speaker::Other);
+        assert_eq!(route.note_hello(ms(8_003), at(1)), Speaker::Own);
     }
 
     #[test]
     fn another_is_asked_when_requests_are_in_vain_and_stays_if_it_answers() {
         let mut route = Route::new(ms(0), at(1));
-        assert_eq!(route.note_hello(ms(10), at(2)), Voice::Other);
+        assert_eq!(route.note_hello(ms(10), at(2)), Speaker::Other);
         assert_eq!((route.ask(ms(11)), route.ask(ms(31))), (None, None));
         assert!(!route.note_answer(ms(32), at(2)), "it was not asked");
         assert_eq!(route.ask(ms(71)), Some(at(2)));
