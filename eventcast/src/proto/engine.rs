@@ -26,8 +26,8 @@ use super::{
     hash::HashKey,
     rate::{RateMeter, TokenBucket},
     receive::{
-        arrivals::Arrivals, assembler::Assembler, losses::Losses, newcomers::Newcomers,
-        peers::Peers, seen::Seen, streams::Streams,
+        arrivals::Arrivals, assembler::Assembler, dedup_cache::DedupCache, losses::Losses,
+        newcomers::Newcomers, peers::Peers, streams::Streams,
     },
     repair::{
         nack_list::Span,
@@ -87,7 +87,7 @@ pub struct Engine {
     keys: HashKey,
     peers: Peers,
     times: TimeReader,
-    seen: Seen,
+    dedup: DedupCache,
     assembler: Assembler,
     streams: Streams,
     newcomers: Newcomers,
@@ -215,7 +215,7 @@ impl Engine {
             keys,
             peers: Peers::new(config.id, config.incarnation, keys),
             times: TimeReader::new(),
-            seen: Seen::new(had),
+            dedup: DedupCache::new(had),
             assembler: Assembler::new(
                 config.max_message_size,
                 config.max_held_bytes,
@@ -412,7 +412,7 @@ impl Engine {
     pub fn handle_pause(&mut self, now: Now, away: Duration) {
         self.streams.excuse(now.elapsed, away);
         self.assembler.excuse(now.elapsed, away);
-        self.seen.excuse(now.elapsed, away);
+        self.dedup.excuse(now.elapsed, away);
     }
 
     /// The [`Now::elapsed`] at which [`handle_timeout`](Self::handle_timeout) is to be called; one that is past

@@ -76,7 +76,7 @@
 //! opened first of all, and then is a datagram like any other: queue, history and everything above know nothing of it.
 //!
 //! A message is delivered once, though its datagrams may come more often, from this address or another: by its
-//! number, or where it has none by its id (`seen`). A bus knows what it sent itself by id and incarnation, and drops it
+//! number, or where it has none by its id (`dedup_cache`). A bus knows what it sent itself by id and incarnation, and drops it
 //! (`peers`).
 
 mod budgets;

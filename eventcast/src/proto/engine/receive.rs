@@ -10,10 +10,10 @@ use crate::{
         receive::{
             assembler::{About, Chunk, GivenUp, Joined, Origin, Taken},
             chunk_nacks::Repair,
+            dedup_cache::Fingerprint,
             events::{ExpiredFacts, ExpiredReason, ExpiredReport, MessageFacts, Refused},
             peers::{KnownAt, Relation},
             reorder_buffer::Verdict,
-            seen::Trace,
             streams::StreamRef,
         },
         report::{ExpiredKey, Report, ReportKey, Subject},
@@ -184,12 +184,12 @@ impl Engine {
             let body = Body::Small(args);
             return self.take_numbered(now, at, number, incoming.name, body, facts);
         }
-        let mut trace = self.trace(sender.origin(), incoming.seq_id);
-        trace.content = Some(self.content(incoming, &sender.peer));
-        if self.seen.contains(now.elapsed, trace) {
+        let mut fingerprint = self.fingerprint(sender.origin(), incoming.seq_id);
+        fingerprint.content = Some(self.content(incoming, &sender.peer));
+        if self.dedup.contains(now.elapsed, fingerprint) {
             return Err(DropCause::Duplicate.into());
         }
-        self.seen.insert(now.elapsed, trace);
+        self.dedup.insert(now.elapsed, fingerprint);
         let facts = self.facts(incoming, incoming.message_id, sender.peer);
         self.events.push_message(incoming.name, args, facts);
         self.stats.delivered_messages += 1;
@@ -220,8 +220,9 @@ impl Engine {
             }
         }
         if waits.is_none() {
-            let trace = self.trace(origin, incoming.seq_id);
-            if self.seen.contains(now.elapsed, trace) && !cfg!(eventcast_sabotage = "opened_again")
+            let fingerprint = self.fingerprint(origin, incoming.seq_id);
+            if self.dedup.contains(now.elapsed, fingerprint)
+                && !cfg!(eventcast_sabotage = "opened_again")
             {
                 return Err(DropCause::Duplicate.into());
             }
@@ -255,8 +256,8 @@ impl Engine {
             return Err(DropCause::Crowded.into());
         }
         if waits.is_none() && self.stats.drops.get(DropCause::Crowded) > crowded {
-            let trace = self.trace(origin, incoming.seq_id);
-            if self.seen.contains(now.elapsed, trace) {
+            let fingerprint = self.fingerprint(origin, incoming.seq_id);
+            if self.dedup.contains(now.elapsed, fingerprint) {
                 return Err(DropCause::Crowded.into());
             }
         }
@@ -348,14 +349,14 @@ impl Engine {
         about: &About,
         bytes: Result<Vec<u8>, DropCause>,
     ) -> Result<(), Dropped> {
-        let mut trace = self.trace(about.origin, about.seq_id.as_bytes());
+        let mut fingerprint = self.fingerprint(about.origin, about.seq_id.as_bytes());
         let checked = self.check_joined(bytes, about);
         if let Ok((_, checked)) = &checked {
-            trace.content = Some(checked.content);
+            fingerprint.content = Some(checked.content);
         }
-        let double = self.seen.contains(now, trace);
+        let double = self.dedup.contains(now, fingerprint);
         // However it ends, it is over.
-        self.seen.insert(now, trace);
+        self.dedup.insert(now, fingerprint);
         let (buffer, checked) = checked?;
         if double {
             return Err(DropCause::Duplicate.into());
@@ -417,8 +418,8 @@ impl Engine {
                 continue;
             }
             if about.stream.is_none() {
-                let trace = self.trace(about.origin, about.seq_id.as_bytes());
-                self.seen.insert(now, trace);
+                let fingerprint = self.fingerprint(about.origin, about.seq_id.as_bytes());
+                self.dedup.insert(now, fingerprint);
             }
             match reason {
                 ExpiredReason::Crowded => self.stats.drops.count(DropCause::Crowded),
@@ -508,17 +509,17 @@ impl Engine {
         incoming: &Incoming<'_>,
         sender: &Sender,
     ) -> bool {
-        let trace = self.trace(sender.origin(), incoming.seq_id);
-        let is_repeated = self.seen.contains(now, trace);
+        let fingerprint = self.fingerprint(sender.origin(), incoming.seq_id);
+        let is_repeated = self.dedup.contains(now, fingerprint);
         if !is_repeated {
-            self.seen.insert(now, trace);
+            self.dedup.insert(now, fingerprint);
         }
         is_repeated
     }
 
     /// What a `seqId` of an origin is remembered by.
     #[inline]
-    fn trace(&self, origin: Origin, seq_id: &[u8]) -> Trace {
+    fn fingerprint(&self, origin: Origin, seq_id: &[u8]) -> Fingerprint {
         let origin = match origin {
             Origin::Address(from) => {
                 let ip = match from {
@@ -530,7 +531,7 @@ impl Engine {
             }
             Origin::Sealer(stamp) => self.keys.hash_one(stamp),
         };
-        Trace {
+        Fingerprint {
             seq_id: self.keys.hash(&[seq_id]),
             address: origin as u32,
             content: None,

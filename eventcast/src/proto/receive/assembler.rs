@@ -2,7 +2,7 @@
 //!
 //! Responsible for chunks from the moment that their datagrams are known to be good, until the joined message is
 //! handed out or given up, and for all bounds on what is held meanwhile. Not for what is inside the joined message,
-//! and not for remembering which messages are over: that is `Seen`'s.
+//! and not for remembering which messages are over: that is `DedupCache`'s.
 //!
 //! A message is known by its [`Origin`] and its `seqId`, so that nobody can add to another's. A claimed number of chunks
 //! sets nothing aside. What is given up on the way, to make room or because nothing came any more, waits in

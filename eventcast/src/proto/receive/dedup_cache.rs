@@ -22,7 +22,7 @@ const MAX_ALIKE: usize = 8;
 
 /// Keyed hashes of what a message is known by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::proto) struct Trace {
+pub(in crate::proto) struct Fingerprint {
     /// Of the `seqId`.
     pub(in crate::proto) seq_id: u64,
     /// Of the address.
@@ -31,7 +31,7 @@ pub(in crate::proto) struct Trace {
     pub(in crate::proto) content: Option<u32>,
 }
 
-pub(in crate::proto) struct Seen {
+pub(in crate::proto) struct DedupCache {
     lifetime: Duration,
     /// A ring: once full, the oldest is at `oldest`.
     entries: Vec<Entry>,
@@ -42,11 +42,11 @@ pub(in crate::proto) struct Seen {
 }
 
 struct Entry {
-    trace: Trace,
+    fingerprint: Fingerprint,
     at: Duration,
 }
 
-impl Seen {
+impl DedupCache {
     pub(in crate::proto) fn new(lifetime: Duration) -> Self {
         Self {
             lifetime,
@@ -59,38 +59,42 @@ impl Seen {
 
     /// Whether a message with this `seqId` was had from this address, or with this content from any.
     #[inline]
-    pub(in crate::proto) fn contains(&self, now: Duration, trace: Trace) -> bool {
-        self.alike(trace.seq_id).any(|entry| {
-            let same = entry.trace.address == trace.address
-                || trace.content.is_some() && entry.trace.content == trace.content;
+    pub(in crate::proto) fn contains(&self, now: Duration, fingerprint: Fingerprint) -> bool {
+        self.alike(fingerprint.seq_id).any(|entry| {
+            let same = entry.fingerprint.address == fingerprint.address
+                || fingerprint.content.is_some()
+                    && entry.fingerprint.content == fingerprint.content;
             same && now.saturating_sub(entry.at) < self.lifetime
         })
     }
 
     /// Remembers a message.
-    pub(in crate::proto) fn insert(&mut self, now: Duration, trace: Trace) {
+    pub(in crate::proto) fn insert(&mut self, now: Duration, fingerprint: Fingerprint) {
         if self.places.is_empty() {
             self.places = vec![0; PLACES].into_boxed_slice();
             self.entries.reserve_exact(MAX_ENTRIES);
         }
-        if self.alike(trace.seq_id).count() >= MAX_ALIKE {
+        if self.alike(fingerprint.seq_id).count() >= MAX_ALIKE {
             return;
         }
         if self.live == MAX_ENTRIES {
             self.remove_oldest();
         }
         let index = (self.oldest + self.live) % MAX_ENTRIES;
-        let entry = Entry { trace, at: now };
+        let entry = Entry {
+            fingerprint,
+            at: now,
+        };
         match self.entries.get_mut(index) {
             Some(old) => *old = entry,
             None => self.entries.push(entry),
         }
         self.live += 1;
-        let mut at = home(trace.seq_id);
+        let mut at = home(fingerprint.seq_id);
         while self.places[at] != 0 {
             at = next(at);
         }
-        self.places[at] = Place::new(trace.seq_id, index).0;
+        self.places[at] = Place::new(fingerprint.seq_id, index).0;
     }
 
     /// For this long until now nothing could be heard: what waited meanwhile may be a double.
@@ -112,7 +116,7 @@ impl Seen {
         })
         .filter(move |place| place.tag() == seq_id as u32)
         .map(|place| &self.entries[place.entry()])
-        .filter(move |entry| entry.trace.seq_id == seq_id)
+        .filter(move |entry| entry.fingerprint.seq_id == seq_id)
     }
 
     /// Frees the oldest entry's place, and moves up those behind it that were not at home.
@@ -120,7 +124,7 @@ impl Seen {
         let index = self.oldest;
         self.oldest = (index + 1) % MAX_ENTRIES;
         self.live -= 1;
-        let seq_id = self.entries[index].trace.seq_id;
+        let seq_id = self.entries[index].fingerprint.seq_id;
         let wanted = Place::new(seq_id, index).0;
         let mut hole = home(seq_id);
         while self.places[hole] != wanted {
@@ -180,8 +184,8 @@ mod tests {
 
     const LIFETIME: Duration = Duration::from_secs(9);
 
-    fn trace(seq_id: u64, address: u32, content: u32) -> Trace {
-        Trace {
+    fn fingerprint(seq_id: u64, address: u32, content: u32) -> Fingerprint {
+        Fingerprint {
             seq_id,
             address,
             content: Some(content),
@@ -190,79 +194,82 @@ mod tests {
 
     #[test]
     fn the_same_address_or_the_same_content() {
-        let mut seen = Seen::new(LIFETIME);
+        let mut seen = DedupCache::new(LIFETIME);
         let now = Duration::from_secs(100);
-        assert!(!seen.contains(now, trace(1, 1, 1)));
-        seen.insert(now, trace(1, 1, 1));
-        assert!(seen.contains(now, trace(1, 1, 2)));
-        assert!(seen.contains(now, trace(1, 2, 1)));
-        assert!(!seen.contains(now, trace(1, 2, 2)));
-        assert!(!seen.contains(now, trace(2, 1, 1)));
+        assert!(!seen.contains(now, fingerprint(1, 1, 1)));
+        seen.insert(now, fingerprint(1, 1, 1));
+        assert!(seen.contains(now, fingerprint(1, 1, 2)));
+        assert!(seen.contains(now, fingerprint(1, 2, 1)));
+        assert!(!seen.contains(now, fingerprint(1, 2, 2)));
+        assert!(!seen.contains(now, fingerprint(2, 1, 1)));
         // Another one with the same lower half.
-        assert!(!seen.contains(now, trace(1 << 32 | 1, 1, 1)));
+        assert!(!seen.contains(now, fingerprint(1 << 32 | 1, 1, 1)));
 
         seen.insert(
             now,
-            Trace {
+            Fingerprint {
                 content: None,
-                ..trace(3, 1, 0)
+                ..fingerprint(3, 1, 0)
             },
         );
         assert!(seen.contains(
             now,
-            Trace {
+            Fingerprint {
                 content: None,
-                ..trace(3, 1, 0)
+                ..fingerprint(3, 1, 0)
             }
         ));
         assert!(!seen.contains(
             now,
-            Trace {
+            Fingerprint {
                 content: None,
-                ..trace(3, 2, 0)
+                ..fingerprint(3, 2, 0)
             }
         ));
         assert!(!seen.contains(
             now,
-            Trace {
+            Fingerprint {
                 content: Some(0),
-                ..trace(3, 2, 0)
+                ..fingerprint(3, 2, 0)
             }
         ));
     }
 
     #[test]
     fn until_its_time_is_over() {
-        let mut seen = Seen::new(LIFETIME);
+        let mut seen = DedupCache::new(LIFETIME);
         let start = Duration::from_secs(100);
-        seen.insert(start, trace(1, 1, 1));
-        assert!(seen.contains(start + LIFETIME - Duration::from_nanos(1), trace(1, 1, 1)));
-        assert!(!seen.contains(start + LIFETIME, trace(1, 1, 1)));
+        seen.insert(start, fingerprint(1, 1, 1));
+        assert!(seen.contains(
+            start + LIFETIME - Duration::from_nanos(1),
+            fingerprint(1, 1, 1)
+        ));
+        assert!(!seen.contains(start + LIFETIME, fingerprint(1, 1, 1)));
         // Remembered anew beside the old entry.
-        seen.insert(start + LIFETIME, trace(1, 1, 1));
-        assert!(seen.contains(start + LIFETIME, trace(1, 1, 1)));
+        seen.insert(start + LIFETIME, fingerprint(1, 1, 1));
+        assert!(seen.contains(start + LIFETIME, fingerprint(1, 1, 1)));
     }
 
     #[test]
     fn many_under_one_seq_id_do_not_pile_up() {
-        let mut seen = Seen::new(LIFETIME);
+        let mut seen = DedupCache::new(LIFETIME);
         for i in 0..1000 {
-            seen.insert(Duration::ZERO, trace(1, i, i));
+            seen.insert(Duration::ZERO, fingerprint(1, i, i));
         }
         assert_eq!(seen.live, MAX_ALIKE);
-        assert!(seen.contains(Duration::ZERO, trace(1, 0, 0)));
+        assert!(seen.contains(Duration::ZERO, fingerprint(1, 0, 0)));
     }
 
     #[test]
     fn the_oldest_go_first() {
-        let mut seen = Seen::new(LIFETIME);
+        let mut seen = DedupCache::new(LIFETIME);
         let last = MAX_ENTRIES as u64 + 10;
         for i in 0..last {
-            seen.insert(Duration::ZERO, trace(i << 16, 0, 0));
+            seen.insert(Duration::ZERO, fingerprint(i << 16, 0, 0));
         }
         for i in 0..last {
             assert_eq!(
-                seen.contains(Duration::ZERO, trace(i << 16, 0, 0)),
+                seen.contains(Duration::ZERO, fingerprint(i << 16, 0, 0)),
                 i >= 10,
                 "{i}"
             );
@@ -272,7 +279,7 @@ mod tests {
     #[test]
     fn agrees_with_a_plain_list() {
         let mut rng = StdRng::from_seed([5; 32]);
-        let mut seen = Seen::new(LIFETIME);
+        let mut seen = DedupCache::new(LIFETIME);
         let mut counts = std::collections::BTreeMap::new();
         let mut order = VecDeque::new();
         for step in 0..200_000 {
@@ -281,14 +288,14 @@ mod tests {
                 | (rng.random_range(0..30_000) + PLACES as u64 - 9_000);
             let there = counts.get(&seq_id).copied().unwrap_or(0);
             assert_eq!(
-                seen.contains(Duration::ZERO, trace(seq_id, 0, 0)),
+                seen.contains(Duration::ZERO, fingerprint(seq_id, 0, 0)),
                 there > 0,
                 "step {step}"
             );
             if there == MAX_ALIKE {
                 continue;
             }
-            seen.insert(Duration::ZERO, trace(seq_id, 0, 0));
+            seen.insert(Duration::ZERO, fingerprint(seq_id, 0, 0));
             *counts.entry(seq_id).or_insert(0) += 1;
             order.push_back(seq_id);
             if order.len() > MAX_ENTRIES {
