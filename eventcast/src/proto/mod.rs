@@ -63,7 +63,7 @@
 //!
 //! A message is one datagram: its metadata, then a BSON document with the event's arguments. One that is too long
 //! for that is cut (`chunker`), and its slices travel in datagrams of their own, at a pace that a network can take
-//! (`queue`), to be put together by each receiver (`assembler`, `slices`).
+//! (`queue`), to be put together by each receiver (`assembler`, `reassembly_buffer`).
 //!
 //! A bus on several interfaces sends each datagram by each of them (`fan_out`).
 //!

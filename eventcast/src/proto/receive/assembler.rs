@@ -24,7 +24,7 @@ use crate::proto::{
         chunk_nacks::{ChunkNacks, Repair},
         events::ExpiredReason,
         peer::Peer,
-        slices::Slices,
+        reassembly_buffer::ReassemblyBuffer,
         streams::StreamRef,
     },
     repair::{
@@ -167,7 +167,7 @@ type Holder = u64;
 
 struct Partial {
     about: About,
-    slices: Slices,
+    slices: ReassemblyBuffer,
     holder: Holder,
     birth: u64,
     first: Duration,
@@ -449,7 +449,7 @@ impl Assembler {
         let birth = self.next_birth;
         self.next_birth += 1;
         let due = now.saturating_add(self.message_ttl);
-        let slices = Slices::new(chunk.seq_len);
+        let slices = ReassemblyBuffer::new(chunk.seq_len);
         let partial = Partial {
             about,
             slices,

@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use crate::proto::{receive::slices::Slices, wire::control::MAX_ASKED};
+use crate::proto::{receive::reassembly_buffer::ReassemblyBuffer, wire::control::MAX_ASKED};
 
 /// How long nothing must have come of a message until its missing end is asked for, and the first pause after a
 /// request. It doubles each time.
@@ -144,7 +144,7 @@ impl ChunkNacks {
         &mut self,
         now: Duration,
         last_chunk: Duration,
-        slices: &Slices,
+        slices: &ReassemblyBuffer,
         missing: &mut Vec<u32>,
     ) {
         self.whole |= now >= last_chunk + QUIET;

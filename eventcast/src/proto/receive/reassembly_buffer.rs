@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use crate::proto::stats::DropCause;
 
-pub(in crate::proto) struct Slices {
+pub(in crate::proto) struct ReassemblyBuffer {
     /// How many there are to be, at least 2.
     total: u32,
     /// The length of every slice but the last; 0 until one has come.
@@ -28,7 +28,7 @@ struct Run {
     position: u32,
 }
 
-impl Slices {
+impl ReassemblyBuffer {
     pub(in crate::proto) fn new(total: u32) -> Self {
         Self {
             total,
@@ -245,7 +245,7 @@ mod tests {
                 1 => order.reverse(),
                 _ => order.shuffle(&mut rng),
             }
-            let mut slices = Slices::new(order.len() as u32);
+            let mut slices = ReassemblyBuffer::new(order.len() as u32);
             for (i, (seq, slice)) in order.iter().enumerate() {
                 assert!(!slices.is_complete());
                 assert_eq!(slices.check(*seq, slice), Ok(()));
@@ -272,7 +272,7 @@ mod tests {
         let mut rng = StdRng::from_seed([2; 32]);
         for _ in 0..500 {
             let total = rng.random_range(2..40);
-            let mut slices = Slices::new(total);
+            let mut slices = ReassemblyBuffer::new(total);
             let mut absent: Vec<u32> = (0..total).collect();
             absent.shuffle(&mut rng);
             for seq in absent.split_off(rng.random_range(1..=total as usize)) {
@@ -289,14 +289,14 @@ mod tests {
 
     #[test]
     fn lengths_that_do_not_fit() {
-        let mut slices = Slices::new(4);
+        let mut slices = ReassemblyBuffer::new(4);
         slices.add(3, &[0; 10]);
         assert_eq!(slices.check(1, &[0; 9]), Err(DropCause::Inconsistent));
         assert_eq!(slices.check(1, &[0; 10]), Ok(()));
         slices.add(1, &[0; 12]);
         assert_eq!(slices.check(0, &[0; 11]), Err(DropCause::Inconsistent));
         assert_eq!(slices.check(2, &[0; 13]), Err(DropCause::Inconsistent));
-        let mut slices = Slices::new(3);
+        let mut slices = ReassemblyBuffer::new(3);
         slices.add(0, &[0; 10]);
         assert_eq!(slices.check(2, &[0; 11]), Err(DropCause::Inconsistent));
         assert_eq!(slices.check(2, &[0; 10]), Ok(()));
@@ -304,14 +304,14 @@ mod tests {
 
     #[test]
     fn memory_follows_what_has_come() {
-        let mut slices = Slices::new(262_144);
+        let mut slices = ReassemblyBuffer::new(262_144);
         slices.add(200_000, &[1; 100]);
         assert_eq!(slices.allocated(), 100);
         for seq in 0..1000 {
             slices.add(seq, &[1; 100]);
             assert!(slices.allocated() <= (seq as usize + 2) * 150);
         }
-        let mut slices = Slices::new(50);
+        let mut slices = ReassemblyBuffer::new(50);
         for seq in 0..50 {
             slices.add(seq, &[1; 100]);
             assert!(slices.allocated() <= 5_000);
