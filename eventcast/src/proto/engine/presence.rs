@@ -13,7 +13,7 @@ use crate::proto::{
         peers::KnownAt,
         reorder_buffer::FARTHEST,
         route,
-        streams::{About, Presence, Stream, StreamRef},
+        streams::{PeerInfo, Presence, Stream, StreamRef},
     },
     wire::control::{self, BYE, HELLO, Hello, Owed},
 };
@@ -464,15 +464,15 @@ impl Engine {
         let Some(stream) = self.streams.get(at) else {
             return;
         };
-        let same = *stream.about.version == *hello.version
+        let same = *stream.info.version == *hello.version
             && stream
-                .about
+                .info
                 .capabilities
                 .iter()
                 .map(|c| &**c)
                 .eq(hello.capabilities.iter().copied());
         if !same {
-            stream.about = About {
+            stream.info = PeerInfo {
                 version: hello.version.into(),
                 capabilities: hello.capabilities.iter().map(|c| (*c).into()).collect(),
             };

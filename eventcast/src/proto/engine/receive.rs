@@ -8,7 +8,7 @@ use crate::{
     proto::{
         DropCause, MessageId, Now, Peer,
         receive::{
-            assembler::{About, Chunk, GivenUp, Joined, Origin, Taken},
+            assembler::{Chunk, GivenUp, Joined, MessageHeader, Origin, Taken},
             chunk_nacks::Repair,
             dedup_cache::Fingerprint,
             events::{ExpiredFacts, ExpiredReason, ExpiredReport, MessageFacts, Refused},
@@ -290,11 +290,11 @@ impl Engine {
 
     /// Takes a message whose chunks are all there.
     fn accept_joined(&mut self, now: Now, joined: Joined) -> Result<(), Dropped> {
-        let Joined { about, bytes } = joined;
+        let Joined { header, bytes } = joined;
         let bytes = self.decrypt_joined(bytes);
-        let result = match about.number {
-            Some(number) => self.accept_numbered(now, number, &about, bytes),
-            None => self.accept_unnumbered(now.elapsed, &about, bytes),
+        let result = match header.number {
+            Some(number) => self.accept_numbered(now, number, &header, bytes),
+            None => self.accept_unnumbered(now.elapsed, &header, bytes),
         };
         if result.is_ok() {
             self.stats.joined_messages += 1;
@@ -306,23 +306,23 @@ impl Engine {
         &mut self,
         now: Now,
         number: u64,
-        about: &About,
+        header: &MessageHeader,
         bytes: Result<Vec<u8>, DropCause>,
     ) -> Result<(), Dropped> {
-        let peer = &about.peer;
-        let stream = about.stream;
+        let peer = &header.peer;
+        let stream = header.stream;
         let Some(at) = stream.or_else(|| self.streams.find(&peer.id, peer.incarnation)) else {
             // Nobody follows its sender.
-            return self.accept_unnumbered(now.elapsed, about, bytes);
+            return self.accept_unnumbered(now.elapsed, header, bytes);
         };
-        match self.check_joined(bytes, about) {
+        match self.check_joined(bytes, header) {
             Ok((buffer, checked)) => {
                 let body = Body::Large {
                     buffer,
                     element_type: checked.element_type,
                     value: checked.value,
                 };
-                self.take_numbered(now, at, number, &about.name, body, checked.facts)
+                self.take_numbered(now, at, number, &header.name, body, checked.facts)
             }
             Err(dropped) => {
                 if stream.is_some()
@@ -346,11 +346,11 @@ impl Engine {
     fn accept_unnumbered(
         &mut self,
         now: Duration,
-        about: &About,
+        header: &MessageHeader,
         bytes: Result<Vec<u8>, DropCause>,
     ) -> Result<(), Dropped> {
-        let mut fingerprint = self.fingerprint(about.origin, about.seq_id.as_bytes());
-        let checked = self.check_joined(bytes, about);
+        let mut fingerprint = self.fingerprint(header.origin, header.seq_id.as_bytes());
+        let checked = self.check_joined(bytes, header);
         if let Ok((_, checked)) = &checked {
             fingerprint.content = Some(checked.content);
         }
@@ -362,7 +362,7 @@ impl Engine {
             return Err(DropCause::Duplicate.into());
         }
         self.events.push_large(
-            &about.name,
+            &header.name,
             buffer,
             checked.element_type,
             checked.value,
@@ -376,7 +376,7 @@ impl Engine {
     fn check_joined(
         &mut self,
         buffer: Result<Vec<u8>, DropCause>,
-        about: &About,
+        header: &MessageHeader,
     ) -> Result<(Vec<u8>, CheckedJoined), Dropped> {
         let buffer = buffer?;
         let bytes = &buffer[..];
@@ -385,10 +385,10 @@ impl Engine {
         if metadata.seq_len != 1 {
             return Err(DropCause::Malformed.into());
         }
-        let agrees = described.name == &*about.name
-            && described.identity.id == about.peer.id
-            && described.identity.incarnation == about.peer.incarnation
-            && described.number == about.number;
+        let agrees = described.name == &*header.name
+            && described.identity.id == header.peer.id
+            && described.identity.incarnation == header.peer.incarnation
+            && described.number == header.number;
         if !agrees {
             return Err(DropCause::Inconsistent.into());
         }
@@ -397,8 +397,8 @@ impl Engine {
         let checked = CheckedJoined {
             element_type,
             value: range_in(bytes, value),
-            content: self.content(&incoming, &about.peer),
-            facts: self.facts(&incoming, about.message_id, Arc::clone(&about.peer)),
+            content: self.content(&incoming, &header.peer),
+            facts: self.facts(&incoming, header.message_id, Arc::clone(&header.peer)),
         };
         Ok((buffer, checked))
     }
@@ -406,19 +406,19 @@ impl Engine {
     /// Remembers and tells what the assembler gave up.
     pub(super) fn settle_given_up(&mut self, now: Duration) {
         while let Some(GivenUp {
-            about,
+            header,
             first,
             received,
             reason,
         }) = self.assembler.poll_given_up()
         {
-            let number = self.settle_number(now, first, &about);
-            if about.number.is_some() && about.stream.is_some() && number.is_none() {
+            let number = self.settle_number(now, first, &header);
+            if header.number.is_some() && header.stream.is_some() && number.is_none() {
                 // The number is over, which has been told, or another attempt at it goes on.
                 continue;
             }
-            if about.stream.is_none() {
-                let fingerprint = self.fingerprint(about.origin, about.seq_id.as_bytes());
+            if header.stream.is_none() {
+                let fingerprint = self.fingerprint(header.origin, header.seq_id.as_bytes());
                 self.dedup.insert(now, fingerprint);
             }
             match reason {
@@ -427,23 +427,23 @@ impl Engine {
             }
             let key = ExpiredKey {
                 reason,
-                from: Some(about.from.ip()),
+                from: Some(header.from.ip()),
             };
             let report = ExpiredReport {
-                name: about.name,
+                name: header.name,
                 facts: ExpiredFacts {
-                    peer: about.peer,
-                    message_id: about.message_id,
+                    peer: header.peer,
+                    message_id: header.message_id,
                     number: None,
                     received,
-                    total: about.seq_len,
+                    total: header.seq_len,
                     reason,
                     untold: 0,
                 },
             };
             // Whoever floods this bus with messages that never end does not choose how much is told of it. A number
             // that is lost is told in any case, by itself or with others.
-            match (self.expired.note(now, key, report), about.stream) {
+            match (self.expired.note(now, key, report), header.stream) {
                 (Some((_, mut report)), at) => {
                     report.facts.number = number;
                     if let Some(at) = at.filter(|_| number.is_some()) {
@@ -457,7 +457,7 @@ impl Engine {
                 }
                 (None, None) => {}
             }
-            if let Some(at) = about.stream {
+            if let Some(at) = header.stream {
                 self.release(at);
                 self.streams.settle(at);
             }
@@ -465,9 +465,14 @@ impl Engine {
     }
 
     /// Passes the number of a message that was given up; gives it if it is lost thereby.
-    fn settle_number(&mut self, now: Duration, came: Duration, about: &About) -> Option<u64> {
-        let number = about.number?;
-        let at = about.stream?;
+    fn settle_number(
+        &mut self,
+        now: Duration,
+        came: Duration,
+        header: &MessageHeader,
+    ) -> Option<u64> {
+        let number = header.number?;
+        let at = header.stream?;
         let is_clear = self.sealing.is_none();
         // One that had to make room may have come only just now, after the last hello of its sender.
         let before = now.saturating_sub(self.message_ttl).max(came);

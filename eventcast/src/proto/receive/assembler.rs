@@ -102,7 +102,7 @@ pub(in crate::proto) struct Ask {
 }
 
 /// What all chunks of a message say.
-pub(in crate::proto) struct About {
+pub(in crate::proto) struct MessageHeader {
     pub(in crate::proto) origin: Origin,
     /// Where its first chunk came from.
     pub(in crate::proto) from: SocketAddr,
@@ -118,13 +118,13 @@ pub(in crate::proto) struct About {
 
 /// A message that is complete.
 pub(in crate::proto) struct Joined {
-    pub(in crate::proto) about: About,
+    pub(in crate::proto) header: MessageHeader,
     pub(in crate::proto) bytes: Vec<u8>,
 }
 
 /// A message that was given up.
 pub(in crate::proto) struct GivenUp {
-    pub(in crate::proto) about: About,
+    pub(in crate::proto) header: MessageHeader,
     /// When its first chunk came.
     pub(in crate::proto) first: Duration,
     pub(in crate::proto) received: u32,
@@ -166,7 +166,7 @@ type Key = (Origin, SeqId);
 type Holder = u64;
 
 struct Partial {
-    about: About,
+    header: MessageHeader,
     slices: ReassemblyBuffer,
     holder: Holder,
     birth: u64,
@@ -249,7 +249,7 @@ impl Assembler {
         let index = match self.by_key.get(&key) {
             Some(&index) => {
                 let partial = self.partial(index);
-                partial.about.check(chunk)?;
+                partial.header.check(chunk)?;
                 partial.slices.check(chunk.seq, chunk.slice)?;
                 let birth = partial.birth;
                 let more = PIECE_COST + partial.slices.growth(chunk.seq, chunk.slice);
@@ -276,11 +276,11 @@ impl Assembler {
                 joined: None,
             });
         }
-        let Partial { about, slices, .. } = self.remove(index);
+        let Partial { header, slices, .. } = self.remove(index);
         let bytes = slices.join();
         Ok(Taken {
             opened,
-            joined: Some(Joined { about, bytes }),
+            joined: Some(Joined { header, bytes }),
         })
     }
 
@@ -322,8 +322,8 @@ impl Assembler {
             partial
                 .nacks
                 .ask(now, partial.last, &partial.slices, missing);
-            let about = &partial.about;
-            let (to, seq_id, stream) = (about.from, about.seq_id, about.stream);
+            let header = &partial.header;
+            let (to, seq_id, stream) = (header.from, header.seq_id, header.stream);
             self.schedule(index);
             return Some(Ask {
                 to,
@@ -420,7 +420,7 @@ impl Assembler {
 
     /// Begins a message, without its first chunk.
     fn open(&mut self, now: Duration, key: Key, chunk: &Chunk<'_>) -> Result<usize, DropCause> {
-        let about = About {
+        let header = MessageHeader {
             origin: chunk.origin,
             from: chunk.from,
             seq_id: key.1,
@@ -431,7 +431,7 @@ impl Assembler {
             seq_len: chunk.seq_len,
             stream: chunk.stream,
         };
-        let cost = about.cost();
+        let cost = header.cost();
         if let Some(&(holder, count)) = self.holders.get(&chunk.origin)
             && count >= MAX_INCOMPLETE
         {
@@ -451,7 +451,7 @@ impl Assembler {
         let due = now.saturating_add(self.message_ttl);
         let slices = ReassemblyBuffer::new(chunk.seq_len);
         let partial = Partial {
-            about,
+            header,
             slices,
             holder,
             birth,
@@ -546,7 +546,7 @@ impl Assembler {
         let silent = self.most_silent()?;
         let &(most, crowded) = self.by_count.last()?;
         let partial = self.partial(silent);
-        let (holder, count) = self.holders[&partial.about.origin];
+        let (holder, count) = self.holders[&partial.header.origin];
         Some(self.oldest_of(if count == most { holder } else { crowded }))
     }
 
@@ -628,13 +628,13 @@ impl Assembler {
 
     fn give_up(&mut self, index: usize, reason: ExpiredReason) {
         let Partial {
-            about,
+            header,
             first,
             slices,
             ..
         } = self.remove(index);
         self.given_up.push(GivenUp {
-            about,
+            header,
             first,
             received: slices.received(),
             reason,
@@ -644,8 +644,8 @@ impl Assembler {
     fn remove(&mut self, index: usize) -> Partial {
         let partial = self.partials[index].take().expect(KEPT);
         self.free.push(index);
-        let about = &partial.about;
-        self.by_key.remove(&(about.origin, about.seq_id));
+        let header = &partial.header;
+        self.by_key.remove(&(header.origin, header.seq_id));
         self.due.remove(&(partial.due, index));
         if let Some(due) = partial.ask_due {
             self.asks.remove(&(due, index));
@@ -654,8 +654,8 @@ impl Assembler {
             self.attempts_at.remove(attempt);
         }
         self.by_age.remove(&(partial.holder, partial.birth));
-        let (_, count) = self.holders[&about.origin];
-        self.recount(about.origin, partial.holder, count, count - 1);
+        let (_, count) = self.holders[&header.origin];
+        self.recount(header.origin, partial.holder, count, count - 1);
         self.held -= partial.cost();
         self.window.forget(partial.requester(index));
         self.pass_turn(partial.holder);
@@ -698,7 +698,7 @@ impl Partial {
 
     /// What it is to the stream that waits for it.
     fn attempt(&self, index: usize) -> Option<Attempt> {
-        let (stream, number) = self.about.stream.zip(self.about.number)?;
+        let (stream, number) = self.header.stream.zip(self.header.number)?;
         Some(Attempt {
             holder: self.holder,
             stream: stream.id(),
@@ -716,11 +716,11 @@ impl Partial {
     }
 
     fn cost(&self) -> usize {
-        self.about.cost() + self.slices.allocated() + PIECE_COST * self.slices.received() as usize
+        self.header.cost() + self.slices.allocated() + PIECE_COST * self.slices.received() as usize
     }
 }
 
-impl About {
+impl MessageHeader {
     fn cost(&self) -> usize {
         MESSAGE_COST + self.name.len() + self.peer.size()
     }

@@ -81,7 +81,7 @@ pub(in crate::proto) struct Stream {
     pub(in crate::proto) presence: Presence,
     /// It has a place in [`Streams::departed`].
     is_departed: bool,
-    pub(in crate::proto) about: About,
+    pub(in crate::proto) info: PeerInfo,
     pub(in crate::proto) figures: PeerFigures,
     /// Its place in [`Streams::dues`].
     due: Option<Duration>,
@@ -118,7 +118,7 @@ impl Stream {
 
 /// What a sender's hello says of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(in crate::proto) struct About {
+pub(in crate::proto) struct PeerInfo {
     pub(in crate::proto) version: Box<str>,
     pub(in crate::proto) capabilities: Vec<Box<str>>,
 }
@@ -263,7 +263,7 @@ impl Streams {
             last_hello: None,
             presence: Presence::Unknown,
             is_departed: false,
-            about: About::default(),
+            info: PeerInfo::default(),
             figures: PeerFigures::default(),
             due: None,
             held: 0,
@@ -407,9 +407,9 @@ impl Streams {
         present
             .map(|stream| PeerStatus {
                 peer: Arc::clone(&stream.peer),
-                version: stream.about.version.to_string(),
+                version: stream.info.version.to_string(),
                 capabilities: stream
-                    .about
+                    .info
                     .capabilities
                     .iter()
                     .map(|c| c.to_string())

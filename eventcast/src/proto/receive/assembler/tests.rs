@@ -102,7 +102,7 @@ fn given_up(assembler: &mut Assembler) -> Vec<String> {
     let given_up = std::iter::from_fn(|| assembler.poll_given_up());
     given_up
         .map(|one| {
-            String::from_utf8_lossy(one.about.seq_id.as_bytes())
+            String::from_utf8_lossy(one.header.seq_id.as_bytes())
                 .trim_start_matches('0')
                 .to_owned()
         })
