@@ -4,7 +4,7 @@
 mod classic;
 mod control;
 mod delivery;
-mod layers;
+mod encapsulation;
 mod presence;
 mod receive;
 mod repair;
@@ -19,7 +19,7 @@ use rand::{SeedableRng, rngs::StdRng};
 
 #[cfg(feature = "classic")]
 use self::classic::Classic;
-use self::{layers::Sealed, presence::Heartbeat, receive::Layers};
+use self::{encapsulation::Sealed, presence::Heartbeat, receive::Encapsulation};
 use super::{
     Accepted, Config, DropCause, EngineStats, Events, Host, Now, Outgoing, PeerStatus, Refusal,
     SealKeys, Transmit,
@@ -356,7 +356,7 @@ impl Engine {
             return;
         }
         let result = if self.sealing.is_none() {
-            self.receive(now, from, bytes, Layers::default())
+            self.receive(now, from, bytes, Encapsulation::default())
         } else {
             self.receive_sealed(now, from, bytes)
         };

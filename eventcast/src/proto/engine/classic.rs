@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 
 use super::{
     Engine,
-    receive::{Dropped, Layers},
+    receive::{Dropped, Encapsulation},
 };
 use crate::proto::{
     Accepted, DropCause, MessageId, Now, Outgoing, Refusal,
@@ -52,17 +52,21 @@ impl Classic {
     }
 }
 
-/// Whether a datagram that is not encrypted may come out of these layers.
-pub(super) fn check_layers(seq_len: u32, name: &str, layers: Layers) -> Result<(), DropCause> {
-    if layers.decrypted {
-        // What was encrypted is whole, and holds nothing of the layers before.
+/// Whether a datagram that is not encrypted may come out of these encapsulation.
+pub(super) fn check_encapsulation(
+    seq_len: u32,
+    name: &str,
+    encapsulation: Encapsulation,
+) -> Result<(), DropCause> {
+    if encapsulation.decrypted {
+        // What was encrypted is whole, and holds nothing of the encapsulation before.
         return if seq_len > 1 || name == AGAIN {
             Err(DropCause::Malformed)
         } else {
             Ok(())
         };
     }
-    let may_be_clear = seq_len > 1 || is_known(name) && !layers.repeated;
+    let may_be_clear = seq_len > 1 || is_known(name) && !encapsulation.repeated;
     if may_be_clear {
         Ok(())
     } else {
@@ -78,9 +82,9 @@ impl Engine {
         from: SocketAddr,
         metadata: &Metadata<'_>,
         text: &[u8],
-        layers: Layers,
+        encapsulation: Encapsulation,
     ) -> Result<(), Dropped> {
-        if layers.decrypted || metadata.seq_len != 1 {
+        if encapsulation.decrypted || metadata.seq_len != 1 {
             return Err(DropCause::Malformed.into());
         }
         let Some(classic) = &mut self.classic else {
@@ -94,9 +98,9 @@ impl Engine {
                     now,
                     from,
                     &message,
-                    Layers {
+                    Encapsulation {
                         decrypted,
-                        ..layers
+                        ..encapsulation
                     },
                 )
             }

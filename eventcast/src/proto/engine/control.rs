@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use super::{
     Engine,
-    receive::{Dropped, Incoming, Layers, Sender},
+    receive::{Dropped, Encapsulation, Incoming, Sender},
 };
 use crate::proto::{
     Destination, DropCause, MessageId, Now,
@@ -27,7 +27,7 @@ impl Engine {
             from,
             at,
             ref peer,
-            layers,
+            encapsulation,
         } = *sender;
         let mut from = from;
         if cfg!(eventcast_sabotage = "named_address")
@@ -37,7 +37,7 @@ impl Engine {
         }
         // The quick way of reading leads here with any name.
         if incoming.name == SEALED {
-            return Err(layers.cause_of_sealed().into());
+            return Err(encapsulation.cause_of_sealed().into());
         }
         if !control::is_known(incoming.name) {
             return Err(DropCause::Reserved.into());
@@ -59,7 +59,7 @@ impl Engine {
             } => {
                 self.keep_token(at, token);
                 self.hear_goodbye(now, peer, (incarnation, last))?;
-                if let (Some(sealed), Some(stamp)) = (&mut self.sealing, layers.stamp) {
+                if let (Some(sealed), Some(stamp)) = (&mut self.sealing, encapsulation.stamp) {
                     sealed.note_goodbye(stamp);
                 }
             }
@@ -87,12 +87,20 @@ impl Engine {
                 missing,
             } => self.hear_gone(from, peer, incarnation, &missing)?,
             // One layer, once.
-            Control::Again(_) if layers.repeated || layers.decrypted => {
+            Control::Again(_) if encapsulation.repeated || encapsulation.decrypted => {
                 return Err(DropCause::Malformed.into());
             }
             Control::Again(datagram) => {
                 let repeated = true;
-                return self.receive(now, from, datagram, Layers { repeated, ..layers });
+                return self.receive(
+                    now,
+                    from,
+                    datagram,
+                    Encapsulation {
+                        repeated,
+                        ..encapsulation
+                    },
+                );
             }
         }
         Ok(())

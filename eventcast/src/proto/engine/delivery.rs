@@ -529,7 +529,8 @@ impl Engine {
             return Ok(None);
         };
         let (at, peer) = (sender.at, &sender.peer);
-        if sender.layers.repeated && self.streams.find(&peer.id, peer.incarnation).is_none() {
+        if sender.encapsulation.repeated && self.streams.find(&peer.id, peer.incarnation).is_none()
+        {
             // What others asked for says nothing about where to begin.
             return Err(DropCause::Unsolicited.into());
         }

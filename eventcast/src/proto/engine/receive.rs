@@ -42,7 +42,7 @@ pub(super) enum Dropped {
 
 /// What a datagram was taken out of.
 #[derive(Clone, Copy, Default)]
-pub(super) struct Layers {
+pub(super) struct Encapsulation {
     /// It was sent again for several: it is treated as if it had come by itself, but says nothing about where a stream
     /// begins.
     pub(super) repeated: bool,
@@ -70,13 +70,13 @@ pub(super) struct Sender {
     pub(super) from: SocketAddr,
     pub(super) at: KnownAt,
     pub(super) peer: Arc<Peer>,
-    pub(super) layers: Layers,
+    pub(super) encapsulation: Encapsulation,
 }
 
 impl Sender {
     #[inline]
     fn origin(&self) -> Origin {
-        match self.layers.stamp {
+        match self.encapsulation.stamp {
             Some(stamp) => Origin::Sealer(stamp),
             None => Origin::Address(self.from),
         }
@@ -91,12 +91,12 @@ impl Engine {
         now: Now,
         from: SocketAddr,
         bytes: &[u8],
-        layers: Layers,
+        encapsulation: Encapsulation,
     ) -> Result<(), Dropped> {
         if let Some((at, known)) = self.peers.get(from)
             && let Some(read) = Canonical::read(bytes, &known.raw)
             && read.incarnation == known.peer.incarnation
-            && layers.stamp.is_none_or(|stamp| {
+            && encapsulation.stamp.is_none_or(|stamp| {
                 known.sealed_as == Some(stamp.sender) && stamp.fits_incarnation(read.incarnation)
             })
         {
@@ -111,17 +111,17 @@ impl Engine {
                 schema: read.schema,
                 rest: read.rest,
             };
-            let relation = layers.relation(known.relation)?;
-            known.received = known.received.saturating_add(layers.own_len(bytes));
+            let relation = encapsulation.relation(known.relation)?;
+            known.received = known.received.saturating_add(encapsulation.own_len(bytes));
             let sender = Sender {
                 from,
                 at,
                 peer: Arc::clone(&known.peer),
-                layers,
+                encapsulation,
             };
             return self.accept(now, &incoming, sender, relation);
         }
-        self.receive_unusual(now, from, bytes, layers)
+        self.receive_unusual(now, from, bytes, encapsulation)
     }
 
     /// The way for datagrams that are not like the last one from their address.
@@ -130,29 +130,29 @@ impl Engine {
         now: Now,
         from: SocketAddr,
         bytes: &[u8],
-        layers: Layers,
+        encapsulation: Encapsulation,
     ) -> Result<(), Dropped> {
         let Datagram { metadata, rest } = Datagram::parse(bytes)?;
         let Some(described) = metadata.described else {
-            return self.receive_encrypted(now, from, &metadata, rest, layers);
+            return self.receive_encrypted(now, from, &metadata, rest, encapsulation);
         };
         // Before anything is kept of the sender.
-        self.check_layers(metadata.seq_len, described.name, layers)?;
+        self.check_encapsulation(metadata.seq_len, described.name, encapsulation)?;
         let identity = &described.identity;
-        if let Some(stamp) = layers.stamp
+        if let Some(stamp) = encapsulation.stamp
             && !stamp.fits(identity.id, identity.incarnation)
         {
             return Err(DropCause::Sender.into());
         }
         let (at, known) = self.peers.resolve(from, identity);
-        known.sealed_as = layers.stamp.map(|stamp| stamp.sender);
-        let relation = layers.relation(known.relation)?;
-        known.received = known.received.saturating_add(layers.own_len(bytes));
+        known.sealed_as = encapsulation.stamp.map(|stamp| stamp.sender);
+        let relation = encapsulation.relation(known.relation)?;
+        known.received = known.received.saturating_add(encapsulation.own_len(bytes));
         let sender = Sender {
             from,
             at,
             peer: Arc::clone(&known.peer),
-            layers,
+            encapsulation,
         };
         let incoming = Incoming::new(&metadata, &described, rest);
         self.accept(now, &incoming, sender, relation)
@@ -167,7 +167,7 @@ impl Engine {
         relation: Relation,
     ) -> Result<(), Dropped> {
         #[cfg(feature = "classic")]
-        self.check_layers(incoming.seq_len, incoming.name, sender.layers)?;
+        self.check_encapsulation(incoming.seq_len, incoming.name, sender.encapsulation)?;
         if relation == Relation::Namesake {
             self.report_id_clash(now.elapsed, &sender.peer, None);
         }
@@ -683,7 +683,7 @@ impl Engine {
     }
 }
 
-impl Layers {
+impl Encapsulation {
     /// How much of what came this is, where what it was taken out of counts too.
     #[inline]
     fn own_len(self, bytes: &[u8]) -> u64 {

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 
 use super::{
     Engine,
-    receive::{Dropped, Layers},
+    receive::{Dropped, Encapsulation},
 };
 use crate::proto::{
     Destination, DropCause, MessageId, Now, SealConfig, SealKeys, Transmit,
@@ -87,31 +87,31 @@ impl Engine {
         };
         let stamp = sealed.sealing.open(now, bytes, &mut sealed.plain)?;
         let plain = std::mem::take(&mut sealed.plain);
-        let layers = Layers {
+        let encapsulation = Encapsulation {
             stamp: Some(stamp),
-            ..Layers::default()
+            ..Encapsulation::default()
         };
-        let result = self.receive(now, from, opened(&plain), layers);
+        let result = self.receive(now, from, opened(&plain), encapsulation);
         if let Some(sealed) = &mut self.sealing {
             sealed.plain = plain;
         }
         result
     }
 
-    /// Whether a datagram that is not encrypted may come out of these layers.
+    /// Whether a datagram that is not encrypted may come out of these encapsulation.
     #[inline]
-    pub(super) fn check_layers(
+    pub(super) fn check_encapsulation(
         &self,
         seq_len: u32,
         name: &str,
-        layers: Layers,
+        encapsulation: Encapsulation,
     ) -> Result<(), DropCause> {
         if name == SEALED {
-            return Err(layers.cause_of_sealed());
+            return Err(encapsulation.cause_of_sealed());
         }
         #[cfg(feature = "classic")]
         if self.classic.is_some() {
-            return super::classic::check_layers(seq_len, name, layers);
+            return super::classic::check_encapsulation(seq_len, name, encapsulation);
         }
         let _ = seq_len;
         Ok(())
@@ -124,13 +124,13 @@ impl Engine {
         from: SocketAddr,
         metadata: &Metadata<'_>,
         text: &[u8],
-        layers: Layers,
+        encapsulation: Encapsulation,
     ) -> Result<(), Dropped> {
         #[cfg(feature = "classic")]
         if self.classic.is_some() {
-            return self.decrypt(now, from, metadata, text, layers);
+            return self.decrypt(now, from, metadata, text, encapsulation);
         }
-        let _ = (now, from, metadata, text, layers);
+        let _ = (now, from, metadata, text, encapsulation);
         Err(self.cause_of_encrypted().into())
     }
 
@@ -162,7 +162,7 @@ impl Engine {
     }
 }
 
-impl Layers {
+impl Encapsulation {
     /// Why a sealed datagram is refused: it is sealed twice, or this bus does not take it.
     pub(super) fn cause_of_sealed(self) -> DropCause {
         if self.stamp.is_some() || self.decrypted {
