@@ -59,8 +59,10 @@ impl Engine {
             } => {
                 self.keep_token(at, token);
                 self.hear_goodbye(now, peer, (incarnation, last))?;
-                if let (Some(sealed), Some(stamp)) = (&mut self.sealing, encapsulation.stamp) {
-                    sealed.note_goodbye(stamp);
+                if let (Some(sealed), Some(authenticated)) =
+                    (&mut self.sealing, encapsulation.authenticated)
+                {
+                    sealed.note_goodbye(authenticated);
                 }
             }
             Control::Nack {

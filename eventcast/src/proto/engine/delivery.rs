@@ -22,7 +22,7 @@ use crate::{
             streams::{Stream, StreamRef},
         },
         repair::nack_list::Span,
-        seal::Stamp,
+        seal::AuthenticatedSender,
         stats::EngineStats,
     },
 };
@@ -418,7 +418,7 @@ impl Engine {
         let stream = self.streams.get(at)?;
         Some(match stream.peer.incarnation {
             Some(incarnation) if is_sealed => {
-                Origin::Sealer(Stamp::new(&stream.peer.id, incarnation))
+                Origin::Sealer(AuthenticatedSender::new(&stream.peer.id, incarnation))
             }
             _ => Origin::Address(stream.route.address()),
         })

@@ -11,7 +11,7 @@ use super::{
 use crate::proto::{
     Destination, DropCause, MessageId, Now, SealConfig, SealKeys, Transmit,
     hash::HashKey,
-    seal::{Sealing, Stamp, Unsealable, id_bytes, opened},
+    seal::{AuthenticatedSender, Sealing, Unsealable, id_bytes, opened},
     wire::{Metadata, SEALED},
 };
 
@@ -34,8 +34,8 @@ impl Sealed {
     }
 
     /// Notes that one who has sealed its goodbye leaves.
-    pub(super) fn note_goodbye(&mut self, stamp: Stamp) {
-        self.sealing.note_goodbye(stamp);
+    pub(super) fn note_goodbye(&mut self, authenticated: AuthenticatedSender) {
+        self.sealing.note_goodbye(authenticated);
     }
 
     pub(super) fn set_keys(&mut self, keys: &SealKeys) {
@@ -85,10 +85,10 @@ impl Engine {
         let Some(sealed) = &mut self.sealing else {
             return Err(DropCause::Sealed.into());
         };
-        let stamp = sealed.sealing.open(now, bytes, &mut sealed.plain)?;
+        let authenticated = sealed.sealing.open(now, bytes, &mut sealed.plain)?;
         let plain = std::mem::take(&mut sealed.plain);
         let encapsulation = Encapsulation {
-            stamp: Some(stamp),
+            authenticated: Some(authenticated),
             ..Encapsulation::default()
         };
         let result = self.receive(now, from, opened(&plain), encapsulation);
@@ -165,7 +165,7 @@ impl Engine {
 impl Encapsulation {
     /// Why a sealed datagram is refused: it is sealed twice, or this bus does not take it.
     pub(super) fn cause_of_sealed(self) -> DropCause {
-        if self.stamp.is_some() || self.decrypted {
+        if self.authenticated.is_some() || self.decrypted {
             DropCause::Malformed
         } else {
             DropCause::Sealed

@@ -17,7 +17,7 @@ use crate::{
             streams::StreamRef,
         },
         report::{ExpiredKey, Report, ReportKey, Subject},
-        seal::Stamp,
+        seal::AuthenticatedSender,
         wire::{Canonical, Datagram, Described, Fault, Metadata, RESERVED},
     },
 };
@@ -47,7 +47,7 @@ pub(super) struct Encapsulation {
     /// begins.
     pub(super) repeated: bool,
     /// It was sealed, by this one.
-    pub(super) stamp: Option<Stamp>,
+    pub(super) authenticated: Option<AuthenticatedSender>,
     /// It was ciphertext of the classic cipher.
     pub(super) decrypted: bool,
 }
@@ -76,8 +76,8 @@ pub(super) struct Sender {
 impl Sender {
     #[inline]
     fn origin(&self) -> Origin {
-        match self.encapsulation.stamp {
-            Some(stamp) => Origin::Sealer(stamp),
+        match self.encapsulation.authenticated {
+            Some(authenticated) => Origin::Sealer(authenticated),
             None => Origin::Address(self.from),
         }
     }
@@ -96,8 +96,9 @@ impl Engine {
         if let Some((at, known)) = self.peers.get(from)
             && let Some(read) = Canonical::read(bytes, &known.raw)
             && read.incarnation == known.peer.incarnation
-            && encapsulation.stamp.is_none_or(|stamp| {
-                known.sealed_as == Some(stamp.sender) && stamp.fits_incarnation(read.incarnation)
+            && encapsulation.authenticated.is_none_or(|authenticated| {
+                known.sealed_as == Some(authenticated.sender)
+                    && authenticated.fits_incarnation(read.incarnation)
             })
         {
             let incoming = Incoming {
@@ -139,13 +140,15 @@ impl Engine {
         // Before anything is kept of the sender.
         self.check_encapsulation(metadata.seq_len, described.name, encapsulation)?;
         let identity = &described.identity;
-        if let Some(stamp) = encapsulation.stamp
-            && !stamp.fits(identity.id, identity.incarnation)
+        if let Some(authenticated) = encapsulation.authenticated
+            && !authenticated.fits(identity.id, identity.incarnation)
         {
             return Err(DropCause::Sender.into());
         }
         let (at, known) = self.peers.resolve(from, identity);
-        known.sealed_as = encapsulation.stamp.map(|stamp| stamp.sender);
+        known.sealed_as = encapsulation
+            .authenticated
+            .map(|authenticated| authenticated.sender);
         let relation = encapsulation.relation(known.relation)?;
         known.received = known.received.saturating_add(encapsulation.own_len(bytes));
         let sender = Sender {
@@ -534,7 +537,7 @@ impl Engine {
                 let address = (u128::from_be_bytes(ip.octets()), from.port());
                 self.keys.hash_one(address)
             }
-            Origin::Sealer(stamp) => self.keys.hash_one(stamp),
+            Origin::Sealer(authenticated) => self.keys.hash_one(authenticated),
         };
         Fingerprint {
             seq_id: self.keys.hash(&[seq_id]),
@@ -694,7 +697,7 @@ impl Encapsulation {
     /// by its box: where that was another's, a missing incarnation is not this bus's.
     #[inline]
     fn relation(self, relation: Relation) -> Result<Relation, DropCause> {
-        match (relation, self.stamp) {
+        match (relation, self.authenticated) {
             (Relation::Echo, None) => Err(DropCause::Echo),
             (Relation::Echo, Some(_)) => Ok(Relation::Namesake),
             _ => Ok(relation),

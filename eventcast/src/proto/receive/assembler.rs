@@ -31,7 +31,7 @@ use crate::proto::{
         nack_list::Span,
         request_window::{RequestWindow, Requester},
     },
-    seal::Stamp,
+    seal::AuthenticatedSender,
     stats::DropCause,
     wire::{MAX_CHUNKS, MessageId, SeqId},
 };
@@ -62,7 +62,7 @@ pub(in crate::proto) enum Origin {
     /// Whoever sends from there.
     Address(SocketAddr),
     /// Who has sealed it, wherever it comes from: what is on its way can be given another address.
-    Sealer(Stamp),
+    Sealer(AuthenticatedSender),
 }
 
 /// A chunk whose metadata is good.

@@ -53,7 +53,7 @@ pub(super) const fn longest_in(box_len: usize) -> usize {
 
 /// What is written around a datagram.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Label {
+pub(super) struct SealHeader {
     pub(super) sealer: Sealer,
     /// All 64 bits.
     pub(super) counter: u64,
@@ -88,22 +88,22 @@ impl Ring {
     }
 
     /// Appends the box of a datagram.
-    pub(super) fn seal(&self, label: &Label, datagram: &[u8], out: &mut Vec<u8>) {
+    pub(super) fn seal(&self, header: &SealHeader, datagram: &[u8], out: &mut Vec<u8>) {
         let start = out.len();
-        let (sender, incarnation) = label.sealer;
+        let (sender, incarnation) = header.sealer;
         let Bound { key, mac } = &self.send;
         out.push(SUITE);
         out.extend_from_slice(&key.id());
         out.extend_from_slice(&sender);
         out.extend_from_slice(&incarnation.to_be_bytes());
-        out.extend_from_slice(&label.counter.to_be_bytes());
-        out.extend_from_slice(&label.iv);
-        out.extend_from_slice(&label.send_time.to_be_bytes());
-        out.extend_from_slice(&label.recipient);
+        out.extend_from_slice(&header.counter.to_be_bytes());
+        out.extend_from_slice(&header.iv);
+        out.extend_from_slice(&header.send_time.to_be_bytes());
+        out.extend_from_slice(&header.recipient);
         out.extend_from_slice(datagram);
         out.resize(start + box_len(datagram.len()) - TAG_LEN, 0);
         let text = &mut out[start + AT_CIPHERTEXT..];
-        let encrypted = Encryptor::inner_iv_init(key.aes(), &label.iv.into())
+        let encrypted = Encryptor::inner_iv_init(key.aes(), &header.iv.into())
             .encrypt_padded::<Pkcs7>(text, PRELUDE + datagram.len());
         debug_assert!(encrypted.is_ok(), "there is room for the padding");
         let tag = mac.clone().chain_update(&out[start..]).finalize();
@@ -148,7 +148,7 @@ impl Authentic<'_> {
     }
 
     /// Replaces what is in `plain` by the datagram; gives what is written around it.
-    pub(super) fn decrypt(&self, plain: &mut Vec<u8>) -> Result<Label, DropCause> {
+    pub(super) fn decrypt(&self, plain: &mut Vec<u8>) -> Result<SealHeader, DropCause> {
         let iv = array_at(self.signed, AT_IV);
         plain.clear();
         plain.extend_from_slice(&self.signed[AT_CIPHERTEXT..]);
@@ -158,14 +158,14 @@ impl Authentic<'_> {
             .len();
         plain.truncate(len);
         // Two blocks have at least 16 bytes that are no padding.
-        let label = Label {
+        let header = SealHeader {
             sealer: self.sealer(),
             counter: u64::from_be_bytes(array_at(self.signed, AT_COUNTER)),
             iv,
             send_time: u64::from_be_bytes(array_at(plain, 0)),
             recipient: array_at(plain, 8),
         };
-        Ok(label)
+        Ok(header)
     }
 }
 
@@ -188,15 +188,15 @@ mod tests {
         for vector in vectors::good() {
             let ring = vector.ring();
             let mut sealed = Vec::new();
-            let label = vector.label_of_box();
-            ring.seal(&label, &vector.inner, &mut sealed);
+            let header = vector.header_of_box();
+            ring.seal(&header, &vector.inner, &mut sealed);
             assert_eq!(sealed, vector.sealed, "{}", vector.label);
             assert_eq!(sealed.len(), box_len(vector.inner.len()));
 
             let authentic = ring.authenticate(&vector.sealed).expect("its tag is good");
-            assert_eq!(authentic.sealer(), label.sealer);
+            assert_eq!(authentic.sealer(), header.sealer);
             let mut plain = Vec::new();
-            assert_eq!(authentic.decrypt(&mut plain), Ok(label));
+            assert_eq!(authentic.decrypt(&mut plain), Ok(header));
             assert_eq!(datagram(&plain), vector.inner);
         }
     }
@@ -204,15 +204,15 @@ mod tests {
     #[test]
     fn every_length_comes_back() {
         let ring = vectors::good()[0].ring();
-        let label = vectors::good()[0].label_of_box();
+        let header = vectors::good()[0].header_of_box();
         let (mut sealed, mut plain) = (Vec::new(), Vec::new());
         for len in 0..100 {
             let datagram_in: Vec<u8> = (0..len).collect();
             sealed.clear();
-            ring.seal(&label, &datagram_in, &mut sealed);
+            ring.seal(&header, &datagram_in, &mut sealed);
             assert_eq!(sealed.len(), box_len(len.into()));
             let authentic = ring.authenticate(&sealed).expect("its tag is good");
-            assert_eq!(authentic.decrypt(&mut plain), Ok(label));
+            assert_eq!(authentic.decrypt(&mut plain), Ok(header));
             assert_eq!(datagram(&plain), datagram_in);
         }
         for len in 0..3000 {
@@ -251,12 +251,12 @@ mod tests {
     /// A box around any plaintext, padded or not, of a holder of the key who breaks the rules.
     fn around(ring: &Ring, blocks: &[u8]) -> Vec<u8> {
         use aes::cipher::block_padding::NoPadding;
-        let label = vectors::good()[0].label_of_box();
+        let header = vectors::good()[0].header_of_box();
         let mut sealed = Vec::new();
-        ring.seal(&label, b"", &mut sealed);
+        ring.seal(&header, b"", &mut sealed);
         sealed.truncate(AT_CIPHERTEXT);
         let mut text = blocks.to_vec();
-        Encryptor::inner_iv_init(ring.send.key.aes(), &label.iv.into())
+        Encryptor::inner_iv_init(ring.send.key.aes(), &header.iv.into())
             .encrypt_padded::<NoPadding>(&mut text, blocks.len())
             .unwrap();
         sealed.extend_from_slice(&text);

@@ -27,7 +27,7 @@ use std::{net::IpAddr, time::Duration};
 use sha2::{Digest, Sha256};
 
 use self::{
-    boxes::{Label, Ring, box_len, longest_in},
+    boxes::{Ring, SealHeader, box_len, longest_in},
     ivs::Ivs,
     replays::{Replays, TO_ONE},
 };
@@ -38,7 +38,7 @@ pub use self::{
 use super::{
     DropCause, Now,
     hash::HashKey,
-    wire::{AROUND_BOX, Fault, SeqIdText, Wrapped, write_sealed},
+    wire::{AROUND_BOX, Fault, SealedFrame, SeqIdText, write_sealed},
 };
 
 /// How far a datagram's time may be from this bus's clock, unless it is configured.
@@ -93,12 +93,12 @@ pub(super) const fn longest_sealed_in(len: usize) -> usize {
 
 /// What the HMAC of a box vouches for: who has sealed it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Stamp {
+pub(super) struct AuthenticatedSender {
     pub(super) sender: [u8; 8],
     pub(super) incarnation: u64,
 }
 
-impl Stamp {
+impl AuthenticatedSender {
     /// That of a bus with this id.
     pub(super) fn new(id: &str, incarnation: u64) -> Self {
         Self {
@@ -138,7 +138,7 @@ pub(super) enum Unsealable {
 
 /// What a bus needs to seal and to open.
 pub(super) struct Sealing {
-    own: Stamp,
+    own: AuthenticatedSender,
     group: IpAddr,
     port: u16,
     ring: Ring,
@@ -159,7 +159,7 @@ impl Sealing {
         key: HashKey,
     ) -> Self {
         Self {
-            own: Stamp::new(id, incarnation),
+            own: AuthenticatedSender::new(id, incarnation),
             group: config.group,
             port: config.port,
             ring: Ring::new(&config.keys, config.group, config.port),
@@ -200,7 +200,7 @@ impl Sealing {
                 self.to_one | TO_ONE
             }
         };
-        let label = Label {
+        let header = SealHeader {
             sealer: (self.own.sender, self.own.incarnation),
             counter,
             iv: self.ivs.next(),
@@ -208,7 +208,7 @@ impl Sealing {
             recipient: to.unwrap_or_default(),
         };
         write_sealed(seq_id, box_len(datagram.len()), out, |out| {
-            self.ring.seal(&label, datagram, out);
+            self.ring.seal(&header, datagram, out);
         });
     }
 
@@ -219,11 +219,11 @@ impl Sealing {
         now: Now,
         bytes: &[u8],
         plain: &mut Vec<u8>,
-    ) -> Result<Stamp, Unsealable> {
-        let sealed = match Wrapped::read(bytes) {
-            Ok(Wrapped::Box(sealed)) => sealed,
-            Ok(Wrapped::Classic) => return Err(Unsealable::For(DropCause::Classic)),
-            Ok(Wrapped::Clear) => return Err(Unsealable::For(DropCause::Clear)),
+    ) -> Result<AuthenticatedSender, Unsealable> {
+        let sealed = match SealedFrame::read(bytes) {
+            Ok(SealedFrame::Box(sealed)) => sealed,
+            Ok(SealedFrame::Classic) => return Err(Unsealable::For(DropCause::Classic)),
+            Ok(SealedFrame::Clear) => return Err(Unsealable::For(DropCause::Clear)),
             Err(Fault::Version(theirs)) => return Err(Unsealable::Version(theirs)),
             Err(Fault::Malformed | Fault::OverLimit) => {
                 return Err(Unsealable::Unknown(DropCause::Malformed));
@@ -234,37 +234,38 @@ impl Sealing {
             .authenticate(sealed)
             .map_err(Unsealable::Unknown)?;
         let (sender, incarnation) = authentic.sealer();
-        let stamp = Stamp {
+        let authenticated = AuthenticatedSender {
             sender,
             incarnation,
         };
-        if stamp == self.own {
+        if authenticated == self.own {
             return Err(Unsealable::For(DropCause::Echo));
         }
-        let label = authentic.decrypt(plain).map_err(Unsealable::For)?;
-        self.check_time(now, label.send_time)?;
-        if label.recipient != [0; 8] && label.recipient != self.own.sender {
+        let header = authentic.decrypt(plain).map_err(Unsealable::For)?;
+        self.check_time(now, header.send_time)?;
+        if header.recipient != [0; 8] && header.recipient != self.own.sender {
             return Err(Unsealable::For(DropCause::Recipient));
         }
-        let to_one = label.recipient != [0; 8];
-        let contradicts = (label.counter & TO_ONE != 0) != to_one;
-        if contradicts || label.counter & !TO_ONE == 0 {
+        let to_one = header.recipient != [0; 8];
+        let contradicts = (header.counter & TO_ONE != 0) != to_one;
+        if contradicts || header.counter & !TO_ONE == 0 {
             return Err(Unsealable::For(DropCause::Malformed));
         }
-        let (sealer, counter) = (label.sealer, label.counter);
+        let (sealer, counter) = (header.sealer, header.counter);
         let taken = self
             .replays
-            .take(now.elapsed, sealer, counter, label.send_time);
+            .take(now.elapsed, sealer, counter, header.send_time);
         match taken {
-            Ok(()) => Ok(stamp),
-            Err(DropCause::Duplicate) => Err(had_before(now, label.send_time)),
+            Ok(()) => Ok(authenticated),
+            Err(DropCause::Duplicate) => Err(had_before(now, header.send_time)),
             Err(cause) => Err(Unsealable::For(cause)),
         }
     }
 
     /// Notes that an incarnation has said goodbye.
-    pub(super) fn note_goodbye(&mut self, stamp: Stamp) {
-        self.replays.note_goodbye((stamp.sender, stamp.incarnation));
+    pub(super) fn note_goodbye(&mut self, authenticated: AuthenticatedSender) {
+        self.replays
+            .note_goodbye((authenticated.sender, authenticated.incarnation));
     }
 
     fn check_time(&self, now: Now, sent: u64) -> Result<(), Unsealable> {

@@ -47,7 +47,7 @@ fn the_good_vectors_open_once() {
 #[test]
 fn the_good_vectors_are_sealed_to_the_same_bytes() {
     for vector in vectors::good() {
-        let label = vector.label_of_box();
+        let label = vector.header_of_box();
         let ivs = IvSource::new(move |bytes| {
             for iv in bytes.chunks_mut(16) {
                 iv.copy_from_slice(&label.iv);
@@ -280,7 +280,7 @@ fn a_counter_agrees_with_its_recipient() {
     let mut bob = bus("bob", 6, at(0));
     let ring = Ring::new(&KEYS(), [224, 0, 0, 1].into(), 9000);
     let mut check = |counter: u64, recipient: [u8; 8]| {
-        let label = Label {
+        let label = SealHeader {
             sealer: ([1; 8], 5),
             counter,
             iv: [0; 16],

@@ -6,12 +6,12 @@ use serde_json::Value;
 
 use super::{
     SealConfig,
-    boxes::{Label, Ring},
+    boxes::{Ring, SealHeader},
     id_bytes,
     keys::{SealKey, SealKeys},
     opened,
 };
-use crate::proto::wire::Wrapped;
+use crate::proto::wire::SealedFrame;
 
 pub(in crate::proto) struct Vector {
     pub(in crate::proto) label: String,
@@ -47,10 +47,10 @@ impl Vector {
         Ring::new(&self.keys(), self.group, self.port)
     }
 
-    pub(super) fn label_of_box(&self) -> Label {
+    pub(super) fn header_of_box(&self) -> SealHeader {
         let counter = self.text("counter").unwrap();
         let number = |key: &str| self.all[key].as_u64().unwrap();
-        Label {
+        SealHeader {
             sealer: (
                 id_bytes(self.text("sender").unwrap()),
                 number("incarnation"),
@@ -123,7 +123,7 @@ pub(in crate::proto) struct Peeked {
 
 pub(in crate::proto) fn peek(config: &SealConfig, datagram: &[u8]) -> Option<Peeked> {
     let ring = Ring::new(&config.keys, config.group, config.port);
-    let Ok(Wrapped::Box(sealed)) = Wrapped::read(datagram) else {
+    let Ok(SealedFrame::Box(sealed)) = SealedFrame::read(datagram) else {
         return None;
     };
     let mut plain = Vec::new();

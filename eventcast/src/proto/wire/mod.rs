@@ -33,7 +33,7 @@ pub(super) use canonical::Canonical;
 pub(super) use classic::{CLASSIC_HEAD, NONCE_LEN, put_nonce, turn_nonce, write_classic_head};
 pub(super) use datagram::Datagram;
 pub(super) use metadata::{Described, Identity, Metadata};
-pub(super) use sealed::{AROUND_BOX, Wrapped, write_sealed};
+pub(super) use sealed::{AROUND_BOX, SealedFrame, write_sealed};
 pub use seq_id::MessageId;
 pub(super) use seq_id::{SeqId, SeqIdText};
 pub(super) use template::{Head, Template, put_host, set_seq};

@@ -64,7 +64,7 @@ pub(in crate::proto) fn write_sealed(
 
 /// A datagram as a sealed bus sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::proto) enum Wrapped<'a> {
+pub(in crate::proto) enum SealedFrame<'a> {
     /// A box, of which nothing has been checked.
     Box(&'a [u8]),
     /// It is ciphertext of the classic cipher.
@@ -73,7 +73,7 @@ pub(in crate::proto) enum Wrapped<'a> {
     Clear,
 }
 
-impl<'a> Wrapped<'a> {
+impl<'a> SealedFrame<'a> {
     pub(in crate::proto) fn read(bytes: &'a [u8]) -> Result<Self, Fault> {
         match Self::read_usual(bytes) {
             Some(sealed) => Ok(Self::Box(sealed)),
@@ -134,11 +134,11 @@ mod tests {
             assert_eq!(written[6..], vector.datagram, "{}", vector.label);
             assert_eq!(vector.datagram.len(), AROUND_BOX + vector.sealed.len());
             assert_eq!(
-                Wrapped::read_usual(&vector.datagram),
+                SealedFrame::read_usual(&vector.datagram),
                 Some(&vector.sealed[..])
             );
-            let thorough = Wrapped::read_any(&vector.datagram);
-            assert_eq!(thorough, Ok(Wrapped::Box(&vector.sealed)));
+            let thorough = SealedFrame::read_any(&vector.datagram);
+            assert_eq!(thorough, Ok(SealedFrame::Box(&vector.sealed)));
         }
     }
 
@@ -148,16 +148,16 @@ mod tests {
         for bit in 0..datagram.len() * 8 {
             let mut flipped = datagram.clone();
             flipped[bit / 8] ^= 1 << (bit % 8);
-            if let Some(sealed) = Wrapped::read_usual(&flipped) {
+            if let Some(sealed) = SealedFrame::read_usual(&flipped) {
                 assert_eq!(
-                    Wrapped::read_any(&flipped),
-                    Ok(Wrapped::Box(sealed)),
+                    SealedFrame::read_any(&flipped),
+                    Ok(SealedFrame::Box(sealed)),
                     "{bit}"
                 );
             }
         }
         for len in 0..datagram.len() {
-            assert_eq!(Wrapped::read(&datagram[..len]), Err(Fault::Malformed));
+            assert_eq!(SealedFrame::read(&datagram[..len]), Err(Fault::Malformed));
         }
     }
     /// A document of these elements.
@@ -186,20 +186,31 @@ mod tests {
             let len = (metadata.len() as u16).to_be_bytes();
             [&len[..], &metadata, &payload].concat()
         };
-        let taken = Ok(Wrapped::Box(&good.sealed[..]));
+        let taken = Ok(SealedFrame::Box(&good.sealed[..]));
         // Twelve elements are there, and the payload, its array and the box beside.
         for (more, is_taken) in [(0, true), (20, true), (21, false), (15_000, false)] {
             let datagram = with(&nulls(more), b"");
-            assert_eq!(Wrapped::read(&datagram) == taken, is_taken, "{more} more");
+            assert_eq!(
+                SealedFrame::read(&datagram) == taken,
+                is_taken,
+                "{more} more"
+            );
         }
         for (more, is_taken) in [(30, true), (31, false), (15_000, false)] {
             let datagram = with(b"", &nulls(more));
-            assert_eq!(Wrapped::read(&datagram) == taken, is_taken, "{more} beside");
+            assert_eq!(
+                SealedFrame::read(&datagram) == taken,
+                is_taken,
+                "{more} beside"
+            );
         }
         // However they are nested, and whatever comes behind the first few: it is not looked at.
         let inner = document(&nulls(1_000));
         let nested = [&b"\x03d\0"[..], &inner].concat();
-        assert_eq!(Wrapped::read(&with(&nested, b"")), Err(Fault::Malformed));
+        assert_eq!(
+            SealedFrame::read(&with(&nested, b"")),
+            Err(Fault::Malformed)
+        );
         for behind in [&b"\xee"[..], b"\x08b\0\x07", b"\x0ak0\0"] {
             let elements = [&nulls(33), behind].concat();
             assert_eq!(
