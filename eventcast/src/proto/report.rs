@@ -118,8 +118,8 @@ impl LimitKey for ExpiredKey {
 
 impl Sum for ExpiredReport {
     fn add(&mut self, mut later: Self) {
-        let untold = self.facts.untold.saturating_add(1);
-        later.facts.untold = later.facts.untold.saturating_add(untold);
+        let unreported = self.facts.unreported.saturating_add(1);
+        later.facts.unreported = later.facts.unreported.saturating_add(unreported);
         *self = later;
     }
 }

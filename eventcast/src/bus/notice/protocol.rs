@@ -49,7 +49,7 @@ impl Notice {
                 chunks: expired.total,
                 reason: expired.reason,
                 unicast_heard: has_heard_unicast(expired.peer.address),
-                others: expired.untold,
+                others: expired.unreported,
             },
             Event::Lost(lost) => Self::Lost {
                 peer: Arc::clone(lost.peer),

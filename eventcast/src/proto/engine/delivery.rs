@@ -135,7 +135,7 @@ impl Engine {
         });
         while let Some((at, peer)) = self.streams.poll_crowded_out() {
             let left = Some(LeftReason::Crowded);
-            self.tell_change(at, Change { peer, left });
+            self.report_change(at, Change { peer, left });
         }
         self.peers[at].stream = found;
         found
@@ -175,7 +175,7 @@ impl Engine {
         } else {
             LostReason::Overtaken
         };
-        self.lose(at, lost, reason);
+        self.report_lost(at, lost, reason);
         self.release(at);
         self.streams.settle(at);
     }
@@ -227,7 +227,7 @@ impl Engine {
         stream.last_heard = now.elapsed;
         let from = facts.peer.address;
         stream.route.note(now.elapsed, from);
-        let place = self.believe(at, number)?;
+        let place = self.accept_number(at, number)?;
         let Some(stream) = self.streams.get(at) else {
             return Err(DropCause::Unfollowed.into());
         };
@@ -266,7 +266,7 @@ impl Engine {
                 }
                 stream.reorder.forget_partial(number);
                 if cfg!(eventcast_sabotage = "wrong_order") {
-                    stream.reorder.pass((number, number));
+                    stream.reorder.skip((number, number));
                     body.push(&mut self.events, name, facts);
                     return Ok(());
                 }
@@ -284,7 +284,7 @@ impl Engine {
     }
 
     /// What is to become of a number, once it has been made sure that it can be believed.
-    pub(super) fn believe(&mut self, at: StreamRef, number: u64) -> Result<Verdict, Dropped> {
+    pub(super) fn accept_number(&mut self, at: StreamRef, number: u64) -> Result<Verdict, Dropped> {
         let Some(stream) = self.streams.get(at) else {
             return Err(DropCause::Unfollowed.into());
         };
@@ -302,7 +302,7 @@ impl Engine {
         }
         (stream.far_message, stream.far_hello) = (None, None);
         let lost = stream.reorder.jump(number);
-        self.lose(at, lost, LostReason::TooMany);
+        self.report_lost(at, lost, LostReason::TooMany);
         self.release(at);
         self.streams.settle(at);
         let stream = self.streams.get(at);
@@ -343,7 +343,7 @@ impl Engine {
     }
 
     /// Tells numbers as lost that have been passed.
-    pub(super) fn lose(&mut self, at: StreamRef, lost: Option<Span>, reason: LostReason) {
+    pub(super) fn report_lost(&mut self, at: StreamRef, lost: Option<Span>, reason: LostReason) {
         let Some(((first, last), stream)) = lost.zip(self.streams.get(at)) else {
             return;
         };
@@ -405,7 +405,7 @@ impl Engine {
         }
         self.stats.drops.count(DropCause::Crowded);
         for gap in lost {
-            self.lose(at, Some(gap), LostReason::Crowded);
+            self.report_lost(at, Some(gap), LostReason::Crowded);
         }
         self.release(at);
         self.streams.settle(at);
@@ -429,18 +429,18 @@ impl Engine {
         if let Some(stream) = self.streams.get(at)
             && !stream.reorder.is_mere_claim(gap)
         {
-            stream.reorder.pass(gap);
+            stream.reorder.skip(gap);
         }
-        self.lose(at, Some(gap), reason);
+        self.report_lost(at, Some(gap), reason);
         self.release(at);
     }
 
     /// Passes a number that its sender has sent, and that cannot be taken. It must not be missing any more.
     pub(super) fn refuse_number(&mut self, at: StreamRef, number: u64) {
         if let Some(stream) = self.streams.get(at) {
-            stream.reorder.pass((number, number));
+            stream.reorder.skip((number, number));
         }
-        self.lose(at, Some((number, number)), LostReason::Refused);
+        self.report_lost(at, Some((number, number)), LostReason::Refused);
         self.release(at);
         self.streams.settle(at);
     }
@@ -478,7 +478,7 @@ impl Engine {
     }
 
     /// What a sender no longer has is lost at once, as far as it is missing.
-    pub(super) fn forgo(&mut self, at: StreamRef, first: u64) {
+    pub(super) fn give_up_below(&mut self, at: StreamRef, first: u64) {
         while let Some(stream) = self.streams.get(at)
             && let Some(gap) = stream.reorder.take_missing_below(first)
         {

@@ -362,7 +362,7 @@ impl Engine {
         if !cfg!(eventcast_sabotage = "lost_tail") {
             self.claim(now, stream_at, hello.last, due);
         }
-        self.forgo(stream_at, hello.first);
+        self.give_up_below(stream_at, hello.first);
         self.greet(stream_at, hello);
         self.release(stream_at);
         self.bound_gaps(stream_at);
@@ -454,7 +454,7 @@ impl Engine {
         }
         (stream.far_message, stream.far_hello) = (None, None);
         let lost = stream.reorder.jump(last + 1);
-        self.lose(at, lost, LostReason::TooMany);
+        self.report_lost(at, lost, LostReason::TooMany);
         self.release(at);
     }
 
@@ -483,7 +483,7 @@ impl Engine {
         }
         let peer = Arc::clone(&stream.peer);
         self.streams.set_presence(at, Presence::Present, timeout);
-        self.tell_change(at, Change { peer, left: None });
+        self.report_change(at, Change { peer, left: None });
     }
 
     /// Reports it where another bus with the id of this sender, which has just said hello, speaks as well. One that was
@@ -520,12 +520,12 @@ impl Engine {
             let peer = Arc::clone(&stream.peer);
             self.streams.set_presence(at, Presence::Left, timeout);
             let left = Some(reason);
-            self.tell_change(at, Change { peer, left });
+            self.report_change(at, Change { peer, left });
         }
     }
 
     /// A peer has come or gone, which is told now or later.
-    pub(super) fn tell_change(&mut self, at: StreamRef, change: Change) {
+    pub(super) fn report_change(&mut self, at: StreamRef, change: Change) {
         if let Some(change) = self.arrivals.note(self.present, at.id(), change) {
             self.events.push_change(change);
         }

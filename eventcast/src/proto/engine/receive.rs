@@ -212,7 +212,7 @@ impl Engine {
         // then.
         let mut waits = None;
         if let Some((at, number)) = stream {
-            let place = self.believe(at, number)?;
+            let place = self.accept_number(at, number)?;
             if let Some(stream) = self.streams.get(at) {
                 stream.last_heard = now.elapsed;
                 if place == Verdict::Over {
@@ -254,7 +254,7 @@ impl Engine {
         self.make_room_for_chunk(now.elapsed, incoming.rest.len());
         // Making room may have cost this very message.
         if let Some((at, number)) = stream
-            && self.believe(at, number)? == Verdict::Over
+            && self.accept_number(at, number)? == Verdict::Over
         {
             return Err(DropCause::Crowded.into());
         }
@@ -441,7 +441,7 @@ impl Engine {
                     received,
                     total: header.seq_len,
                     reason,
-                    untold: 0,
+                    unreported: 0,
                 },
             };
             // Whoever floods this bus with messages that never end does not choose how much is told of it. A number
@@ -456,7 +456,7 @@ impl Engine {
                 }
                 (None, Some(at)) => {
                     let lost = number.map(|number| (number, number));
-                    self.lose(at, lost, reason.of_loss());
+                    self.report_lost(at, lost, reason.of_loss());
                 }
                 (None, None) => {}
             }
@@ -489,7 +489,7 @@ impl Engine {
             self.disbelieve(now, at, limit);
             return None;
         }
-        stream.reorder.pass((number, number));
+        stream.reorder.skip((number, number));
         Some(number)
     }
 
@@ -593,14 +593,14 @@ impl Engine {
             Dropped::BeforeStart { .. } => DropCause::Old,
         };
         self.stats.drops.count(cause);
-        let is_told = match cause {
+        let is_reported = match cause {
             // One's own voice is nothing to tell.
             DropCause::Echo => false,
             DropCause::Duplicate if matches!(dropped, Dropped::Recorded(_)) => true,
             DropCause::Duplicate | DropCause::Version => self.sealing.is_none(),
             _ => true,
         };
-        if !is_told {
+        if !is_reported {
             return;
         }
         // What was not opened is told as one, whichever way it was refused.

@@ -286,7 +286,7 @@ impl Engine {
             requests.missed += usize::from(requests.taken > before);
         }
         if !gone.is_empty() {
-            self.tell_gone(now, &requests, &gone);
+            self.report_gone(now, &requests, &gone);
         }
         self.note_requests(now.elapsed, requests);
         Ok(())
@@ -348,7 +348,7 @@ impl Engine {
         self.stats.requests_received += 1;
         if !missing.is_empty() {
             let requests = self.requests(now, source);
-            self.tell_gone(now, &requests, &[(number, number)]);
+            self.report_gone(now, &requests, &[(number, number)]);
             self.note_requests(now.elapsed, requests);
         }
         Ok(())
@@ -605,7 +605,7 @@ impl Engine {
         }
     }
 
-    fn tell_gone(&mut self, now: Now, requests: &Requests, gone: &[Span]) {
+    fn report_gone(&mut self, now: Now, requests: &Requests, gone: &[Span]) {
         let incarnation = self.incarnation;
         let datagram = self.control(now, GONE, |out, room| {
             control::write_gone(out, incarnation, gone, room);

@@ -265,7 +265,7 @@ pub struct Expired<'a> {
     pub reason: ExpiredReason,
     /// How many others were given up for this reason and not told one by one, of the same IP address. One is told in ten
     /// seconds, the first at once.
-    pub untold: u64,
+    pub unreported: u64,
 }
 
 /// Why a chunked message was given up.
@@ -379,7 +379,7 @@ pub(in crate::proto) struct ExpiredFacts {
     pub(in crate::proto) received: u32,
     pub(in crate::proto) total: u32,
     pub(in crate::proto) reason: ExpiredReason,
-    pub(in crate::proto) untold: u64,
+    pub(in crate::proto) unreported: u64,
 }
 
 /// Lost numbers that are told together.
@@ -440,7 +440,7 @@ impl Events {
                 received: facts.received,
                 total: facts.total,
                 reason: facts.reason,
-                untold: facts.untold,
+                unreported: facts.unreported,
             }),
             Item::Refused(refused) => Event::Refused(*refused),
             &Item::VersionMismatch {

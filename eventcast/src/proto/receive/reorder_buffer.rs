@@ -6,7 +6,7 @@
 //! follow.
 //!
 //! Numbers that only a hello or a bye has claimed are asked for as well, but believed no further: when nothing comes
-//! of them they are told as lost and not passed, so that a forged claim costs nothing but a false alarm.
+//! of them they are reported as lost and not passed, so that a forged claim costs nothing but a false alarm.
 //!
 //! Not responsible for who may say what, for sending requests, or for bounds on memory over all streams.
 
@@ -102,7 +102,7 @@ pub(in crate::proto) struct ReorderBuffer {
     /// The highest number that a hello or a bye has claimed.
     claimed: u64,
     /// Of the claimed numbers, those that were given up as lost.
-    told: RangeSet,
+    reported: RangeSet,
     waiting: BTreeMap<u64, Slot>,
     gaps: NackList,
     /// Numbers of chunked messages that are being put together, and how many attempts at each.
@@ -122,7 +122,7 @@ impl ReorderBuffer {
             tentative,
             highest: first - 1,
             claimed: 0,
-            told: RangeSet::default(),
+            reported: RangeSet::default(),
             waiting: BTreeMap::new(),
             gaps: NackList::default(),
             partial: BTreeMap::new(),
@@ -244,7 +244,7 @@ impl ReorderBuffer {
             self.gaps.forget_above(0);
             (self.first, self.next, self.highest) = (number, number, number);
             self.claimed = 0;
-            self.told.clear();
+            self.reported.clear();
             return Filled {
                 not_lost: Some((0, u64::MAX)),
                 ..Filled::default()
@@ -268,16 +268,16 @@ impl ReorderBuffer {
 
     fn note_out_of_order(&mut self, now: Duration, number: u64, due: Duration) -> Filled {
         let mut not_lost = None;
-        while let Some((first, last)) = self.told.first()
+        while let Some((first, last)) = self.reported.first()
             && first <= number
         {
             // What was given up is passed for good by a message behind it.
-            self.told.remove((first, last));
+            self.reported.remove((first, last));
             if first < number {
-                self.pass((first, last.min(number - 1)));
+                self.skip((first, last.min(number - 1)));
             }
             if number < last {
-                self.told.insert((number + 1, last));
+                self.reported.insert((number + 1, last));
             }
             if number <= last {
                 not_lost = Some((number, number));
@@ -313,7 +313,7 @@ impl ReorderBuffer {
         } else if last < known && self.claimed > self.highest {
             let rest = last.max(self.highest);
             self.gaps.forget_above(rest);
-            self.told.remove_above(rest);
+            self.reported.remove_above(rest);
             taken_back = Some((rest + 1, u64::MAX));
         }
         self.claimed = last;
@@ -336,7 +336,7 @@ impl ReorderBuffer {
         self.claimed = self.claimed.min(number);
         self.gaps.forget_above(number);
         self.partial.split_off(&above);
-        self.told.remove_above(number);
+        self.reported.remove_above(number);
         let forgotten = self.waiting.split_off(&above);
         if let Some(mut last) = self.waiting.last_entry()
             && let Slot::Lost(until) = last.get_mut()
@@ -445,7 +445,7 @@ impl ReorderBuffer {
     }
 
     /// Passes numbers that will not come. They must not be missing any more.
-    pub(in crate::proto) fn pass(&mut self, (mut first, mut last): Span) {
+    pub(in crate::proto) fn skip(&mut self, (mut first, mut last): Span) {
         // Passed ranges that touch are one, so that there are no more of them than of what lies between.
         if let Some((&start, Slot::Lost(until))) = self.waiting.range(..first).next_back()
             && *until + 1 >= first
@@ -459,13 +459,13 @@ impl ReorderBuffer {
         self.waiting.insert(first, Slot::Lost(last));
     }
 
-    /// Whether a gap that is over consists of claimed numbers alone; then they are not passed, and what was told of
+    /// Whether a gap that is over consists of claimed numbers alone; then they are not passed, and what was reported of
     /// them is remembered.
     pub(in crate::proto) fn is_mere_claim(&mut self, (first, last): Span) -> bool {
         if first <= self.highest {
             return false;
         }
-        self.told.insert((first, last));
+        self.reported.insert((first, last));
         true
     }
 
@@ -479,11 +479,11 @@ impl ReorderBuffer {
         }
         self.tentative = false;
         // What was given up on a mere claim lies below, and a message is behind it now.
-        while let Some(given_up) = self.told.first() {
-            self.told.remove(given_up);
-            self.pass(given_up);
+        while let Some(given_up) = self.reported.first() {
+            self.reported.remove(given_up);
+            self.skip(given_up);
         }
-        self.pass(lost);
+        self.skip(lost);
         self.highest = lost.1;
         Some(lost)
     }
@@ -514,7 +514,7 @@ impl ReorderBuffer {
         if from <= passed.1 {
             lost.push((from, passed.1));
         }
-        self.pass(passed);
+        self.skip(passed);
         Some(GivenUp {
             numbers: passed,
             partials: partials > 0,
@@ -525,7 +525,7 @@ impl ReorderBuffer {
     fn give_up_gap(&mut self, lost: &mut Vec<Span>) -> Option<GivenUp> {
         let gap = self.gaps.take_up_to(u64::MAX)?;
         if !self.is_mere_claim(gap) {
-            self.pass(gap);
+            self.skip(gap);
         }
         lost.push(gap);
         Some(GivenUp {
@@ -650,11 +650,11 @@ mod tests {
         receive(&mut order, 4);
         receive(&mut order, 8);
         assert_eq!(order.gaps().take_up_to(u64::MAX), Some((1, 3)));
-        order.pass((2, 3));
+        order.skip((2, 3));
         assert!(released(&mut order).is_empty());
         assert_eq!(order.place(2), Verdict::Over);
         assert_eq!(order.place(1), Verdict::Next);
-        order.pass((1, 1));
+        order.skip((1, 1));
         assert_eq!(released(&mut order), [4]);
         let mut lost = Vec::new();
         let given_up = GivenUp {
@@ -700,10 +700,10 @@ mod tests {
         assert_eq!(over, (2, 60_000));
         assert!(order.is_mere_claim(over));
         order.claim(NOW, 60_000, DUE);
-        assert!(order.gaps().is_empty(), "told once");
+        assert!(order.gaps().is_empty(), "reported once");
         assert_eq!(receive(&mut order, 2), [2]);
         assert_eq!(receive(&mut order, 3), [3]);
-        // What was told as lost is passed, and not asked for, when it is behind the present number.
+        // What was reported as lost is passed, and not asked for, when it is behind the present number.
         assert!(receive(&mut order, 60_002).is_empty());
         assert_eq!(missing(&mut order), [(60_001, 60_001)]);
         assert_eq!(receive(&mut order, 60_001), [60_001, 60_002]);
@@ -745,7 +745,7 @@ mod tests {
         assert!(receive(&mut order, 3).is_empty());
         assert!(!order.close_partial(2));
         assert!(order.close_partial(2), "nobody is at it any more");
-        order.pass((2, 2));
+        order.skip((2, 2));
         assert_eq!(released(&mut order), [3]);
     }
 }

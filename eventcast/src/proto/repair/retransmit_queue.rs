@@ -268,7 +268,7 @@ impl RetransmitQueue {
             if since + STALE < now {
                 self.stale += 1;
                 self.remove_front(requester);
-            } else if sent.is_some_and(|sent| sent.had_meanwhile(now)) {
+            } else if sent.is_some_and(|sent| sent.went_to_group_lately(now)) {
                 self.remove_front(requester);
             } else if let Some(free_at) = sent.map(Sent::free_at).filter(|at| *at > now) {
                 // It has just gone out to somebody else.
@@ -451,7 +451,7 @@ impl Sent {
     }
 
     /// Whether it has gone to the group lately, and so to everybody.
-    fn had_meanwhile(&self, now: Duration) -> bool {
+    fn went_to_group_lately(&self, now: Duration) -> bool {
         self.to_group.is_some_and(|at| at + AGAIN_TO_THE_SAME > now)
     }
 }

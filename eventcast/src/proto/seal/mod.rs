@@ -257,7 +257,7 @@ impl Sealing {
             .take(now.elapsed, sealer, counter, header.send_time);
         match taken {
             Ok(()) => Ok(authenticated),
-            Err(DropCause::Duplicate) => Err(had_before(now, header.send_time)),
+            Err(DropCause::Duplicate) => Err(received_before(now, header.send_time)),
             Err(cause) => Err(Unsealable::For(cause)),
         }
     }
@@ -298,7 +298,7 @@ impl Sealing {
 }
 
 /// Why a datagram is refused that was had, by when it was sent.
-fn had_before(now: Now, sent: u64) -> Unsealable {
+fn received_before(now: Now, sent: u64) -> Unsealable {
     match now.unix_ms.saturating_sub(sent) {
         age if age < DOUBLED_WITHIN => Unsealable::For(DropCause::Duplicate),
         age => Unsealable::Recorded(age),

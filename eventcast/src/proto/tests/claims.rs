@@ -86,7 +86,7 @@ impl Told {
                 }
                 Event::PeerJoined { .. } => self.joined += 1,
                 Event::PeerLeft { .. } => self.left += 1,
-                Event::Expired(expired) => self.expired += 1 + expired.untold,
+                Event::Expired(expired) => self.expired += 1 + expired.unreported,
                 _ => {}
             }
         }

@@ -155,7 +155,7 @@ fn in_words(event: &Event<'_>) -> String {
         Event::IdClash { peer, .. } => format!("clash {}", peer.id),
         Event::Expired(expired) => format!(
             "expired {:?} {}/{} +{}",
-            expired.reason, expired.received, expired.total, expired.untold
+            expired.reason, expired.received, expired.total, expired.unreported
         ),
         Event::Lost(lost) => {
             let ranges: Vec<_> = lost
