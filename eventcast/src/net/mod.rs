@@ -36,13 +36,13 @@ mod place;
 mod receiver;
 mod retry;
 mod roam;
+mod round_robin;
 mod route;
 mod sink;
 mod source;
 #[cfg(test)]
 mod tests;
 mod transmitter;
-mod turns;
 mod watch;
 
 use std::{

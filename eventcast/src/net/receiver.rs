@@ -20,9 +20,9 @@ use super::{
     error::OpenWarning,
     haste::{Haste, SHORT},
     roam::{Fresh, News, Roaming},
+    round_robin::RoundRobin,
     sink::Way,
     source::{Source, UdpSource},
-    turns::Turns,
     watch::Watch,
 };
 
@@ -49,7 +49,7 @@ pub(crate) struct Receiver {
     events: Events,
     waker: Waker,
     origin: Instant,
-    turns: Turns<UdpSource>,
+    sockets: RoundRobin<UdpSource>,
     /// Batches read since the system was last asked which socket is ready.
     batches: u32,
     /// The last look found the waker's call.
@@ -91,18 +91,18 @@ impl Receiver {
     ) -> io::Result<(Self, Arc<UdpSocket>)> {
         let poll = Poll::new()?;
         let waker = Waker(Arc::new(mio::Waker::new(poll.registry(), WAKER)?));
-        let mut turns = Turns::new();
+        let mut sockets = RoundRobin::new();
         for fresh in groups {
-            add(&mut turns, poll.registry(), fresh)?;
+            add(&mut sockets, poll.registry(), fresh)?;
         }
         let unicast_id = unicast.id;
-        let unicast = add(&mut turns, poll.registry(), unicast)?;
+        let unicast = add(&mut sockets, poll.registry(), unicast)?;
         let mut receiver = Self {
             poll,
             events: Events::with_capacity(EVENTS),
             waker,
             origin: Instant::now(),
-            turns,
+            sockets,
             batches: 0,
             woken: false,
             haste: Haste::default(),
@@ -134,7 +134,7 @@ impl Receiver {
             self.close(id, echoes.as_ref());
         }
         for fresh in look.opened {
-            if let Err(error) = add(&mut self.turns, self.poll.registry(), fresh) {
+            if let Err(error) = add(&mut self.sockets, self.poll.registry(), fresh) {
                 news.push(News::Trouble(format!("cannot watch a socket ({error})")));
             }
         }
@@ -142,7 +142,7 @@ impl Receiver {
         if let Some(fresh) = look.unicast {
             let before = self.unicast;
             self.unicast = fresh.id;
-            match add(&mut self.turns, self.poll.registry(), fresh) {
+            match add(&mut self.sockets, self.poll.registry(), fresh) {
                 Ok(unicast) => socket = Some(unicast),
                 Err(error) => {
                     news.push(News::Trouble(format!("cannot watch a socket ({error})")));
@@ -196,7 +196,7 @@ impl Receiver {
     }
 
     fn close(&mut self, id: u32, echoes: Option<&Echoes>) {
-        if let Some(source) = self.turns.remove(id) {
+        if let Some(source) = self.sockets.remove(id) {
             self.earlier_drops += drops_of(&source, echoes);
         }
     }
@@ -211,16 +211,16 @@ impl Receiver {
     /// Returns at once while something is left to read. May return early without a reason.
     pub(crate) fn wait(&mut self, timeout: Option<Duration>) -> io::Result<()> {
         let now = self.origin.elapsed();
-        if self.turns.is_ready(now) {
+        if self.sockets.is_ready(now) {
             return Ok(());
         }
         let look_around = self.next_look_around.map(|at| at.saturating_sub(now));
-        let timeout = [timeout, self.turns.rest(now), look_around];
+        let timeout = [timeout, self.sockets.rest(now), look_around];
         let timeout = timeout.into_iter().flatten().min();
         if self.haste.pays() && timeout.is_none_or(|timeout| timeout >= SHORT) {
             while self.origin.elapsed() - now < SHORT {
                 self.look(Some(Duration::ZERO))?;
-                if self.woken || self.turns.is_ready(now) {
+                if self.woken || self.sockets.is_ready(now) {
                     self.haste.waited(Duration::ZERO);
                     return Ok(());
                 }
@@ -254,7 +254,7 @@ impl Receiver {
             };
             each(from, bytes, came_by);
         };
-        let datagrams = self.turns.read(|| origin.elapsed(), &mut each)?;
+        let datagrams = self.sockets.read(|| origin.elapsed(), &mut each)?;
         self.batches += 1;
         Ok(datagrams)
     }
@@ -263,14 +263,14 @@ impl Receiver {
     /// which sockets are ready by now.
     pub(crate) fn look_again(&mut self) -> io::Result<bool> {
         self.look(Some(Duration::ZERO))?;
-        Ok(self.turns.is_ready(self.origin.elapsed()))
+        Ok(self.sockets.is_ready(self.origin.elapsed()))
     }
 
     /// How many datagrams the kernel has dropped because they were not read in time; it tells
     /// with the next that arrives. Always 0 but on Linux.
     pub(crate) fn kernel_drops(&mut self) -> u64 {
         let mut drops = self.earlier_drops;
-        for (id, source) in self.turns.sources() {
+        for (id, source) in self.sockets.sources() {
             drops += drops_of(source, self.roaming.echoes(id));
         }
         self.kernel_drops = self.kernel_drops.max(drops);
@@ -279,7 +279,7 @@ impl Receiver {
 
     /// How many errors were skipped that passed by themselves.
     pub(crate) fn passing_errors(&self) -> u64 {
-        self.turns.passing_errors()
+        self.sockets.passing_errors()
     }
 
     /// Asks the system which sockets are ready.
@@ -297,7 +297,7 @@ impl Receiver {
                 WAKER => self.woken = true,
                 WATCH => changed = true,
                 // Ids begin at 0, and are given one after the other.
-                Token(id) => self.turns.set_ready(id as u32),
+                Token(id) => self.sockets.set_ready(id as u32),
             }
         }
         if changed && self.watch.as_ref().is_some_and(Watch::drain) {
@@ -326,14 +326,14 @@ fn drops_of(source: &UdpSource, echoes: Option<&Echoes>) -> u64 {
 
 /// From now on the socket is read.
 fn add(
-    turns: &mut Turns<UdpSource>,
+    sockets: &mut RoundRobin<UdpSource>,
     registry: &Registry,
     fresh: Fresh,
 ) -> io::Result<Arc<UdpSocket>> {
     let mut socket = into_mio(fresh.socket);
     registry.register(&mut socket, Token(fresh.id as usize), Interest::READABLE)?;
     let socket = Arc::new(socket);
-    turns.add(fresh.id, UdpSource::new(Arc::clone(&socket)));
+    sockets.add(fresh.id, UdpSource::new(Arc::clone(&socket)));
     Ok(socket)
 }
 

@@ -17,7 +17,7 @@ use super::{
 const ERRORS_IN_A_ROW: u32 = 8;
 
 /// Sources that are read in turn.
-pub(super) struct Turns<S> {
+pub(super) struct RoundRobin<S> {
     slots: Vec<Slot<S>>,
     next: usize,
     buffers: Buffers,
@@ -36,7 +36,7 @@ struct Slot<S> {
     rests_until: Option<Duration>,
 }
 
-impl<S: Source> Turns<S> {
+impl<S: Source> RoundRobin<S> {
     pub(super) fn new() -> Self {
         Self {
             slots: Vec::new(),
@@ -207,25 +207,25 @@ mod tests {
         }
     }
 
-    fn turns(scripts: [&[Result<&'static [u8], ErrorKind>]; 2]) -> Turns<Fake> {
-        let mut turns = Turns::new();
+    fn round_robin(scripts: [&[Result<&'static [u8], ErrorKind>]; 2]) -> RoundRobin<Fake> {
+        let mut sockets = RoundRobin::new();
         for (id, script) in (0..).zip(scripts) {
             let script = script.iter().copied().collect();
-            turns.add(
+            sockets.add(
                 id,
                 Fake {
                     script,
                     ..Fake::default()
                 },
             );
-            turns.set_ready(id);
+            sockets.set_ready(id);
         }
-        turns
+        sockets
     }
 
-    fn read_all(turns: &mut Turns<Fake>) -> Vec<Vec<u8>> {
+    fn read_all(sockets: &mut RoundRobin<Fake>) -> Vec<Vec<u8>> {
         let mut got = Vec::new();
-        while turns
+        while sockets
             .read(|| Duration::ZERO, &mut |_, _, bytes| {
                 got.push(bytes.to_vec());
             })
@@ -237,7 +237,7 @@ mod tests {
 
     #[test]
     fn passing_errors_are_skipped_and_counted() {
-        let mut turns = turns([
+        let mut sockets = round_robin([
             &[
                 Err(ErrorKind::ConnectionReset),
                 Err(ErrorKind::ConnectionRefused),
@@ -246,31 +246,31 @@ mod tests {
             ],
             &[],
         ]);
-        assert_eq!(read_all(&mut turns), [b"good"]);
-        assert_eq!(turns.passing_errors, 3);
+        assert_eq!(read_all(&mut sockets), [b"good"]);
+        assert_eq!(sockets.passing_errors, 3);
     }
 
     #[test]
     fn sources_are_read_in_turn() {
-        let mut turns = turns([&[Ok(b"a"), Ok(b"b"), Ok(b"c")], &[Ok(b"1"), Ok(b"2")]]);
-        assert_eq!(read_all(&mut turns), [b"a", b"1", b"b", b"2", b"c"]);
-        assert!(!turns.is_ready(Duration::ZERO));
+        let mut sockets = round_robin([&[Ok(b"a"), Ok(b"b"), Ok(b"c")], &[Ok(b"1"), Ok(b"2")]]);
+        assert_eq!(read_all(&mut sockets), [b"a", b"1", b"b", b"2", b"c"]);
+        assert!(!sockets.is_ready(Duration::ZERO));
     }
 
     #[test]
     fn sources_come_and_go() {
-        let mut turns = turns([&[Ok(b"a"), Ok(b"b"), Ok(b"c")], &[Ok(b"1")]]);
+        let mut sockets = round_robin([&[Ok(b"a"), Ok(b"b"), Ok(b"c")], &[Ok(b"1")]]);
         let mut got = Vec::new();
-        let mut read = |turns: &mut Turns<Fake>| {
+        let mut read = |sockets: &mut RoundRobin<Fake>| {
             let each = &mut |_, _, bytes: &[u8]| got.push(bytes.to_vec());
-            turns.read(|| Duration::ZERO, each).unwrap()
+            sockets.read(|| Duration::ZERO, each).unwrap()
         };
-        assert_eq!(read(&mut turns), 1);
-        assert!(turns.remove(1).is_some());
-        assert!(turns.remove(1).is_none());
-        assert_eq!(read(&mut turns), 1);
+        assert_eq!(read(&mut sockets), 1);
+        assert!(sockets.remove(1).is_some());
+        assert!(sockets.remove(1).is_none());
+        assert_eq!(read(&mut sockets), 1);
         let script = [Ok(&b"new"[..])].into();
-        turns.add(
+        sockets.add(
             7,
             Fake {
                 script,
@@ -278,44 +278,47 @@ mod tests {
             },
         );
         // What the system tells of one that was taken away is nothing to anybody.
-        turns.set_ready(1);
-        turns.set_ready(7);
-        while read(&mut turns) > 0 {}
+        sockets.set_ready(1);
+        sockets.set_ready(7);
+        while read(&mut sockets) > 0 {}
         assert_eq!(got, [&b"a"[..], b"b", b"c", b"new"]);
-        assert!(turns.remove(0).is_some() && turns.remove(7).is_some());
-        assert_eq!(turns.read(|| Duration::ZERO, &mut |_, _, _| ()).unwrap(), 0);
+        assert!(sockets.remove(0).is_some() && sockets.remove(7).is_some());
+        assert_eq!(
+            sockets.read(|| Duration::ZERO, &mut |_, _, _| ()).unwrap(),
+            0
+        );
     }
 
     #[test]
     fn an_empty_datagram_is_handed_over() {
-        let mut turns = turns([&[Ok(b"")], &[]]);
-        assert_eq!(read_all(&mut turns), [b""]);
+        let mut sockets = round_robin([&[Ok(b"")], &[]]);
+        assert_eq!(read_all(&mut sockets), [b""]);
     }
 
     #[test]
     fn an_error_that_stays_brings_rests_and_not_a_busy_loop() {
-        let mut turns = turns([&[], &[Ok(b"fine")]]);
-        turns.slots[0].source.then = Some(ErrorKind::NetworkDown);
-        assert_eq!(read_all(&mut turns), [b"fine"]);
+        let mut sockets = round_robin([&[], &[Ok(b"fine")]]);
+        sockets.slots[0].source.then = Some(ErrorKind::NetworkDown);
+        assert_eq!(read_all(&mut sockets), [b"fine"]);
 
         let now = Cell::new(Duration::ZERO);
         while now.get() < Duration::from_secs(1) {
-            assert!(!turns.is_ready(now.get()));
-            let rest = turns.rest(now.get()).expect("still wants to be read");
+            assert!(!sockets.is_ready(now.get()));
+            let rest = sockets.rest(now.get()).expect("still wants to be read");
             assert!(!rest.is_zero());
             now.set(now.get() + rest);
-            assert!(turns.is_ready(now.get()));
-            assert_eq!(turns.read(|| now.get(), &mut |_, _, _| ()).unwrap(), 0);
+            assert!(sockets.is_ready(now.get()));
+            assert_eq!(sockets.read(|| now.get(), &mut |_, _, _| ()).unwrap(), 0);
         }
-        let reads = turns.slots[0].source.reads;
+        let reads = sockets.slots[0].source.reads;
         assert!(reads < 20 * ERRORS_IN_A_ROW as usize, "{reads}");
 
         // It heals by itself.
-        turns.slots[0].source.then = None;
-        turns.slots[0].source.script.push_back(Ok(b"back"));
+        sockets.slots[0].source.then = None;
+        sockets.slots[0].source.script.push_back(Ok(b"back"));
         now.set(now.get() + Duration::from_secs(1));
         let mut got = Vec::new();
-        turns
+        sockets
             .read(|| now.get(), &mut |_, _, bytes| got.push(bytes.to_vec()))
             .unwrap();
         assert_eq!(got, [b"back"]);
@@ -337,9 +340,9 @@ mod tests {
                 0
             }
         }
-        let mut turns = Turns::new();
-        turns.add(0, Gone);
-        turns.set_ready(0);
-        assert!(turns.read(|| Duration::ZERO, &mut |_, _, _| ()).is_err());
+        let mut sockets = RoundRobin::new();
+        sockets.add(0, Gone);
+        sockets.set_ready(0);
+        assert!(sockets.read(|| Duration::ZERO, &mut |_, _, _| ()).is_err());
     }
 }
