@@ -25,7 +25,6 @@
 //! datagram takes a call, and the count stays 0. Datagrams are sent joined together on loopback
 //! and on real cards only: a virtual link would show them to its other end as one huge packet.
 
-mod echo;
 mod errno;
 mod error;
 mod haste;
@@ -38,6 +37,7 @@ mod retry;
 mod roam;
 mod round_robin;
 mod route;
+mod self_filter;
 mod sink;
 mod source;
 #[cfg(test)]

@@ -14,10 +14,10 @@ use std::{
 use socket2::{Domain, Protocol, Socket, Type};
 
 use super::{
-    echo::{Echoes, drop_echo},
     error::{Buffer, OpenError, OpenWarning},
     interface::{Family, InterfaceChoice},
     place::{Outgoing, Place},
+    self_filter::{SelfFilter, set_self_filter},
 };
 
 /// What is to be opened.
@@ -69,15 +69,15 @@ pub(super) fn open_group(options: &SocketOptions, place: &Place) -> Result<Socke
 }
 
 /// Keeps the bus's own datagrams off a group's socket, where they would come back at all.
-pub(super) fn filter_echoes(
+pub(super) fn filter_own(
     socket: &Socket,
     options: &SocketOptions,
     place: &Place,
     unicast_port: u16,
-) -> Option<Echoes> {
+) -> Option<SelfFilter> {
     // The loopback interface brings everything back, whatever the option says.
     (options.loopback || place.host.is_loopback())
-        .then(|| drop_echo(socket, place.host, unicast_port))
+        .then(|| set_self_filter(socket, place.host, unicast_port))
         .flatten()
 }
 

@@ -16,11 +16,11 @@ use mio::{Events, Interest, Poll, Registry, Token, net::UdpSocket};
 use socket2::Socket;
 
 use super::{
-    echo::Echoes,
     error::OpenWarning,
     haste::{Haste, SHORT},
     roam::{Fresh, News, Roaming},
     round_robin::RoundRobin,
+    self_filter::SelfFilter,
     sink::Way,
     source::{Source, UdpSource},
     watch::Watch,
@@ -130,8 +130,8 @@ impl Receiver {
         self.plan_to_look_around();
         let mut news = look.news;
         news.extend(warning.map(|warning| News::Trouble(warning.to_string())));
-        for (id, echoes) in look.closed {
-            self.close(id, echoes.as_ref());
+        for (id, self_filter) in look.closed {
+            self.close(id, self_filter.as_ref());
         }
         for fresh in look.opened {
             if let Err(error) = add(&mut self.sockets, self.poll.registry(), fresh) {
@@ -195,9 +195,9 @@ impl Receiver {
         self.next_look_around = soon.then(|| self.origin.elapsed() + BETWEEN_LOOKS_AROUND);
     }
 
-    fn close(&mut self, id: u32, echoes: Option<&Echoes>) {
+    fn close(&mut self, id: u32, self_filter: Option<&SelfFilter>) {
         if let Some(source) = self.sockets.remove(id) {
-            self.earlier_drops += drops_of(&source, echoes);
+            self.earlier_drops += drops_of(&source, self_filter);
         }
     }
 
@@ -271,7 +271,7 @@ impl Receiver {
     pub(crate) fn kernel_drops(&mut self) -> u64 {
         let mut drops = self.earlier_drops;
         for (id, source) in self.sockets.sources() {
-            drops += drops_of(source, self.roaming.echoes(id));
+            drops += drops_of(source, self.roaming.self_filter(id));
         }
         self.kernel_drops = self.kernel_drops.max(drops);
         self.kernel_drops
@@ -319,9 +319,9 @@ pub(crate) enum CameBy {
 }
 
 /// What the kernel dropped of what should have been read.
-fn drops_of(source: &UdpSource, echoes: Option<&Echoes>) -> u64 {
+fn drops_of(source: &UdpSource, self_filter: Option<&SelfFilter>) -> u64 {
     let drops = source.kernel_drops();
-    echoes.map_or(drops, |echoes| echoes.without(drops))
+    self_filter.map_or(drops, |self_filter| self_filter.without(drops))
 }
 
 /// From now on the socket is read.

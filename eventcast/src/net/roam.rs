@@ -19,12 +19,12 @@ use std::{
 use socket2::Socket;
 
 use super::{
-    echo::Echoes,
     error::{InterfaceError, OpenError, OpenWarning},
     inet6::{self, AddressState},
     interface::{Family, Inability, Interface, InterfaceChoice, Interfaces},
-    open::{SocketOptions, filter_echoes, open_group, open_unicast},
+    open::{SocketOptions, filter_own, open_group, open_unicast},
     place::{Obstacle, Place},
+    self_filter::SelfFilter,
     sink::Way,
 };
 
@@ -86,7 +86,7 @@ pub(super) struct Opened {
 pub(super) struct Look {
     pub(super) opened: Vec<Fresh>,
     /// The ids of sockets to be closed, and what of their drops is none.
-    pub(super) closed: Vec<(u32, Option<Echoes>)>,
+    pub(super) closed: Vec<(u32, Option<SelfFilter>)>,
     /// Takes the place of the unicast socket.
     pub(super) unicast: Option<Fresh>,
     pub(super) news: Vec<News>,
@@ -229,9 +229,9 @@ impl Roaming {
     }
 
     /// What the kernel counts among the drops of a group's socket although it is none.
-    pub(super) fn echoes(&self, id: u32) -> Option<&Echoes> {
+    pub(super) fn self_filter(&self, id: u32) -> Option<&SelfFilter> {
         let member = self.members.iter().find(|member| member.way.id == id)?;
-        member.way.echoes.as_ref()
+        member.way.self_filter.as_ref()
     }
 
     /// Compares what there is with what is wanted.
@@ -314,7 +314,8 @@ impl Roaming {
             let mut steps = round.steps.iter();
             let stays = steps.any(|step| step.place().is_same(place));
             if !stays {
-                look.closed.push((member.way.id, member.way.echoes.clone()));
+                look.closed
+                    .push((member.way.id, member.way.self_filter.clone()));
                 look.news.push(News::Left {
                     name: place.name.clone(),
                     address: place.host,
@@ -372,7 +373,7 @@ impl Roaming {
 
     fn admit(&mut self, place: Place, socket: Socket) -> Fresh {
         let id = self.take_id();
-        let echoes = filter_echoes(&socket, &self.options, &place, self.bound.port());
+        let self_filter = filter_own(&socket, &self.options, &place, self.bound.port());
         self.members.push(Member {
             way: Way {
                 id,
@@ -380,7 +381,7 @@ impl Roaming {
                 host: place.host,
                 outgoing: place.outgoing,
                 cuts: place.cuts,
-                echoes,
+                self_filter,
             },
             place,
         });

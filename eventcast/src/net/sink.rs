@@ -9,7 +9,7 @@ use std::{
 
 use mio::net::UdpSocket;
 
-use super::{echo::Echoes, open, place::Outgoing};
+use super::{open, place::Outgoing, self_filter::SelfFilter};
 
 /// An interface by which a bus sends to its group.
 #[derive(Clone, Debug)]
@@ -24,7 +24,7 @@ pub(crate) struct Way {
     /// Whether the interface takes datagrams joined together, if the kernel does.
     pub(super) cuts: bool,
     /// Where a datagram to the group comes back, and is filtered out.
-    pub(super) echoes: Option<Echoes>,
+    pub(super) self_filter: Option<SelfFilter>,
 }
 
 /// Something by which datagrams are sent. Nothing here blocks, but where it says so.
@@ -72,8 +72,8 @@ impl UdpSink {
         to: SocketAddr,
         send: impl FnOnce() -> io::Result<()>,
     ) -> io::Result<()> {
-        match self.way.as_ref().and_then(|way| way.echoes.as_ref()) {
-            Some(echoes) if to.ip().is_multicast() => echoes.of(send),
+        match self.way.as_ref().and_then(|way| way.self_filter.as_ref()) {
+            Some(self_filter) if to.ip().is_multicast() => self_filter.count(send),
             _ => send(),
         }
     }

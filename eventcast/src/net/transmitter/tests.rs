@@ -89,7 +89,7 @@ fn way(id: u32) -> Way {
         host: [10, 0, 0, id as u8].into(),
         outgoing: crate::net::place::Outgoing::Route,
         cuts: true,
-        echoes: None,
+        self_filter: None,
     }
 }
 
@@ -163,8 +163,8 @@ fn endless_refusal_is_given_up_within_a_second_and_the_next_one_works() {
 
 #[test]
 fn the_echo_of_an_earlier_datagram_is_no_pause() {
-    let echoes = [Errno::ECONNREFUSED, Errno::EINTR, Errno::ECONNREFUSED];
-    let mut transmitter = by_one(Fake::refusing(&echoes));
+    let self_filter = [Errno::ECONNREFUSED, Errno::EINTR, Errno::ECONNREFUSED];
+    let mut transmitter = by_one(Fake::refusing(&self_filter));
     assert!(matches!(
         transmitter.try_send(to(PEER), None, b"x", None),
         Sent::Done

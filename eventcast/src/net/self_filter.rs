@@ -22,12 +22,12 @@ use socket2::Socket;
 
 /// How often the filter has had something to drop.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Echoes(Arc<AtomicU64>);
+pub(super) struct SelfFilter(Arc<AtomicU64>);
 
-impl Echoes {
+impl SelfFilter {
     /// Counts one for a `send` to the group that succeeds. It counts before, so that there are never more
     /// drops than were counted.
-    pub(super) fn of(&self, send: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
+    pub(super) fn count(&self, send: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
         self.0.fetch_add(1, Ordering::SeqCst);
         send().inspect_err(|_| {
             self.0.fetch_sub(1, Ordering::SeqCst);
@@ -42,7 +42,7 @@ impl Echoes {
 
 /// Sets the filter. `None`: there is none, and nothing to take off.
 #[cfg(any(target_os = "linux", target_os = "android"))]
-pub(super) fn drop_echo(group: &Socket, host: IpAddr, port: u16) -> Option<Echoes> {
+pub(super) fn set_self_filter(group: &Socket, host: IpAddr, port: u16) -> Option<SelfFilter> {
     use socket2::SockFilter;
 
     // Instructions of linux/bpf_common.h. For a UDP socket, offset 0 is the UDP header; the IP header
@@ -80,10 +80,10 @@ pub(super) fn drop_echo(group: &Socket, host: IpAddr, port: u16) -> Option<Echoe
     program.push(SockFilter::new(RETURN, 0, 0, EVERYTHING));
     // Where there is none, they are dropped later, which costs more and changes nothing else.
     let attached = group.attach_filter(&program);
-    attached.is_ok().then(Echoes::default)
+    attached.is_ok().then(SelfFilter::default)
 }
 
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
-pub(super) fn drop_echo(_group: &Socket, _host: IpAddr, _port: u16) -> Option<Echoes> {
+pub(super) fn set_self_filter(_group: &Socket, _host: IpAddr, _port: u16) -> Option<SelfFilter> {
     None
 }
