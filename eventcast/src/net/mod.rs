@@ -16,7 +16,7 @@
 //! | opening, joining, buffers | `open.rs`, with `echo.rs` for the bus's own datagrams |
 //! | staying on them while they come and go | `roam.rs`, with `watch.rs` to hear of it |
 //! | what can go wrong there | `error.rs` |
-//! | waiting and receiving | `receiver.rs`, with `turns.rs` for whose turn it is, `source.rs` for the system calls and `haste.rs` for staying awake |
+//! | waiting and receiving | `receiver.rs`, with `turns.rs` for whose turn it is, `source.rs` for the system calls and `busy_poll.rs` for staying awake |
 //! | sending | `transmitter.rs`, with `sink.rs` for the system calls |
 //! | pauses after a refusal | `retry.rs`, with `errno.rs` to tell one from another |
 //!
@@ -25,9 +25,9 @@
 //! datagram takes a call, and the count stays 0. Datagrams are sent joined together on loopback
 //! and on real cards only: a virtual link would show them to its other end as one huge packet.
 
+mod busy_poll;
 mod errno;
 mod error;
-mod haste;
 mod inet6;
 mod interface;
 mod open;

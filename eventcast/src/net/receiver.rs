@@ -16,8 +16,8 @@ use mio::{Events, Interest, Poll, Registry, Token, net::UdpSocket};
 use socket2::Socket;
 
 use super::{
+    busy_poll::{BusyPoll, SHORT},
     error::OpenWarning,
-    haste::{Haste, SHORT},
     roam::{Fresh, News, Roaming},
     round_robin::RoundRobin,
     self_filter::SelfFilter,
@@ -54,7 +54,7 @@ pub(crate) struct Receiver {
     batches: u32,
     /// The last look found the waker's call.
     woken: bool,
-    haste: Haste,
+    busy_poll: BusyPoll,
     roaming: Roaming,
     /// The id of the unicast socket.
     unicast: u32,
@@ -105,7 +105,7 @@ impl Receiver {
             sockets,
             batches: 0,
             woken: false,
-            haste: Haste::default(),
+            busy_poll: BusyPoll::default(),
             roaming,
             unicast: unicast_id,
             watch: None,
@@ -217,11 +217,11 @@ impl Receiver {
         let look_around = self.next_look_around.map(|at| at.saturating_sub(now));
         let timeout = [timeout, self.sockets.rest(now), look_around];
         let timeout = timeout.into_iter().flatten().min();
-        if self.haste.pays() && timeout.is_none_or(|timeout| timeout >= SHORT) {
+        if self.busy_poll.pays() && timeout.is_none_or(|timeout| timeout >= SHORT) {
             while self.origin.elapsed() - now < SHORT {
                 self.look(Some(Duration::ZERO))?;
                 if self.woken || self.sockets.is_ready(now) {
-                    self.haste.waited(Duration::ZERO);
+                    self.busy_poll.waited(Duration::ZERO);
                     return Ok(());
                 }
                 // Whoever has the next datagram to send may be waiting for this very core.
@@ -229,7 +229,7 @@ impl Receiver {
             }
         }
         self.look(timeout)?;
-        self.haste.waited(self.origin.elapsed() - now);
+        self.busy_poll.waited(self.origin.elapsed() - now);
         Ok(())
     }
 

@@ -22,9 +22,9 @@ const MOST: u32 = 2 * ENOUGH;
 
 /// Waits of late, in short.
 #[derive(Debug, Default)]
-pub(super) struct Haste(u32);
+pub(super) struct BusyPoll(u32);
 
-impl Haste {
+impl BusyPoll {
     /// Whether to stay awake for up to [`SHORT`].
     pub(super) fn pays(&self) -> bool {
         self.0 >= ENOUGH
@@ -45,11 +45,11 @@ mod tests {
     use super::*;
 
     fn after(waits: impl IntoIterator<Item = u64>) -> bool {
-        let mut haste = Haste::default();
+        let mut busy_poll = BusyPoll::default();
         for micros in waits {
-            haste.waited(Duration::from_micros(micros));
+            busy_poll.waited(Duration::from_micros(micros));
         }
-        haste.pays()
+        busy_poll.pays()
     }
 
     #[test]
