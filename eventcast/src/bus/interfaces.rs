@@ -10,11 +10,11 @@ use crate::{net::Change, proto::Host};
 /// full socket.
 pub(super) fn follow(core: &Arc<Core>, session: &Session, change: Change) {
     let hosts: Vec<_> = change
-        .ways
+        .egress
         .iter()
         .map(|way| Host::new(way.id, way.host))
         .collect();
-    session.outbox.change_ways(change.ways, change.socket);
+    session.outbox.change_egress(change.egress, change.socket);
     // Last: what comes out of it is meant for the ways that are known by now.
     if let Some(mut engine) = session.lock_engine() {
         engine.set_hosts(&hosts);

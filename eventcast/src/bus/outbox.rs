@@ -15,7 +15,7 @@ use std::{
 
 use super::{core::Core, notice::Notice, session::Session, user_code};
 use crate::{
-    net::{Rests, RetryBudget, SendError, Sent, Transmitter, UdpSocket, Way},
+    net::{Egress, Rests, RetryBudget, SendError, Sent, Transmitter, UdpSocket},
     proto::{Destination, Transmit},
 };
 
@@ -294,14 +294,14 @@ impl Outbox {
     }
 
     /// From now on these are the interfaces by which to send, and this is the socket, if it is another one.
-    pub(crate) fn change_ways(&self, ways: Vec<Way>, socket: Option<Arc<UdpSocket>>) {
+    pub(crate) fn change_egress(&self, egress: Vec<Egress>, socket: Option<Arc<UdpSocket>>) {
         if let Some(mut sending) = self.lock_sending()
             && let Some(transmitter) = &mut sending.transmitter
         {
             if let Some(socket) = socket {
                 transmitter.replace_socket(socket);
             }
-            transmitter.set_ways(ways);
+            transmitter.set_egress(egress);
         }
     }
 

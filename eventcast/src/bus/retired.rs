@@ -116,12 +116,12 @@ mod tests {
     #[test]
     fn what_waits_for_a_runtime_reaches_a_listener_that_was_taken_off() {
         type TakeOff = fn(&Bus, ListenerId);
-        let ways: [TakeOff; 3] = [
+        let egress: [TakeOff; 3] = [
             |bus, id| assert!(bus.off(id)),
             |bus, _| assert_eq!(bus.off_all_named("x"), 1),
             |bus, _| assert_eq!(bus.off_everything(), 1),
         ];
-        for take_off in ways {
+        for take_off in egress {
             let bus = bus();
             let (id, called) = listen(&bus);
             for number in 0..3 {

@@ -30,8 +30,8 @@ mod errno;
 mod error;
 mod inet6;
 mod interface;
+mod joined_interface;
 mod open;
-mod place;
 mod receiver;
 mod retry;
 mod roam;
@@ -59,7 +59,7 @@ pub(crate) use receiver::{CameBy, Change, Receiver, Waker};
 pub(crate) use retry::{Rests, RetryBudget};
 pub use roam::InterfaceLeftReason;
 pub(crate) use roam::News;
-pub(crate) use sink::Way;
+pub(crate) use sink::Egress;
 pub(crate) use transmitter::{Sent, Transmitter};
 
 use error::OpenWarning;
@@ -90,7 +90,7 @@ pub(crate) struct Sockets {
 pub(crate) fn open(options: &SocketOptions) -> Result<Sockets, OpenError> {
     let group = SocketAddr::new(options.group, options.port);
     let (roaming, opened) = Roaming::open(options.clone())?;
-    let ways = roaming.ways();
+    let egress = roaming.egress();
     let unicast = roaming.unicast().ok_or_else(|| OpenError::Socket {
         what: "find an interface",
         source: Arc::new(std::io::ErrorKind::NotFound.into()),
@@ -100,8 +100,11 @@ pub(crate) fn open(options: &SocketOptions) -> Result<Sockets, OpenError> {
         .map_err(OpenError::socket("watch the sockets"))?;
     Ok(Sockets {
         receiver,
-        hosts: ways.iter().map(|way| (way.id, way.host)).collect(),
-        transmitter: Transmitter::new(sink::UdpSink::new(socket), ways),
+        hosts: egress
+            .iter()
+            .map(|egress| (egress.id, egress.host))
+            .collect(),
+        transmitter: Transmitter::new(sink::UdpSink::new(socket), egress),
         group,
         unicast,
         warnings,

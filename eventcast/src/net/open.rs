@@ -16,7 +16,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use super::{
     error::{Buffer, OpenError, OpenWarning},
     interface::{Family, InterfaceChoice},
-    place::{Outgoing, Place},
+    joined_interface::{JoinedInterface, Outgoing},
     self_filter::{SelfFilter, set_self_filter},
 };
 
@@ -54,11 +54,14 @@ impl SocketOptions {
 
 /// Opens the socket that hears the group at a place, and joins it there. The filter for the bus's
 /// own datagrams goes by the port of its unicast socket.
-pub(super) fn open_group(options: &SocketOptions, place: &Place) -> Result<Socket, OpenError> {
-    let socket = bind_group(options, place)?;
-    join(&socket, options, place).map_err(|source| OpenError::Join {
+pub(super) fn open_group(
+    options: &SocketOptions,
+    joined: &JoinedInterface,
+) -> Result<Socket, OpenError> {
+    let socket = bind_group(options, joined)?;
+    join(&socket, options, joined).map_err(|source| OpenError::Join {
         group: options.group,
-        interface: place.to_string(),
+        interface: joined.to_string(),
         source: Arc::new(source),
     })?;
     if let Some(size) = options.receive_buffer {
@@ -72,27 +75,27 @@ pub(super) fn open_group(options: &SocketOptions, place: &Place) -> Result<Socke
 pub(super) fn filter_own(
     socket: &Socket,
     options: &SocketOptions,
-    place: &Place,
+    joined: &JoinedInterface,
     unicast_port: u16,
 ) -> Option<SelfFilter> {
     // The loopback interface brings everything back, whatever the option says.
-    (options.loopback || place.host.is_loopback())
-        .then(|| set_self_filter(socket, place.host, unicast_port))
+    (options.loopback || joined.host.is_loopback())
+        .then(|| set_self_filter(socket, joined.host, unicast_port))
         .flatten()
 }
 
-fn join(socket: &Socket, options: &SocketOptions, place: &Place) -> io::Result<()> {
-    match (options.group, place.outgoing) {
+fn join(socket: &Socket, options: &SocketOptions, joined: &JoinedInterface) -> io::Result<()> {
+    match (options.group, joined.outgoing) {
         (IpAddr::V4(group), Outgoing::V4(interface)) => {
             socket.join_multicast_v4(&group, &interface)
         }
         (IpAddr::V4(group), _) => socket.join_multicast_v4(&group, &Ipv4Addr::UNSPECIFIED),
-        (IpAddr::V6(group), _) => socket.join_multicast_v6(&group, place.index),
+        (IpAddr::V6(group), _) => socket.join_multicast_v6(&group, joined.index),
     }
 }
 
 /// The socket that hears the group, and shares its port with all that share it too.
-fn bind_group(options: &SocketOptions, place: &Place) -> Result<Socket, OpenError> {
+fn bind_group(options: &SocketOptions, joined: &JoinedInterface) -> Result<Socket, OpenError> {
     let family = options.family();
     let socket = udp_socket(family).map_err(OpenError::socket("make a socket"))?;
     share_port(&socket).map_err(OpenError::socket("share the port of the group"))?;
@@ -100,7 +103,7 @@ fn bind_group(options: &SocketOptions, place: &Place) -> Result<Socket, OpenErro
     let port = options.port;
     // Where the system allows it, binding to the group keeps out everything else on that port.
     let address = if cfg!(unix) {
-        place.socket_address(options.group, port)
+        joined.socket_address(options.group, port)
     } else {
         SocketAddr::new(options.address.unwrap_or_else(|| family.any()), port)
     };
@@ -122,7 +125,7 @@ fn bind_group(options: &SocketOptions, place: &Place) -> Result<Socket, OpenErro
             {
                 OpenError::Join {
                     group: options.group,
-                    interface: place.to_string(),
+                    interface: joined.to_string(),
                     source: Arc::new(source),
                 }
             }
@@ -132,7 +135,7 @@ fn bind_group(options: &SocketOptions, place: &Place) -> Result<Socket, OpenErro
     // older kernels do to ordinary users, what comes twice is dropped later.
     #[cfg(any(target_os = "linux", target_os = "android"))]
     if family == Family::V6 {
-        let _ = socket.bind_device(Some(place.name.as_bytes()));
+        let _ = socket.bind_device(Some(joined.name.as_bytes()));
     }
     // Some systems ask the receiving socket whether it wants what its own machine sent.
     let _ = match family {

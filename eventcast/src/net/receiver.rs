@@ -21,7 +21,7 @@ use super::{
     roam::{Fresh, News, Roaming},
     round_robin::RoundRobin,
     self_filter::SelfFilter,
-    sink::Way,
+    sink::Egress,
     source::{Source, UdpSource},
     watch::Watch,
 };
@@ -72,7 +72,7 @@ pub(crate) struct Receiver {
 /// What has changed about the interfaces.
 pub(crate) struct Change {
     /// By where to send to the group from now on.
-    pub(crate) ways: Vec<Way>,
+    pub(crate) egress: Vec<Egress>,
     /// The socket from which to send from now on; `None`: the one before.
     pub(crate) socket: Option<Arc<UdpSocket>>,
     /// The address by which the bus alone is reached. `None`: by none for now.
@@ -154,7 +154,7 @@ impl Receiver {
             return None;
         }
         Some(Change {
-            ways: self.roaming.ways(),
+            egress: self.roaming.egress(),
             socket,
             unicast: self.roaming.unicast(),
             news,

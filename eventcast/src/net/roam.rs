@@ -22,10 +22,10 @@ use super::{
     error::{InterfaceError, OpenError, OpenWarning},
     inet6::{self, AddressState},
     interface::{Family, Inability, Interface, InterfaceChoice, Interfaces},
+    joined_interface::{JoinedInterface, Obstacle},
     open::{SocketOptions, filter_own, open_group, open_unicast},
-    place::{Obstacle, Place},
     self_filter::SelfFilter,
-    sink::Way,
+    sink::Egress,
 };
 
 /// The interfaces of a bus.
@@ -64,8 +64,8 @@ enum Basis {
 
 /// An interface on which the group has been joined.
 struct Member {
-    place: Place,
-    way: Way,
+    joined: JoinedInterface,
+    egress: Egress,
 }
 
 /// A socket to be read from now on, and what names it.
@@ -170,7 +170,7 @@ impl Roaming {
             warned: Vec::new(),
         };
         let round = Round::of(&roaming.options, &interfaces, &roaming)?;
-        let first = round.steps.first().map(|step| step.place().clone());
+        let first = round.steps.first().map(|step| step.joined().clone());
         let address = unicast_address(&roaming.options, first.as_ref(), roaming.bound.port());
         let mut warnings = round.warnings;
         roaming.warned = warnings.iter().map(ToString::to_string).collect();
@@ -186,7 +186,7 @@ impl Roaming {
             .steps
             .into_iter()
             .filter_map(|step| match step {
-                Step::New(place, socket) => Some(roaming.admit(place, socket)),
+                Step::New(joined, socket) => Some(roaming.admit(joined, socket)),
                 Step::Kept(_) => None,
             })
             .collect();
@@ -205,16 +205,16 @@ impl Roaming {
     }
 
     /// Where datagrams to the group leave.
-    pub(super) fn ways(&self) -> Vec<Way> {
+    pub(super) fn egress(&self) -> Vec<Egress> {
         self.members
             .iter()
-            .map(|member| member.way.clone())
+            .map(|member| member.egress.clone())
             .collect()
     }
 
     /// The address by which this bus alone is reached. `None`: by none for now.
     pub(super) fn unicast(&self) -> Option<SocketAddr> {
-        let first = &self.members.first()?.place;
+        let first = &self.members.first()?.joined;
         Some(first.socket_address(first.host, self.bound.port()))
     }
 
@@ -230,8 +230,8 @@ impl Roaming {
 
     /// What the kernel counts among the drops of a group's socket although it is none.
     pub(super) fn self_filter(&self, id: u32) -> Option<&SelfFilter> {
-        let member = self.members.iter().find(|member| member.way.id == id)?;
-        member.way.self_filter.as_ref()
+        let member = self.members.iter().find(|member| member.egress.id == id)?;
+        member.egress.self_filter.as_ref()
     }
 
     /// Compares what there is with what is wanted.
@@ -263,23 +263,23 @@ impl Roaming {
         let mut failures: Vec<_> = round.failed.iter().map(ToString::to_string).collect();
 
         self.leave(&round, &interfaces, &mut look);
-        let first = round.steps.first().map(|step| step.place().clone());
+        let first = round.steps.first().map(|step| step.joined().clone());
         for step in round.steps {
             match step {
-                Step::New(place, socket) => {
+                Step::New(joined, socket) => {
                     look.news.push(News::Joined {
-                        name: place.name.clone(),
-                        address: place.host,
+                        name: joined.name.clone(),
+                        address: joined.host,
                     });
-                    let fresh = self.admit(place, socket);
+                    let fresh = self.admit(joined, socket);
                     look.opened.push(fresh);
                 }
                 // It may have got its name by now.
-                Step::Kept(place) => {
+                Step::Kept(joined) => {
                     let mut members = self.members.iter_mut();
-                    if let Some(member) = members.find(|member| member.place.is_same(&place)) {
-                        member.way.label = place.to_string().into();
-                        member.place = place;
+                    if let Some(member) = members.find(|member| member.joined.is_same(&joined)) {
+                        member.egress.label = joined.to_string().into();
+                        member.joined = joined;
                     }
                 }
             }
@@ -310,16 +310,16 @@ impl Roaming {
     /// Leaves the interfaces that are not wanted any more.
     fn leave(&mut self, round: &Round, interfaces: &Interfaces, look: &mut Look) {
         self.members.retain(|member| {
-            let place = &member.place;
+            let joined = &member.joined;
             let mut steps = round.steps.iter();
-            let stays = steps.any(|step| step.place().is_same(place));
+            let stays = steps.any(|step| step.joined().is_same(joined));
             if !stays {
                 look.closed
-                    .push((member.way.id, member.way.self_filter.clone()));
+                    .push((member.egress.id, member.egress.self_filter.clone()));
                 look.news.push(News::Left {
-                    name: place.name.clone(),
-                    address: place.host,
-                    reason: why_left(place, interfaces, !round.steps.is_empty()),
+                    name: joined.name.clone(),
+                    address: joined.host,
+                    reason: why_left(joined, interfaces, !round.steps.is_empty()),
                 });
             }
             stays
@@ -330,7 +330,7 @@ impl Roaming {
     fn rebind(
         &mut self,
         options: &SocketOptions,
-        first: &Place,
+        first: &JoinedInterface,
         look: &mut Look,
     ) -> Result<(), OpenError> {
         let address = unicast_address(options, Some(first), self.bound.port());
@@ -346,7 +346,7 @@ impl Roaming {
     }
 
     /// Remembers which interface the address that was chosen belongs to.
-    fn follow(&mut self, first: Option<&Place>) {
+    fn follow(&mut self, first: Option<&JoinedInterface>) {
         let by_address = matches!(
             self.options.interface,
             InterfaceChoice::Address(_) | InterfaceChoice::Scoped(..)
@@ -371,19 +371,19 @@ impl Roaming {
         self.failures = failures;
     }
 
-    fn admit(&mut self, place: Place, socket: Socket) -> Fresh {
+    fn admit(&mut self, joined: JoinedInterface, socket: Socket) -> Fresh {
         let id = self.take_id();
-        let self_filter = filter_own(&socket, &self.options, &place, self.bound.port());
+        let self_filter = filter_own(&socket, &self.options, &joined, self.bound.port());
         self.members.push(Member {
-            way: Way {
+            egress: Egress {
                 id,
-                label: place.to_string().into(),
-                host: place.host,
-                outgoing: place.outgoing,
-                cuts: place.cuts,
+                label: joined.to_string().into(),
+                host: joined.host,
+                outgoing: joined.outgoing,
+                cuts: joined.cuts,
                 self_filter,
             },
-            place,
+            joined,
         });
         Fresh { id, socket }
     }
@@ -407,14 +407,14 @@ struct Round {
 }
 
 enum Step {
-    Kept(Place),
-    New(Place, Socket),
+    Kept(JoinedInterface),
+    New(JoinedInterface, Socket),
 }
 
 impl Step {
-    fn place(&self) -> &Place {
+    fn joined(&self) -> &JoinedInterface {
         match self {
-            Self::Kept(place) | Self::New(place, _) => place,
+            Self::Kept(joined) | Self::New(joined, _) => joined,
         }
     }
 }
@@ -470,8 +470,8 @@ impl Round {
 
     /// Where the route leads, if multicast can be done there; else every interface that can do it; else loopback.
     fn take_default(&mut self, wanted: &Wanted<'_>) -> Result<(), OpenError> {
-        let by_route = Place::by_route(wanted.options, wanted.interfaces);
-        let reason = match by_route.map(|place| (place.index, wanted.join(place))) {
+        let by_route = JoinedInterface::by_route(wanted.options, wanted.interfaces);
+        let reason = match by_route.map(|joined| (joined.index, wanted.join(joined))) {
             Ok((_, Ok(step))) => {
                 self.steps.push(step);
                 self.basis = Basis::Route;
@@ -486,11 +486,11 @@ impl Round {
             return self.take_loopback(wanted, reason);
         }
         self.basis = Basis::Every;
-        let places = self.steps.iter().map(|step| step.place().to_string());
+        let joined = self.steps.iter().map(|step| step.joined().to_string());
         self.warnings.push(OpenWarning::EveryInterface {
             group: wanted.options.group,
             reason,
-            interfaces: places.collect(),
+            interfaces: joined.collect(),
         });
         Ok(())
     }
@@ -537,8 +537,8 @@ impl Round {
             ..
         } = *wanted;
         let group = options.group;
-        let loopback = Place::loopback(options, interfaces);
-        let refusal = match loopback.map(|place| wanted.join(place)) {
+        let loopback = JoinedInterface::loopback(options, interfaces);
+        let refusal = match loopback.map(|joined| wanted.join(joined)) {
             Ok(Ok(step)) => {
                 self.steps.push(step);
                 self.basis = Basis::Loopback;
@@ -571,9 +571,9 @@ impl Round {
         let family = options.family();
         let found = interfaces.find(&options.interface, family);
         if interfaces.why_unlisted().is_some() && found.is_err() {
-            let place = Place::unlisted(options);
-            if let Some(place) = place.map_err(|obstacle| wanted.refuse(&label, 0, obstacle))? {
-                self.steps.push(wanted.join(place)?);
+            let joined = JoinedInterface::unlisted(options);
+            if let Some(joined) = joined.map_err(|obstacle| wanted.refuse(&label, 0, obstacle))? {
+                self.steps.push(wanted.join(joined)?);
                 return Ok(());
             }
         }
@@ -604,13 +604,13 @@ impl Round {
         if is_followed {
             self.warnings.push(OpenWarning::Followed {
                 given: options.interface.to_string(),
-                interface: step.place().to_string(),
+                interface: step.joined().to_string(),
                 name: interface.name.clone(),
             });
         }
         if interface.inability() == Some(Inability::NoMulticast) {
             self.warnings.push(OpenWarning::NoMulticast {
-                interface: step.place().to_string(),
+                interface: step.joined().to_string(),
                 advice: Inability::NoMulticast.describe(&interface.name),
             });
         }
@@ -622,18 +622,18 @@ impl Round {
 impl Wanted<'_> {
     /// Joins at an interface, if that has not been done.
     fn join_at(&self, interface: &Interface, chosen: Option<Ipv4Addr>) -> Result<Step, OpenError> {
-        let place = Place::of(self.options, interface, chosen)
+        let joined = JoinedInterface::of(self.options, interface, chosen)
             .map_err(|obstacle| self.refuse(&interface.to_string(), interface.index, obstacle))?;
-        self.join(place)
+        self.join(joined)
     }
 
-    fn join(&self, place: Place) -> Result<Step, OpenError> {
+    fn join(&self, joined: JoinedInterface) -> Result<Step, OpenError> {
         let mut members = self.roaming.members.iter();
-        if members.any(|member| member.place.is_same(&place)) {
-            return Ok(Step::Kept(place));
+        if members.any(|member| member.joined.is_same(&joined)) {
+            return Ok(Step::Kept(joined));
         }
-        let socket = open_group(self.options, &place)?;
-        Ok(Step::New(place, socket))
+        let socket = open_group(self.options, &joined)?;
+        Ok(Step::New(joined, socket))
     }
 
     /// What a refusal comes to.
@@ -676,12 +676,16 @@ fn none_does_multicast() -> io::Error {
 }
 
 /// Why a member is none any more, now that there are these interfaces.
-fn why_left(place: &Place, interfaces: &Interfaces, others: bool) -> InterfaceLeftReason {
-    let Some(link) = interfaces.link(place.index) else {
+fn why_left(
+    joined: &JoinedInterface,
+    interfaces: &Interfaces,
+    others: bool,
+) -> InterfaceLeftReason {
+    let Some(link) = interfaces.link(joined.index) else {
         return InterfaceLeftReason::Gone;
     };
-    let has_address = |one: &Interface| one.index == place.index && one.address == place.host;
-    if link.name != place.name {
+    let has_address = |one: &Interface| one.index == joined.index && one.address == joined.host;
+    if link.name != joined.name {
         InterfaceLeftReason::Gone
     } else if !link.is_up {
         InterfaceLeftReason::Down
@@ -709,7 +713,11 @@ fn check_address(options: &SocketOptions, interfaces: &Interfaces) -> Result<(),
 
 /// What the unicast socket is bound to. Where one interface is chosen it is that one's address, so
 /// that a bus which was to stay on this machine cannot be reached from elsewhere.
-fn unicast_address(options: &SocketOptions, first: Option<&Place>, port: u16) -> SocketAddr {
+fn unicast_address(
+    options: &SocketOptions,
+    first: Option<&JoinedInterface>,
+    port: u16,
+) -> SocketAddr {
     let any = options.family().any();
     let address = match (options.address, first, &options.interface) {
         (Some(address), ..) => address,

@@ -9,11 +9,11 @@ use std::{
 
 use mio::net::UdpSocket;
 
-use super::{open, place::Outgoing, self_filter::SelfFilter};
+use super::{joined_interface::Outgoing, open, self_filter::SelfFilter};
 
 /// An interface by which a bus sends to its group.
 #[derive(Clone, Debug)]
-pub(crate) struct Way {
+pub(crate) struct Egress {
     /// What names it for as long as the sockets are open; never given twice.
     pub(crate) id: u32,
     /// What people know it by, as `name (address)`.
@@ -30,7 +30,7 @@ pub(crate) struct Way {
 /// Something by which datagrams are sent. Nothing here blocks, but where it says so.
 pub(crate) trait Sink {
     /// From now on datagrams to the group leave by this interface.
-    fn choose(&mut self, way: &Way) -> io::Result<()>;
+    fn choose(&mut self, egress: &Egress) -> io::Result<()>;
 
     /// Sends one datagram.
     fn send(&mut self, to: SocketAddr, datagram: &[u8]) -> io::Result<()>;
@@ -50,7 +50,7 @@ pub(crate) struct UdpSink {
     socket: Arc<UdpSocket>,
     has_segments: bool,
     /// The interface that the socket is set to.
-    way: Option<Way>,
+    egress: Option<Egress>,
 }
 
 impl UdpSink {
@@ -58,7 +58,7 @@ impl UdpSink {
         Self {
             has_segments: kernel::probe(&socket),
             socket,
-            way: None,
+            egress: None,
         }
     }
 
@@ -72,7 +72,11 @@ impl UdpSink {
         to: SocketAddr,
         send: impl FnOnce() -> io::Result<()>,
     ) -> io::Result<()> {
-        match self.way.as_ref().and_then(|way| way.self_filter.as_ref()) {
+        match self
+            .egress
+            .as_ref()
+            .and_then(|egress| egress.self_filter.as_ref())
+        {
             Some(self_filter) if to.ip().is_multicast() => self_filter.count(send),
             _ => send(),
         }
@@ -84,11 +88,11 @@ impl UdpSink {
 }
 
 impl Sink for UdpSink {
-    fn choose(&mut self, way: &Way) -> io::Result<()> {
-        if self.way.as_ref().is_none_or(|set| set.id != way.id) {
-            self.way = None;
-            open::choose(&socket2::SockRef::from(&*self.socket), way.outgoing)?;
-            self.way = Some(way.clone());
+    fn choose(&mut self, egress: &Egress) -> io::Result<()> {
+        if self.egress.as_ref().is_none_or(|set| set.id != egress.id) {
+            self.egress = None;
+            open::choose(&socket2::SockRef::from(&*self.socket), egress.outgoing)?;
+            self.egress = Some(egress.clone());
         }
         Ok(())
     }
@@ -110,7 +114,7 @@ impl Sink for UdpSink {
 
     /// Looked up when it is asked for, since it may change at any time.
     fn mtu(&self, to: SocketAddr) -> Option<u32> {
-        kernel::mtu(self.way.as_ref()?, to)
+        kernel::mtu(self.egress.as_ref()?, to)
     }
 }
 
@@ -166,7 +170,7 @@ mod kernel {
         ControlMessage, MsgFlags, SockaddrStorage, getsockopt, sendmsg, sockopt,
     };
 
-    use super::Way;
+    use super::Egress;
     use crate::net::{interface::Family, open};
 
     /// A kernel before 4.18 would send everything as one datagram and say nothing.
@@ -175,9 +179,9 @@ mod kernel {
     }
 
     /// Connecting makes the kernel look up the way; nothing is sent.
-    pub(super) fn mtu(way: &Way, to: SocketAddr) -> Option<u32> {
+    pub(super) fn mtu(egress: &Egress, to: SocketAddr) -> Option<u32> {
         let probe = open::udp_socket(Family::of(to.ip())).ok()?;
-        open::choose(&probe, way.outgoing).ok()?;
+        open::choose(&probe, egress.outgoing).ok()?;
         probe.connect(&to.into()).ok()?;
         // Linux answers this one for IPv6 too.
         getsockopt(&probe, sockopt::IpMtu).ok()?.try_into().ok()
@@ -206,9 +210,9 @@ mod kernel {
 
     use mio::net::UdpSocket;
 
-    use super::Way;
+    use super::Egress;
 
-    pub(super) fn mtu(_: &Way, _: SocketAddr) -> Option<u32> {
+    pub(super) fn mtu(_: &Egress, _: SocketAddr) -> Option<u32> {
         None
     }
 

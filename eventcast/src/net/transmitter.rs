@@ -17,7 +17,7 @@ use super::{
     errno::{self, SendRefusal},
     error::SendError,
     retry::Pauses,
-    sink::{Sink, UdpSink, Way},
+    sink::{Egress, Sink, UdpSink},
 };
 
 pub(crate) use super::sink::Writability;
@@ -64,9 +64,9 @@ pub(crate) enum Sent {
 /// Sends the datagrams of a bus, all from its unicast socket.
 pub(crate) struct Transmitter<S = UdpSink> {
     sink: S,
-    ways: Vec<Exit>,
+    egress: Vec<EgressState>,
     /// What the interfaces were called when there were any.
-    last_ways: String,
+    last_egress: String,
     pauses: Pauses,
     passing_errors: u64,
     /// For the log.
@@ -74,8 +74,8 @@ pub(crate) struct Transmitter<S = UdpSink> {
 }
 
 /// An interface, and what was found out about it.
-struct Exit {
-    way: Way,
+struct EgressState {
+    egress: Egress,
     /// Datagrams longer than this go out one by one: the interface refused to cut them.
     longest_segment: usize,
 }
@@ -98,45 +98,49 @@ impl Transmitter {
 }
 
 impl<S: Sink> Transmitter<S> {
-    pub(super) fn new(sink: S, ways: Vec<Way>) -> Self {
+    pub(super) fn new(sink: S, egress: Vec<Egress>) -> Self {
         let mut transmitter = Self {
-            ways: Vec::new(),
-            last_ways: String::new(),
+            egress: Vec::new(),
+            last_egress: String::new(),
             sink,
             pauses: Pauses::new(),
             passing_errors: 0,
             note: None,
         };
-        transmitter.set_ways(ways);
+        transmitter.set_egress(egress);
         transmitter
     }
 
     /// From now on these are the interfaces. Those that were there before go on as they were.
-    pub(crate) fn set_ways(&mut self, ways: Vec<Way>) {
-        let mut before = std::mem::take(&mut self.ways);
+    pub(crate) fn set_egress(&mut self, egress: Vec<Egress>) {
+        let mut before = std::mem::take(&mut self.egress);
         let has_segments = self.sink.has_segments();
-        for way in ways {
-            let known = before.iter().position(|exit| exit.way.id == way.id);
-            let exit = known.map(|index| before.swap_remove(index));
-            let label = Arc::clone(&way.label);
-            let mut exit = exit.unwrap_or_else(|| {
-                let longest_segment = if has_segments && way.cuts {
+        for egress in egress {
+            let known = before.iter().position(|state| state.egress.id == egress.id);
+            let state = known.map(|index| before.swap_remove(index));
+            let label = Arc::clone(&egress.label);
+            let mut state = state.unwrap_or_else(|| {
+                let longest_segment = if has_segments && egress.cuts {
                     CALL_SIZE
                 } else {
                     0
                 };
-                Exit {
-                    way,
+                EgressState {
+                    egress,
                     longest_segment,
                 }
             });
             // It may have got its name by now.
-            exit.way.label = label;
-            self.ways.push(exit);
+            state.egress.label = label;
+            self.egress.push(state);
         }
-        if !self.ways.is_empty() {
-            let labels: Vec<_> = self.ways.iter().map(|exit| &*exit.way.label).collect();
-            self.last_ways = labels.join(", ");
+        if !self.egress.is_empty() {
+            let labels: Vec<_> = self
+                .egress
+                .iter()
+                .map(|state| &*state.egress.label)
+                .collect();
+            self.last_egress = labels.join(", ");
         }
     }
 
@@ -154,23 +158,23 @@ impl<S: Sink> Transmitter<S> {
         segment_size: Option<usize>,
     ) -> Sent {
         let to_group = to.ip().is_multicast();
-        let exit = match by {
+        let state = match by {
             None => 0,
-            Some(id) => match self.ways.iter().position(|exit| exit.way.id == id) {
+            Some(id) => match self.egress.iter().position(|state| state.egress.id == id) {
                 Some(index) => index,
                 None => return Sent::Done,
             },
         };
-        let chosen = match self.ways.get(exit) {
+        let chosen = match self.egress.get(state) {
             _ if !to_group => Ok(()),
-            Some(exit) => self.sink.choose(&exit.way),
+            Some(state) => self.sink.choose(&state.egress),
             None => Err(io::Error::new(
                 io::ErrorKind::NetworkDown,
                 "it is down, or has gone",
             )),
         };
         if let Err(error) = chosen {
-            return self.without_a_way(to, by, exit, error);
+            return self.without_egress(to, by, state, error);
         }
         let size = segment_size.filter(|size| *size > 0).unwrap_or(bytes.len());
         let (mut sent_bytes, mut at_once) = (0, 0);
@@ -182,7 +186,7 @@ impl<S: Sink> Transmitter<S> {
             let step = if alone {
                 size.min(rest.len())
             } else {
-                step(rest.len(), size, self.longest_segment(to_group, exit))
+                step(rest.len(), size, self.longest_segment(to_group, state))
             };
             let together = step > size;
             let result = if together {
@@ -197,7 +201,7 @@ impl<S: Sink> Transmitter<S> {
                     at_once = 0;
                     // Alone it went: so it was the cutting that was refused.
                     if let Some(error) = refused_together.take() {
-                        self.limit_segments(to_group.then_some(exit), size, &error);
+                        self.limit_segments(to_group.then_some(state), size, &error);
                     }
                     sent_bytes += step;
                     if sent_bytes == bytes.len() {
@@ -219,7 +223,7 @@ impl<S: Sink> Transmitter<S> {
                     return Sent::Pause {
                         sent_bytes,
                         pause: self.pauses.after_failure(),
-                        error: self.refused(to, exit, error),
+                        error: self.refused(to, state, error),
                     };
                 }
                 SendRefusal::TooLong | SendRefusal::Final if together => {
@@ -235,7 +239,7 @@ impl<S: Sink> Transmitter<S> {
                     return Sent::Failed { sent_bytes, error };
                 }
                 SendRefusal::Final => {
-                    let error = self.refused(to, exit, error);
+                    let error = self.refused(to, state, error);
                     return Sent::Failed { sent_bytes, error };
                 }
             }
@@ -248,14 +252,14 @@ impl<S: Sink> Transmitter<S> {
     }
 
     /// What to answer where the interface could not be chosen.
-    fn without_a_way(
+    fn without_egress(
         &mut self,
         to: SocketAddr,
         by: Option<u32>,
-        exit: usize,
+        state: usize,
         error: io::Error,
     ) -> Sent {
-        let error = self.refused(to, exit, error);
+        let error = self.refused(to, state, error);
         if by.is_some() {
             return Sent::Failed {
                 sent_bytes: 0,
@@ -270,23 +274,23 @@ impl<S: Sink> Transmitter<S> {
         }
     }
 
-    fn refused(&self, to: SocketAddr, exit: usize, error: io::Error) -> SendError {
-        let way = self.ways.get(exit).map(|exit| &*exit.way.label);
-        let way = way.unwrap_or(&self.last_ways);
+    fn refused(&self, to: SocketAddr, state: usize, error: io::Error) -> SendError {
+        let egress = self.egress.get(state).map(|state| &*state.egress.label);
+        let egress = egress.unwrap_or(&self.last_egress);
         SendError::Refused {
             to,
-            interface: to.ip().is_multicast().then(|| way.to_owned()),
+            interface: to.ip().is_multicast().then(|| egress.to_owned()),
             source: Arc::new(error),
         }
     }
 
     /// How long datagrams may be that go together: to the group by one interface, elsewhere by any.
-    fn longest_segment(&self, to_group: bool, exit: usize) -> usize {
-        let mut exits = self.ways.iter().map(|exit| exit.longest_segment);
+    fn longest_segment(&self, to_group: bool, state: usize) -> usize {
+        let mut states = self.egress.iter().map(|state| state.longest_segment);
         let limit = if to_group {
-            exits.nth(exit)
+            states.nth(state)
         } else {
-            exits.min()
+            states.min()
         };
         limit.unwrap_or(0)
     }
@@ -295,12 +299,12 @@ impl<S: Sink> Transmitter<S> {
     ///
     /// Too long for the interface says nothing about shorter ones; anything else is about cutting
     /// as such, which some interfaces and tunnels cannot do.
-    fn limit_segments(&mut self, exit: Option<usize>, size: usize, error: &io::Error) {
+    fn limit_segments(&mut self, state: Option<usize>, size: usize, error: &io::Error) {
         let about_length = error.kind() == io::ErrorKind::InvalidInput
             || errno::classify_send(error, true) == SendRefusal::TooLong;
         let longest_segment = if about_length { size - 1 } else { 0 };
-        for (index, one) in self.ways.iter_mut().enumerate() {
-            if exit.is_none_or(|exit| exit == index) {
+        for (index, one) in self.egress.iter_mut().enumerate() {
+            if state.is_none_or(|state| state == index) {
                 one.longest_segment = one.longest_segment.min(longest_segment);
             }
         }

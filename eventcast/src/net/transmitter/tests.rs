@@ -48,11 +48,11 @@ impl Fake {
 }
 
 impl Sink for Fake {
-    fn choose(&mut self, way: &Way) -> io::Result<()> {
-        if self.away.contains(&way.id) {
+    fn choose(&mut self, egress: &Egress) -> io::Result<()> {
+        if self.away.contains(&egress.id) {
             return Err(os(Errno::EADDRNOTAVAIL));
         }
-        self.chosen = Some(way.id);
+        self.chosen = Some(egress.id);
         Ok(())
     }
 
@@ -82,12 +82,12 @@ impl Sink for Fake {
     }
 }
 
-fn way(id: u32) -> Way {
-    Way {
+fn egress(id: u32) -> Egress {
+    Egress {
         label: "eth7 (10.0.0.7)".into(),
         id,
         host: [10, 0, 0, id as u8].into(),
-        outgoing: crate::net::place::Outgoing::Route,
+        outgoing: crate::net::joined_interface::Outgoing::Route,
         cuts: true,
         self_filter: None,
     }
@@ -95,7 +95,7 @@ fn way(id: u32) -> Way {
 
 /// One interface, as most buses have.
 fn by_one(sink: Fake) -> Transmitter<Fake> {
-    Transmitter::new(sink, vec![way(7)])
+    Transmitter::new(sink, vec![egress(7)])
 }
 
 fn to(address: &str) -> SocketAddr {
@@ -288,7 +288,7 @@ fn a_peer_out_of_reach_fails_at_once_and_the_group_pauses() {
 }
 #[test]
 fn each_interface_is_chosen_and_one_that_is_away_holds_up_nobody() {
-    let mut transmitter = Transmitter::new(Fake::default(), vec![way(1), way(2), way(3)]);
+    let mut transmitter = Transmitter::new(Fake::default(), vec![egress(1), egress(2), egress(3)]);
     for id in [1, 2, 3] {
         let sent = transmitter.try_send(to(GROUP), Some(id), b"x", None);
         assert!(matches!(sent, Sent::Done), "{sent:?}");
@@ -306,7 +306,7 @@ fn each_interface_is_chosen_and_one_that_is_away_holds_up_nobody() {
 
     // One that is no more takes what was meant for it.
     let before = transmitter.sink.calls;
-    transmitter.set_ways(vec![way(1), way(4)]);
+    transmitter.set_egress(vec![egress(1), egress(4)]);
     let sent = transmitter.try_send(to(GROUP), Some(3), b"x", None);
     assert!(matches!(sent, Sent::Done), "{sent:?}");
     assert_eq!(transmitter.sink.calls, before);
@@ -314,12 +314,12 @@ fn each_interface_is_chosen_and_one_that_is_away_holds_up_nobody() {
 
 #[test]
 fn what_an_interface_cannot_cut_the_others_still_do() {
-    let mut transmitter = Transmitter::new(Fake::default(), vec![way(1), way(2)]);
+    let mut transmitter = Transmitter::new(Fake::default(), vec![egress(1), egress(2)]);
     transmitter.sink.refuses_together = Some((0, Errno::EIO));
     let sent = transmitter.try_send(to(GROUP), Some(1), &[7; 20], Some(10));
     assert!(matches!(sent, Sent::Done), "{sent:?}");
     transmitter.sink.refuses_together = None;
-    transmitter.set_ways(vec![way(2), way(1)]);
+    transmitter.set_egress(vec![egress(2), egress(1)]);
     for id in [1, 2] {
         let sent = transmitter.try_send(to(GROUP), Some(id), &[7; 20], Some(10));
         assert!(matches!(sent, Sent::Done), "{sent:?}");
@@ -337,7 +337,7 @@ fn without_any_interface_the_group_waits_and_peers_do_not() {
     assert!(matches!(sent, Sent::Pause { .. }), "{sent:?}");
     let sent = transmitter.try_send(to(PEER), None, b"x", None);
     assert!(matches!(sent, Sent::Done), "{sent:?}");
-    transmitter.set_ways(vec![way(1)]);
+    transmitter.set_egress(vec![egress(1)]);
     let sent = transmitter.try_send(to(GROUP), None, b"x", None);
     assert!(matches!(sent, Sent::Done), "{sent:?}");
 }

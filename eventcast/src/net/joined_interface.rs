@@ -20,7 +20,7 @@ const ANYWHERE: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1);
 
 /// One interface of which a bus makes use.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Place {
+pub(super) struct JoinedInterface {
     /// The interface's name.
     pub(super) name: String,
     /// The system's number of it; 0 where it is not known.
@@ -78,7 +78,7 @@ pub(super) enum Outgoing {
     V6(u32),
 }
 
-impl Place {
+impl JoinedInterface {
     /// At an interface. Of several addresses of it `chosen` counts, if it is given.
     pub(super) fn of(
         options: &SocketOptions,
@@ -227,7 +227,7 @@ impl Place {
     }
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for JoinedInterface {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} ({})", self.name, self.host)
     }
@@ -318,7 +318,7 @@ mod tests {
 
     #[test]
     fn only_what_differs_from_link_to_link_has_a_scope() {
-        let place = Place {
+        let joined = JoinedInterface {
             name: "eth7".to_owned(),
             index: 7,
             outgoing: Outgoing::V6(7),
@@ -334,16 +334,20 @@ mod tests {
             ("fd00::1", 0),
             ("::1", 0),
         ] {
-            assert_eq!(place.scope_of(address.parse().unwrap()), scope, "{address}");
+            assert_eq!(
+                joined.scope_of(address.parse().unwrap()),
+                scope,
+                "{address}"
+            );
         }
         assert_eq!(
-            place
+            joined
                 .socket_address("ff02::1".parse().unwrap(), 9)
                 .to_string(),
             "[ff02::1%7]:9"
         );
         assert_eq!(
-            place
+            joined
                 .socket_address("10.0.0.1".parse().unwrap(), 9)
                 .to_string(),
             "10.0.0.1:9"
