@@ -22,7 +22,7 @@ pub(super) fn follow(core: &Arc<Core>, session: &Session, change: Change) {
     if let Some(me) = change.unicast.and_then(|unicast| session.rename(unicast)) {
         core.set_identity(me);
     }
-    for news in change.news {
+    for news in change.events {
         core.notices.tell(core, Notice::of_interfaces(news));
     }
 }

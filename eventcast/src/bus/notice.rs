@@ -25,7 +25,7 @@ pub use self::cause::{ConsoleRefusedCause, RefusedCause};
 use super::{listener::ListenerId, received::Origin};
 use crate::{
     codec::DecodeError,
-    net::{InterfaceLeftReason, News, SendError},
+    net::{InterfaceEvent, InterfaceLeftReason, SendError},
     proto::{DropCause, ExpiredReason, LeftReason, LostReason, MessageId, Peer},
 };
 
@@ -332,14 +332,14 @@ pub enum Notice {
 
 impl Notice {
     /// What the sockets have to tell of the interfaces.
-    pub(crate) fn of_interfaces(news: News) -> Self {
+    pub(crate) fn of_interfaces(news: InterfaceEvent) -> Self {
         match news {
-            News::Joined { name, address } => Self::InterfaceJoined {
+            InterfaceEvent::Joined { name, address } => Self::InterfaceJoined {
                 name,
                 address,
                 count: 1,
             },
-            News::Left {
+            InterfaceEvent::Left {
                 name,
                 address,
                 reason,
@@ -349,7 +349,7 @@ impl Notice {
                 reason,
                 count: 1,
             },
-            News::Trouble(text) => Self::Warning { text },
+            InterfaceEvent::Trouble(text) => Self::Warning { text },
         }
     }
 

@@ -30,11 +30,11 @@ mod errno;
 mod error;
 mod inet6;
 mod interface;
+mod interface_monitor;
 mod joined_interface;
 mod open;
 mod receiver;
 mod retry;
-mod roam;
 mod round_robin;
 mod route;
 mod self_filter;
@@ -54,16 +54,16 @@ pub(crate) use mio::net::UdpSocket;
 
 pub use error::{InterfaceError, OpenError, SendError};
 pub(crate) use interface::InterfaceChoice;
+pub(crate) use interface_monitor::InterfaceEvent;
+pub use interface_monitor::InterfaceLeftReason;
 pub(crate) use open::SocketOptions;
 pub(crate) use receiver::{CameBy, Change, Receiver, Waker};
 pub(crate) use retry::{Rests, RetryBudget};
-pub use roam::InterfaceLeftReason;
-pub(crate) use roam::News;
 pub(crate) use sink::Egress;
 pub(crate) use transmitter::{Sent, Transmitter};
 
 use error::OpenWarning;
-use roam::Roaming;
+use interface_monitor::InterfaceMonitor;
 
 /// The open sockets of a bus.
 pub(crate) struct Sockets {
@@ -89,14 +89,14 @@ pub(crate) struct Sockets {
 /// [`Sockets::warnings`].
 pub(crate) fn open(options: &SocketOptions) -> Result<Sockets, OpenError> {
     let group = SocketAddr::new(options.group, options.port);
-    let (roaming, opened) = Roaming::open(options.clone())?;
-    let egress = roaming.egress();
-    let unicast = roaming.unicast().ok_or_else(|| OpenError::Socket {
+    let (monitor, opened) = InterfaceMonitor::open(options.clone())?;
+    let egress = monitor.egress();
+    let unicast = monitor.unicast().ok_or_else(|| OpenError::Socket {
         what: "find an interface",
         source: Arc::new(std::io::ErrorKind::NotFound.into()),
     })?;
     let mut warnings = opened.warnings;
-    let (receiver, socket) = Receiver::new(roaming, opened.groups, opened.unicast, &mut warnings)
+    let (receiver, socket) = Receiver::new(monitor, opened.groups, opened.unicast, &mut warnings)
         .map_err(OpenError::socket("watch the sockets"))?;
     Ok(Sockets {
         receiver,

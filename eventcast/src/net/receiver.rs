@@ -18,7 +18,7 @@ use socket2::Socket;
 use super::{
     busy_poll::{BusyPoll, SHORT},
     error::OpenWarning,
-    roam::{Fresh, News, Roaming},
+    interface_monitor::{InterfaceEvent, InterfaceMonitor, OpenedSocket},
     round_robin::RoundRobin,
     self_filter::SelfFilter,
     sink::Egress,
@@ -55,7 +55,7 @@ pub(crate) struct Receiver {
     /// The last look found the waker's call.
     woken: bool,
     busy_poll: BusyPoll,
-    roaming: Roaming,
+    monitor: InterfaceMonitor,
     /// The id of the unicast socket.
     unicast: u32,
     /// Tells of changes. `None`: the system does not.
@@ -78,15 +78,15 @@ pub(crate) struct Change {
     /// The address by which the bus alone is reached. `None`: by none for now.
     pub(crate) unicast: Option<SocketAddr>,
     /// What people may want to know.
-    pub(crate) news: Vec<News>,
+    pub(crate) events: Vec<InterfaceEvent>,
 }
 
 impl Receiver {
     /// Takes the sockets that were opened; gives the unicast socket back, to send from.
     pub(super) fn new(
-        roaming: Roaming,
-        groups: Vec<Fresh>,
-        unicast: Fresh,
+        monitor: InterfaceMonitor,
+        groups: Vec<OpenedSocket>,
+        unicast: OpenedSocket,
         warnings: &mut Vec<OpenWarning>,
     ) -> io::Result<(Self, Arc<UdpSocket>)> {
         let poll = Poll::new()?;
@@ -106,7 +106,7 @@ impl Receiver {
             batches: 0,
             woken: false,
             busy_poll: BusyPoll::default(),
-            roaming,
+            monitor,
             unicast: unicast_id,
             watch: None,
             unwatched: None,
@@ -126,38 +126,42 @@ impl Receiver {
         self.next_look_around.filter(|at| *at <= now)?;
         // Before the look: nothing that changes in between is missed.
         let warning = self.watch();
-        let look = self.roaming.look();
+        let changes = self.monitor.reconcile();
         self.plan_to_look_around();
-        let mut news = look.news;
-        news.extend(warning.map(|warning| News::Trouble(warning.to_string())));
-        for (id, self_filter) in look.closed {
+        let mut events = changes.events;
+        events.extend(warning.map(|warning| InterfaceEvent::Trouble(warning.to_string())));
+        for (id, self_filter) in changes.closed {
             self.close(id, self_filter.as_ref());
         }
-        for fresh in look.opened {
+        for fresh in changes.opened {
             if let Err(error) = add(&mut self.sockets, self.poll.registry(), fresh) {
-                news.push(News::Trouble(format!("cannot watch a socket ({error})")));
+                events.push(InterfaceEvent::Trouble(format!(
+                    "cannot watch a socket ({error})"
+                )));
             }
         }
         let mut socket = None;
-        if let Some(fresh) = look.unicast {
+        if let Some(fresh) = changes.unicast {
             let before = self.unicast;
             self.unicast = fresh.id;
             match add(&mut self.sockets, self.poll.registry(), fresh) {
                 Ok(unicast) => socket = Some(unicast),
                 Err(error) => {
-                    news.push(News::Trouble(format!("cannot watch a socket ({error})")));
+                    events.push(InterfaceEvent::Trouble(format!(
+                        "cannot watch a socket ({error})"
+                    )));
                 }
             }
             self.close(before, None);
         }
-        if news.is_empty() && socket.is_none() {
+        if events.is_empty() && socket.is_none() {
             return None;
         }
         Some(Change {
-            egress: self.roaming.egress(),
+            egress: self.monitor.egress(),
             socket,
-            unicast: self.roaming.unicast(),
-            news,
+            unicast: self.monitor.unicast(),
+            events,
         })
     }
 
@@ -181,7 +185,7 @@ impl Receiver {
         let text = source.to_string();
         // Elsewhere than on Linux there is none, and where interfaces cannot be listed that has been told.
         let is_known = source.kind() == io::ErrorKind::Unsupported && !cfg!(target_os = "linux");
-        if is_known || self.roaming.is_unlisted() || self.unwatched.as_ref() == Some(&text) {
+        if is_known || self.monitor.is_unlisted() || self.unwatched.as_ref() == Some(&text) {
             tracing::debug!(target: "eventcast", error = %source, "interfaces are looked at each second");
             return None;
         }
@@ -191,7 +195,7 @@ impl Receiver {
     }
 
     fn plan_to_look_around(&mut self) {
-        let soon = self.watch.is_none() || self.roaming.lacks_something();
+        let soon = self.watch.is_none() || self.monitor.lacks_something();
         self.next_look_around = soon.then(|| self.origin.elapsed() + BETWEEN_LOOKS_AROUND);
     }
 
@@ -219,7 +223,7 @@ impl Receiver {
         let timeout = timeout.into_iter().flatten().min();
         if self.busy_poll.pays() && timeout.is_none_or(|timeout| timeout >= SHORT) {
             while self.origin.elapsed() - now < SHORT {
-                self.look(Some(Duration::ZERO))?;
+                self.reconcile(Some(Duration::ZERO))?;
                 if self.woken || self.sockets.is_ready(now) {
                     self.busy_poll.waited(Duration::ZERO);
                     return Ok(());
@@ -228,7 +232,7 @@ impl Receiver {
                 std::thread::yield_now();
             }
         }
-        self.look(timeout)?;
+        self.reconcile(timeout)?;
         self.busy_poll.waited(self.origin.elapsed() - now);
         Ok(())
     }
@@ -243,7 +247,7 @@ impl Receiver {
         mut each: impl FnMut(SocketAddr, &[u8], CameBy),
     ) -> io::Result<usize> {
         if self.batches >= BATCHES_BETWEEN_LOOKS {
-            self.look(Some(Duration::ZERO))?;
+            self.reconcile(Some(Duration::ZERO))?;
         }
         let (origin, unicast) = (self.origin, self.unicast);
         let mut each = |id, from, bytes: &[u8]| {
@@ -262,7 +266,7 @@ impl Receiver {
     /// Whether there is something to receive after all, although [`Self::receive`] found nothing more: asks the system
     /// which sockets are ready by now.
     pub(crate) fn look_again(&mut self) -> io::Result<bool> {
-        self.look(Some(Duration::ZERO))?;
+        self.reconcile(Some(Duration::ZERO))?;
         Ok(self.sockets.is_ready(self.origin.elapsed()))
     }
 
@@ -271,7 +275,7 @@ impl Receiver {
     pub(crate) fn kernel_drops(&mut self) -> u64 {
         let mut drops = self.earlier_drops;
         for (id, source) in self.sockets.sources() {
-            drops += drops_of(source, self.roaming.self_filter(id));
+            drops += drops_of(source, self.monitor.self_filter(id));
         }
         self.kernel_drops = self.kernel_drops.max(drops);
         self.kernel_drops
@@ -283,7 +287,7 @@ impl Receiver {
     }
 
     /// Asks the system which sockets are ready.
-    fn look(&mut self, timeout: Option<Duration>) -> io::Result<()> {
+    fn reconcile(&mut self, timeout: Option<Duration>) -> io::Result<()> {
         self.batches = 0;
         self.woken = false;
         match self.poll.poll(&mut self.events, timeout) {
@@ -328,7 +332,7 @@ fn drops_of(source: &UdpSource, self_filter: Option<&SelfFilter>) -> u64 {
 fn add(
     sockets: &mut RoundRobin<UdpSource>,
     registry: &Registry,
-    fresh: Fresh,
+    fresh: OpenedSocket,
 ) -> io::Result<Arc<UdpSocket>> {
     let mut socket = into_mio(fresh.socket);
     registry.register(&mut socket, Token(fresh.id as usize), Interest::READABLE)?;

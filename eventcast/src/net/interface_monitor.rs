@@ -5,8 +5,8 @@
 //! 20 memberships a socket, `net.ipv4.igmp_max_memberships`), and one that changes takes nothing
 //! from the others.
 //!
-//! Contract: [`Roaming::open`] fails unless the bus can hear and be heard, as far as the system can
-//! tell without sending anything. After that [`Roaming::look`] compares what there is with what is
+//! Contract: [`InterfaceMonitor::open`] fails unless the bus can hear and be heard, as far as the system can
+//! tell without sending anything. After that [`InterfaceMonitor::reconcile`] compares what there is with what is
 //! wanted, and says what to open and what to close; it fails in nothing, but may say that it wants
 //! to try again. Who reads and who sends is told what changed, and does it.
 
@@ -29,7 +29,7 @@ use super::{
 };
 
 /// The interfaces of a bus.
-pub(super) struct Roaming {
+pub(super) struct InterfaceMonitor {
     options: SocketOptions,
     members: Vec<Member>,
     /// What the next socket is named by.
@@ -69,32 +69,32 @@ struct Member {
 }
 
 /// A socket to be read from now on, and what names it.
-pub(super) struct Fresh {
+pub(super) struct OpenedSocket {
     pub(super) id: u32,
     pub(super) socket: Socket,
 }
 
-/// What [`Roaming::open`] opened.
+/// What [`InterfaceMonitor::open`] opened.
 pub(super) struct Opened {
-    pub(super) groups: Vec<Fresh>,
-    pub(super) unicast: Fresh,
+    pub(super) groups: Vec<OpenedSocket>,
+    pub(super) unicast: OpenedSocket,
     pub(super) warnings: Vec<OpenWarning>,
 }
 
-/// What [`Roaming::look`] changed.
+/// What [`InterfaceMonitor::reconcile`] changed.
 #[derive(Default)]
-pub(super) struct Look {
-    pub(super) opened: Vec<Fresh>,
+pub(super) struct Changes {
+    pub(super) opened: Vec<OpenedSocket>,
     /// The ids of sockets to be closed, and what of their drops is none.
     pub(super) closed: Vec<(u32, Option<SelfFilter>)>,
     /// Takes the place of the unicast socket.
-    pub(super) unicast: Option<Fresh>,
-    pub(super) news: Vec<News>,
+    pub(super) unicast: Option<OpenedSocket>,
+    pub(super) events: Vec<InterfaceEvent>,
 }
 
 /// What a look at the interfaces brought that people may want to know.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum News {
+pub(crate) enum InterfaceEvent {
     /// The group was joined on this interface.
     Joined {
         /// Its name.
@@ -150,7 +150,7 @@ impl InterfaceLeftReason {
     }
 }
 
-impl Roaming {
+impl InterfaceMonitor {
     pub(super) fn open(options: SocketOptions) -> Result<(Self, Opened), OpenError> {
         let group = options.group;
         if !group.is_multicast() {
@@ -158,7 +158,7 @@ impl Roaming {
         }
         let interfaces = Interfaces::list().unwrap_or_else(Interfaces::unlisted);
         check_address(&options, &interfaces)?;
-        let mut roaming = Self {
+        let mut monitor = Self {
             bound: SocketAddr::new(options.family().any(), options.unicast_port),
             is_unlisted: interfaces.why_unlisted().is_some(),
             options,
@@ -169,33 +169,40 @@ impl Roaming {
             failures: Vec::new(),
             warned: Vec::new(),
         };
-        let round = Round::of(&roaming.options, &interfaces, &roaming)?;
-        let first = round.steps.first().map(|step| step.joined().clone());
-        let address = unicast_address(&roaming.options, first.as_ref(), roaming.bound.port());
-        let mut warnings = round.warnings;
-        roaming.warned = warnings.iter().map(ToString::to_string).collect();
-        roaming.failures = round.failed.iter().map(ToString::to_string).collect();
-        let left = round.failed.into_iter();
+        let reconciliation = Reconciliation::of(&monitor.options, &interfaces, &monitor)?;
+        let first = reconciliation
+            .steps
+            .first()
+            .map(|step| step.joined().clone());
+        let address = unicast_address(&monitor.options, first.as_ref(), monitor.bound.port());
+        let mut warnings = reconciliation.warnings;
+        monitor.warned = warnings.iter().map(ToString::to_string).collect();
+        monitor.failures = reconciliation
+            .failed
+            .iter()
+            .map(ToString::to_string)
+            .collect();
+        let left = reconciliation.failed.into_iter();
         warnings.extend(left.map(|error| OpenWarning::Left { error }));
-        let unicast = open_unicast(&roaming.options, address, &mut warnings)?;
-        roaming.bound = address;
-        roaming.bound.set_port(port_of(&unicast)?);
-        roaming.basis = round.basis;
-        roaming.follow(first.as_ref());
-        let groups = round
+        let unicast = open_unicast(&monitor.options, address, &mut warnings)?;
+        monitor.bound = address;
+        monitor.bound.set_port(port_of(&unicast)?);
+        monitor.basis = reconciliation.basis;
+        monitor.follow(first.as_ref());
+        let groups = reconciliation
             .steps
             .into_iter()
             .filter_map(|step| match step {
-                Step::New(joined, socket) => Some(roaming.admit(joined, socket)),
+                Step::New(joined, socket) => Some(monitor.admit(joined, socket)),
                 Step::Kept(_) => None,
             })
             .collect();
-        let unicast = Fresh {
-            id: roaming.take_id(),
+        let unicast = OpenedSocket {
+            id: monitor.take_id(),
             socket: unicast,
         };
         Ok((
-            roaming,
+            monitor,
             Opened {
                 groups,
                 unicast,
@@ -235,8 +242,8 @@ impl Roaming {
     }
 
     /// Compares what there is with what is wanted.
-    pub(super) fn look(&mut self) -> Look {
-        let mut look = Look::default();
+    pub(super) fn reconcile(&mut self) -> Changes {
+        let mut changes = Changes::default();
         let listed = Interfaces::list();
         self.is_unlisted = listed.is_err();
         let interfaces = match listed {
@@ -246,9 +253,9 @@ impl Roaming {
                 let warning = OpenWarning::Unlisted { source }.to_string();
                 if !self.warned.contains(&warning) {
                     self.warned.push(warning.clone());
-                    look.news.push(News::Trouble(warning));
+                    changes.events.push(InterfaceEvent::Trouble(warning));
                 }
-                return look;
+                return changes;
             }
             Err(error) => Interfaces::unlisted(error),
         };
@@ -258,21 +265,29 @@ impl Roaming {
             options.address = None;
             lost_address = Some(OpenWarning::AddressLost { address });
         }
-        let mut round = Round::of(&options, &interfaces, self).unwrap_or_else(Round::failed);
-        round.warnings.extend(lost_address);
-        let mut failures: Vec<_> = round.failed.iter().map(ToString::to_string).collect();
+        let mut reconciliation =
+            Reconciliation::of(&options, &interfaces, self).unwrap_or_else(Reconciliation::failed);
+        reconciliation.warnings.extend(lost_address);
+        let mut failures: Vec<_> = reconciliation
+            .failed
+            .iter()
+            .map(ToString::to_string)
+            .collect();
 
-        self.leave(&round, &interfaces, &mut look);
-        let first = round.steps.first().map(|step| step.joined().clone());
-        for step in round.steps {
+        self.leave(&reconciliation, &interfaces, &mut changes);
+        let first = reconciliation
+            .steps
+            .first()
+            .map(|step| step.joined().clone());
+        for step in reconciliation.steps {
             match step {
                 Step::New(joined, socket) => {
-                    look.news.push(News::Joined {
+                    changes.events.push(InterfaceEvent::Joined {
                         name: joined.name.clone(),
                         address: joined.host,
                     });
                     let fresh = self.admit(joined, socket);
-                    look.opened.push(fresh);
+                    changes.opened.push(fresh);
                 }
                 // It may have got its name by now.
                 Step::Kept(joined) => {
@@ -285,41 +300,47 @@ impl Roaming {
             }
         }
         if let Some(first) = &first
-            && let Err(error) = self.rebind(&options, first, &mut look)
+            && let Err(error) = self.rebind(&options, first, &mut changes)
         {
             failures.push(error.to_string());
         }
         if let Some(first) = &first
-            && round.basis == Basis::Route
+            && reconciliation.basis == Basis::Route
             && matches!(self.basis, Basis::Every | Basis::Loopback)
         {
-            round.warnings.push(OpenWarning::RouteFound {
+            reconciliation.warnings.push(OpenWarning::RouteFound {
                 group: options.group,
                 interface: first.to_string(),
             });
         }
         if first.is_some() {
-            self.basis = round.basis;
+            self.basis = reconciliation.basis;
         }
         self.follow(first.as_ref());
-        self.tell_warnings(&round.warnings, &mut look);
-        self.tell_failures(failures, &mut look);
-        look
+        self.tell_warnings(&reconciliation.warnings, &mut changes);
+        self.tell_failures(failures, &mut changes);
+        changes
     }
 
     /// Leaves the interfaces that are not wanted any more.
-    fn leave(&mut self, round: &Round, interfaces: &Interfaces, look: &mut Look) {
+    fn leave(
+        &mut self,
+        reconciliation: &Reconciliation,
+        interfaces: &Interfaces,
+        changes: &mut Changes,
+    ) {
         self.members.retain(|member| {
             let joined = &member.joined;
-            let mut steps = round.steps.iter();
+            let mut steps = reconciliation.steps.iter();
             let stays = steps.any(|step| step.joined().is_same(joined));
             if !stays {
-                look.closed
+                changes
+                    .closed
                     .push((member.egress.id, member.egress.self_filter.clone()));
-                look.news.push(News::Left {
+                changes.events.push(InterfaceEvent::Left {
                     name: joined.name.clone(),
                     address: joined.host,
-                    reason: why_left(joined, interfaces, !round.steps.is_empty()),
+                    reason: why_left(joined, interfaces, !reconciliation.steps.is_empty()),
                 });
             }
             stays
@@ -331,13 +352,13 @@ impl Roaming {
         &mut self,
         options: &SocketOptions,
         first: &JoinedInterface,
-        look: &mut Look,
+        changes: &mut Changes,
     ) -> Result<(), OpenError> {
         let address = unicast_address(options, Some(first), self.bound.port());
         if address != self.bound {
             let socket = open_unicast(options, address, &mut Vec::new())?;
             self.bound = address;
-            look.unicast = Some(Fresh {
+            changes.unicast = Some(OpenedSocket {
                 id: self.take_id(),
                 socket,
             });
@@ -358,20 +379,24 @@ impl Roaming {
         }
     }
 
-    fn tell_warnings(&mut self, warnings: &[OpenWarning], look: &mut Look) {
+    fn tell_warnings(&mut self, warnings: &[OpenWarning], changes: &mut Changes) {
         let texts: Vec<_> = warnings.iter().map(ToString::to_string).collect();
         let new = texts.iter().filter(|text| !self.warned.contains(text));
-        look.news.extend(new.cloned().map(News::Trouble));
+        changes
+            .events
+            .extend(new.cloned().map(InterfaceEvent::Trouble));
         self.warned = texts;
     }
 
-    fn tell_failures(&mut self, failures: Vec<String>, look: &mut Look) {
+    fn tell_failures(&mut self, failures: Vec<String>, changes: &mut Changes) {
         let new = failures.iter().filter(|text| !self.failures.contains(text));
-        look.news.extend(new.cloned().map(News::Trouble));
+        changes
+            .events
+            .extend(new.cloned().map(InterfaceEvent::Trouble));
         self.failures = failures;
     }
 
-    fn admit(&mut self, joined: JoinedInterface, socket: Socket) -> Fresh {
+    fn admit(&mut self, joined: JoinedInterface, socket: Socket) -> OpenedSocket {
         let id = self.take_id();
         let self_filter = filter_own(&socket, &self.options, &joined, self.bound.port());
         self.members.push(Member {
@@ -385,7 +410,7 @@ impl Roaming {
             },
             joined,
         });
-        Fresh { id, socket }
+        OpenedSocket { id, socket }
     }
 
     fn take_id(&mut self) -> u32 {
@@ -397,7 +422,7 @@ impl Roaming {
 
 /// What is wanted at one moment, joined where it had not been before.
 #[derive(Default)]
-struct Round {
+struct Reconciliation {
     steps: Vec<Step>,
     basis: Basis,
     /// Interfaces that cannot be used.
@@ -423,42 +448,42 @@ impl Step {
 struct Wanted<'a> {
     options: &'a SocketOptions,
     interfaces: &'a Interfaces,
-    roaming: &'a Roaming,
+    monitor: &'a InterfaceMonitor,
 }
 
-impl Round {
+impl Reconciliation {
     fn of(
         options: &SocketOptions,
         interfaces: &Interfaces,
-        roaming: &Roaming,
+        monitor: &InterfaceMonitor,
     ) -> Result<Self, OpenError> {
-        let mut round = Self::default();
+        let mut reconciliation = Self::default();
         if let Some(source) = interfaces.why_unlisted() {
-            round.warnings.push(OpenWarning::Unlisted {
+            reconciliation.warnings.push(OpenWarning::Unlisted {
                 source: Arc::clone(source),
             });
         }
         let wanted = Wanted {
             options,
             interfaces,
-            roaming,
+            monitor,
         };
         match options.interface {
-            InterfaceChoice::Default => round.take_default(&wanted)?,
+            InterfaceChoice::Default => reconciliation.take_default(&wanted)?,
             // The route is all that is known of IPv4 without a list.
             InterfaceChoice::All
                 if interfaces.why_unlisted().is_some() && options.family() == Family::V4 =>
             {
-                round.take_default(&wanted)?;
+                reconciliation.take_default(&wanted)?;
             }
             InterfaceChoice::All => {
-                if let Some(reason) = round.take_all(&wanted)? {
-                    round.take_loopback(&wanted, reason)?;
+                if let Some(reason) = reconciliation.take_all(&wanted)? {
+                    reconciliation.take_loopback(&wanted, reason)?;
                 }
             }
-            _ => round.take_chosen(&wanted)?,
+            _ => reconciliation.take_chosen(&wanted)?,
         }
-        Ok(round)
+        Ok(reconciliation)
     }
 
     fn failed(error: OpenError) -> Self {
@@ -508,7 +533,7 @@ impl Round {
             return Ok(None);
         }
         // At a start it is better to wait for a moment than to be alone.
-        let is_start = wanted.roaming.members.is_empty();
+        let is_start = wanted.monitor.members.is_empty();
         if let Some(at) = self.failed.iter().position(OpenError::passes_soon)
             && is_start
         {
@@ -565,7 +590,7 @@ impl Round {
         let Wanted {
             options,
             interfaces,
-            roaming,
+            monitor,
         } = *wanted;
         let label = options.interface.to_string();
         let family = options.family();
@@ -577,7 +602,7 @@ impl Round {
                 return Ok(());
             }
         }
-        let followed = roaming.followed;
+        let followed = monitor.followed;
         let (interface, is_followed) = match found {
             Ok(found) => (found, false),
             // The address that was given has gone. The interface may have another one.
@@ -628,7 +653,7 @@ impl Wanted<'_> {
     }
 
     fn join(&self, joined: JoinedInterface) -> Result<Step, OpenError> {
-        let mut members = self.roaming.members.iter();
+        let mut members = self.monitor.members.iter();
         if members.any(|member| member.joined.is_same(&joined)) {
             return Ok(Step::Kept(joined));
         }
