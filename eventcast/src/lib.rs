@@ -82,6 +82,8 @@ mod codec;
 mod error;
 mod event;
 pub mod guide;
+#[cfg(test)]
+mod layers;
 #[cfg(feature = "log")]
 pub mod log;
 mod names;
