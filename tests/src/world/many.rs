@@ -18,7 +18,7 @@ use super::{
 };
 
 /// After so many failures it is no use to go on.
-const ENOUGH: usize = 5;
+pub const ENOUGH: usize = 5;
 
 /// How one world ended.
 #[derive(Clone, Debug)]
@@ -65,8 +65,9 @@ pub fn one(seed: u64) -> Outcome {
     }
 }
 
-/// Plays the worlds of `count` seeds from `first` on. `tell` is called now and then with how many are done.
-pub fn run(first: u64, count: u64, tell: impl Fn(u64) + Sync) -> Report {
+/// Plays the worlds of `count` seeds from `first` on, until `enough` have failed. `tell` is called now and then with how
+/// many are done.
+pub fn run(first: u64, count: u64, enough: usize, tell: impl Fn(u64) + Sync) -> Report {
     let report = Mutex::new(Report::default());
     let next = AtomicU64::new(0);
     let work = || {
@@ -81,7 +82,7 @@ pub fn run(first: u64, count: u64, tell: impl Fn(u64) + Sync) -> Report {
             if !outcome.faults.is_empty() {
                 report.failures.push(outcome);
             }
-            if report.failures.len() >= ENOUGH {
+            if report.failures.len() >= enough {
                 next.store(count, Ordering::Relaxed);
             }
             tell(report.figures.worlds);

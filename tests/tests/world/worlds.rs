@@ -32,7 +32,7 @@ pub(crate) fn cases() -> Vec<Case> {
             text.parse()
                 .unwrap_or_else(|_| panic!("{WORLDS_VARIABLE} is a number, not {text:?}"))
         });
-        let report = many::run(1, count, |_| {});
+        let report = many::run(1, count, many::ENOUGH, |_| {});
         println!("{}", report.figures);
         assert!(report.failures.is_empty(), "{}", failures(&report));
     });
@@ -60,10 +60,11 @@ pub(crate) fn by_arguments(arguments: &[String]) -> Option<ExitCode> {
                 println!("{at:>14} {what:?}");
             }
         }
-        many::run(seed, 1, |_| {})
+        many::run(seed, 1, 1, |_| {})
     } else {
         let count = number("--seeds")?;
-        many::run(number("--from").unwrap_or(1), count, |done| {
+        let enough = number("--enough").map_or(many::ENOUGH, |enough| enough as usize);
+        many::run(number("--from").unwrap_or(1), count, enough, |done| {
             if done % 1000 == 0 {
                 // Whether anybody sees it does not matter.
                 let _ = writeln!(stderr(), "{done} of {count}");

@@ -406,7 +406,9 @@ impl Engine {
         let is_sealed = self.sealing.is_some();
         let is_own =
             |stream: &mut Stream| is_sealed || stream.route.is_own(now.elapsed, peer.address);
-        if !self.streams.get(at).is_some_and(is_own) {
+        let is_obeyed =
+            cfg!(eventcast_sabotage = "hearsay") || self.streams.get(at).is_some_and(is_own);
+        if !is_obeyed {
             return self.ignore_posed(at, peer.address);
         }
         self.claim(now, at, last, due);
@@ -484,6 +486,17 @@ impl Engine {
         let peer = Arc::clone(&stream.peer);
         self.streams.set_presence(at, Presence::Present, timeout);
         self.report_change(at, Change { peer, left: None });
+        if cfg!(eventcast_sabotage = "one_by_id") {
+            let others = self.streams.others_present(at);
+            let others = others
+                .map(|other| Arc::clone(&other.peer))
+                .collect::<Vec<_>>();
+            for other in others {
+                if let Some(other) = self.streams.find(&other.id, other.incarnation) {
+                    self.part(other, LeftReason::Restarted);
+                }
+            }
+        }
     }
 
     /// Reports it where another bus with the id of this sender, which has just said hello, speaks as well. One that was
