@@ -159,6 +159,10 @@
 //! opt-level = 3
 //! ```
 //!
+//! Of these `sha2` and `eventcast` itself count: where the others shall stay as they are, `sha2.opt-level = 3` and
+//! `eventcast.opt-level = 3` under `[profile.dev.package]` are enough. A derivation that takes more than a second says
+//! so, as a warning.
+//!
 //! After that a small event costs a microsecond or two more on each side; `eventcast/benches/README.md` has figures,
 //! and the command that prints them.
 //!

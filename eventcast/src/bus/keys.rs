@@ -6,6 +6,7 @@
 use std::{
     collections::VecDeque,
     sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
+    time::{Duration, Instant},
 };
 
 use sha2::{Digest, Sha256};
@@ -27,6 +28,9 @@ use crate::{
 
 /// How many derived keys a process remembers. Those that were asked for longest ago go first.
 const REMEMBERED: usize = 64;
+
+/// Beyond this a derivation takes longer than it has to: it costs some 0.4 s of an optimised program on a usual machine.
+const LONG: Duration = Duration::from_secs(1);
 
 /// The keys of one bus.
 pub(crate) struct KeyRing {
@@ -72,8 +76,9 @@ impl KeyRing {
         self.lock().is_some_and(|state| state.derived.is_none())
     }
 
-    /// Derives what the bus starts with. Takes its time.
-    pub(crate) fn derive(&self) {
+    /// Derives what the bus starts with. Takes its time. Gives what there is to be warned about.
+    pub(crate) fn derive(&self) -> Option<Notice> {
+        let begin = Instant::now();
         #[cfg(test)]
         assert!(
             !self.panics.load(std::sync::atomic::Ordering::SeqCst),
@@ -92,6 +97,7 @@ impl KeyRing {
                 state.derived = Some(derived);
             }
         }
+        slow_derivation(begin.elapsed(), cfg!(debug_assertions))
     }
 
     /// What an engine is to know of it. `None`: the bus is not sealed.
@@ -164,7 +170,11 @@ pub(crate) fn set_keys(core: &Arc<Core>, keys: Keys) -> Transition {
     let done = Arc::<Completion>::default();
     let told = Arc::clone(&done);
     let spawned = spawn(core, move |core| {
+        let begin = Instant::now();
         let derived = caught("deriving keys", || derive(&keys, &core.keys.salt));
+        if let Some(notice) = slow_derivation(begin.elapsed(), cfg!(debug_assertions)) {
+            let _ = caught("telling", || core.notices.tell(core, notice));
+        }
         // Without them the bus goes on with those that it has.
         let derived = derived.inspect_err(|failure| {
             // Where that panics, whoever waits is told all the same.
@@ -235,6 +245,18 @@ fn stray_blanks(what: &str) -> Notice {
              take it away, unless it is meant"
         ),
     }
+}
+
+/// What to do about keys that took long, in a program that is built for debugging: otherwise the machine is slow.
+fn slow_derivation(took: Duration, is_debug: bool) -> Option<Notice> {
+    (is_debug && took > LONG).then(|| Notice::Warning {
+        text: format!(
+            "deriving the keys took {} s, probably because the program is built without optimisation: write \
+             `[profile.dev.package]` with `sha2.opt-level = 3` and `eventcast.opt-level = 3` into the workspace's \
+             Cargo.toml, or give ready keys (`Secret::ready_key`)",
+            took.as_secs_f32().ceil()
+        ),
+    })
 }
 
 fn short() -> Notice {
@@ -312,6 +334,26 @@ mod tests {
         // Nothing runs together.
         let shifted = (Secret::from(format!("t{word}")), b"sal");
         assert!(!Arc::ptr_eq(&first, &slot(&shifted.0, shifted.1)));
+    }
+
+    #[test]
+    fn a_slow_derivation_says_what_to_write_into_the_profile() {
+        let told = |millis, is_debug| {
+            let notice = slow_derivation(Duration::from_millis(millis), is_debug);
+            notice.map(|notice| notice.to_string())
+        };
+        let text = told(7_100, true).unwrap();
+        for part in [
+            "took 8 s",
+            "[profile.dev.package]",
+            "sha2.opt-level = 3",
+            "eventcast.opt-level = 3",
+        ] {
+            assert!(text.contains(part), "{text}");
+        }
+        assert_eq!(told(1_000, true), None);
+        // Nothing in Cargo's profile would help there.
+        assert_eq!(told(7_100, false), None);
     }
 
     #[test]

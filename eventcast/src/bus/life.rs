@@ -113,8 +113,13 @@ impl Life {
     fn go_on_elsewhere(core: &Arc<Core>, done: &Arc<Completion>) -> Result<(), Error> {
         let done = Arc::clone(done);
         keys::spawn(core, move |core| {
-            let started = caught("deriving keys", || core.keys.derive())
-                .and_then(|()| caught("starting", || Self::go_on(core, &done)));
+            let derived = caught("deriving keys", || core.keys.derive());
+            let started = derived.and_then(|slow| {
+                if let Some(notice) = slow {
+                    let _ = caught("telling", || core.notices.tell(core, notice));
+                }
+                caught("starting", || Self::go_on(core, &done))
+            });
             if let Err(failure) = started {
                 Self::give_up(core, &done, failure);
             }
