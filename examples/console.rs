@@ -26,6 +26,7 @@ struct Temperature {
 #[tokio::main]
 async fn main() -> eventcast::Result<()> {
     let bus = Bus::builder()
+        .port(0) // a random one
         .multicast_interface("127.0.0.1")
         .passphrase("one that nobody has seen yet")
         .repl(true)

@@ -33,7 +33,10 @@ async fn main() -> eventcast::Result<()> {
         .map_or(5, |text| text.parse().expect("how many seconds"));
     let interface = args.next().unwrap_or_else(|| "127.0.0.1".into());
 
-    let watched = Bus::builder().multicast_interface(&interface).build()?;
+    let watched = Bus::builder()
+        .port(0)
+        .multicast_interface(&interface)
+        .build()?;
     // Before the start, so that it hears of that too. It is called on a thread of its own.
     watched.on_notice(|notice| println!("notice: {notice}"));
     watched.on::<Tick>(|tick| {

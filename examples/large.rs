@@ -39,6 +39,7 @@ const ATTEMPTS: u32 = 5;
 async fn main() -> eventcast::Result<()> {
     let interface = env::args().nth(1).unwrap_or_else(|| "127.0.0.1".into());
     let camera = Bus::builder()
+        .port(0) // a random one
         .multicast_interface(&interface)
         .max_payload_size(MAX_PAYLOAD_SIZE)
         .start()

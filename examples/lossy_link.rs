@@ -66,6 +66,7 @@ async fn main() -> eventcast::Result<()> {
     let build = |id| {
         Bus::builder()
             .id(id)
+            .port(0) // a random one
             .multicast_membership(GROUP.to_string())
             .multicast_interface(INTERFACE.to_string())
             // So long is asked for a reading in vain; the default is three seconds.

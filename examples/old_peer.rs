@@ -48,6 +48,7 @@ struct OrderShipped {
 async fn main() -> eventcast::Result<()> {
     let shop = Bus::builder()
         .id("shop")
+        .port(0) // a random one
         .multicast_membership(GROUP.to_string())
         .multicast_interface(INTERFACE.to_string())
         // Refuses to emit what such a peer would not survive.

@@ -37,6 +37,7 @@ async fn main() -> eventcast::Result<()> {
     // The first bus takes a random port, the second joins it there. Programs agree on one beforehand.
     let shop = Bus::builder()
         .id("shop")
+        .port(0) // a random one, which the other bus is told; programs that shall meet are all given the same
         .multicast_interface(&interface)
         .start()
         .await?;

@@ -31,6 +31,7 @@ const BURST: u32 = 30;
 async fn main() -> eventcast::Result<()> {
     let interface = env::args().nth(1).unwrap_or_else(|| "127.0.0.1".into());
     let sensor = Bus::builder()
+        .port(0) // a random one
         .multicast_interface(&interface)
         .start()
         .await?;

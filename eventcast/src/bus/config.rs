@@ -112,6 +112,7 @@ options! {
     ///
     /// Default, and with 0: a random one of 49,152 to 65,535, drawn when the bus is built and
     /// logged, so that two applications that never heard of each other do not meet by accident.
+    /// Without 0 that is warned about: no other program will draw the same.
     port in "EVENTCAST_PORT" {
         given: u16,
         value: u16,

@@ -66,6 +66,10 @@ impl Layers {
         self.settle_repl(&mut options)?;
         if options.port == 0 {
             options.port = random_port(random(), options.unicast_port);
+            // One that was asked for is not warned about.
+            if self.best("port").is_none() {
+                warnings.push(nobody_else_draws(options.port));
+            }
         }
         Ok((options, warnings))
     }
@@ -408,6 +412,13 @@ impl Options {
             None => format!("{:016x}", random().max(1)),
         }
     }
+}
+
+fn nobody_else_draws(port: u16) -> String {
+    format!(
+        "no `port` was given, so this bus is on port {port}, which was drawn at random and which no other program will \
+         draw: give the same `port` to all buses that shall meet, or 0 where a random one is meant"
+    )
 }
 
 /// A port of 49,152 to 65,535 other than `taken`, each as likely.

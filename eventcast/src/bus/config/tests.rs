@@ -250,7 +250,10 @@ fn a_wrong_value_in_a_file_is_a_warning_where_a_better_place_gives_another() {
                 if case.name == "passphrase_file" && place == "configuration" {
                     continue;
                 }
-                let (_, warnings) = resolved(to_layers).unwrap_or_else(|| panic!("{}", case.name));
+                let (_, mut warnings) =
+                    resolved(to_layers).unwrap_or_else(|| panic!("{}", case.name));
+                // Most of these give no port.
+                warnings.retain(|warning| !warning.starts_with("no `port` was given"));
                 assert_eq!(warnings.len(), 1, "{warnings:?}");
                 assert!(warnings[0].starts_with(&text), "{warnings:?}");
                 assert!(warnings[0].contains(place), "{warnings:?}");

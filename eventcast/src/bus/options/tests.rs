@@ -23,8 +23,17 @@ fn with_variables(builder: Builder, variables: &[(&str, &str)]) -> Result<Option
     Ok(options)
 }
 
-/// The options, and what there is to warn about.
+/// The options, and what there is to warn about beside that no port was given.
 fn with_warnings(
+    builder: Builder,
+    variables: &[(&str, &str)],
+) -> Result<(Options, Vec<String>), String> {
+    let (options, mut warnings) = with_all_warnings(builder, variables)?;
+    warnings.retain(|warning| !warning.starts_with("no `port` was given"));
+    Ok((options, warnings))
+}
+
+fn with_all_warnings(
     builder: Builder,
     variables: &[(&str, &str)],
 ) -> Result<(Options, Vec<String>), String> {
@@ -561,6 +570,27 @@ fn the_two_ports_differ() {
         Err("option `unicast_port` (set on the builder) is 9000, but must be another port than the group's `port`".to_owned())
     );
     options(Builder::new().port(0).unicast_port(0)).unwrap();
+}
+
+#[test]
+fn a_random_port_for_want_of_one_is_a_warning() {
+    let (options, warnings) = with_all_warnings(Builder::new(), &[]).unwrap();
+    assert_eq!(options.port, 49_152);
+    let [warning] = &warnings[..] else {
+        panic!("{warnings:?}");
+    };
+    assert!(warning.starts_with("no `port` was given, so this bus is on port 49152"));
+    // Whoever says so knows.
+    let file: Config = serde_json::from_str(r#"{"port": 0}"#).unwrap();
+    for (builder, variables) in [
+        (Builder::new().port(0), &[][..]),
+        (Builder::new(), &[("EVENTCAST_PORT", "0")]),
+        (Builder::new().config(file), &[]),
+    ] {
+        let (options, warnings) = with_all_warnings(builder, variables).unwrap();
+        assert_eq!(options.port, 49_152);
+        assert_eq!(warnings, [""; 0]);
+    }
 }
 
 #[test]
