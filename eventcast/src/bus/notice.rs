@@ -21,6 +21,8 @@ use std::{
     time::Duration,
 };
 
+use tracing::Level;
+
 pub use self::cause::{ConsoleRefusedCause, RefusedCause};
 use super::{listener::ListenerId, received::Origin};
 use crate::{
@@ -125,6 +127,16 @@ pub enum Notice {
         count: u64,
         /// What is probably wrong, and what to do about it, where there is something to say.
         advice: Option<String>,
+    },
+    /// Nothing has been heard of any other bus in the first 10 s after the start. It is told once a start.
+    #[non_exhaustive]
+    NobodyHeard {
+        /// The group and its port.
+        group: SocketAddr,
+        /// The interfaces on which the bus is, each as `name (address)`.
+        interfaces: Vec<String>,
+        /// How many datagrams came and were refused.
+        refused: u64,
     },
     /// Two buses have the same configured id: another one has that of this bus, or two others share one. Their events
     /// are delivered all the same.
@@ -372,35 +384,49 @@ impl Notice {
         }
     }
 
-    pub(super) fn log(&self) {
+    /// How much it matters.
+    pub(super) fn level(&self) -> Level {
         match self {
             Self::Started { .. }
             | Self::Stopped
             | Self::InterfaceJoined { .. }
             | Self::PeerJoined { .. }
-            | Self::PeerLeft { .. } => {
-                tracing::info!(target: "eventcast", "{self}");
-            }
-            Self::ConsoleOpened { .. }
+            | Self::PeerLeft { .. }
+            | Self::ConsoleOpened { .. }
             | Self::ConsoleConnected { .. }
-            | Self::ConsoleDisconnected { .. } => {
-                tracing::info!(target: "eventcast::repl", "{self}");
-            }
-            Self::ConsoleRefused { .. } => {
-                tracing::warn!(target: "eventcast::repl", "{self}");
-            }
+            | Self::ConsoleDisconnected { .. } => Level::INFO,
             Self::Failed { .. } | Self::ListenerPanicked { .. } | Self::SendFailed { .. } => {
-                tracing::error!(target: "eventcast", "{self}");
+                Level::ERROR
             }
             // On a network that doubles datagrams there is nothing that anybody could do about it.
             Self::Refused {
                 cause,
                 advice: None,
                 ..
-            } if *cause == RefusedCause::Dropped(DropCause::Duplicate) => {
-                tracing::debug!(target: "eventcast", "{self}");
-            }
-            _ => tracing::warn!(target: "eventcast", "{self}"),
+            } if *cause == RefusedCause::Dropped(DropCause::Duplicate) => Level::DEBUG,
+            _ => Level::WARN,
+        }
+    }
+
+    fn is_of_console(&self) -> bool {
+        matches!(
+            self,
+            Self::ConsoleOpened { .. }
+                | Self::ConsoleConnected { .. }
+                | Self::ConsoleDisconnected { .. }
+                | Self::ConsoleRefused { .. }
+        )
+    }
+
+    pub(super) fn log(&self) {
+        // Target and level are constants of each place that logs.
+        match (self.level(), self.is_of_console()) {
+            (Level::ERROR, _) => tracing::error!(target: "eventcast", "{self}"),
+            (Level::WARN, false) => tracing::warn!(target: "eventcast", "{self}"),
+            (Level::WARN, true) => tracing::warn!(target: "eventcast::repl", "{self}"),
+            (Level::INFO, false) => tracing::info!(target: "eventcast", "{self}"),
+            (Level::INFO, true) => tracing::info!(target: "eventcast::repl", "{self}"),
+            _ => tracing::debug!(target: "eventcast", "{self}"),
         }
     }
 }

@@ -67,6 +67,9 @@ const MOST_PATIENCE: Duration = Duration::from_secs(1);
 /// How often the watching thread is tried to be started where the system gave none.
 const BETWEEN_STARTS: Duration = Duration::from_secs(1);
 
+/// How long after the start the bus says that it has heard nobody.
+const ALONE: Duration = Duration::from_secs(10);
+
 /// Pause after the sockets failed in a way that they should not, so that the reading thread does not spin.
 const AFTER_FAILURE: Duration = Duration::from_millis(10);
 
@@ -145,7 +148,17 @@ pub(crate) struct Lane {
     reported_drops: u64,
     /// Which peers have been heard by unicast.
     unicast: HeardUnicast,
+    /// While nobody has been heard, and that has not been told.
+    alone: Option<Alone>,
     _closed: TellClosed,
+}
+
+/// What there is to say of a bus that hears nobody.
+struct Alone {
+    /// When it is to be told.
+    due: Duration,
+    /// How many datagrams have been refused.
+    refused: u64,
 }
 
 /// Rung when the lane is dropped, and the receiving sockets with it.
@@ -172,7 +185,7 @@ impl Closed {
 }
 
 impl Reading {
-    pub(crate) fn new(receiver: Receiver) -> (Self, Box<Lane>) {
+    pub(crate) fn new(receiver: Receiver, now: Duration) -> (Self, Box<Lane>) {
         let closed = Arc::<Closed>::default();
         let reading = Self {
             slot: Mutex::default(),
@@ -207,6 +220,10 @@ impl Reading {
             patience: Patience::default(),
             reported_drops: 0,
             unicast: HeardUnicast::default(),
+            alone: Some(Alone {
+                due: now + ALONE,
+                refused: 0,
+            }),
             _closed: TellClosed(closed),
         });
         (reading, lane)
@@ -423,8 +440,12 @@ fn deliver(
                 lane.event += 1;
                 continue;
             }
-            Event::Message(message) => message,
+            Event::Message(message) => {
+                lane.alone = None;
+                message
+            }
             other => {
+                lane.note(&other);
                 if let Some(notice) =
                     Notice::of_protocol(&other, |from| lane.unicast.has_heard(from))
                 {
@@ -475,6 +496,36 @@ fn deliver(
 }
 
 impl Lane {
+    /// Notes whether anybody was heard.
+    fn note(&mut self, event: &Event<'_>) {
+        let Some(alone) = &mut self.alone else {
+            return;
+        };
+        match event {
+            Event::Refused(refused) => alone.refused = alone.refused.saturating_add(refused.count),
+            Event::VersionMismatch { count, .. } => {
+                alone.refused = alone.refused.saturating_add(*count);
+            }
+            Event::PeerJoined { .. } => self.alone = None,
+            _ => {}
+        }
+    }
+
+    /// Tells that nobody has been heard, when it is time. Gives when that is, if it is to come.
+    fn tell_alone(&mut self, core: &Arc<Core>) -> Option<Duration> {
+        let alone = self.alone.take_if(|alone| alone.due <= core.now().elapsed);
+        if let Some(alone) = alone {
+            let group = core.options.multicast_membership.address;
+            let notice = Notice::NobodyHeard {
+                group: (group, core.options.port).into(),
+                interfaces: self.receiver.interfaces(),
+                refused: alone.refused,
+            };
+            core.notices.tell(core, notice);
+        }
+        self.alone.as_ref().map(|alone| alone.due)
+    }
+
     /// Makes the batch ready to be filled again; one that a call still looks into is left to that call.
     fn recycle(&mut self) {
         self.event = 0;
@@ -487,11 +538,13 @@ impl Lane {
     /// Waits for datagrams, and gives one batch of them to the engine.
     fn read(&mut self, core: &Arc<Core>, session: &Session) -> std::io::Result<()> {
         if !self.more {
+            // Whatever waited has been read.
+            let alone = self.tell_alone(core);
             let asleep_until = &session.reading.asleep_until;
             let Some(engine) = session.lock_engine() else {
                 return Ok(());
             };
-            let due = engine.poll_timeout();
+            let due = [engine.poll_timeout(), alone].into_iter().flatten().min();
             let micros = due.map_or(u128::from(u64::MAX), |due| due.as_micros());
             asleep_until.store(micros as u64, Ordering::Relaxed);
             drop(engine);

@@ -86,7 +86,7 @@ impl Session {
         });
 
         core.set_identity(Arc::clone(&me));
-        let (reading, lane) = Reading::new(sockets.receiver);
+        let (reading, lane) = Reading::new(sockets.receiver, now.elapsed);
         let mut engine = Engine::new(config, random()?, now);
         let hosts = sockets.hosts.iter().map(|&(id, host)| Host::new(id, host));
         engine.set_hosts(&hosts.collect::<Vec<_>>());

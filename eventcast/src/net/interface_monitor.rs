@@ -219,6 +219,12 @@ impl InterfaceMonitor {
             .collect()
     }
 
+    /// The interfaces on which the bus is, each as `name (address)`.
+    pub(super) fn interfaces(&self) -> Vec<String> {
+        let members = self.members.iter();
+        members.map(|member| member.joined.to_string()).collect()
+    }
+
     /// The address by which this bus alone is reached. `None`: by none for now.
     pub(super) fn unicast(&self) -> Option<SocketAddr> {
         let first = &self.members.first()?.joined;

@@ -165,6 +165,11 @@ impl Receiver {
         })
     }
 
+    /// The interfaces on which the bus is, each as `name (address)`.
+    pub(crate) fn interfaces(&self) -> Vec<String> {
+        self.monitor.interfaces()
+    }
+
     /// Asks the system to tell of changes, if it does not do so yet. What is to be told about that is told once.
     fn watch(&mut self) -> Option<OpenWarning> {
         if self.watch.is_some() {

@@ -88,6 +88,31 @@ impl Notice {
                     None => Ok(()),
                 }
             }
+            Self::NobodyHeard {
+                group,
+                interfaces,
+                refused,
+            } => {
+                let interfaces = match &interfaces[..] {
+                    [] => "no interface".to_owned(),
+                    some => some.join(", "),
+                };
+                write!(
+                    f,
+                    "no other bus was heard in the first 10 s, on group {group} by {interfaces}"
+                )?;
+                f.write_str(match refused {
+                    0 => {
+                        "; if one runs, it probably has another `port` or `multicast_membership`, one of the two is on \
+                         the wrong `multicast_interface`, or multicast does not get through: a firewall, a Wi-Fi access \
+                         point or a switch holds it back"
+                    }
+                    _ => {
+                        "; what came was refused: probably one side has a passphrase and the other has none, or another \
+                         one; or another program uses this group and port"
+                    }
+                })
+            }
             Self::IdClash {
                 id,
                 from,
