@@ -468,6 +468,22 @@ options! {
         check: |&on| Some(on),
     }
 
+    /// Whether warnings and errors go to standard error where nothing else takes them: one line each, as rarely as the
+    /// notices that they are. Something takes them where this bus has a listener or a stream of notices
+    /// ([`Bus::on_notice`](crate::Bus::on_notice), [`Bus::notices`](crate::Bus::notices)), or the program has installed a
+    /// `tracing` subscriber, such as that of `eventcast::log`.
+    ///
+    /// Default: true, so that a program that looks nowhere still learns why nobody hears it. Set it to false where
+    /// standard error belongs to something else, or the crate `log` takes the events of `tracing`, which no library
+    /// can know.
+    last_resort | "lastResort" in "EVENTCAST_LAST_RESORT" {
+        given: bool,
+        value: bool,
+        option: bool = true,
+        allowed: "true or false",
+        check: |&on| Some(on),
+    }
+
     /// Whether the bus has a console: a place on this machine where a person can see what the bus does, watch events
     /// and emit some, with `telnet` or `nc`. The page `eventcast::repl` has the commands. Needs the feature `repl`.
     ///

@@ -17,6 +17,7 @@ use super::metrics::Published;
 use super::{
     fork::Home,
     keys::KeyRing,
+    last_resort::LastResort,
     life::Life,
     listener::{ListenerId, Sink},
     notices::Notices,
@@ -122,11 +123,11 @@ impl Core {
         let group = SocketAddr::from((options.multicast_membership.address, options.port));
         Self {
             keys: KeyRing::new(&options, receive),
+            notices: Notices::new(LastResort::new(options.last_resort)),
             options,
             hostname,
             table: Table::default(),
             retired: Retired::default(),
-            notices: Notices::default(),
             counters: Counters::default(),
             life: Life::default(),
             room: tokio::sync::Notify::new(),

@@ -33,6 +33,7 @@ mod fork;
 mod guard;
 mod interfaces;
 mod keys;
+mod last_resort;
 mod life;
 mod limit;
 mod listener;

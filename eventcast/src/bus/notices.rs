@@ -1,5 +1,6 @@
 //! The one way of every notice: it is limited, logged, and handed to those who hear notices, which are listeners, each on
-//! a thread of its own, and streams.
+//! a thread of its own, and streams. Where neither the log nor anybody else takes it, it goes to the
+//! [last resort](super::last_resort).
 //!
 //! What is held back is reported when its pause is over by a thread that is there while something is held back, and
 //! not otherwise: a sum is due also on a bus that does not run, or whose own threads are held up. The bus's stop and
@@ -15,12 +16,14 @@ use std::{
 };
 
 use futures_core::Stream;
+use tracing::Level;
 
 use super::{
     backlog::{Bound, Overflow, Pushed, Server, WorkQueue},
     blocking::{block_on, deadline},
     core::{Core, RuntimeInUse},
     failure::guarded_thread,
+    last_resort::LastResort,
     limit::{Limiter, Scope, Tally},
     listener::ListenerId,
     mailbox::Mailbox,
@@ -36,13 +39,13 @@ const CAPACITY: Bound = Bound {
 };
 
 /// Those who want to hear notices, and what they will hear later.
-#[derive(Default)]
 pub(crate) struct Notices {
     sinks: Mutex<Vec<Arc<NoticeSink>>>,
     hasher: RandomState,
     held_back: Mutex<HeldBack>,
     /// Notified when nothing is held back any more.
     emptied: Condvar,
+    last_resort: LastResort,
 }
 
 #[derive(Default)]
@@ -71,6 +74,16 @@ enum Kind {
 type Closure = Box<dyn Fn(&Notice) + Send + Sync>;
 
 impl Notices {
+    pub(crate) fn new(last_resort: LastResort) -> Self {
+        Self {
+            sinks: Mutex::default(),
+            hasher: RandomState::new(),
+            held_back: Mutex::default(),
+            emptied: Condvar::new(),
+            last_resort,
+        }
+    }
+
     /// Reports a notice, now or as a part of a later sum.
     pub(crate) fn tell(&self, core: &Arc<Core>, notice: Notice) {
         self.limit(core, notice, None);
@@ -120,15 +133,28 @@ impl Notices {
 
     /// Hands on a notice whose text was logged before.
     pub(crate) fn repeat(&self, core: &Arc<Core>, notice: Notice) {
-        for sink in self.lock().clone() {
-            sink.push(core, notice.clone());
+        self.hand_on(core, notice);
+    }
+
+    /// Warns of something that has been logged, and is no notice: by the last resort, where nobody hears notices.
+    pub(crate) fn warn_at_last(&self, text: &str) {
+        if self.lock().is_empty() {
+            self.last_resort.take(Level::WARN, &text);
         }
     }
 
     fn deliver(&self, core: &Arc<Core>, notice: Notice) {
         // Whoever has subscribed to the log is the user's.
         let _ = user_code::run(|| notice.log());
+        self.hand_on(core, notice);
+    }
+
+    /// Hands on a notice that has been logged.
+    fn hand_on(&self, core: &Arc<Core>, notice: Notice) {
         let sinks = self.lock().clone();
+        if sinks.is_empty() {
+            return self.last_resort.take(notice.level(), &notice);
+        }
         for sink in sinks {
             sink.push(core, notice.clone());
         }
@@ -223,6 +249,8 @@ impl Notices {
         self.lock_held_back().closed = true;
         self.tell_held_back(core);
         let gone = std::mem::take(&mut *self.lock());
+        // What still comes has nobody to hear it, but not because nobody asked.
+        self.last_resort.silence(!gone.is_empty());
         for sink in gone {
             sink.close();
         }
@@ -230,6 +258,7 @@ impl Notices {
 
     /// There is a handle again.
     pub(crate) fn reopen(&self) {
+        self.last_resort.silence(false);
         self.lock_held_back().closed = false;
     }
 
@@ -256,6 +285,7 @@ impl Drop for Notices {
             .drain()
         {
             let _ = user_code::run(|| notice.log());
+            self.last_resort.take(notice.level(), &notice);
         }
     }
 }

@@ -24,6 +24,7 @@ const WINDOW: usize = 32;
 pub(crate) fn builder(group: Group) -> Builder {
     Bus::builder()
         .environment(false)
+        .last_resort(false)
         .port(group.port)
         .multicast_membership(group.address.to_string())
         .multicast_interface(INTERFACE.to_string())

@@ -40,6 +40,7 @@ pub(crate) fn give(card: &str, address: &str) {
 pub(crate) fn builder(group: &str, interface: &str) -> Builder {
     Bus::builder()
         .environment(false)
+        .last_resort(false)
         .port(9_777)
         .multicast_membership(group)
         .multicast_interface(interface)

@@ -23,6 +23,7 @@ mod forks;
 mod harness;
 mod hostile;
 mod ipv6;
+mod last_resort;
 mod life;
 mod listeners;
 mod log;
@@ -77,6 +78,7 @@ fn main() -> ExitCode {
     cases.extend(surroundings::cases());
     cases.extend(many::cases());
     cases.extend(life::cases());
+    cases.extend(last_resort::cases());
     #[cfg(target_os = "linux")]
     cases.extend(forks::cases());
     cases.extend(emit::cases());

@@ -52,6 +52,11 @@ fn no_text_from_elsewhere_leaves_its_line() {
                 other: None,
                 count: 1,
             },
+            Notice::NobodyHeard {
+                group: address,
+                interfaces: vec![owned(), owned()],
+                refused: 1,
+            },
             Notice::Lost {
                 peer: Arc::clone(&peer),
                 first: 1,

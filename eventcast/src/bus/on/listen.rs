@@ -309,12 +309,13 @@ impl<'a, E: FromArgs> Listen<'a, E> {
         let max = self.bus.max_listeners();
         let (listener, crowd) = core.table.insert(self.topic, registration, max);
         if let Some(count) = crowd {
-            tracing::warn!(
-                target: "eventcast",
+            let text = format!(
                 "event `{}` has {count} listeners, the last registered at {location}: a leak? \
                  `set_max_listeners` raises the limit, 0 removes it",
                 printable(&listener.key),
             );
+            tracing::warn!(target: "eventcast", "{text}");
+            core.notices.warn_at_last(&text);
         }
         listener
     }

@@ -85,6 +85,7 @@ fn defaults() {
         clock_tolerance: Duration::from_secs(30),
         classic_cipher: false,
         old_peers: false,
+        last_resort: true,
         repl: false,
         repl_port: 0,
         repl_host: Ipv4Addr::LOCALHOST.into(),
@@ -126,6 +127,7 @@ fn every_setter() {
         .key_salt(*b"salt")
         .clock_tolerance(Duration::from_secs(1))
         .old_peers(true)
+        .last_resort(false)
         .repl(false)
         .repl_port(4000)
         .repl_host("::1")
@@ -163,6 +165,7 @@ fn every_setter() {
         clock_tolerance: Duration::from_secs(1),
         classic_cipher: false,
         old_peers: true,
+        last_resort: false,
         repl: false,
         repl_port: 4000,
         repl_host: Ipv6Addr::LOCALHOST.into(),

@@ -498,6 +498,19 @@ pub(super) const CASES: &[Case] = &[
         ),
     },
     Case {
+        name: "last_resort",
+        other: "lastResort",
+        variable: "EVENTCAST_LAST_RESORT",
+        files: &[("true", "true"), ("false", "false")],
+        variables: &[("true", "true"), ("0", "false")],
+        wrong_files: &[("\"yes\"", "\"yes\""), ("1", "1")],
+        wrong_variables: &["", "maybe"],
+        must_be: (
+            "true or false",
+            "true or false (or 1 or 0, yes or no, on or off)",
+        ),
+    },
+    Case {
         name: "repl",
         other: "repl",
         variable: "EVENTCAST_REPL",
