@@ -9,6 +9,7 @@ use crate::proto::{
     Destination, DropCause, LeftReason, LostReason, Now, Peer,
     receive::{
         events::Change,
+        hello_clock::HelloClock,
         newcomers::NAMED_FOR,
         peers::KnownAt,
         reorder_buffer::FARTHEST,
@@ -35,8 +36,8 @@ const ANSWER_WITHIN: u64 = 50;
 const EXTRA_PAUSE: Duration = Duration::from_millis(250);
 const EXTRA_AT_ONCE: u32 = 3;
 
-/// Two incarnations of one id that both speak are two buses. What the older one said so soon after the newer one had
-/// come may have been under way when it was started again.
+/// Two incarnations of one id that both speak are two buses. The older one may have said so much after the newer one
+/// was heard first without being a bus of its own: it is not known to the instant when it said it.
 const UNDER_WAY: Duration = Duration::from_secs(1);
 
 /// A goodbye is said so often, with such pauses.
@@ -322,6 +323,7 @@ impl Engine {
                 route::Speaker::Moved => {
                     stream.vouch.reset(settled.then_some(next));
                     stream.last_hello = None;
+                    stream.hello_clock = HelloClock::default();
                 }
                 // The sender's own word counts, not that of others in its name. What is sealed is its own, wherever it
                 // comes from.
@@ -338,6 +340,7 @@ impl Engine {
                 return Ok(());
             }
             stream.last_hello = Some((now.elapsed, hello.up));
+            stream.hello_clock.note(now.elapsed, hello.up);
             if !is_reply {
                 is_first = stream.first_hello.is_none();
                 stream.first_hello.get_or_insert(now.elapsed);
@@ -505,17 +508,17 @@ impl Engine {
         let Some(stream) = self.streams.get(at) else {
             return;
         };
-        let (now, first) = (stream.last_heard, stream.first_hello.unwrap_or_default());
+        let (now, first) = (stream.last_heard, stream.first_hello);
+        let written = stream.hello_clock.written();
         let peer = Arc::clone(&stream.peer);
         let speaks_too = |other: &&Stream| {
-            let others_first = other.first_hello.unwrap_or_default();
-            let newer = others_first.max(first);
-            let older_heard = if others_first > first {
-                now
+            let (newer, older_wrote) = if other.first_hello > first {
+                (other.first_hello, written)
             } else {
-                other.last_heard
+                (first, other.hello_clock.written())
             };
-            older_heard >= newer + UNDER_WAY
+            let newer = newer.unwrap_or_default();
+            older_wrote.is_some_and(|wrote| wrote >= newer + UNDER_WAY)
         };
         let other = self.streams.others_present(at).find(speaks_too);
         if let Some(other) = other.map(|other| Arc::clone(&other.peer)) {

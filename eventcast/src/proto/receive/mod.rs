@@ -6,6 +6,7 @@ pub(super) mod attempts;
 pub(super) mod chunk_nacks;
 pub(super) mod dedup_cache;
 pub(super) mod events;
+pub(super) mod hello_clock;
 pub(super) mod losses;
 pub(super) mod newcomers;
 pub(super) mod peer;

@@ -14,6 +14,7 @@ use crate::proto::{
     hash::HashKey,
     rate::RateWindow,
     receive::{
+        hello_clock::HelloClock,
         peer::{Peer, PeerFigures, PeerStatus},
         reorder_buffer::ReorderBuffer,
         route::Route,
@@ -78,6 +79,7 @@ pub(in crate::proto) struct Stream {
     pub(in crate::proto) first_hello: Option<Duration>,
     /// When the last hello came, and how long the sender had been running by then.
     pub(in crate::proto) last_hello: Option<(Duration, Duration)>,
+    pub(in crate::proto) hello_clock: HelloClock,
     pub(in crate::proto) presence: Presence,
     /// It has a place in [`Streams::departed`].
     is_departed: bool,
@@ -261,6 +263,7 @@ impl Streams {
             opened: now,
             first_hello: None,
             last_hello: None,
+            hello_clock: HelloClock::default(),
             presence: Presence::Unknown,
             is_departed: false,
             info: PeerInfo::default(),
