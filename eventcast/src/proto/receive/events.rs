@@ -38,7 +38,7 @@ pub enum Event<'a> {
     Expired(Expired<'a>),
     /// Messages of a peer are lost. Told at once where nothing was told of the same sender and reason for ten seconds, and
     /// of no more than a few senders at its IP address; otherwise summed up, and told when the ten seconds are over, or by
-    /// [`Engine::leave`](super::Engine::leave). No number is told twice, and none is left out.
+    /// [`Engine::leave`](crate::proto::Engine::leave). No number is told twice, and none is left out.
     Lost(Lost<'a>),
     /// A peer is there: it was heard for the first time, or again.
     ///

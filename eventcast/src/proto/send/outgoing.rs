@@ -87,7 +87,7 @@ pub enum Destination {
 pub struct Transmit {
     /// Where they go.
     pub to: Destination,
-    /// By which interface, if there are several: its number as [`Host`](super::Host) has it. `None`: by the only
+    /// By which interface, if there are several: its number as [`Host`](crate::proto::Host) has it. `None`: by the only
     /// one, or by whichever leads there.
     pub interface: Option<u32>,
     /// The length of each datagram but the last, which may be shorter, if there are several.
