@@ -409,9 +409,7 @@ impl Engine {
         let is_sealed = self.sealing.is_some();
         let is_own =
             |stream: &mut Stream| is_sealed || stream.route.is_own(now.elapsed, peer.address);
-        let is_obeyed =
-            cfg!(eventcast_sabotage = "hearsay") || self.streams.get(at).is_some_and(is_own);
-        if !is_obeyed {
+        if !self.streams.get(at).is_some_and(is_own) {
             return self.ignore_posed(at, peer.address);
         }
         self.claim(now, at, last, due);
