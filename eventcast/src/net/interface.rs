@@ -1,7 +1,7 @@
 //! Which interface: the choice as text, and the interfaces and addresses that this machine has.
 //!
 //! Not responsible for joining or sending there (`open.rs`), nor for which of them a bus uses
-//! (`place.rs`).
+//! (`joined_interface.rs`).
 
 use std::{
     fmt, io,

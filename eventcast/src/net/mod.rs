@@ -12,11 +12,11 @@
 //! | step | file |
 //! | --- | --- |
 //! | which interfaces there are, and which can do multicast | `interface.rs`, with `inet6.rs` for addresses that are not ready |
-//! | which of them a bus is on, and by which address | `place.rs`, with `route.rs` for where the routes lead |
-//! | opening, joining, buffers | `open.rs`, with `echo.rs` for the bus's own datagrams |
-//! | staying on them while they come and go | `roam.rs`, with `watch.rs` to hear of it |
+//! | which of them a bus is on, and by which address | `joined_interface.rs`, with `route.rs` for where the routes lead |
+//! | opening, joining, buffers | `open.rs`, with `self_filter.rs` for the bus's own datagrams |
+//! | staying on them while they come and go | `interface_monitor.rs`, with `watch.rs` to hear of it |
 //! | what can go wrong there | `error.rs` |
-//! | waiting and receiving | `receiver.rs`, with `turns.rs` for whose turn it is, `source.rs` for the system calls and `busy_poll.rs` for staying awake |
+//! | waiting and receiving | `receiver.rs`, with `round_robin.rs` for whose turn it is, `source.rs` for the system calls and `busy_poll.rs` for staying awake |
 //! | sending | `transmitter.rs`, with `sink.rs` for the system calls |
 //! | pauses after a refusal | `retry.rs`, with `errno.rs` to tell one from another |
 //!

@@ -3,7 +3,7 @@
 //! Contract: a group's socket that comes from here hears its group on one interface and nothing
 //! else, as far as the system can do that; a unicast socket shares its port with nobody. What the
 //! system refuses is told in an [`OpenError`]. Which interfaces there are to be is decided
-//! elsewhere (`place.rs`, `roam.rs`).
+//! elsewhere (`joined_interface.rs`, `interface_monitor.rs`).
 
 use std::{
     io,

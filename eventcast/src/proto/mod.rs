@@ -59,25 +59,39 @@
 //! address. A panic is a fault of this module, but where a function's documentation says that the caller broke its
 //! contract.
 //!
-//! # The protocol
+//! # How it is laid out
 //!
-//! A message is one datagram: its metadata, then a BSON document with the event's arguments. One that is too long
-//! for that is cut (`chunker`), and its slices travel in datagrams of their own, at a pace that a network can take
-//! (`queue`), to be put together by each receiver (`assembler`, `reassembly_buffer`).
+//! | folder | holds |
+//! | --- | --- |
+//! | `engine` | what drives the parts, and owns them all: [`Engine`] |
+//! | `receive` | `peers`, `streams`, `assembler`, `reorder_buffer`, `dedup_cache`, `events`: from a datagram to what the application gets |
+//! | `repair` | `nack_list`, `request_window`, `retransmit_queue`, `validation`: what is asked for, and what is sent again |
+//! | `send` | `chunker`, `history`, `queue` with its pacer, `fan_out`: from an event to datagrams for each interface |
+//! | `seal` | boxes, keys, replays |
+//! | `wire` | the bytes, one file for each kind of thing, and their specification |
 //!
-//! A bus on several interfaces sends each datagram by each of them (`fan_out`).
+//! Each needs those below it alone, and no two need each other; a test reads their `use` lines. What several need (rates,
+//! ranges, costs, hashes, counters) stands beside the folders.
 //!
-//! Each message to the group has a number, unless it is best effort. What one incarnation of a sender has sent so is a
-//! stream (`streams`), delivered in the order of its numbers (`reorder_buffer`). What is missing is asked for (`nack_list`; chunks:
-//! `chunk_nacks`), and the sender sends it again (`retransmit_queue`) from what it keeps (`history`). A hello a second
-//! says that a bus is there and what its last number is; what can no longer be had is told as lost.
+//! **An event to its datagrams.** [`Engine::emit`] checks its length and that the queue has room for it, numbers it, and
+//! writes its datagram into the queue, of which `history` keeps a copy. One that is longer than a datagram is encoded whole
+//! and kept in `history`, and the queue holds where; its chunks are cut (`chunker`) when their turn comes, at a pace that a
+//! network can take. [`Engine::poll_transmit`] takes what is due from the queue, or from `retransmit_queue`, seals it
+//! (`seal`) and hands it out once for each interface (`fan_out`).
 //!
-//! A bus that has a key seals each datagram when it is handed out, and takes nothing else (`seal`). What was sealed is
-//! opened first of all, and then is a datagram like any other: queue, history and everything above know nothing of it.
+//! **A datagram to an event.** [`Engine::handle_datagram`] opens the seal first, where there is one: what comes out is a
+//! datagram like any other. `wire` reads it; `peers` knows its sender, by whose id and incarnation a bus recognises itself.
+//! Messages of the protocol's own (`__ec_…`) end in `engine::control`. A numbered message belongs to the stream of its
+//! sender (`streams`): `reorder_buffer` says whether it is the next one, came before, or waits for others, and what is
+//! missing goes to `nack_list`. One without a number is looked up by its id in `dedup_cache`. What is to be delivered is
+//! copied into `events`, once, and lies there until [`Engine::take_events`].
 //!
-//! A message is delivered once, though its datagrams may come more often, from this address or another: by its
-//! number, or where it has none by its id (`dedup_cache`). A bus knows what it sent itself by id and incarnation, and drops it
-//! (`peers`).
+//! **A chunk to its message.** As above up to the stream; then `assembler` puts it into the `reassembly_buffer` of its
+//! message. What is missing there, `chunk_nacks` asks for as far as `request_window` lets it. The last chunk hands the whole
+//! buffer back, which is read and delivered as a datagram is; a message that is given up leaves a gap that is passed.
+//!
+//! A hello a second (`engine::presence`) says that a bus is there and what its last number is. What can no longer be had is
+//! reported as lost.
 
 mod budgets;
 #[cfg(feature = "classic")]

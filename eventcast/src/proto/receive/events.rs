@@ -86,8 +86,8 @@ pub enum LostReason {
     /// Nothing of them came for `message_ttl`, in which they are asked for again and again; while their sender answered
     /// for others, for up to three times as long.
     Unanswered,
-    /// Each came in chunks, and not all of these came in time. So messages are told of which
-    /// [`Event::Expired`] is not told one by one.
+    /// Each came in chunks, and not all of these came in time. (Of few such messages each is reported as
+    /// [`Notice::Expired`](crate::Notice::Expired); this is for those beyond.)
     Incomplete,
     /// Their sender does not have them any more.
     Gone,
@@ -99,7 +99,7 @@ pub enum LostReason {
     /// had been delivered.
     Overtaken,
     /// Their sender sent them, and this bus does not take them: they are malformed, of another kind than the bus is, or
-    /// larger than `max_message_size`. [`Event::Refused`] names the cause.
+    /// larger than `max_message_size`. [`Notice::Refused`](crate::Notice::Refused) names the cause.
     Refused,
 }
 
