@@ -256,14 +256,24 @@ fn a_greeting_on_joining() {
             emit(&bus, "welcome", 2);
         }
     });
-    emit(&a, "before", 1);
-    let listens = Arc::new(AtomicBool::new(false));
-    let gets_through = Arc::clone(&listens);
+    let (listens, left) = (
+        Arc::new(AtomicBool::new(false)),
+        Arc::new(AtomicBool::new(false)),
+    );
+    let (gets_through, has_left) = (Arc::clone(&listens), Arc::clone(&left));
     network.cable.set_rule(move |frame| {
+        has_left.fetch_or(frame.contains(b"before"), Ordering::Relaxed);
         if frame.contains(b"welcome") && !gets_through.load(Ordering::Relaxed) {
             return Fate::Lost;
         }
         Fate::Arrives
+    });
+    // A card that has just come loses what is sent by it for a moment, or does not take it yet. What leaves later may
+    // be heard by the newcomer.
+    eventually("what was said before has left", || {
+        emit(&a, "before", 1);
+        thread::sleep(Duration::from_millis(10));
+        left.load(Ordering::Relaxed)
     });
     let b = network.on_b(|b| b);
     let (seen, before, told) = (numbers(&b, "welcome"), numbers(&b, "before"), losses(&b));
