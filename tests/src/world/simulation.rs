@@ -155,6 +155,8 @@ enum Future {
 /// A datagram that was sent.
 pub(super) struct Cast {
     by: Life,
+    /// When it was sent.
+    at: Nanos,
     pub(super) from: SocketAddr,
     to: Option<SocketAddr>,
     /// What stands around it in a sealed group.

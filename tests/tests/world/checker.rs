@@ -193,7 +193,8 @@ fn what_is_owed() {
     keeps(reborn(false));
     breaks(Promise::AllOrReported, reborn(true));
     // Not where that one lives on: then it is another bus with the same id.
-    let story = Story::new().hears_late(0);
+    let story = Story::new().at(400 * MILLI).ends(SENDER, End::Crashed);
+    let story = story.at(1_000 * MILLI).hears_late(0);
     keeps(story.reborn_sends_two_and_latecomer_hears_the_second());
 }
 

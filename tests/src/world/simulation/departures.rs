@@ -194,6 +194,7 @@ impl Simulation<'_> {
         };
         let cast = Rc::new(Cast {
             by,
+            at: self.now,
             from,
             to,
             label,

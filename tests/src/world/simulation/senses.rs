@@ -7,8 +7,10 @@ use crate::world::{
     reading::Said,
 };
 
-/// Of two that share an id, the older one has to be heard so long after the first hello of the newer one.
+/// Of two that share an id, the older one has to say hello so long after the first hello of the newer one came. A member
+/// may find out when that was by the hello's own time, which it knows to the millisecond.
 const UNDER_WAY: Nanos = 1000 * MILLI;
+const GRAIN: Nanos = 2 * MILLI;
 
 /// What a member has got of one life.
 #[derive(Debug, Default)]
@@ -16,6 +18,8 @@ pub(super) struct Sense {
     /// When something came last that says that it lives; and the same with what may have been refused.
     last: Option<Nanos>,
     last_perhaps: Option<Nanos>,
+    /// When the last hello was sent that came.
+    hello_sent: Option<Nanos>,
     /// When its first hello came, and the first that may have been refused.
     first_hello: Option<Nanos>,
     first_perhaps: Option<Nanos>,
@@ -71,8 +75,12 @@ impl Simulation<'_> {
                 sense.last = Some(now);
             }
         }
+        // One that was overtaken by another says nothing.
+        let mut in_order = true;
         if is_hello {
             sense.first_perhaps.get_or_insert(now);
+            in_order = sense.hello_sent.is_none_or(|before| before <= cast.at);
+            sense.hello_sent = Some(cast.at);
         }
         if is_first && good {
             sense.first_hello.get_or_insert(now);
@@ -80,7 +88,7 @@ impl Simulation<'_> {
         if self.lives[of as usize].id == self.lives[by as usize].id {
             self.note_namesakes(by, of, by, good && is_hello);
         } else {
-            self.look_for_namesakes(to, of, good && is_hello);
+            self.look_for_namesakes(to, of, good && is_hello && in_order);
         }
     }
 
@@ -96,22 +104,24 @@ impl Simulation<'_> {
         for other in others {
             let seat = &self.seats[to];
             let pair = [&seat.senses[&of], &seat.senses[&other]];
-            let speaks = |first: [Option<Nanos>; 2], last: [Option<Nanos>; 2]| {
+            let speaks = |first: [Option<Nanos>; 2], last: [Option<Nanos>; 2], pause: Nanos| {
                 let ([Some(a), Some(b)], [Some(last_a), Some(last_b)]) = (first, last) else {
                     return false;
                 };
                 let (newer, older_heard) = if a < b { (b, last_a) } else { (a, last_b) };
-                older_heard >= newer + UNDER_WAY
+                older_heard >= newer + pause
             };
             let perhaps = speaks(
                 pair.map(|sense| sense.first_perhaps),
                 pair.map(|sense| sense.last_perhaps),
+                UNDER_WAY,
             );
             let sure = is_sure
-                && pair.iter().all(|sense| sense.is_present)
+                && pair.iter().all(|sense| sense.is_present && !sense.bye)
                 && speaks(
                     pair.map(|sense| sense.first_hello),
-                    pair.map(|sense| sense.last),
+                    pair.map(|sense| sense.hello_sent),
+                    UNDER_WAY + GRAIN,
                 );
             if sure || perhaps {
                 self.note_namesakes(of, other, by, sure);
