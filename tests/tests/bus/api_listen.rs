@@ -44,7 +44,7 @@ pub(crate) fn cases() -> Vec<Case> {
 }
 
 #[derive(NetEvent, Serialize, Deserialize, Clone, Debug, PartialEq)]
-struct Joined {
+struct Arrived {
     user: u64,
 }
 
@@ -71,17 +71,20 @@ fn every_way() {
         move || seen.push(what)
     };
     let last = push("last");
-    b.listen::<Joined>().call(move |_| last());
+    b.listen::<Arrived>().call(move |_| last());
     let first = push("first");
-    b.listen::<Joined>().once().prepend().call(move |_| first());
+    b.listen::<Arrived>()
+        .once()
+        .prepend()
+        .call(move |_| first());
     let named = push("named");
-    b.listen_named("Joined").call(move |_| named());
+    b.listen_named("Arrived").call(move |_| named());
     let by_pattern = push("pattern");
     b.listen_pattern("Join*").once().call(move |_| by_pattern());
-    let mut stream = b.listen::<Joined>().subscribe();
-    let wait = b.listen::<Joined>().wait_where(|e| e.user == 2);
+    let mut stream = b.listen::<Arrived>().subscribe();
+    let wait = b.listen::<Arrived>().wait_where(|e| e.user == 2);
     for user in 1..=2 {
-        a.emit(Joined { user }).expect("it runs");
+        a.emit(Arrived { user }).expect("it runs");
     }
     fence_between(&a, &b);
     let expected = ["first", "last", "named", "pattern", "last", "named"];
@@ -89,7 +92,7 @@ fn every_way() {
     for user in 1..=2 {
         assert_eq!(
             stream.try_next().map(Received::into_inner),
-            Ok(Joined { user })
+            Ok(Arrived { user })
         );
     }
     assert_eq!(block_on(wait).expect("it came").user, 2);
@@ -97,19 +100,19 @@ fn every_way() {
     Runtime::MultiThread.run(soon(async {
         let async_seen = Count::default();
         let counted = async_seen.clone();
-        b.listen::<Joined>().once().call_async(move |_| {
+        b.listen::<Arrived>().once().call_async(move |_| {
             let counted = counted.clone();
             async move { counted.add() }
         });
         let counted = async_seen.clone();
-        b.listen_named("Joined")
+        b.listen_named("Arrived")
             .concurrency(0)
             .call_async(move |_| {
                 let counted = counted.clone();
                 async move { counted.add() }
             });
         for user in 3..=4 {
-            b.emit(Joined { user }).expect("it runs");
+            b.emit(Arrived { user }).expect("it runs");
         }
         while async_seen.get() < 3 {
             tokio::task::yield_now().await;
@@ -182,7 +185,7 @@ mod other {
 
     /// Another shape under the same key.
     #[derive(NetEvent, Serialize, Deserialize, Clone, Debug, PartialEq)]
-    pub(super) struct Joined {
+    pub(super) struct Arrived {
         pub(super) name: String,
     }
 }
@@ -212,12 +215,12 @@ fn refusals() {
     assert!(a.try_listen_pattern("x\\").is_err());
     assert!(a.try_on_pattern("x", listener()).is_ok());
 
-    a.on::<Joined>(|_| {});
-    assert!(a.try_listen::<other::Joined>().is_err());
-    assert!(a.try_on::<other::Joined>(|_| {}).is_err());
+    a.on::<Arrived>(|_| {});
+    assert!(a.try_listen::<other::Arrived>().is_err());
+    assert!(a.try_on::<other::Arrived>(|_| {}).is_err());
     let name = "x".to_owned();
     let error = a
-        .emit(other::Joined { name })
+        .emit(other::Arrived { name })
         .expect_err("it is a conflict");
     assert!(matches!(error.kind(), EmitErrorKind::KeyConflict(_)));
     assert_eq!(format!("{error:?}"), error.to_string());
@@ -225,7 +228,7 @@ fn refusals() {
     for (text, act) in [
         ("\"\"", (|a: &Bus| drop(a.listen_named(""))) as fn(&Bus)),
         ("pattern \"a\\\\\"", |a| drop(a.subscribe_pattern("a\\"))),
-        ("other::Joined", |a| drop(a.wait_for::<other::Joined>())),
+        ("other::Arrived", |a| drop(a.wait_for::<other::Arrived>())),
     ] {
         let hook = std::panic::AssertUnwindSafe(|| act(&a));
         let panic = std::panic::catch_unwind(hook).expect_err("it panics");
@@ -240,7 +243,7 @@ fn question_mark() {
         let pattern: Pattern = pattern.parse()?;
         bus.try_on_pattern(pattern, |_| {})?;
         bus.try_on_named(name, |_| {})?;
-        bus.try_on::<Joined>(|_| {})?;
+        bus.try_on::<Arrived>(|_| {})?;
         let wait = bus.wait_for_named("x");
         bus.emit_named("x", eventcast::to_bson(&7)?)?;
         Ok(block_on(wait)?.decode()?)
@@ -260,32 +263,32 @@ fn question_mark() {
 
 fn wait_for_where() {
     let (a, b) = pair();
-    let answer = b.wait_for_where::<Joined>(|e| e.user == 7);
+    let answer = b.wait_for_where::<Arrived>(|e| e.user == 7);
     let named = b.wait_for_named_where("x", |args| args.len() == 2);
     for user in 0..20 {
-        a.emit(Joined { user }).expect("it runs");
+        a.emit(Arrived { user }).expect("it runs");
         a.emit_named("x", vec![Bson::Null; (user % 3) as usize])
             .expect("it runs");
     }
     assert_eq!(block_on(answer).expect("it comes").user, 7);
     assert_eq!(block_on(named).expect("it comes").len(), 2);
     // It is polled on while nothing fits.
-    let late = b.wait_for_where::<Joined>(|e| e.user == 21);
+    let late = b.wait_for_where::<Arrived>(|e| e.user == 21);
     let waiting = std::thread::spawn(move || block_on(late));
     for user in 20..22 {
-        a.emit(Joined { user }).expect("it runs");
+        a.emit(Arrived { user }).expect("it runs");
     }
     let late = waiting.join().expect("it does not panic");
     assert_eq!(late.expect("it comes").user, 21);
-    assert_eq!(b.listener_count::<Joined>(), 0, "they are taken off");
+    assert_eq!(b.listener_count::<Arrived>(), 0, "they are taken off");
 }
 
 /// Also if far more come before it is polled than wait.
 fn the_first_of_many() {
     let (a, _) = pair();
-    let wait = a.wait_for::<Joined>();
+    let wait = a.wait_for::<Arrived>();
     for user in 0..5_000 {
-        a.emit(Joined { user }).expect("it runs");
+        a.emit(Arrived { user }).expect("it runs");
     }
     assert_eq!(block_on(wait).expect("it came").user, 0);
 }
@@ -299,12 +302,12 @@ fn a_condition_that_panics() {
             counted.add();
         }
     });
-    let wait = b.wait_for_where::<Joined>(|e| {
+    let wait = b.wait_for_where::<Arrived>(|e| {
         assert!(e.user != 1, "on purpose");
         true
     });
     for user in 1..=2 {
-        a.emit(Joined { user }).expect("it runs");
+        a.emit(Arrived { user }).expect("it runs");
     }
     assert_eq!(block_on(wait).expect("it comes").user, 2);
     told.wait_for(1);
@@ -339,7 +342,7 @@ fn guards() {
 fn listed() {
     let (a, b) = pair();
     let line = line!() + 1;
-    let typed = a.listen::<Joined>().once().call(|_| {});
+    let typed = a.listen::<Arrived>().once().call(|_| {});
     a.on_pattern("order.*", |_: &Received<Args>| {});
     let stream = a.subscribe_named("x");
     Runtime::MultiThread.run(async {
@@ -366,11 +369,11 @@ fn listed() {
         .collect();
     let key = |key: &str| ListenerScope::Key(key.to_owned());
     let pattern = ListenerScope::Pattern("order.*".parse().expect("it is one"));
-    let joined = Some(std::any::type_name::<Joined>());
+    let joined = Some(std::any::type_name::<Arrived>());
     assert_eq!(
         facts,
         [
-            (key("Joined"), joined, ListenerMode::Inline, true),
+            (key("Arrived"), joined, ListenerMode::Inline, true),
             (pattern, None, ListenerMode::Inline, false),
             (key("x"), None, ListenerMode::Stream, false),
             (key("y"), None, ListenerMode::Async, false),
@@ -380,7 +383,7 @@ fn listed() {
     assert_eq!(all[0].id, typed);
     let place = all[0].registered_at;
     assert_eq!((place.file(), place.line()), (file!(), line));
-    let shown = format!("`Joined`, inline, once, {place}");
+    let shown = format!("`Arrived`, inline, once, {place}");
     assert_eq!(all[0].to_string(), shown);
     drop(stream);
     assert_eq!(a.listeners().len(), 4);

@@ -33,43 +33,43 @@ pub(crate) fn cases() -> Vec<Case> {
 }
 
 #[derive(NetEvent, Serialize, Deserialize, Clone, Debug, PartialEq)]
-struct Moved {
+struct Shifted {
     x: f64,
     y: f64,
 }
 
 /// An event as another bus hears it, and as the one that sent it does.
-fn heard() -> (Received<Moved>, Received<Moved>) {
+fn heard() -> (Received<Shifted>, Received<Shifted>) {
     let (a, b) = pair();
-    let (local, remote) = (a.wait_for::<Moved>(), b.wait_for::<Moved>());
-    a.emit(Moved { x: 1.5, y: -2.0 }).expect("it runs");
+    let (local, remote) = (a.wait_for::<Shifted>(), b.wait_for::<Shifted>());
+    a.emit(Shifted { x: 1.5, y: -2.0 }).expect("it runs");
     let heard = (block_on(remote), block_on(local));
     (heard.0.expect("it comes"), heard.1.expect("it comes"))
 }
 
 fn taken_apart() {
     let (received, _) = heard();
-    assert_eq!(received.key(), "Moved");
-    assert_eq!(*received.event(), Moved { x: 1.5, y: -2.0 });
+    assert_eq!(received.key(), "Shifted");
+    assert_eq!(*received.event(), Shifted { x: 1.5, y: -2.0 });
     // Of a `Received`, not of what it derefs to.
-    let copy: Received<Moved> = received.clone();
+    let copy: Received<Shifted> = received.clone();
     let ReceivedParts {
         event, key, origin, ..
     } = copy.into_parts();
-    assert_eq!((&event, &*key), (received.event(), "Moved"));
+    assert_eq!((&event, &*key), (received.event(), "Shifted"));
     assert_eq!(&origin, received.origin());
 
     let converted: Received<(f64, f64)> = received.map(|moved| (moved.x, moved.y));
     assert_eq!(*converted, (1.5, -2.0));
-    assert_eq!((converted.key(), converted.origin()), ("Moved", &origin));
+    assert_eq!((converted.key(), converted.origin()), ("Shifted", &origin));
     assert_eq!(converted.into_inner(), (1.5, -2.0));
 }
 
 fn origins() {
     let (a, b) = pair();
-    let mut stream = b.subscribe::<Moved>();
+    let mut stream = b.subscribe::<Shifted>();
     for x in [1.0, 2.0] {
-        a.emit(Moved { x, y: 0.0 }).expect("it runs");
+        a.emit(Shifted { x, y: 0.0 }).expect("it runs");
     }
     let mut next = || block_on(stream.next()).expect("it comes").origin().clone();
     let (one, other) = (next(), next());
@@ -97,7 +97,7 @@ fn received_as_json() {
     assert_eq!(
         json,
         json!({
-            "key": "Moved",
+            "key": "Shifted",
             "origin": {
                 "id": origin.id(),
                 "incarnation": origin.incarnation(),
