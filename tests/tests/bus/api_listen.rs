@@ -80,7 +80,9 @@ fn every_way() {
     let named = push("named");
     b.listen_named("Arrived").call(move |_| named());
     let by_pattern = push("pattern");
-    b.listen_pattern("Arriv*").once().call(move |_| by_pattern());
+    b.listen_pattern("Arriv*")
+        .once()
+        .call(move |_| by_pattern());
     let mut stream = b.listen::<Arrived>().subscribe();
     let wait = b.listen::<Arrived>().wait_where(|e| e.user == 2);
     for user in 1..=2 {
