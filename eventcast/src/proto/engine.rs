@@ -363,6 +363,7 @@ impl Engine {
         if let Err(dropped) = result {
             self.report(now.elapsed, from, dropped);
         }
+        self.make_room(now.elapsed, 0);
     }
 
     /// Does what time brings: asks for what is missing, answers who has asked, says hello, gives up what does not
@@ -381,6 +382,7 @@ impl Engine {
         self.ask_for_messages(now, false);
         self.gather_answers(now.elapsed);
         self.speak(now);
+        self.make_room(now.elapsed, 0);
         self.find_silent(now.elapsed);
         if self.heartbeat.has_left() {
             self.report_rest();
@@ -405,6 +407,7 @@ impl Engine {
         self.ask_for_messages(now, true);
         self.gather_answers(now.elapsed);
         self.speak(now);
+        self.make_room(now.elapsed, 0);
         self.report_due(now.elapsed);
     }
 

@@ -178,8 +178,6 @@ impl Engine {
         self.report_lost(at, lost, reason);
         self.release(at);
         self.streams.settle(at);
-        // What is owed more is a gap, which may be one too many where a timer decides.
-        self.make_room(now.elapsed, 0);
     }
 
     /// Lets a stream begin whose sender has said no hello in time: as the message says with which it was heard.
