@@ -66,7 +66,7 @@ pub fn datagram(bytes: &[u8]) {
         .len();
     if held > 0 {
         let end = now.elapsed + ALL_OVER;
-        delivered += run_until(&mut stranger, &mut events, now, end).len();
+        delivered += run_until(&mut stranger, &mut events, (now, end), 0).len();
         assert_eq!(stranger.stats().held_bytes, 0);
     }
     assert!(delivered <= 1, "delivered {delivered} times");
