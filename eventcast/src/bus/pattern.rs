@@ -1,10 +1,10 @@
-//! Patterns over event names.
+//! Patterns over the keys of events.
 
 use std::{collections::BTreeMap, fmt, str::FromStr};
 
 use crate::event::MAX_KEY_LEN;
 
-/// A pattern over event names.
+/// A pattern over the keys of events.
 ///
 /// | in the pattern | matches |
 /// | --- | --- |
@@ -14,7 +14,7 @@ use crate::event::MAX_KEY_LEN;
 /// | `\` | takes the next character literally |
 /// | anything else | itself; case counts |
 ///
-/// A pattern matches a name as a whole: `order.*` matches `order.placed`, and neither `order.item.added` nor
+/// A pattern matches a key as a whole: `order.*` matches `order.placed`, and neither `order.item.added` nor
 /// `reorder.placed`.
 #[derive(Clone)]
 pub struct Pattern {
@@ -60,9 +60,9 @@ enum Token {
 #[non_exhaustive]
 pub enum InvalidPattern {
     /// It has no characters: it would match nothing.
-    #[error("a pattern must have at least one character; `**` matches every name")]
+    #[error("a pattern must have at least one character; `**` matches every key")]
     Empty,
-    /// It is longer than any name that it could match.
+    /// It is longer than any key that it could match.
     #[error("a pattern may have at most {MAX_KEY_LEN} bytes, this one has {len}")]
     #[non_exhaustive]
     TooLong {
@@ -75,18 +75,27 @@ pub enum InvalidPattern {
 }
 
 impl Pattern {
-    /// Whether it matches all of `name`.
+    /// Whether the pattern matches all of `key`.
     ///
-    /// The name is read once, from its beginning, and no further than something can still match: each character costs
+    /// The key is read once, from its beginning, and no further than something can still match: each character costs
     /// one look at a table and a few operations for each 64 tokens of the pattern. Nothing is allocated.
-    pub fn matches(&self, name: &str) -> bool {
+    ///
+    /// ```
+    /// # fn main() -> eventcast::Result<()> {
+    /// let orders: eventcast::Pattern = "order.*".parse()?;
+    /// assert!(orders.matches("order.placed"));
+    /// assert!(!orders.matches("order.item.added"));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn matches(&self, key: &str) -> bool {
         let masks = &self.masks;
-        // All the places in the pattern to which the part of the name that was read may have led.
+        // All the places in the pattern to which the part of the key that was read may have led.
         let mut places = [0; MOST_WORDS];
         let places = &mut places[..masks.any.len()];
         places[0] = 1;
         masks.pass_runs(places);
-        for c in name.chars() {
+        for c in key.chars() {
             if masks.open && has(places, masks.tokens - 1) {
                 return true;
             }
@@ -99,11 +108,23 @@ impl Pattern {
     }
 
     /// The pattern as it was written.
+    ///
+    /// ```
+    /// # fn main() -> eventcast::Result<()> {
+    /// let orders: eventcast::Pattern = "order.*".parse()?;
+    /// assert_eq!(orders.as_str(), "order.*");
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn as_str(&self) -> &str {
         &self.text
     }
 
-    /// The pattern that matches every name: `**`.
+    /// The pattern that matches every key: `**`.
+    ///
+    /// ```
+    /// assert!(eventcast::Pattern::every().matches("order.item.added"));
+    /// ```
     pub fn every() -> Self {
         Self {
             text: "**".into(),
@@ -237,13 +258,13 @@ mod tests {
 
     use super::*;
 
-    fn matches(pattern: &str, name: &str) -> bool {
-        pattern.parse::<Pattern>().unwrap().matches(name)
+    fn matches(pattern: &str, key: &str) -> bool {
+        pattern.parse::<Pattern>().unwrap().matches(key)
     }
 
     #[test]
     fn a_run_stops_at_a_dot_and_a_long_one_does_not() {
-        for (pattern, name, expected) in [
+        for (pattern, key, expected) in [
             ("order.*", "order.placed", true),
             ("order.*", "order.", true),
             ("order.*", "order", false),
@@ -262,7 +283,7 @@ mod tests {
             ("*b*b*", "abc", false),
             ("***", "one.two", true),
         ] {
-            assert_eq!(matches(pattern, name), expected, "{pattern} and {name}");
+            assert_eq!(matches(pattern, key), expected, "{pattern} and {key}");
         }
     }
 
@@ -305,14 +326,14 @@ mod tests {
 
     /// Steps until the verdict, counted on the sets themselves.
     #[test]
-    fn a_name_is_read_no_further_than_something_can_match() {
-        let read = |pattern: &str, name: &str| {
+    fn a_key_is_read_no_further_than_something_can_match() {
+        let read = |pattern: &str, key: &str| {
             let masks = pattern.parse::<Pattern>().unwrap().masks;
             let mut places = vec![0; masks.any.len()];
             places[0] = 1;
             masks.pass_runs(&mut places);
             let mut steps = 0;
-            for c in name.chars() {
+            for c in key.chars() {
                 if masks.open && has(&places, masks.tokens - 1) || !masks.step(&mut places, c) {
                     break;
                 }
@@ -321,26 +342,26 @@ mod tests {
             }
             steps
         };
-        let name = "x".repeat(1_000);
-        assert_eq!(read("order.*", &name), 0);
-        assert_eq!(read("x?y**", &name), 2);
-        assert_eq!(read("**", &name), 0);
-        assert_eq!(read("xx**", &name), 2);
-        assert_eq!(read("*.x", &format!("x..{name}")), 2);
+        let key = "x".repeat(1_000);
+        assert_eq!(read("order.*", &key), 0);
+        assert_eq!(read("x?y**", &key), 2);
+        assert_eq!(read("**", &key), 0);
+        assert_eq!(read("xx**", &key), 2);
+        assert_eq!(read("*.x", &format!("x..{key}")), 2);
     }
 
     /// What the table of the documentation says, and nothing else.
-    fn reference(pattern: &[Token], name: &[char]) -> bool {
+    fn reference(pattern: &[Token], key: &[char]) -> bool {
         let Some((token, rest)) = pattern.split_first() else {
-            return name.is_empty();
+            return key.is_empty();
         };
         let one = |taken: &dyn Fn(char) -> bool| {
-            name.split_first()
+            key.split_first()
                 .filter(|(c, _)| taken(**c))
                 .map(|(_, behind)| behind)
         };
         let run = |taken: &dyn Fn(char) -> bool| {
-            reference(rest, name) || one(taken).is_some_and(|behind| reference(pattern, behind))
+            reference(rest, key) || one(taken).is_some_and(|behind| reference(pattern, behind))
         };
         match token {
             Token::Char(this) => one(&|c| c == *this).is_some_and(|behind| reference(rest, behind)),
@@ -376,14 +397,14 @@ mod tests {
         #[test]
         fn it_matches_what_the_documentation_says(
             tokens in prop::collection::vec(token(), 1..9),
-            name in "[ab.ü]{0,9}",
+            key in "[ab.ü]{0,9}",
         ) {
-            let name_chars: Vec<char> = name.chars().collect();
+            let key_chars: Vec<char> = key.chars().collect();
             // Two runs side by side are written as a long one, which they may be no more than.
             let mut apart = tokens.clone();
             apart.dedup_by(|a, b| *a == Token::Run && *b == Token::Run);
             let pattern: Pattern = written(&apart).parse().unwrap();
-            prop_assert_eq!(pattern.matches(&name), reference(&apart, &name_chars), "{} and {}", pattern, name);
+            prop_assert_eq!(pattern.matches(&key), reference(&apart, &key_chars), "{} and {}", pattern, key);
         }
 
         #[test]
@@ -394,29 +415,29 @@ mod tests {
             middle in "[ab.]{0,6}",
         ) {
             let text = format!("{before}{}{behind}", written(&tokens));
-            let name = format!("{before}{middle}{behind}");
+            let key = format!("{before}{middle}{behind}");
             // As the parser reads it, a run and a long one may change places.
             let chars: Vec<char> = middle.chars().collect();
             let mut tokens = tokens;
             tokens.dedup_by(|a, b| *a == Token::Run && *b == Token::Run);
             if reference(&tokens, &chars) {
-                prop_assert!(matches(&text, &name), "{} and {}", text, name);
+                prop_assert!(matches(&text, &key), "{} and {}", text, key);
             }
         }
     }
 
     proptest! {
         #[test]
-        fn an_escaped_name_matches_itself_alone(name in ".{1,20}", other in ".{1,20}") {
-            let escaped: String = name.chars().flat_map(|c| ['\\', c]).collect();
-            prop_assert!(matches(&escaped, &name));
-            prop_assert_eq!(matches(&escaped, &other), name == other);
+        fn an_escaped_key_matches_itself_alone(key in ".{1,20}", other in ".{1,20}") {
+            let escaped: String = key.chars().flat_map(|c| ['\\', c]).collect();
+            prop_assert!(matches(&escaped, &key));
+            prop_assert_eq!(matches(&escaped, &other), key == other);
         }
 
         #[test]
-        fn nothing_panics(pattern in "[a.*?\\\\ü]{0,12}", name in "[a.ü]{0,12}") {
+        fn nothing_panics(pattern in "[a.*?\\\\ü]{0,12}", key in "[a.ü]{0,12}") {
             if let Ok(pattern) = pattern.parse::<Pattern>() {
-                pattern.matches(&name);
+                pattern.matches(&key);
             }
         }
     }

@@ -377,7 +377,7 @@ mod tests {
             ("notices", "notices: `notices on` or `notices off`"),
             (
                 "watch \"\"",
-                "watch: a pattern must have at least one character; `**` matches every name",
+                "watch: a pattern must have at least one character; `**` matches every key",
             ),
             ("emit x \"", "the quote is not closed in `\"` (column 8)"),
             (
