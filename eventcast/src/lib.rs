@@ -79,6 +79,8 @@ pub mod codec;
     reason = "public, and used in full, with the feature alone"
 )]
 mod codec;
+#[cfg(test)]
+mod doc_examples;
 mod error;
 mod event;
 pub mod guide;

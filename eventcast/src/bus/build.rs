@@ -21,21 +21,42 @@ use crate::error::Result;
 
 impl Builder {
     /// The tokio runtime of the bus: async listeners run on it, and it is entered wherever another listener runs
-    /// ([`Bus`] has the whole list). Once it has been shut down, the one within which `start` is called takes its place.
+    /// ([`Bus`] has the whole list). Once it has been shut down, the one within which `start` is called takes its
+    /// place.
     ///
     /// Default: the one within which `build`, `start` or `on_async` is called.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let runtime = tokio::runtime::Runtime::new()?;
+    /// let bus = eventcast::Bus::builder().runtime(runtime.handle().clone()).build()?;
+    /// bus.on_async_named("greeting", async |args| println!("{args:?}"));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn runtime(mut self, runtime: Handle) -> Self {
         self.runtime = Some(runtime);
         self
     }
 
-    /// A stopped bus, on which listeners can be registered before it hears anything.
+    /// Makes a stopped bus, on which listeners can be registered before any event can come. [`Bus::start`] makes it
+    /// run.
+    ///
+    /// ```
+    /// # fn main() -> eventcast::Result<()> {
+    /// let bus = eventcast::Bus::builder().port(9000).build()?;
+    /// bus.on_named("greeting", |args| println!("{args:?}"));
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///
-    /// [`Error::Config`](crate::Error::Config) names the option, the value and what is allowed. Only a value that counts
-    /// can be wrong: one that another place overrides, and a variable that is none of eventcast's, are logged as
-    /// warnings, and told as [`Notice::Warning`](crate::Notice::Warning) at the first start.
+    /// - [`Error::Config`](crate::Error::Config) names the option, the value and what is allowed. Only a value that
+    ///   counts can
+    ///   be wrong: one that another place overrides, and a variable that is none of eventcast's, are logged as
+    ///   warnings, and reported as [`Notice::Warning`](crate::Notice::Warning) at the first start.
+    /// - [`Error::NoRandomness`](crate::Error::NoRandomness): the system gave no random numbers.
     pub fn build(self) -> Result<Bus> {
         let drawn = random_u64()?;
         let layers = self.layers(std::env::vars_os());
@@ -56,11 +77,7 @@ impl Builder {
         Ok(Bus::from_core(core))
     }
 
-    /// A running bus, for a thread without a runtime: blocks it until the bus runs.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`start`](Self::start).
+    /// Makes a bus, starts it, and blocks the thread until it runs: for a thread without a runtime.
     ///
     /// ```
     /// # fn main() -> eventcast::Result<()> {
@@ -71,20 +88,23 @@ impl Builder {
     /// # Ok(())
     /// # }
     /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Config`](crate::Error::Config) for an option that is wrong, [`Error::Open`](crate::Error::Open) where
+    /// a socket could not be opened, [`Error::Thread`](crate::Error::Thread) and
+    /// [`Error::NoRandomness`](crate::Error::NoRandomness) where the system gave no thread or no random numbers.
     pub fn start_blocking(self) -> Result<Bus> {
         let bus = self.build()?;
         bus.start_blocking()?;
         Ok(bus)
     }
 
-    /// A running bus.
+    /// Makes a bus and starts it.
     ///
-    /// It acts when called; await what it returns to get the bus. A builder can be awaited as well, which is the same.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`build`](Self::build), [`Error::Open`](crate::Error::Open) where the sockets cannot be had, and the others
-    /// of [`Bus::start`].
+    /// It acts when called; await the [`Start`] that it returns to get the bus. Where `Start` is dropped before it is
+    /// ready, the bus stops; polled again after it was ready, it panics. A builder can be awaited as well, which is
+    /// the same.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -97,6 +117,12 @@ impl Builder {
     /// # Ok(())
     /// # }
     /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Config`](crate::Error::Config) for an option that is wrong, [`Error::Open`](crate::Error::Open) where
+    /// a socket could not be opened, [`Error::Thread`](crate::Error::Thread) and
+    /// [`Error::NoRandomness`](crate::Error::NoRandomness) where the system gave no thread or no random numbers.
     pub fn start(self) -> Start {
         Start {
             state: Some(self.build().map(|bus| {

@@ -35,9 +35,18 @@ impl Builder {
         }
     }
 
-    /// Options from a configuration file, or from wherever else serde reads. Setters and
-    /// environment variables beat them, also setters that were called before. A second
-    /// configuration replaces the first; to merge two, see [`Config::or`].
+    /// Options from a configuration file, or from wherever else serde reads. Setters and environment variables beat
+    /// them, also setters that were called before. A second configuration replaces the first; to merge two, see
+    /// [`Config::or`].
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let config: eventcast::Config = serde_json::from_str(r#"{ "port": 9000, "messageTtl": "5s" }"#)?;
+    /// let bus = eventcast::Bus::builder().config(config).build()?;
+    /// assert_eq!(bus.port(), 9000);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn config(mut self, config: Config) -> Self {
         self.file = config;
         self
@@ -45,17 +54,37 @@ impl Builder {
 
     /// Whether environment variables (`EVENTCAST_PORT`, …) are read when the bus is built.
     ///
-    /// Default: true, so that whoever runs a program can change its options without building it
-    /// anew. False makes a bus that is the same everywhere.
+    /// Default: true, so that a program's options can be changed without building it anew. False makes a bus that is
+    /// the same everywhere.
+    ///
+    /// ```
+    /// # fn main() -> eventcast::Result<()> {
+    /// let bus = eventcast::Bus::builder().environment(false).port(9000).build()?;
+    /// assert_eq!(bus.port(), 9000); // whatever EVENTCAST_PORT says
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn environment(mut self, environment: bool) -> Self {
         self.environment = environment;
         self
     }
 
-    /// A passphrase or key that this bus opens with beside its own, as long as others still seal with it. It may be
-    /// said several times.
+    /// A passphrase or key with which this bus opens what others have sealed, beside its own. It may be called
+    /// several times: each call adds one.
     ///
-    /// Default: none. See [`Bus::set_keys`](crate::Bus::set_keys) for how a running group changes its passphrase.
+    /// Default: none. [`Bus::set_keys`](crate::Bus::set_keys) says how a running group changes its passphrase.
+    ///
+    /// ```
+    /// use eventcast::{Bus, Secret};
+    ///
+    /// # fn main() -> eventcast::Result<()> {
+    /// let bus = Bus::builder()
+    ///     .passphrase(Secret::ready_key([1; 32])) // of random bytes, in a program
+    ///     .receive_with(Secret::ready_key([2; 32]))
+    ///     .build()?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn receive_with(mut self, secret: impl Into<Secret>) -> Self {
         self.receive.push(secret.into());
         self

@@ -91,6 +91,7 @@ options! {
         option: Option<String> = None,
         allowed: "1 to 64 bytes of text without control characters, and not sixteen zeros",
         check: |id| ((1..=64).contains(&id.len()) && id != ZERO_ID && is_plain(id)).then(|| Some(id.clone())),
+        example: "robot-3",
     }
 
     /// The address of this machine at which this bus takes what is sent to it alone, of the same
@@ -105,6 +106,7 @@ options! {
         option: Option<IpAddr> = None,
         allowed: "an address of this machine, such as 0.0.0.0 or ::",
         check: |address| address.parse::<IpAddr>().ok().map(|address| Some(address).filter(|address| !address.is_unspecified())),
+        example: "192.0.2.7",
     }
 
     /// The UDP port of the group, 1 to 65,535. Buses that shall meet need the same group and the
@@ -119,6 +121,7 @@ options! {
         option: u16 = 0,
         allowed: "0 to 65,535 (0: a random one)",
         check: |&port| Some(port),
+        example: 9000,
     }
 
     /// The multicast group: an IPv4 address of 224.0.0.0 to 239.255.255.255, or an IPv6 address
@@ -135,6 +138,7 @@ options! {
         option: GroupAddress = GroupAddress::DEFAULT,
         allowed: "a multicast address (224.0.0.0 to 239.255.255.255, or one of IPv6 that begins with ff, such as ff02::1234%eth0)",
         check: |group| GroupAddress::parse(group),
+        example: "239.192.7.1",
     }
 
     /// The interface on which the group is joined and through which datagrams leave: `"default"`,
@@ -160,6 +164,7 @@ options! {
         option: String = "default".to_owned(),
         allowed: "\"default\", \"all\", an address of this machine, or the name of an interface",
         check: |interface| (!interface.trim().is_empty() && is_plain(interface)).then(|| interface.clone()),
+        example: "127.0.0.1",
     }
 
     /// Whether buses on this machine hear what this bus sends.
@@ -173,6 +178,7 @@ options! {
         option: bool = true,
         allowed: "true or false",
         check: |&loopback| Some(loopback),
+        example: false,
     }
 
     /// How many routers a datagram to the group may pass, plus one: 0 to 255. With 0 nothing
@@ -185,6 +191,7 @@ options! {
         option: u8 = 1,
         allowed: "0 to 255",
         check: |&ttl| Some(ttl),
+        example: 4,
     }
 
     /// The UDP port of this bus's second socket, through which it sends, and where peers reach
@@ -198,6 +205,7 @@ options! {
         option: u16 = 0,
         allowed: "0 to 65,535 (0: any that is free)",
         check: |&port| Some(port),
+        example: 9001,
     }
 
     /// The size of the receiving sockets' buffers in the kernel, in bytes: 1 to 1,073,741,823.
@@ -210,6 +218,7 @@ options! {
         option: Option<usize> = None,
         allowed: "1 to 1,073,741,823 bytes",
         check: |&size| within(1, size, MAX_SOCKET_BUFFER).map(Some),
+        example: 8 * 1024 * 1024,
     }
 
     /// The size of the sending sockets' buffers in the kernel, in bytes: 1 to 1,073,741,823.
@@ -222,6 +231,7 @@ options! {
         option: Option<usize> = None,
         allowed: "1 to 1,073,741,823 bytes",
         check: |&size| within(1, size, MAX_SOCKET_BUFFER).map(Some),
+        example: 1024 * 1024,
     }
 
     /// The longest datagram that is not cut, and the length of the slices of a longer message,
@@ -235,6 +245,7 @@ options! {
         option: usize = 1024,
         allowed: "64 to 60,000 bytes",
         check: |&size| within(64, size, 60_000),
+        example: 1_200,
     }
 
     /// The longest message, in bytes, that this bus sends or puts together again: 256 to
@@ -247,6 +258,7 @@ options! {
         option: usize = 32 * 1024 * 1024,
         allowed: "256 to 2,147,483,647 bytes",
         check: |&size| within(MIN_MESSAGE_SIZE, size, MAX_MESSAGE_SIZE),
+        example: 64 * 1024 * 1024,
     }
 
     /// How much this bus holds of messages that are not complete yet, or wait for an earlier one, from all senders
@@ -262,6 +274,7 @@ options! {
         option: usize = 96 * 1024 * 1024,
         allowed: "at least 512 bytes, and twice `max_message_size`",
         check: |&size| within(2 * MIN_MESSAGE_SIZE, size, usize::MAX),
+        example: 256 * 1024 * 1024,
     }
 
     /// How much of what this bus has sent is kept, so that it can be sent again to those who missed it, in bytes: at
@@ -274,6 +287,7 @@ options! {
         option: usize = 64 * 1024 * 1024,
         allowed: "at least 256 bytes, and `max_message_size`",
         check: |&size| within(MIN_MESSAGE_SIZE, size, usize::MAX),
+        example: 128 * 1024 * 1024,
     }
 
     /// How long a message of which nothing more comes is waited for: 1 ms to 10 min.
@@ -287,6 +301,7 @@ options! {
         option: Duration = Duration::from_secs(3),
         allowed: "1 ms to 10 min",
         check: |&ttl| within(MESSAGE_TTL.0, ttl, MESSAGE_TTL.1),
+        example: Duration::from_secs(5),
     }
 
     /// How often the missing chunks of a message are asked for without any coming: 0 to 100.
@@ -299,6 +314,7 @@ options! {
         option: u32 = 3,
         allowed: "0 to 100",
         check: |&attempts| within(0, attempts, 100),
+        example: 10,
     }
 
     /// The time from one hello to the next, by which peers know that this bus is there and what it has sent: 10 ms to
@@ -311,6 +327,7 @@ options! {
         option: Duration = Duration::from_secs(1),
         allowed: "10 ms to 1 min",
         check: |&heartbeat| within(HEARTBEAT.0, heartbeat, HEARTBEAT.1),
+        example: Duration::from_millis(500),
     }
 
     /// How long a peer may be silent before it counts as gone: 20 ms to 10 min, and more than `heartbeat`.
@@ -322,6 +339,7 @@ options! {
         option: Duration = Duration::from_secs(5),
         allowed: "20 ms to 10 min",
         check: |&timeout| within(PEER_TIMEOUT.0, timeout, PEER_TIMEOUT.1),
+        example: Duration::from_secs(10),
     }
 
     /// Whether everything that this bus emits is best effort: delivered at once and never twice, but neither waited
@@ -334,6 +352,7 @@ options! {
         option: bool = false,
         allowed: "true or false",
         check: |&best_effort| Some(best_effort),
+        example: true,
     }
 
     /// How many bytes may wait for the socket before `emit` refuses with `QueueFull`: at least
@@ -347,6 +366,7 @@ options! {
         option: usize = 4 * 1024 * 1024,
         allowed: "at least 65,536 bytes",
         check: |&size| within(MIN_SEND_QUEUE, size, usize::MAX),
+        example: 16 * 1024 * 1024,
     }
 
     /// How long a listener may run on the thread that reads the socket: 10 us to 60 s. One that
@@ -359,6 +379,7 @@ options! {
         option: Duration = Duration::from_millis(1),
         allowed: "10 us to 60 s",
         check: |&budget| within(LISTENER_BUDGET.0, budget, LISTENER_BUDGET.1),
+        example: Duration::from_millis(5),
     }
 
     /// How much may wait for one slow listener, in events and in bytes, each at least 1. When
@@ -375,6 +396,7 @@ options! {
         option: ListenerQueue = ListenerQueue::DEFAULT,
         allowed: "at least 1 event and 1 byte",
         check: |&queue| (queue.events > 0 && queue.bytes > 0).then_some(queue),
+        example: eventcast::ListenerQueue { events: 1_000, ..Default::default() },
     }
 
     /// How many listeners one event may have before a warning is logged, which is how a listener
@@ -387,6 +409,7 @@ options! {
         option: usize = 10,
         allowed: "a whole number from 0 (0: no warning)",
         check: |&count| Some(count),
+        example: 100,
     }
 
     /// The passphrase of the group, or a ready key ([`Secret::ready_key`]). With it everything that this bus sends is
@@ -404,6 +427,7 @@ options! {
         option: Option<Secret> = None,
         allowed: SECRET,
         check: |secret| secret.is_usable().then(|| Some(secret.clone())),
+        example: "correct horse battery staple",
     }
 
     /// A file with the passphrase in it, which its owner alone may read. A line break at its end is not part of the
@@ -416,6 +440,7 @@ options! {
         option: Option<PathBuf> = None,
         allowed: "the path of a file",
         check: |path| (!path.as_os_str().is_empty()).then(|| Some(path.clone())),
+        example: "/etc/robot/eventcast.passphrase",
     }
 
     /// The salt with which keys are derived: any bytes, the same on all buses of the group. It is no secret.
@@ -428,6 +453,7 @@ options! {
         option: Option<Vec<u8>> = None,
         allowed: "a text",
         check: |salt| Some(Some(salt.clone())),
+        example: "factory 7",
     }
 
     /// How far the time in a sealed datagram may be from this bus's clock, either way: 1 s to 10 min. What is older is
@@ -440,6 +466,7 @@ options! {
         option: Duration = Duration::from_secs(30),
         allowed: "1 s to 10 min",
         check: |&tolerance| within(CLOCK_TOLERANCE.0, tolerance, CLOCK_TOLERANCE.1),
+        example: Duration::from_secs(60),
     }
 
     /// Whether the passphrase is used as peers of another make use it, which speak version 3 without eventcast's
@@ -453,6 +480,7 @@ options! {
         option: bool = false,
         allowed: "true or false",
         check: |&on| Some(on),
+        example: true,
     }
 
     /// Whether peers of another make, which speak version 3 without eventcast's extensions, are spared what they do
@@ -466,6 +494,7 @@ options! {
         option: bool = false,
         allowed: "true or false",
         check: |&on| Some(on),
+        example: true,
     }
 
     /// Whether warnings and errors go to standard error where nothing else takes them: one line each, as rarely as the
@@ -482,6 +511,7 @@ options! {
         option: bool = true,
         allowed: "true or false",
         check: |&on| Some(on),
+        example: false,
     }
 
     /// Whether the bus has a console: a place on this machine where a person can see what the bus does, watch events
@@ -495,6 +525,7 @@ options! {
         option: bool = false,
         allowed: "true or false",
         check: |&on| Some(on),
+        example: true,
     }
 
     /// The TCP port of the console, 0 to 65,535. Giving it turns the console on, unless `repl` says false in the same
@@ -507,6 +538,7 @@ options! {
         option: u16 = 0,
         allowed: "0 to 65,535 (0: any that is free)",
         check: |&port| Some(port),
+        example: 2323,
     }
 
     /// Where the console listens: `localhost`, or an address of this machine. One that others can reach needs a
@@ -522,6 +554,7 @@ options! {
             "localhost" => Some(IpAddr::V4(Ipv4Addr::LOCALHOST)),
             address => address.parse().ok(),
         },
+        example: "192.0.2.7",
     }
 
     /// What a client of the console has to say first.
@@ -533,6 +566,7 @@ options! {
         option: Option<Secret> = None,
         allowed: TOKEN,
         check: |token| token.is_line().then(|| Some(token.clone())),
+        example: "correct horse battery staple",
     }
 }
 

@@ -45,12 +45,21 @@ impl Bus {
 }
 
 impl ListenerGuard {
-    /// The listener.
+    /// The id of the listener that this guards.
+    ///
+    /// ```
+    /// # fn main() -> eventcast::Result<()> {
+    /// let bus = eventcast::Bus::builder().build()?;
+    /// let id = bus.on_every(|e| println!("{e:?}"));
+    /// assert_eq!(bus.guard(id).id(), id);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn id(&self) -> ListenerId {
         self.id
     }
 
-    /// Lets the listener stay when the guard goes.
+    /// Lets the listener stay on the bus, and drops the guard.
     ///
     /// ```
     /// # fn main() -> eventcast::Result<()> {

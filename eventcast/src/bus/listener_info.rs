@@ -94,6 +94,15 @@ impl Bus {
 
 impl ListenerScope {
     /// The key, or the pattern as it was written.
+    ///
+    /// ```
+    /// # fn main() -> eventcast::Result<()> {
+    /// let bus = eventcast::Bus::builder().build()?;
+    /// bus.on_pattern("order.*", |e| println!("{}", e.key()));
+    /// assert_eq!(bus.listeners()[0].scope.as_str(), "order.*");
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn as_str(&self) -> &str {
         match self {
             Self::Key(key) => key,

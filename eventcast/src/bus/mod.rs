@@ -165,44 +165,85 @@ pub struct Bus {
 
 /// Life.
 impl Bus {
-    /// Begins a bus: options first, then [`build`](Builder::build) or [`start`](Builder::start).
+    /// A builder, which collects the options of a new bus. [`build`](Builder::build) makes a stopped bus of it,
+    /// [`start`](Builder::start) one that runs.
+    ///
+    /// ```
+    /// # fn main() -> eventcast::Result<()> {
+    /// let bus = eventcast::Bus::builder().port(9000).build()?;
+    /// assert_eq!(bus.port(), 9000);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn builder() -> Builder {
         Builder::new()
     }
 
-    /// Opens the sockets and begins to hear and to speak.
+    /// Opens the sockets: the bus then receives events and sends them.
     ///
-    /// It acts when called. What it returns may be awaited, to learn of errors, or dropped. On a bus that runs it
-    /// does nothing; while a `stop` is under way it waits for its end.
+    /// It acts when called. The [`Transition`] that it returns may be awaited, to learn when the bus runs and of
+    /// errors, or dropped: the start goes on without it. It may be polled again when it was ready, and gives the same
+    /// result. On a bus that runs, `start` does nothing; while a `stop` is under way it waits for the end of that.
     ///
-    /// A bus with a passphrase runs as soon as its key is derived, on a thread of its own; without one, or when the key
-    /// was derived before in this process, it runs when this returns.
+    /// A bus with a passphrase runs as soon as its key is derived, on a thread of its own; without one, or when this
+    /// process has derived the key before, it runs when `start` returns.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> eventcast::Result<()> {
+    /// let bus = eventcast::Bus::builder()
+    ///     .multicast_interface("127.0.0.1") // on a network, leave this line out
+    ///     .build()?;
+    /// bus.on_named("greeting", |args| println!("{args:?}")); // before the first event can come
+    /// bus.start().await?;
+    /// assert!(bus.is_running());
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///
-    /// [`Error::Open`](crate::Error::Open) where the sockets cannot be had, [`Error::NoRuntime`](crate::Error::NoRuntime)
-    /// where there are async listeners and no tokio runtime. The bus then stays stopped.
+    /// The bus stays stopped, and `start` may be called again.
+    ///
+    /// - [`Error::Open`](crate::Error::Open): a socket could not be opened; it says what to change.
+    /// - [`Error::NoRuntime`](crate::Error::NoRuntime): there are async listeners and no tokio runtime.
+    /// - [`Error::Thread`](crate::Error::Thread): the system gave the bus no thread.
+    /// - [`Error::Stopped`](crate::Error::Stopped): `stop` was called before the start was through.
+    /// - [`Error::Forked`](crate::Error::Forked): this process was forked from the one that started the bus.
     pub fn start(&self) -> Transition {
         Life::start(&self.core)
     }
 
-    /// Sends what is queued, for a second at most, and closes the sockets.
+    /// Sends what is queued, for one second at most, and closes the sockets.
     ///
-    /// It acts when called, and what it returns may be awaited, to learn when the sockets are closed, or dropped.
-    /// It does not wait for listeners that are running, so a listener may call it, and await it too. Listeners stay
-    /// registered, streams stay open, and [`start`](Self::start) makes the bus run again. On a stopped bus it does
-    /// nothing.
+    /// It acts when called. The [`Transition`] that it returns may be awaited, to learn when the sockets are closed,
+    /// or dropped: the stop goes on without it. It may be polled again when it was ready, and gives the same result.
+    /// On a stopped bus it does nothing.
+    ///
+    /// It does not wait for listeners that are running, so a listener may call it, and await it. Listeners stay
+    /// registered, streams stay open, and [`start`](Self::start) makes the bus run again.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> eventcast::Result<()> {
+    /// # let bus = eventcast::Bus::builder().multicast_interface("127.0.0.1").start().await?;
+    /// bus.emit_named("goodbye", ())?;
+    /// bus.stop().await?; // the goodbye has left
+    /// assert!(!bus.is_running());
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Failed`](crate::Error::Failed) where a panic inside the bus came in the way. The sockets are closed
+    /// all the same.
     pub fn stop(&self) -> Transition {
         Life::stop(&self.core)
     }
 
-    /// Opens the sockets, and blocks the thread until the bus runs: [`start`](Self::start) for a thread without a runtime.
-    /// Async listeners need one all the same, given with [`Builder::runtime`].
-    ///
-    /// # Errors
-    ///
-    /// As at [`start`](Self::start): [`Error::Open`](crate::Error::Open) where the sockets cannot be had,
-    /// [`Error::NoRuntime`](crate::Error::NoRuntime) where there are async listeners and no tokio runtime.
+    /// Opens the sockets, and blocks the thread until the bus runs. It is [`start`](Self::start) for a thread without
+    /// a runtime. Async listeners need a runtime all the same, given with [`Builder::runtime`].
     ///
     /// ```
     /// # fn main() -> eventcast::Result<()> {
@@ -214,16 +255,22 @@ impl Bus {
     /// bus.stop_blocking()
     /// # }
     /// ```
+    ///
+    /// # Errors
+    ///
+    /// The bus stays stopped, and `start_blocking` may be called again.
+    ///
+    /// - [`Error::Open`](crate::Error::Open): a socket could not be opened; it says what to change.
+    /// - [`Error::NoRuntime`](crate::Error::NoRuntime): there are async listeners and no tokio runtime.
+    /// - [`Error::Thread`](crate::Error::Thread): the system gave the bus no thread.
+    /// - [`Error::Stopped`](crate::Error::Stopped): `stop` was called before the start was through.
+    /// - [`Error::Forked`](crate::Error::Forked): this process was forked from the one that started the bus.
     pub fn start_blocking(&self) -> crate::Result<()> {
         block_on(self.start(), None).unwrap_or(Ok(()))
     }
 
-    /// Sends what is queued, for a second at most, and blocks the thread until the sockets are closed: [`stop`](Self::stop)
-    /// for a thread without a runtime. A listener may call it, too.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Failed`](crate::Error::Failed) where a panic inside the bus came in the way.
+    /// Sends what is queued, for one second at most, and blocks the thread until the sockets are closed. It is
+    /// [`stop`](Self::stop) for a thread without a runtime. A listener may call it, too.
     ///
     /// ```
     /// # fn main() -> eventcast::Result<()> {
@@ -233,15 +280,21 @@ impl Bus {
     /// # Ok(())
     /// # }
     /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Failed`](crate::Error::Failed) where a panic inside the bus came in the way. The sockets are closed
+    /// all the same.
     pub fn stop_blocking(&self) -> crate::Result<()> {
         block_on(self.stop(), None).unwrap_or(Ok(()))
     }
 
-    /// Waits until the bus has stopped and its sockets are closed, by whatever it was: a [`stop`](Self::stop) of some
-    /// handle, the end of the last one, or a panic inside the bus. On a stopped bus it is ready at once; a bus that is
-    /// starting counts as one that runs.
+    /// Waits until the bus is stopped and its sockets are closed: after a [`stop`](Self::stop) of any handle, after
+    /// the last handle was dropped, or after a panic inside the bus. On a stopped bus it is ready at once; a bus that
+    /// is starting counts as running.
     ///
-    /// What it returns holds no handle of the bus. It may be dropped; it must not be polled again when it was ready.
+    /// The future holds no handle of the bus. It may be dropped, which changes nothing; polled again after it was
+    /// ready, it panics.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -263,15 +316,17 @@ impl Bus {
         Life::closed(&self.core)
     }
 
-    /// Replaces the keys of a sealed bus while it runs or is stopped. No event is lost: what waits to be sent is sealed
-    /// with the new ones, and what others had sealed with one that is taken away they seal anew when it is asked for.
+    /// Replaces the keys of a sealed bus, whether it runs or is stopped. No event is lost: what waits to be sent is
+    /// sealed with the new key, and an event that was sealed with a key that is taken away is sealed anew when a peer
+    /// asks for it.
     ///
-    /// It acts when called: the keys are derived on a thread of their own, unless this process has derived them before,
-    /// and what this returns may be awaited, to learn when they are in use, or dropped. Of several calls the last
-    /// counts.
+    /// It acts when called: the keys are derived on a thread of their own, unless this process has derived them
+    /// before. The [`Transition`] that it returns may be awaited, to learn when the keys are in use, or dropped: the
+    /// change goes on without it. It may be polled again when it was ready, and gives the same result. Of several
+    /// calls the last one counts.
     ///
-    /// To change the passphrase of a running group, three rounds over all its buses, each of them ended everywhere
-    /// before the next begins:
+    /// To change the passphrase of a running group, take three rounds over all its buses. Each round ends on every
+    /// bus before the next one begins:
     ///
     /// ```
     /// # use eventcast::{Bus, Keys, Secret};
@@ -279,35 +334,67 @@ impl Bus {
     /// # async fn main() -> eventcast::Result<()> {
     /// # let [old, new] = [7, 8].map(|byte| Secret::ready_key([byte; 32]));
     /// # let bus = Bus::builder().passphrase(old.clone()).build()?;
-    /// bus.set_keys(Keys::new(old.clone()).and_receive(new.clone())).await?; // all can hear the new one
-    /// bus.set_keys(Keys::new(new.clone()).and_receive(old)).await?; // all use the new one
-    /// bus.set_keys(Keys::new(new)).await?; // nobody hears the old one any more
+    /// bus.set_keys(Keys::new(old.clone()).and_receive(new.clone())).await?; // all can open the new one
+    /// bus.set_keys(Keys::new(new.clone()).and_receive(old)).await?; // all seal with the new one
+    /// bus.set_keys(Keys::new(new)).await?; // none opens the old one any more
     /// # Ok(())
     /// # }
     /// ```
     ///
     /// # Errors
     ///
-    /// [`Error::SealKey`](crate::Error::SealKey) for an empty passphrase or a short key,
-    /// [`Error::NotSealed`](crate::Error::NotSealed) on a bus that was built without a passphrase.
+    /// The keys in use stay.
+    ///
+    /// - [`Error::SealKey`](crate::Error::SealKey): a passphrase is empty, or a key is too short.
+    /// - [`Error::NotSealed`](crate::Error::NotSealed): the bus was built without a passphrase.
+    /// - [`Error::Thread`](crate::Error::Thread): the system gave the bus no thread.
+    /// - [`Error::Forked`](crate::Error::Forked): this process was forked from the one that started the bus.
     pub fn set_keys(&self, keys: Keys) -> Transition {
         keys::set_keys(&self.core, keys)
     }
 
-    /// Whether the bus runs: from the end of `start` until `stop` is called.
+    /// Whether the bus runs: true from the end of `start` until `stop` is called.
+    ///
+    /// ```
+    /// # fn main() -> eventcast::Result<()> {
+    /// let bus = eventcast::Bus::builder().build()?;
+    /// assert!(!bus.is_running());
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn is_running(&self) -> bool {
         self.core.session().is_some()
     }
 
-    /// A handle that does not keep the bus alive.
+    /// A handle that does not keep the bus alive: for a task or a closure that must not keep the bus running for
+    /// ever.
+    ///
+    /// ```
+    /// # fn main() -> eventcast::Result<()> {
+    /// let bus = eventcast::Bus::builder().build()?;
+    /// let weak = bus.downgrade();
+    /// assert!(weak.upgrade().is_some());
+    /// drop(bus);
+    /// assert!(weak.upgrade().is_none());
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn downgrade(&self) -> WeakBus {
         WeakBus {
             core: Arc::downgrade(&self.core),
         }
     }
 
-    /// The bus's id: what was configured, or 16 random hex digits, drawn anew at each start. In a forked child it has
-    /// none but a configured one.
+    /// The bus's id: the option `id`, or 16 random hex digits, which are drawn anew at each start. In a forked child
+    /// it is empty unless the option was given.
+    ///
+    /// ```
+    /// # fn main() -> eventcast::Result<()> {
+    /// let bus = eventcast::Bus::builder().id("robot-3").build()?;
+    /// assert_eq!(bus.id(), "robot-3");
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn id(&self) -> String {
         if self.core.home.is_elsewhere() {
             return self.core.options.id.clone().unwrap_or_default();
@@ -315,8 +402,8 @@ impl Bus {
         self.core.identity().id.clone()
     }
 
-    /// The options in force: what the builder, the environment and the file gave, checked, and the defaults for the rest.
-    /// An option is `None` where it has no value. Secrets are in it and do not show.
+    /// The options in force: those that the builder, the environment and the file gave, checked, and the defaults for
+    /// the others. An option is `None` where it has no value. Secrets are among them, and do not show in `Debug`.
     ///
     /// ```
     /// # fn main() -> eventcast::Result<()> {
@@ -332,24 +419,53 @@ impl Bus {
         self.core.options.in_force()
     }
 
-    /// The port of the group.
+    /// The UDP port of the group. Where it was drawn at random, this is the one that was drawn: another bus that
+    /// shall meet this one needs it.
+    ///
+    /// ```
+    /// # fn main() -> eventcast::Result<()> {
+    /// let bus = eventcast::Bus::builder().port(0).build()?; // any
+    /// let other = eventcast::Bus::builder().port(bus.port()).build()?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn port(&self) -> u16 {
         self.core.options.port
     }
 
-    /// The host name that it gives.
+    /// The name of this machine, as the bus gives it to its peers ([`Origin::hostname`]).
+    ///
+    /// ```
+    /// # fn main() -> eventcast::Result<()> {
+    /// # let bus = eventcast::Bus::builder().build()?;
+    /// println!("{} on {}", bus.id(), bus.hostname());
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn hostname(&self) -> &str {
         &self.core.hostname
     }
 
-    /// The address to which others send what is meant for this bus alone. `None` while it is not running.
+    /// The address of the bus's second socket, to which peers send what is for this bus alone. `None` while the bus
+    /// is not running.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> eventcast::Result<()> {
+    /// # let bus = eventcast::Bus::builder().multicast_interface("127.0.0.1").start().await?;
+    /// if let Some(address) = bus.unicast_address() {
+    ///     println!("a firewall has to let UDP to {address} in");
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn unicast_address(&self) -> Option<SocketAddr> {
         self.core.session().map(|_| self.core.identity().address)
     }
 
-    /// Who else is there now: all peers with eventcast's extensions that have said hello, and neither goodbye since
-    /// nor nothing for `peer_timeout`. Peers of another make say none, and are not among them. Empty while the bus is
-    /// not running.
+    /// The peers that are there now. A peer is a bus with eventcast's extensions that has said hello, has not said
+    /// goodbye since, and was not silent for `peer_timeout`. Programs of another make that speak version 3 say no
+    /// hello, and are not listed. Empty while the bus is not running.
     ///
     /// ```no_run
     /// # fn show(bus: &eventcast::Bus) {
@@ -368,13 +484,39 @@ impl Bus {
         peers.flatten().unwrap_or_default()
     }
 
-    /// The figures of this moment.
+    /// The bus's statistics at this moment: plain numbers, which do not change afterwards.
+    ///
+    /// ```
+    /// # fn main() -> eventcast::Result<()> {
+    /// # let bus = eventcast::Bus::builder().build()?;
+    /// let stats = bus.stats();
+    /// println!("{} events received, {} lost", stats.events_received, stats.events_lost);
+    /// for (cause, count) in &stats.dropped {
+    ///     println!("{count} datagrams dropped: {cause}");
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn stats(&self) -> Stats {
         self.core.stats()
     }
 
-    /// Where the console of this bus listens. `None` where none was asked for, or before the first start. With the
-    /// feature `repl`; the page [`repl`](crate::repl) says what a console is.
+    /// The TCP address at which the bus's console listens. `None` where the options turn no console on, before the
+    /// first start, and in a forked child. With the feature `repl`; the page [`repl`](crate::repl) says what a
+    /// console is.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> eventcast::Result<()> {
+    /// let bus = eventcast::Bus::builder()
+    ///     .multicast_interface("127.0.0.1") // on a network, leave this line out
+    ///     .repl(true)
+    ///     .start()
+    ///     .await?;
+    /// println!("telnet to {:?}", bus.repl_address());
+    /// # Ok(())
+    /// # }
+    /// ```
     #[cfg(feature = "repl")]
     pub fn repl_address(&self) -> Option<SocketAddr> {
         if self.core.home.is_elsewhere() {
@@ -391,31 +533,63 @@ impl Bus {
 
 /// Emitting. Any thread may, inside a runtime or not.
 impl Bus {
-    /// Sends an event to everybody on the group, and calls the listeners of this bus.
+    /// Sends an event to all buses on the group, and calls the listeners of this bus.
     ///
-    /// The event leaves from the calling thread if the socket takes it, else as soon as it does. Listeners of this
-    /// bus are called before `emit` returns, once, and not again from the network; those of the same type get a
-    /// reference to the very value, others what encoding and decoding makes of it. Async listeners, streams, and
+    /// The event leaves from the calling thread if the socket takes it, else as soon as the socket does. Listeners of
+    /// this bus are called before `emit` returns, once, and not again from the network; those of the same type get a
+    /// reference to the very value, others get what encoding and decoding makes of it. Async listeners, streams, and
     /// listeners that were found to be slow get it through their queues.
     ///
-    /// `Ok` means that the bus has taken the event, and answers for it: where the network is away for now, peers ask
-    /// for it once it is back, so it must not be emitted again. [`Emitted::sent`] says whether it went out, and
-    /// [`Notice::SendFailed`] comes at once where no interface can be used.
+    /// `Ok` means that the bus has taken the event and answers for it: where the network is away for now, peers ask
+    /// for it once it is back, so the event must not be emitted again. [`Emitted::sent`] says whether it went out,
+    /// and [`Notice::SendFailed`] comes at once where no interface can be used.
+    ///
+    /// ```
+    /// # use eventcast::{Bus, NetEvent};
+    /// # use serde::{Deserialize, Serialize};
+    /// #[derive(NetEvent, Serialize, Deserialize)]
+    /// struct Moved { x: f64, y: f64 }
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> eventcast::Result<()> {
+    /// # let bus = Bus::builder().multicast_interface("127.0.0.1").start().await?;
+    /// let emitted = bus.emit(Moved { x: 1.5, y: -2.0 })?;
+    /// println!("event {:?} called {} local listeners", emitted.number, emitted.listeners);
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///
-    /// [`EmitError`] gives the event back and says why; nothing was sent then, and no listener called, except for
-    /// [`EmitErrorKind::NotStarted`](crate::EmitErrorKind::NotStarted), which comes after the local listeners.
+    /// An [`EmitError`] gives the event back ([`into_event`](EmitError::into_event)) and says why in its
+    /// [`kind`](EmitError::kind). Nothing was sent and no listener was called, except where the bus is not running
+    /// ([`NotStarted`](crate::EmitErrorKind::NotStarted)): then the listeners of this bus were called.
+    ///
+    /// | kind | what to do |
+    /// | --- | --- |
+    /// | `QueueFull` | more waits than `send_queue` allows: use [`emit_wait`](Self::emit_wait), or send less |
+    /// | `NotStarted`, `Forked` | call [`start`](Self::start); in a forked child build a new bus |
+    /// | `TooLarge`, `NoRoomForData` | raise `max_message_size` on all buses; shorten the key, or raise `max_payload_size` |
+    /// | `Encode` | mend the field that it names |
+    /// | `KeyConflict`, `KeyEndsOldPeers` | choose another key for one of the types |
+    /// | `TooDeep` | listeners emit within listeners, 32 deep: break the circle |
+    ///
+    /// # Panics
+    ///
+    /// Where the event's `Serialize` panics. A panic of a listener is caught and reported.
     #[track_caller]
     pub fn emit<E: NetEvent>(&self, event: E) -> Result<Emitted, EmitError<E>> {
         emit::emit_typed(&self.core, event, Location::caller())
     }
 
-    /// Sends an event by its name. See [`IntoArgs`] for what can be given as arguments.
+    /// Sends an event by its key, with arguments in the place of a type. [`IntoArgs`] says what can be given:
+    /// nothing, a single value, or a tuple. It is sent, and the listeners of this bus are called, before `emit_named`
+    /// returns; typed listeners of that key get it too.
     ///
-    /// ```no_run
-    /// # fn main() -> eventcast::Result<()> {
-    /// # let bus = eventcast::Bus::builder().multicast_interface("127.0.0.1").build()?;
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> eventcast::Result<()> {
+    /// # let bus = eventcast::Bus::builder().multicast_interface("127.0.0.1").start().await?;
     /// bus.emit_named("tick", ())?;
     /// bus.emit_named("greeting", "hello")?;
     /// bus.emit_named("moved", (1.5, -2.0))?;
@@ -425,18 +599,53 @@ impl Bus {
     ///
     /// # Errors
     ///
-    /// As [`emit`](Self::emit); also a name that is empty, longer than 1,024 bytes, has control characters, or is
-    /// the protocol's own.
-    pub fn emit_named<A: IntoArgs>(&self, name: &str, args: A) -> Result<Emitted, EmitError<A>> {
-        emit::emit_named(&self.core, name, args)
+    /// An [`EmitError`] gives the arguments back ([`into_event`](EmitError::into_event)) and says why in its
+    /// [`kind`](EmitError::kind). Nothing was sent and no listener was called, except where the bus is not running
+    /// ([`NotStarted`](crate::EmitErrorKind::NotStarted)): then the listeners of this bus were called.
+    ///
+    /// | kind | what to do |
+    /// | --- | --- |
+    /// | `InvalidKey`, `Reserved` | the key is empty, longer than 1,024 bytes, has control characters, or begins with `__ec_`: choose another |
+    /// | `QueueFull` | more waits than `send_queue` allows: use [`emit_wait_named`](Self::emit_wait_named), or send less |
+    /// | `NotStarted`, `Forked` | call [`start`](Self::start); in a forked child build a new bus |
+    /// | `TooLarge`, `NoRoomForData` | raise `max_message_size` on all buses; shorten the key, or raise `max_payload_size` |
+    /// | `Encode` | mend the argument that it names |
+    /// | `KeyEndsOldPeers` | choose another key |
+    /// | `TooDeep` | listeners emit within listeners, 32 deep: break the circle |
+    pub fn emit_named<A: IntoArgs>(&self, key: &str, args: A) -> Result<Emitted, EmitError<A>> {
+        emit::emit_named(&self.core, key, args)
     }
 
-    /// As [`emit`](Self::emit), but waits for room where the send queue is full. Cancel-safe: where the future is
-    /// dropped before it is ready, the event has not been sent.
+    /// Sends an event to all buses on the group as soon as the send queue has room, and calls the listeners of this
+    /// bus.
+    ///
+    /// Nothing happens before the future is polled. It is cancel-safe: dropped before it is ready, it has sent
+    /// nothing and called nobody. Polled again after it was ready, it panics.
+    ///
+    /// ```
+    /// # use eventcast::{Bus, NetEvent};
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[derive(NetEvent, Serialize, Deserialize)]
+    /// # struct Row { number: u32 }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> eventcast::Result<()> {
+    /// # let bus = Bus::builder().multicast_interface("127.0.0.1").start().await?;
+    /// for number in 0..100 {
+    ///     bus.emit_wait(Row { number }).await?; // as fast as the network takes them
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///
-    /// As `emit`, without `QueueFull`.
+    /// An [`EmitError`] gives the event back and says why. It is one of the kinds that [`emit`](Self::emit) lists,
+    /// but never `QueueFull`. A bus that is stopped while the future waits ends the wait with
+    /// [`NotStarted`](crate::EmitErrorKind::NotStarted).
+    ///
+    /// # Panics
+    ///
+    /// The future panics where the event's `Serialize` does.
     #[track_caller]
     pub fn emit_wait<E: NetEvent>(
         &self,
@@ -448,41 +657,78 @@ impl Bus {
         })
     }
 
-    /// As [`emit_named`](Self::emit_named), but waits for room where the send queue is full. Cancel-safe.
+    /// Sends an event by its key, with arguments in the place of a type, as soon as the send queue has room, and
+    /// calls the listeners of this bus.
+    ///
+    /// Nothing happens before the future is polled. It is cancel-safe: dropped before it is ready, it has sent
+    /// nothing and called nobody. Polled again after it was ready, it panics.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> eventcast::Result<()> {
+    /// # let bus = eventcast::Bus::builder().multicast_interface("127.0.0.1").start().await?;
+    /// for number in 0..100 {
+    ///     bus.emit_wait_named("row", number).await?; // as fast as the network takes them
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///
-    /// As `emit_named`, without `QueueFull`.
+    /// An [`EmitError`] gives the arguments back and says why. It is one of the kinds that
+    /// [`emit_named`](Self::emit_named) lists, but never `QueueFull`. A bus that is stopped while the future waits
+    /// ends the wait with [`NotStarted`](crate::EmitErrorKind::NotStarted).
     pub fn emit_wait_named<A: IntoArgs + Send>(
         &self,
-        name: &str,
+        key: &str,
         args: A,
     ) -> impl Future<Output = Result<Emitted, EmitError<A>>> + Send + use<A> {
-        emit_wait_named(Arc::clone(&self.core), name.to_owned(), args)
+        emit_wait_named(Arc::clone(&self.core), key.to_owned(), args)
     }
 }
 
 async fn emit_wait_named<A: IntoArgs>(
     core: Arc<Core>,
-    name: String,
+    key: String,
     args: A,
 ) -> Result<Emitted, EmitError<A>> {
-    let emit = |core: &Arc<Core>, args| emit::emit_named(core, &name, args);
+    let emit = |core: &Arc<Core>, args| emit::emit_named(core, &key, args);
     emit::when_there_is_room(core, args, emit).await
 }
 
 /// All listeners, and notices.
 impl Bus {
-    /// Takes one listener off, of events or of notices. False if this bus does not have it (any more): an id names one
-    /// listener of one bus.
+    /// Takes one listener off, of events or of notices. False if this bus does not have it, or no longer: an id names
+    /// one listener of one bus.
     ///
-    /// Events that came before still reach it: those that are being delivered, and those in its queue.
+    /// Events that came before still reach the listener: those that are being delivered, and those in its queue.
+    ///
+    /// ```
+    /// # fn main() -> eventcast::Result<()> {
+    /// let bus = eventcast::Bus::builder().build()?;
+    /// let id = bus.on_named("greeting", |args| println!("{args:?}"));
+    /// assert!(bus.off(id));
+    /// assert!(!bus.off(id));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn off(&self, id: ListenerId) -> bool {
         self.core.off(id)
     }
 
-    /// Takes off all listeners of events, those by pattern too, and says how many there were. Listeners of notices
-    /// stay. Streams end after what waits in them, and a [`WaitFor`] yields [`Stopped`].
+    /// Takes off all listeners of events, those by pattern too, and returns how many there were. Listeners of notices
+    /// stay. Streams end after the events that wait in them, and a [`WaitFor`] yields [`Stopped`].
+    ///
+    /// ```
+    /// # fn main() -> eventcast::Result<()> {
+    /// let bus = eventcast::Bus::builder().build()?;
+    /// bus.on_named("greeting", |args| println!("{args:?}"));
+    /// bus.on_every(|e| println!("{}", e.key()));
+    /// assert_eq!(bus.off_everything(), 2);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn off_everything(&self) -> usize {
         if self.core.home.is_elsewhere() {
             return 0;
@@ -490,7 +736,16 @@ impl Bus {
         on::retire(&self.core, &self.core.table.remove_all())
     }
 
-    /// The keys that have listeners, sorted.
+    /// The keys that have listeners, sorted. Listeners by pattern add none.
+    ///
+    /// ```
+    /// # fn main() -> eventcast::Result<()> {
+    /// let bus = eventcast::Bus::builder().build()?;
+    /// bus.on_named("greeting", |args| println!("{args:?}"));
+    /// assert_eq!(bus.event_keys(), ["greeting"]);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn event_keys(&self) -> Vec<String> {
         if self.core.home.is_elsewhere() {
             return Vec::new();
@@ -498,19 +753,53 @@ impl Bus {
         self.core.table.names()
     }
 
-    /// How many listeners a key may have before a warning is logged, once for each key. 0: any number.
+    /// How many listeners a key may have before a warning is logged, once for each key. 0: any number. Default: the
+    /// option `max_listeners`, which is 10.
+    ///
+    /// ```
+    /// # fn main() -> eventcast::Result<()> {
+    /// let bus = eventcast::Bus::builder().build()?;
+    /// assert_eq!(bus.max_listeners(), 10);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn max_listeners(&self) -> usize {
         self.core.max_listeners.load(Ordering::Relaxed)
     }
 
-    /// Sets [`max_listeners`](Self::max_listeners).
+    /// Sets how many listeners a key may have before a warning is logged, once for each key. 0: any number. More
+    /// listeners than that work all the same; the warning is there to find one that is registered again and again.
+    ///
+    /// ```
+    /// # fn main() -> eventcast::Result<()> {
+    /// let bus = eventcast::Bus::builder().build()?;
+    /// bus.set_max_listeners(100);
+    /// assert_eq!(bus.max_listeners(), 100);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn set_max_listeners(&self, max: usize) {
         self.core.max_listeners.store(max, Ordering::Relaxed);
     }
 
-    /// Calls `listener` with what the bus itself has to say, on a thread of its own. A listener that is 1,024
-    /// notices behind misses the next ones ([`Stats::notices_missed`]). How often it is called for what happens again
-    /// and again, [`notices`](Self::notices) says.
+    /// Calls `listener` with each [`Notice`] of the bus: peers that join and leave, events that were lost, faults.
+    ///
+    /// It is called on a thread of its own, one notice after the other. A listener that is 1,024 notices behind
+    /// misses the next ones ([`Stats::notices_missed`]). What happens again and again is summed up;
+    /// [`notices`](Self::notices) has the table. A panic in the listener is caught and logged.
+    ///
+    /// ```
+    /// # fn main() -> eventcast::Result<()> {
+    /// use eventcast::{Bus, Notice};
+    ///
+    /// let bus = Bus::builder().build()?;
+    /// bus.on_notice(|notice| match notice {
+    ///     Notice::Lost { .. } => eprintln!("{notice}"),
+    ///     _ => println!("{notice}"),
+    /// });
+    /// # Ok(())
+    /// # }
+    /// ```
     #[track_caller]
     pub fn on_notice(&self, listener: impl Fn(&Notice) + Send + Sync + 'static) -> ListenerId {
         let id = ListenerId::next();
@@ -523,13 +812,24 @@ impl Bus {
         id
     }
 
-    /// What the bus itself has to say, as a stream. It ends when the last handle of the bus has gone and it has stopped.
+    /// The notices of the bus as a stream. It ends when the last handle of the bus has gone and the bus has stopped.
+    /// It holds 1,024 notices that nobody has read yet, and misses the next ones ([`Stats::notices_missed`]).
     ///
-    /// What a peer, a client of the console or a listener in a loop could cause at any rate is summed up. The first
-    /// notice of a thing comes at once. What follows is held back, and comes as one notice ten seconds after the last,
-    /// whether or not anything more happens; when the bus stops and when its last handle goes, at once. The field
-    /// `count` says how many such things a notice stands for, itself among them, and everything else in it is that of
-    /// the last of them. The counts of all notices add up to what happened, and each is logged once, as it comes.
+    /// ```no_run
+    /// # async fn example(bus: &eventcast::Bus) {
+    /// let mut notices = bus.notices();
+    /// while let Some(notice) = notices.next().await {
+    ///     println!("{notice}");
+    /// }
+    /// # }
+    /// ```
+    ///
+    /// Things that a peer, a client of the console or a listener in a loop could cause at any rate are summed up. The
+    /// first notice of a thing comes at once. The ones after it are held back, and come as one notice ten seconds
+    /// after the last, whether or not anything more happens; at once when the bus stops and when its last handle
+    /// goes. The field `count` says how many such things a notice stands for, itself included, and its other fields
+    /// are those of the last one. The counts of all notices add up to what happened, and each notice is logged once,
+    /// as it comes.
     ///
     /// | notice | one thing is |
     /// | --- | --- |
@@ -546,7 +846,7 @@ impl Bus {
     /// | `Expired` | a reason and an IP address; `others` beside the one that is named |
     /// | `PeerJoined`, `PeerLeft` | each, unless they are very many: then how it stands in the end |
     ///
-    /// Of one source (an IP address, or the place in the program where listeners are registered) 16 things are told
+    /// Of one source (an IP address, or the place in the program where listeners are registered) 16 things are kept
     /// apart in ten seconds, and the others are summed up together; of all sources 1,024.
     pub fn notices(&self) -> NoticeStream {
         let id = ListenerId::next();
@@ -613,7 +913,22 @@ pub struct WeakBus {
 }
 
 impl WeakBus {
-    /// The bus, unless its last handle has gone.
+    /// A handle that keeps the bus alive. `None` when the last such handle of the bus has been dropped.
+    ///
+    /// ```
+    /// # fn main() -> eventcast::Result<()> {
+    /// let bus = eventcast::Bus::builder().build()?;
+    /// let weak = bus.downgrade();
+    /// std::thread::spawn(move || {
+    ///     while let Some(bus) = weak.upgrade() {
+    ///         println!("{} peers", bus.stats().peers);
+    ///         drop(bus); // not kept while this thread sleeps
+    ///         std::thread::sleep(std::time::Duration::from_secs(1));
+    ///     }
+    /// });
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn upgrade(&self) -> Option<Bus> {
         let core = self.core.upgrade()?;
         // Not made before it is known to count: dropping it would count, too.

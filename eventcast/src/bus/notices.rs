@@ -372,9 +372,10 @@ pub struct NoticeStream {
 }
 
 impl NoticeStream {
-    /// The next notice; `None` when the last handle of the bus has gone and the bus has stopped.
+    /// The next notice. `None` when the last handle of the bus has been dropped and the bus has stopped.
     ///
-    /// The future may be dropped before it is ready: no notice is lost thereby.
+    /// The future may be dropped before it is ready, and no notice is lost; polled again after it was ready, it
+    /// panics.
     ///
     /// ```no_run
     /// # async fn example(bus: &eventcast::Bus) {

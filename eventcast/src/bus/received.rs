@@ -76,30 +76,66 @@ impl<E> Received<E> {
         }
     }
 
-    /// The event's key: what a listener by pattern, or to every event, tells events apart by.
+    /// The event's key, by which a listener by pattern or to every event tells its events apart.
+    ///
+    /// ```no_run
+    /// # fn example(bus: &eventcast::Bus) {
+    /// bus.on_every(|e| println!("{}", e.key()));
+    /// # }
+    /// ```
     pub fn key(&self) -> &str {
         &self.key
     }
 
-    /// The event, which this also derefs to.
+    /// The event. A `Received` also derefs to it.
+    ///
+    /// ```
+    /// # use eventcast::{Args, Received};
+    /// fn show(received: &Received<Args>) {
+    ///     println!("{:?}", received.event());
+    /// }
+    /// ```
     pub fn event(&self) -> &E {
         &self.event
     }
 
-    /// Who sent it, from where, and when.
+    /// The event's sender, its address, and when it was sent.
+    ///
+    /// ```no_run
+    /// # fn example(bus: &eventcast::Bus) {
+    /// bus.on_named("greeting", |args| println!("from {}", args.origin()));
+    /// # }
+    /// ```
     pub fn origin(&self) -> &Origin {
         &self.origin
     }
 
-    /// The bus that heard it.
+    /// The bus that received the event: a listener answers with it.
     ///
-    /// This is how a listener reaches its bus: a [`Bus`] captured by the listener would keep itself alive.
-    /// Where the last handle has gone in the meantime, the bus that comes back is a stopped one.
+    /// A [`Bus`] that is captured by its own listener would keep itself alive; this one does not. Where the last
+    /// handle has been dropped in the meantime, the bus that this returns is a stopped one.
+    ///
+    /// ```no_run
+    /// # fn example(bus: &eventcast::Bus) {
+    /// bus.on_named("ping", |args| {
+    ///     if let Err(error) = args.bus().emit_named("pong", ()) {
+    ///         eprintln!("{error}");
+    ///     }
+    /// });
+    /// # }
+    /// ```
     pub fn bus(&self) -> Bus {
         Bus::from_core(Arc::clone(&self.core))
     }
 
-    /// The event alone.
+    /// The event, without its key and origin.
+    ///
+    /// ```
+    /// # use eventcast::{Args, Received};
+    /// fn store(received: Received<Args>) -> Args {
+    ///     received.into_inner()
+    /// }
+    /// ```
     pub fn into_inner(self) -> E {
         self.event
     }
@@ -121,7 +157,7 @@ impl<E> Received<E> {
         }
     }
 
-    /// Another event in the place of this one, with the same key, origin and bus.
+    /// Replaces the event by what `convert` makes of it; key, origin and bus stay.
     ///
     /// ```
     /// # use eventcast::{Args, DecodeError, Received};
@@ -163,13 +199,24 @@ impl<E: Serialize> Serialize for Received<E> {
     }
 }
 
-/// Where an event came from. Cheap to clone.
+/// The sender of an event, the address that it came from, and when it was sent. Cheap to clone.
 ///
-/// Two are equal where everything in them is: two events of one sender have different ones, since their times or
-/// numbers differ. Whether the sender is the same is what [`peer`](Self::peer) tells.
+/// Two origins are equal where all their fields are. Two events of one sender have different ones, since their times
+/// or numbers differ: compare [`peer`](Self::peer) to learn whether the sender is the same.
 ///
 /// It is `Serialize`, as a struct of `id`, `incarnation`, `hostname`, `host`, `address`, `time` (a text, as in RFC
 /// 3339), `number`, `local` and `sealed`.
+///
+/// ```no_run
+/// # fn example(bus: &eventcast::Bus) {
+/// bus.on_every(|e| {
+///     let origin = e.origin();
+///     if !origin.is_local() {
+///         println!("event {:?} of {} on {}", origin.number(), origin.id(), origin.hostname());
+///     }
+/// });
+/// # }
+/// ```
 #[derive(Clone, PartialEq, Eq)]
 pub struct Origin {
     peer: Arc<Peer>,
@@ -200,57 +247,60 @@ impl Origin {
         }
     }
 
-    /// The sender, as it describes itself: what [`Bus::peers`] and the notices of peers have, too.
+    /// The sender, as it describes itself. [`Bus::peers`] and the notices about peers have the same.
     pub fn peer(&self) -> &Arc<Peer> {
         &self.peer
     }
 
     /// The sender's id: 16 hex digits unless it was configured. Anybody on an unsealed group can write any id, of any
-    /// characters: the origin's `Display` and [`printable`](crate::printable) show it so that a terminal does not obey
-    /// it.
+    /// characters: print it by the origin's `Display` or by [`printable`](crate::printable), which keep a terminal
+    /// from obeying it.
     pub fn id(&self) -> &str {
         &self.peer.id
     }
 
-    /// Which start of the sender this is: the clock at its start, in milliseconds since 1970. `None` where the
-    /// sender is of another make, or this bus has never been started.
+    /// Which start of the sender sent the event: the sender's clock at that start, in milliseconds since 1970. `None`
+    /// where the sender is of another make, or this bus has never been started.
     pub fn incarnation(&self) -> Option<u64> {
         self.peer.incarnation
     }
 
-    /// The host name that the sender gives, which may have any characters, as the [`id`](Self::id).
+    /// The host name that the sender gives. As for the [`id`](Self::id), it may have any characters.
     pub fn hostname(&self) -> &str {
         &self.peer.hostname
     }
 
-    /// The IP address that the sender gives as its own; [`address`](Self::address) is where the datagram came from.
+    /// The IP address that the sender gives as its own. [`address`](Self::address) is the one that the datagram came
+    /// from.
     pub fn host(&self) -> &str {
         &self.peer.host
     }
 
-    /// The address from which the event came. For a local event that is the bus's own unicast address.
+    /// The address from which the event came. For a local event it is the bus's own unicast address.
     pub fn address(&self) -> SocketAddr {
         self.peer.address
     }
 
-    /// When the sender sent it, by the sender's clock, to the millisecond. `None` where that could not be read.
+    /// When the event was sent, by the sender's clock, to the millisecond. `None` where the datagram has no readable
+    /// time.
     pub fn time(&self) -> Option<SystemTime> {
         // A wire time is at most the year 9999, which a SystemTime holds.
         self.time
             .and_then(|ms| SystemTime::UNIX_EPOCH.checked_add(Duration::from_millis(ms)))
     }
 
-    /// The number of the event among those that this incarnation sent, from 1. `None` for events without one.
+    /// The number of the event among those that this incarnation of the sender has sent, from 1. `None` for
+    /// best-effort events and those of a sender of another make.
     pub fn number(&self) -> Option<u64> {
         self.number
     }
 
-    /// Whether this very bus emitted it.
+    /// Whether this very bus emitted the event.
     pub fn is_local(&self) -> bool {
         self.local
     }
 
-    /// Whether it came sealed, so that its sender holds the passphrase.
+    /// Whether the event came sealed: its sender has the passphrase then.
     pub fn is_sealed(&self) -> bool {
         self.sealed
     }

@@ -38,13 +38,25 @@ enum Kind {
 }
 
 impl Secret {
-    /// A passphrase, of at least one byte.
+    /// A passphrase, of at least one byte. A shorter one is refused when the bus is built; one of less than 12 bytes
+    /// is warned about.
+    ///
+    /// ```
+    /// let secret = eventcast::Secret::passphrase("correct horse battery staple");
+    /// ```
     #[must_use]
     pub fn passphrase(text: impl Into<String>) -> Self {
         Self(Kind::Passphrase(Zeroizing::new(text.into())))
     }
 
-    /// A ready key, of at least 32 random bytes.
+    /// A ready key: at least 32 random bytes. A shorter one is refused when the bus is built.
+    ///
+    /// ```no_run
+    /// # fn main() -> std::io::Result<()> {
+    /// let secret = eventcast::Secret::ready_key(std::fs::read("/run/secrets/eventcast.key")?);
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn ready_key(bytes: impl Into<Vec<u8>>) -> Self {
         Self(Kind::ReadyKey(Zeroizing::new(bytes.into())))
@@ -183,7 +195,11 @@ pub struct Keys {
 }
 
 impl Keys {
-    /// This one both ways.
+    /// Seals with this secret, and opens with it.
+    ///
+    /// ```
+    /// let keys = eventcast::Keys::new("correct horse battery staple");
+    /// ```
     #[must_use]
     pub fn new(secret: impl Into<Secret>) -> Self {
         Self {
@@ -192,7 +208,11 @@ impl Keys {
         }
     }
 
-    /// And this one to receive with, which may be said several times.
+    /// Opens with this secret, too. It may be called several times: each call adds one.
+    ///
+    /// ```
+    /// let keys = eventcast::Keys::new("the new passphrase").and_receive("the old passphrase");
+    /// ```
     #[must_use]
     pub fn and_receive(mut self, secret: impl Into<Secret>) -> Self {
         self.receive.push(secret.into());

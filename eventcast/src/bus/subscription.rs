@@ -41,19 +41,35 @@ pub struct SubscribeOptions {
 }
 
 impl SubscribeOptions {
-    /// The newest event alone: whoever reads gets what is true now.
+    /// Keeps the newest event alone, so that a reader gets the present value and none before it.
+    ///
+    /// ```
+    /// let options = eventcast::SubscribeOptions::latest();
+    /// assert_eq!(options.capacity, 1);
+    /// ```
     pub fn latest() -> Self {
         Self::default().capacity(1)
     }
 
-    /// Sets [`capacity`](Self::capacity). 0 counts as 1.
+    /// Sets how many events wait before some are dropped. Default: 1,024; 0 counts as 1.
+    ///
+    /// ```
+    /// let options = eventcast::SubscribeOptions::default().capacity(16);
+    /// assert_eq!(options.capacity, 16);
+    /// ```
     #[must_use]
     pub fn capacity(mut self, events: usize) -> Self {
         self.capacity = events.max(1);
         self
     }
 
-    /// Sets [`overflow`](Self::overflow).
+    /// Sets which events are dropped when there is no room. Default: the oldest.
+    ///
+    /// ```
+    /// use eventcast::{Overflow, SubscribeOptions};
+    ///
+    /// let options = SubscribeOptions::default().overflow(Overflow::DropNewest);
+    /// ```
     #[must_use]
     pub fn overflow(mut self, overflow: Overflow) -> Self {
         self.overflow = overflow;
@@ -139,9 +155,10 @@ impl<E: FromArgs> Subscription<E> {
         }
     }
 
-    /// The next event; `None` when the stream has ended.
+    /// The next event. `None` when the stream has ended.
     ///
-    /// The future may be dropped before it is ready: no event is lost thereby.
+    /// The future may be dropped before it is ready, and no event is lost; polled again after it was ready, it
+    /// panics.
     ///
     /// ```no_run
     /// # async fn example(bus: &eventcast::Bus) {
@@ -224,7 +241,15 @@ impl<E: FromArgs> Subscription<E> {
         }
     }
 
-    /// How many events gave way because nobody read them in time, since the subscription began.
+    /// How many events were dropped since the subscription began, because they were not read in time. It counts those
+    /// that decode and those that do not.
+    ///
+    /// ```no_run
+    /// # fn example(bus: &eventcast::Bus) {
+    /// let greetings = bus.subscribe_named("greeting");
+    /// println!("{} missed", greetings.missed());
+    /// # }
+    /// ```
     pub fn missed(&self) -> u64 {
         if self.core.home.is_elsewhere() {
             return 0;

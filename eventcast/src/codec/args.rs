@@ -103,6 +103,12 @@ impl Args {
     }
 
     /// The values.
+    ///
+    /// ```
+    /// use eventcast::{args, bson::Bson};
+    ///
+    /// assert_eq!(args!["hello", 5].into_vec(), [Bson::from("hello"), Bson::Int32(5)]);
+    /// ```
     pub fn into_vec(self) -> Vec<Bson> {
         self.0
     }

@@ -11,6 +11,7 @@
 //!     option: type that Options holds = default,
 //!     allowed: "range, to follow `must be`",
 //!     check: |value| Some(option), or None when the value is out of range,
+//!     example: what the example of the setter gives,
 //! }
 //! ```
 
@@ -91,6 +92,7 @@ macro_rules! options {
             option: $option:ty = $default:expr,
             allowed: $allowed:expr,
             check: $check:expr,
+            example: $example:expr,
         }
     )*) => {
         /// The options of a bus, each given or not.
@@ -186,7 +188,9 @@ macro_rules! options {
                 $(#[$doc])*
                 #[doc = concat!(
                     "\n\nBeats the environment's `", $variable, "`, and `",
-                    stringify!($name), "` of [`Builder::config`]."
+                    stringify!($name), "` of [`Builder::config`]. A wrong value is an error of [`build`](Self::build).\n\n",
+                    "```\n# use std::time::Duration;\nlet builder = eventcast::Bus::builder().",
+                    stringify!($name), "(", stringify!($example), ");\n```"
                 )]
                 pub fn $name(mut self, $name: $given) -> Self {
                     self.config.$name = Some($name.into());

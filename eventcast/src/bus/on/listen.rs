@@ -53,7 +53,8 @@ pub struct Listen<'a, E: FromArgs> {
 
 /// Beginning a listener.
 impl Bus {
-    /// A builder of a listener to events of type `E`.
+    /// A builder of a listener to events of type `E`. Nothing is registered before [`call`](Listen::call),
+    /// [`call_async`](Listen::call_async), [`subscribe`](Listen::subscribe) or [`wait`](Listen::wait).
     ///
     /// ```no_run
     /// # use eventcast::{Bus, NetEvent};
@@ -68,7 +69,7 @@ impl Bus {
     /// # Panics
     ///
     /// Where another type of the program claims the same key with another shape; the message names both.
-    /// [`try_listen`](Self::try_listen) returns that instead.
+    /// [`try_listen`](Self::try_listen) returns that as an error.
     #[track_caller]
     pub fn listen<E: NetEvent>(&self) -> Listen<'_, E> {
         // Not by a closure: the place of the panic is the caller's.
@@ -110,7 +111,9 @@ impl Bus {
         ))
     }
 
-    /// A builder of a listener to events by name.
+    /// A builder of a listener to events of this key, with their arguments. Nothing is registered before
+    /// [`call`](Listen::call), [`call_async`](Listen::call_async), [`subscribe`](Listen::subscribe) or
+    /// [`wait`](Listen::wait).
     ///
     /// ```no_run
     /// # fn register(bus: &eventcast::Bus) {
@@ -120,36 +123,39 @@ impl Bus {
     ///
     /// # Panics
     ///
-    /// Where the name is no key: it is empty, longer than 1,024 bytes, has control characters, or is the protocol's own.
-    /// [`try_listen_named`](Self::try_listen_named) returns that instead.
+    /// Where `key` is empty, longer than 1,024 bytes, has control characters, or begins with `__ec_` as the
+    /// protocol's own do. [`try_listen_named`](Self::try_listen_named) returns that as an error.
     #[track_caller]
-    pub fn listen_named(&self, name: &str) -> Listen<'_, Args> {
-        match self.try_listen_named(name) {
+    pub fn listen_named(&self, key: &str) -> Listen<'_, Args> {
+        match self.try_listen_named(key) {
             Ok(listen) => listen,
-            Err(invalid) => panic!("{}", refused_name(name, invalid)),
+            Err(invalid) => panic!("{}", refused_key(key, invalid)),
         }
     }
 
-    /// A builder of a listener to events by name, or what is wrong with the name.
+    /// A builder of a listener to events of this key, with their arguments, or what is wrong with the key.
     ///
     /// ```no_run
-    /// # fn register(bus: &eventcast::Bus, name: &str) -> eventcast::Result<()> {
-    /// bus.try_listen_named(name)?.call(|args| println!("{args:?}"));
+    /// # fn register(bus: &eventcast::Bus, key: &str) -> eventcast::Result<()> {
+    /// bus.try_listen_named(key)?.call(|args| println!("{args:?}"));
     /// # Ok(())
     /// # }
     /// ```
     ///
     /// # Errors
     ///
-    /// [`InvalidKey`] says what is wrong.
+    /// [`InvalidKey`] where `key` is empty, longer than 1,024 bytes, has control characters, or begins with `__ec_`
+    /// as the protocol's own do.
     #[track_caller]
-    pub fn try_listen_named(&self, name: &str) -> Result<Listen<'_, Args>, InvalidKey> {
-        event::check_key(name)?;
-        let topic = Topic::Key(name.into());
+    pub fn try_listen_named(&self, key: &str) -> Result<Listen<'_, Args>, InvalidKey> {
+        event::check_key(key)?;
+        let topic = Topic::Key(key.into());
         Ok(Listen::new(self, topic, None, Location::caller()))
     }
 
     /// A builder of a listener to all events whose keys match a [`Pattern`](crate::Pattern), or a text that is one.
+    /// Nothing is registered before [`call`](Listen::call), [`call_async`](Listen::call_async),
+    /// [`subscribe`](Listen::subscribe) or [`wait`](Listen::wait).
     ///
     /// ```no_run
     /// # fn register(bus: &eventcast::Bus) {
@@ -159,7 +165,7 @@ impl Bus {
     ///
     /// # Panics
     ///
-    /// Where the text is no pattern. [`try_listen_pattern`](Self::try_listen_pattern) returns that instead.
+    /// Where the text is no pattern. [`try_listen_pattern`](Self::try_listen_pattern) returns that as an error.
     #[track_caller]
     pub fn listen_pattern(&self, pattern: impl IntoPattern) -> Listen<'_, Args> {
         let text = pattern.as_ref().to_owned();
@@ -191,8 +197,8 @@ impl Bus {
     }
 }
 
-pub(super) fn refused_name(name: &str, invalid: InvalidKey) -> String {
-    format!("cannot listen to the event {name:?}: {invalid}")
+pub(super) fn refused_key(key: &str, invalid: InvalidKey) -> String {
+    format!("cannot listen to the key {key:?}: {invalid}")
 }
 
 pub(super) fn refused_pattern(pattern: &str, invalid: InvalidPattern) -> String {
@@ -218,33 +224,73 @@ impl<'a, E: FromArgs> Listen<'a, E> {
         }
     }
 
-    /// For one event. It is used up by a call, not by an event that does not decode.
+    /// Makes it a listener for one event. A call uses it up; an event that does not decode does not. A stream ends
+    /// with that event.
+    ///
+    /// ```no_run
+    /// # fn register(bus: &eventcast::Bus) {
+    /// bus.listen_named("greeting").once().call(|args| println!("the first: {args:?}"));
+    /// # }
+    /// ```
     pub fn once(mut self) -> Self {
         self.once = true;
         self
     }
 
-    /// Before the listeners that are there.
+    /// Puts it before the listeners that are registered already. Default: after them.
+    ///
+    /// ```no_run
+    /// # fn register(bus: &eventcast::Bus) {
+    /// bus.listen_pattern("order.*").prepend().call(|e| println!("{}", e.key()));
+    /// # }
+    /// ```
     pub fn prepend(mut self) -> Self {
         self.place = Place::First;
         self
     }
 
-    /// With up to so many calls under way at once, which begin in order, and end in any. 0 counts as 1, the default.
+    /// Lets up to `calls` calls of an async listener be under way at once. They begin in the order of each sender's
+    /// events, and end in any. Default: 1; 0 counts as 1.
     ///
-    /// It is for [`call_async`](Self::call_async) alone: a stream is read by one task, and a listener that is not async
-    /// is called by the thread that has the event.
+    /// It matters to [`call_async`](Self::call_async) alone: a stream is read by one task, and a listener that is not
+    /// async is called by the thread that has the event.
+    ///
+    /// ```no_run
+    /// # fn register(bus: &eventcast::Bus) {
+    /// bus.listen_named("job").concurrency(4).call_async(async |args| println!("{args:?}"));
+    /// # }
+    /// ```
     pub fn concurrency(mut self, calls: usize) -> Self {
         self.concurrency = NonZeroUsize::new(calls).unwrap_or(NonZeroUsize::MIN);
         self
     }
 
-    /// Registers a listener that is called as [`Bus::on`] says.
+    /// Registers a closure that is called for each event.
+    ///
+    /// It runs on the thread that read the datagram or that called `emit`, and should return soon: one that takes
+    /// longer than `listener_budget` (1 ms) is moved for good to a queue and a thread of its own. A panic in it is
+    /// caught and reported as a [`Notice`](crate::Notice).
+    ///
+    /// ```no_run
+    /// # fn register(bus: &eventcast::Bus) {
+    /// let id = bus.listen_named("greeting").call(|args| println!("{args:?}"));
+    /// bus.off(id);
+    /// # }
+    /// ```
     pub fn call(self, listener: impl Fn(&Received<E>) + Send + Sync + 'static) -> ListenerId {
         self.insert(Sink::Inline(Inline::new(listener))).id
     }
 
-    /// Registers an async listener, whose calls run as [`Bus::on_async`] says.
+    /// Registers an async closure that is called for each event. Its calls run on a tokio runtime, one after the
+    /// other and in the order of each sender's events, from a queue of its own (`listener_queue`).
+    /// [`concurrency`](Self::concurrency) allows more at once. A panic in it is caught and reported as a
+    /// [`Notice`](crate::Notice).
+    ///
+    /// ```no_run
+    /// # fn register(bus: &eventcast::Bus) {
+    /// bus.listen_named("greeting").call_async(async |args| println!("{args:?}"));
+    /// # }
+    /// ```
     pub fn call_async(
         self,
         listener: impl AsyncFn(Received<E>) + AsyncListener<Received<E>>,
@@ -259,12 +305,31 @@ impl<'a, E: FromArgs> Listen<'a, E> {
         self.insert(Sink::Async(Box::new(sink))).id
     }
 
-    /// Registers a stream of the events. After [`once`](Self::once) it ends with the first one.
+    /// Registers a stream of the events, which holds up to 1,024 that nobody has read yet, and then drops the oldest.
+    /// After [`once`](Self::once) it ends with the first event.
+    ///
+    /// ```no_run
+    /// # async fn read(bus: &eventcast::Bus) {
+    /// let mut orders = bus.listen_pattern("order.*").subscribe();
+    /// while let Some(e) = orders.next().await {
+    ///     println!("{}", e.key());
+    /// }
+    /// # }
+    /// ```
     pub fn subscribe(self) -> Subscription<E> {
         self.subscribe_with(SubscribeOptions::default())
     }
 
-    /// Registers a stream of the events, with a say in how much waits and what gives way.
+    /// Registers a stream of the events. `options` say how many wait in it, and whether the oldest or the newest is
+    /// dropped when it is full.
+    ///
+    /// ```no_run
+    /// # fn register(bus: &eventcast::Bus) {
+    /// use eventcast::SubscribeOptions;
+    ///
+    /// let newest_alone = bus.listen_named("position").subscribe_with(SubscribeOptions::latest());
+    /// # }
+    /// ```
     pub fn subscribe_with(self, options: SubscribeOptions) -> Subscription<E> {
         let core = Arc::clone(&self.bus.core);
         let bound = Bound {
@@ -276,12 +341,38 @@ impl<'a, E: FromArgs> Listen<'a, E> {
     }
 
     /// Registers a wait for the first event from now on.
+    ///
+    /// The wait is registered by this call, not by its first poll, so an event that comes in between is not missed.
+    /// Dropping the [`WaitFor`] ends the wait; polled again after it was ready, it waits for the next event. It
+    /// yields [`Stopped`](crate::Stopped) where the event can no longer come.
+    ///
+    /// ```no_run
+    /// # async fn wait(bus: &eventcast::Bus) -> eventcast::Result<()> {
+    /// let greeting = bus.listen_named("greeting").wait().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn wait(self) -> WaitFor<E> {
         WaitFor::new(self.subscribe_with(FIRST), None)
     }
 
-    /// Registers a wait for the first event from now on for which `condition` holds. What is said at
-    /// [`Bus::wait_for_where`] holds here, too.
+    /// Registers a wait for the first event from now on for which `condition` is true.
+    ///
+    /// `condition` is called where the wait is polled, and an event for which it is false is dropped there. Until
+    /// then up to 1,024 events wait, and no more bytes than `listener_queue` allows; events that come beyond that are
+    /// missed, so the wait should be polled soon. A condition that panics counts as false for that event, and is
+    /// reported as [`Notice::ListenerPanicked`](crate::Notice).
+    ///
+    /// The wait is registered by this call, not by its first poll, so an event that comes in between is not missed.
+    /// Dropping the [`WaitFor`] ends the wait; polled again after it was ready, it waits for the next event. It
+    /// yields [`Stopped`](crate::Stopped) where the event can no longer come.
+    ///
+    /// ```no_run
+    /// # async fn wait(bus: &eventcast::Bus) -> eventcast::Result<()> {
+    /// let pair = bus.listen_named("greeting").wait_where(|args| args.len() == 2).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn wait_where(
         self,
         condition: impl Fn(&Received<E>) -> bool + Send + Sync + 'static,

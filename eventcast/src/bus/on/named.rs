@@ -1,4 +1,4 @@
-//! Listening to events by name.
+//! Listening to events by key, without a type.
 
 use super::{
     super::{
@@ -10,15 +10,18 @@ use super::{
         wait_for::WaitFor,
     },
     agreed, if_agreed,
-    listen::refused_name,
+    listen::refused_key,
     retire,
 };
 use crate::{codec::Args, event::InvalidKey};
 
-/// Listening to events by name.
+/// Listening to events by key, without a type.
 impl Bus {
-    /// Calls `listener` for every event of this name, with its arguments, typed events of that key included. It is called as
-    /// [`on`](Self::on) says.
+    /// Calls `listener` for every event of this key, with its arguments; typed events of that key are among them.
+    ///
+    /// It runs on the thread that read the datagram or that called `emit`, and should return soon: one that takes
+    /// longer than `listener_budget` (1 ms) is moved for good to a queue and a thread of its own. A panic in it is
+    /// caught and reported as a [`Notice`](crate::Notice).
     ///
     /// ```no_run
     /// # fn example(bus: &eventcast::Bus) {
@@ -29,22 +32,27 @@ impl Bus {
     ///
     /// # Panics
     ///
-    /// Where the name is no key: it is empty, longer than 1,024 bytes, has control characters, or is the protocol's own.
-    /// [`try_listen_named`](Self::try_listen_named) returns that instead.
+    /// Where `key` is empty, longer than 1,024 bytes, has control characters, or begins with `__ec_` as the
+    /// protocol's own do. [`try_listen_named`](Self::try_listen_named) returns that as an error.
     #[track_caller]
     pub fn on_named(
         &self,
-        name: &str,
+        key: &str,
         listener: impl Fn(&Received<Args>) + Send + Sync + 'static,
     ) -> ListenerId {
         let listen = self
-            .try_listen_named(name)
-            .map_err(|invalid| refused_name(name, invalid));
+            .try_listen_named(key)
+            .map_err(|invalid| refused_key(key, invalid));
         let (listen, listener) = agreed(listen, listener);
         listen.call(listener)
     }
 
-    /// Calls `listener` for one event of this name. It is used up by a call, not by an event that does not decode.
+    /// Calls `listener` for one event of this key, with its arguments. A call uses it up; an event that does not
+    /// decode does not.
+    ///
+    /// It runs on the thread that read the datagram or that called `emit`, and should return soon: one that takes
+    /// longer than `listener_budget` (1 ms) is moved for good to a queue and a thread of its own. A panic in it is
+    /// caught and reported as a [`Notice`](crate::Notice).
     ///
     /// ```no_run
     /// # fn example(bus: &eventcast::Bus) {
@@ -54,22 +62,26 @@ impl Bus {
     ///
     /// # Panics
     ///
-    /// Where the name is no key: it is empty, longer than 1,024 bytes, has control characters, or is the protocol's own.
-    /// [`try_listen_named`](Self::try_listen_named) returns that instead.
+    /// Where `key` is empty, longer than 1,024 bytes, has control characters, or begins with `__ec_` as the
+    /// protocol's own do. [`try_listen_named`](Self::try_listen_named) returns that as an error.
     #[track_caller]
     pub fn once_named(
         &self,
-        name: &str,
+        key: &str,
         listener: impl Fn(&Received<Args>) + Send + Sync + 'static,
     ) -> ListenerId {
         let listen = self
-            .try_listen_named(name)
-            .map_err(|invalid| refused_name(name, invalid));
+            .try_listen_named(key)
+            .map_err(|invalid| refused_key(key, invalid));
         let (listen, listener) = agreed(listen, listener);
         listen.once().call(listener)
     }
 
-    /// Calls `listener` for every event of this name, before the listeners that are there.
+    /// Calls `listener` for every event of this key, before the listeners that are registered already.
+    ///
+    /// It runs on the thread that read the datagram or that called `emit`, and should return soon: one that takes
+    /// longer than `listener_budget` (1 ms) is moved for good to a queue and a thread of its own. A panic in it is
+    /// caught and reported as a [`Notice`](crate::Notice).
     ///
     /// ```no_run
     /// # fn example(bus: &eventcast::Bus) {
@@ -79,22 +91,27 @@ impl Bus {
     ///
     /// # Panics
     ///
-    /// Where the name is no key: it is empty, longer than 1,024 bytes, has control characters, or is the protocol's own.
-    /// [`try_listen_named`](Self::try_listen_named) returns that instead.
+    /// Where `key` is empty, longer than 1,024 bytes, has control characters, or begins with `__ec_` as the
+    /// protocol's own do. [`try_listen_named`](Self::try_listen_named) returns that as an error.
     #[track_caller]
     pub fn prepend_named(
         &self,
-        name: &str,
+        key: &str,
         listener: impl Fn(&Received<Args>) + Send + Sync + 'static,
     ) -> ListenerId {
         let listen = self
-            .try_listen_named(name)
-            .map_err(|invalid| refused_name(name, invalid));
+            .try_listen_named(key)
+            .map_err(|invalid| refused_key(key, invalid));
         let (listen, listener) = agreed(listen, listener);
         listen.prepend().call(listener)
     }
 
-    /// Calls `listener` for one event of this name, before the listeners that are there.
+    /// Calls `listener` for one event of this key, with its arguments, before the listeners that are registered
+    /// already. A call uses it up; an event that does not decode does not.
+    ///
+    /// It runs on the thread that read the datagram or that called `emit`, and should return soon: one that takes
+    /// longer than `listener_budget` (1 ms) is moved for good to a queue and a thread of its own. A panic in it is
+    /// caught and reported as a [`Notice`](crate::Notice).
     ///
     /// ```no_run
     /// # fn example(bus: &eventcast::Bus) {
@@ -104,45 +121,53 @@ impl Bus {
     ///
     /// # Panics
     ///
-    /// Where the name is no key: it is empty, longer than 1,024 bytes, has control characters, or is the protocol's own.
-    /// [`try_listen_named`](Self::try_listen_named) returns that instead.
+    /// Where `key` is empty, longer than 1,024 bytes, has control characters, or begins with `__ec_` as the
+    /// protocol's own do. [`try_listen_named`](Self::try_listen_named) returns that as an error.
     #[track_caller]
     pub fn prepend_once_named(
         &self,
-        name: &str,
+        key: &str,
         listener: impl Fn(&Received<Args>) + Send + Sync + 'static,
     ) -> ListenerId {
         let listen = self
-            .try_listen_named(name)
-            .map_err(|invalid| refused_name(name, invalid));
+            .try_listen_named(key)
+            .map_err(|invalid| refused_key(key, invalid));
         let (listen, listener) = agreed(listen, listener);
         listen.once().prepend().call(listener)
     }
 
-    /// Calls `listener` for every event of this name, or returns what stands in the way; the listener is dropped then.
+    /// Calls `listener` for every event of this key, or returns why it cannot.
+    ///
+    /// It runs on the thread that read the datagram or that called `emit`, and should return soon: one that takes
+    /// longer than `listener_budget` (1 ms) is moved for good to a queue and a thread of its own. A panic in it is
+    /// caught and reported as a [`Notice`](crate::Notice).
     ///
     /// ```no_run
     /// # fn example(bus: &eventcast::Bus) -> eventcast::Result<()> {
-    /// let name = std::env::args().nth(1).unwrap_or_default();
-    /// bus.try_on_named(&name, |args| println!("{args:?}"))?;
+    /// let key = std::env::args().nth(1).unwrap_or_default();
+    /// bus.try_on_named(&key, |args| println!("{args:?}"))?;
     /// # Ok(())
     /// # }
     /// ```
     ///
     /// # Errors
     ///
-    /// [`InvalidKey`] says what is wrong with the name.
+    /// [`InvalidKey`] where `key` is empty, longer than 1,024 bytes, has control characters, or begins with `__ec_`
+    /// as the protocol's own do. The listener is dropped then.
     #[track_caller]
     pub fn try_on_named(
         &self,
-        name: &str,
+        key: &str,
         listener: impl Fn(&Received<Args>) + Send + Sync + 'static,
     ) -> Result<ListenerId, InvalidKey> {
-        let (listen, listener) = if_agreed(self.try_listen_named(name), listener)?;
+        let (listen, listener) = if_agreed(self.try_listen_named(key), listener)?;
         Ok(listen.call(listener))
     }
 
-    /// Calls an async `listener` for every event of this name, one call after the other, as [`on_async`](Self::on_async) does.
+    /// Calls an async `listener` for every event of this key, with its arguments.
+    ///
+    /// Its calls run on a tokio runtime, one after the other and in the order of each sender's events, from a queue
+    /// of its own (`listener_queue`).
     ///
     /// ```no_run
     /// # fn example(bus: &eventcast::Bus) {
@@ -152,22 +177,25 @@ impl Bus {
     ///
     /// # Panics
     ///
-    /// Where the name is no key: it is empty, longer than 1,024 bytes, has control characters, or is the protocol's own.
-    /// [`try_listen_named`](Self::try_listen_named) returns that instead.
+    /// Where `key` is empty, longer than 1,024 bytes, has control characters, or begins with `__ec_` as the
+    /// protocol's own do. [`try_listen_named`](Self::try_listen_named) returns that as an error.
     #[track_caller]
     pub fn on_async_named(
         &self,
-        name: &str,
+        key: &str,
         listener: impl AsyncFn(Received<Args>) + AsyncListener<Received<Args>>,
     ) -> ListenerId {
         let listen = self
-            .try_listen_named(name)
-            .map_err(|invalid| refused_name(name, invalid));
+            .try_listen_named(key)
+            .map_err(|invalid| refused_key(key, invalid));
         let (listen, listener) = agreed(listen, listener);
         listen.call_async(listener)
     }
 
-    /// Calls an async `listener` for one event of this name. It is used up by a call, not by an event that does not decode.
+    /// Calls an async `listener` for one event of this key, with its arguments. A call uses it up; an event that does
+    /// not decode does not.
+    ///
+    /// The call runs on a tokio runtime.
     ///
     /// ```no_run
     /// # fn example(bus: &eventcast::Bus) {
@@ -177,22 +205,23 @@ impl Bus {
     ///
     /// # Panics
     ///
-    /// Where the name is no key: it is empty, longer than 1,024 bytes, has control characters, or is the protocol's own.
-    /// [`try_listen_named`](Self::try_listen_named) returns that instead.
+    /// Where `key` is empty, longer than 1,024 bytes, has control characters, or begins with `__ec_` as the
+    /// protocol's own do. [`try_listen_named`](Self::try_listen_named) returns that as an error.
     #[track_caller]
     pub fn once_async_named(
         &self,
-        name: &str,
+        key: &str,
         listener: impl AsyncFn(Received<Args>) + AsyncListener<Received<Args>>,
     ) -> ListenerId {
         let listen = self
-            .try_listen_named(name)
-            .map_err(|invalid| refused_name(name, invalid));
+            .try_listen_named(key)
+            .map_err(|invalid| refused_key(key, invalid));
         let (listen, listener) = agreed(listen, listener);
         listen.once().call_async(listener)
     }
 
-    /// The events of this name as a stream. [`Subscription`] says how much waits in it, and when it ends.
+    /// The events of this key, with their arguments, as a stream. [`Subscription`] says how many events wait in it,
+    /// and when it ends.
     ///
     /// ```no_run
     /// # async fn example(bus: &eventcast::Bus) {
@@ -205,14 +234,15 @@ impl Bus {
     ///
     /// # Panics
     ///
-    /// Where the name is no key: it is empty, longer than 1,024 bytes, has control characters, or is the protocol's own.
-    /// [`try_listen_named`](Self::try_listen_named) returns that instead.
+    /// Where `key` is empty, longer than 1,024 bytes, has control characters, or begins with `__ec_` as the
+    /// protocol's own do. [`try_listen_named`](Self::try_listen_named) returns that as an error.
     #[track_caller]
-    pub fn subscribe_named(&self, name: &str) -> Subscription<Args> {
-        self.listen_named(name).subscribe()
+    pub fn subscribe_named(&self, key: &str) -> Subscription<Args> {
+        self.listen_named(key).subscribe()
     }
 
-    /// The events of this name as a stream, with a say in how much waits and what gives way.
+    /// The events of this key, with their arguments, as a stream. `options` say how many events wait in it, and
+    /// whether the oldest or the newest is dropped when it is full.
     ///
     /// ```no_run
     /// # fn example(bus: &eventcast::Bus) {
@@ -224,19 +254,18 @@ impl Bus {
     ///
     /// # Panics
     ///
-    /// Where the name is no key: it is empty, longer than 1,024 bytes, has control characters, or is the protocol's own.
-    /// [`try_listen_named`](Self::try_listen_named) returns that instead.
+    /// Where `key` is empty, longer than 1,024 bytes, has control characters, or begins with `__ec_` as the
+    /// protocol's own do. [`try_listen_named`](Self::try_listen_named) returns that as an error.
     #[track_caller]
-    pub fn subscribe_named_with(
-        &self,
-        name: &str,
-        options: SubscribeOptions,
-    ) -> Subscription<Args> {
-        self.listen_named(name).subscribe_with(options)
+    pub fn subscribe_named_with(&self, key: &str, options: SubscribeOptions) -> Subscription<Args> {
+        self.listen_named(key).subscribe_with(options)
     }
 
-    /// The first event of this name from now on: it is registered now, not when it is first polled. [`WaitFor`] says what dropping it
-    /// does, and how it is awaited without a runtime.
+    /// The first event of this key from now on.
+    ///
+    /// The wait is registered by this call, not by its first poll, so an event that comes in between is not missed.
+    /// Dropping the [`WaitFor`] ends the wait; polled again after it was ready, it waits for the next event. It
+    /// yields [`Stopped`](crate::Stopped) where the event can no longer come.
     ///
     /// ```no_run
     /// # async fn example(bus: &eventcast::Bus) {
@@ -249,14 +278,23 @@ impl Bus {
     ///
     /// # Panics
     ///
-    /// Where the name is no key: it is empty, longer than 1,024 bytes, has control characters, or is the protocol's own.
-    /// [`try_listen_named`](Self::try_listen_named) returns that instead.
+    /// Where `key` is empty, longer than 1,024 bytes, has control characters, or begins with `__ec_` as the
+    /// protocol's own do. [`try_listen_named`](Self::try_listen_named) returns that as an error.
     #[track_caller]
-    pub fn wait_for_named(&self, name: &str) -> WaitFor<Args> {
-        self.listen_named(name).wait()
+    pub fn wait_for_named(&self, key: &str) -> WaitFor<Args> {
+        self.listen_named(key).wait()
     }
 
-    /// The first event of this name from now on for which `condition` holds. The condition is asked as [`wait_for_where`](Self::wait_for_where) says.
+    /// The first event of this key from now on for which `condition` is true.
+    ///
+    /// `condition` is called where the wait is polled, and an event for which it is false is dropped there. Until
+    /// then up to 1,024 events wait, and no more bytes than `listener_queue` allows; events that come beyond that are
+    /// missed, so the wait should be polled soon. A condition that panics counts as false for that event, and is
+    /// reported as [`Notice::ListenerPanicked`](crate::Notice).
+    ///
+    /// The wait is registered by this call, not by its first poll, so an event that comes in between is not missed.
+    /// Dropping the [`WaitFor`] ends the wait; polled again after it was ready, it waits for the next event. It
+    /// yields [`Stopped`](crate::Stopped) where the event can no longer come.
     ///
     /// ```no_run
     /// # async fn example(bus: &eventcast::Bus) {
@@ -269,49 +307,54 @@ impl Bus {
     ///
     /// # Panics
     ///
-    /// Where the name is no key: it is empty, longer than 1,024 bytes, has control characters, or is the protocol's own.
-    /// [`try_listen_named`](Self::try_listen_named) returns that instead.
+    /// Where `key` is empty, longer than 1,024 bytes, has control characters, or begins with `__ec_` as the
+    /// protocol's own do. [`try_listen_named`](Self::try_listen_named) returns that as an error.
     #[track_caller]
     pub fn wait_for_named_where(
         &self,
-        name: &str,
+        key: &str,
         condition: impl Fn(&Received<Args>) -> bool + Send + Sync + 'static,
     ) -> WaitFor<Args> {
         let listen = self
-            .try_listen_named(name)
-            .map_err(|invalid| refused_name(name, invalid));
+            .try_listen_named(key)
+            .map_err(|invalid| refused_key(key, invalid));
         let (listen, condition) = agreed(listen, condition);
         listen.wait_where(condition)
     }
 
-    /// Takes off all listeners of this name, typed ones among them but not those by pattern, and says how many there
-    /// were. Streams end after what waits in them, and a [`WaitFor`] yields [`Stopped`](crate::Stopped).
+    /// Takes off all listeners of this key, typed ones among them but not those by pattern, and returns how many
+    /// there were. Streams end after the events that wait in them, and a [`WaitFor`] yields
+    /// [`Stopped`](crate::Stopped).
     ///
-    /// ```no_run
-    /// # fn example(bus: &eventcast::Bus) {
+    /// ```
+    /// # fn main() -> eventcast::Result<()> {
+    /// let bus = eventcast::Bus::builder().build()?;
     /// bus.on_named("greeting", |args| println!("{args:?}"));
     /// assert_eq!(bus.off_all_named("greeting"), 1);
+    /// # Ok(())
     /// # }
     /// ```
-    pub fn off_all_named(&self, name: &str) -> usize {
+    pub fn off_all_named(&self, key: &str) -> usize {
         if self.core.home.is_elsewhere() {
             return 0;
         }
-        retire(&self.core, &self.core.table.remove_key(name))
+        retire(&self.core, &self.core.table.remove_key(key))
     }
 
-    /// How many listeners this name has, streams among them, without those by pattern.
+    /// How many listeners this key has: streams and waits are among them, listeners by pattern are not.
     ///
-    /// ```no_run
-    /// # fn example(bus: &eventcast::Bus) {
+    /// ```
+    /// # fn main() -> eventcast::Result<()> {
+    /// let bus = eventcast::Bus::builder().build()?;
     /// let greetings = bus.subscribe_named("greeting");
     /// assert_eq!(bus.listener_count_named("greeting"), 1);
+    /// # Ok(())
     /// # }
     /// ```
-    pub fn listener_count_named(&self, name: &str) -> usize {
+    pub fn listener_count_named(&self, key: &str) -> usize {
         if self.core.home.is_elsewhere() {
             return 0;
         }
-        self.core.table.count(name)
+        self.core.table.count(key)
     }
 }

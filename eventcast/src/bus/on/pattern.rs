@@ -61,9 +61,13 @@ impl IntoPattern for &String {
 
 /// Listening to many events at once.
 impl Bus {
-    /// Calls `listener` for every event whose key matches the [`Pattern`](crate::Pattern), or the text that is one, typed
-    /// events included, with its arguments; [`Received::key`] says which event it is. Among the other listeners of an event it
-    /// has its place in the order of registration. It is called as [`on`](Self::on) says.
+    /// Calls `listener` for every event whose key matches `pattern`, with its arguments; typed events are among them,
+    /// and [`Received::key`] says which event it is.
+    ///
+    /// Among the other listeners of an event it is called in the order of registration. It runs on the thread that
+    /// read the datagram or that called `emit`, and should return soon: one that takes longer than `listener_budget`
+    /// (1 ms) is moved for good to a queue and a thread of its own. A panic in it is caught and reported as a
+    /// [`Notice`](crate::Notice).
     ///
     /// ```no_run
     /// # fn example(bus: &eventcast::Bus) {
@@ -74,8 +78,8 @@ impl Bus {
     ///
     /// # Panics
     ///
-    /// Where the text is no pattern.
-    /// [`try_listen_pattern`](Self::try_listen_pattern) returns that instead.
+    /// Where the text is no [`Pattern`](crate::Pattern). [`try_listen_pattern`](Self::try_listen_pattern) returns
+    /// that as an error.
     #[track_caller]
     pub fn on_pattern(
         &self,
@@ -90,7 +94,12 @@ impl Bus {
         listen.call(listener)
     }
 
-    /// Calls `listener` for one event whose key matches the pattern. It is used up by a call, not by an event that does not decode.
+    /// Calls `listener` for one event whose key matches `pattern`, with its arguments. A call uses it up; an event
+    /// that does not decode does not.
+    ///
+    /// It runs on the thread that read the datagram or that called `emit`, and should return soon: one that takes
+    /// longer than `listener_budget` (1 ms) is moved for good to a queue and a thread of its own. A panic in it is
+    /// caught and reported as a [`Notice`](crate::Notice).
     ///
     /// ```no_run
     /// # fn example(bus: &eventcast::Bus) {
@@ -100,8 +109,8 @@ impl Bus {
     ///
     /// # Panics
     ///
-    /// Where the text is no pattern.
-    /// [`try_listen_pattern`](Self::try_listen_pattern) returns that instead.
+    /// Where the text is no [`Pattern`](crate::Pattern). [`try_listen_pattern`](Self::try_listen_pattern) returns
+    /// that as an error.
     #[track_caller]
     pub fn once_pattern(
         &self,
@@ -116,7 +125,11 @@ impl Bus {
         listen.once().call(listener)
     }
 
-    /// Calls `listener` for every event whose key matches the pattern, or returns what stands in the way; the listener is dropped then.
+    /// Calls `listener` for every event whose key matches `pattern`, or returns why it cannot.
+    ///
+    /// It runs on the thread that read the datagram or that called `emit`, and should return soon: one that takes
+    /// longer than `listener_budget` (1 ms) is moved for good to a queue and a thread of its own. A panic in it is
+    /// caught and reported as a [`Notice`](crate::Notice).
     ///
     /// ```no_run
     /// # fn example(bus: &eventcast::Bus) -> eventcast::Result<()> {
@@ -128,7 +141,8 @@ impl Bus {
     ///
     /// # Errors
     ///
-    /// [`InvalidPattern`] says what is wrong with the text. A [`Pattern`](crate::Pattern) is always right.
+    /// [`InvalidPattern`] where the text is no pattern. A [`Pattern`](crate::Pattern) is never refused. The listener
+    /// is dropped on an error.
     #[track_caller]
     pub fn try_on_pattern(
         &self,
@@ -139,7 +153,10 @@ impl Bus {
         Ok(listen.call(listener))
     }
 
-    /// Calls an async `listener` for every event whose key matches the pattern, one call after the other, as [`on_async`](Self::on_async) does.
+    /// Calls an async `listener` for every event whose key matches `pattern`, with its arguments.
+    ///
+    /// Its calls run on a tokio runtime, one after the other and in the order of each sender's events, from a queue
+    /// of its own (`listener_queue`).
     ///
     /// ```no_run
     /// # fn example(bus: &eventcast::Bus) {
@@ -149,8 +166,8 @@ impl Bus {
     ///
     /// # Panics
     ///
-    /// Where the text is no pattern.
-    /// [`try_listen_pattern`](Self::try_listen_pattern) returns that instead.
+    /// Where the text is no [`Pattern`](crate::Pattern). [`try_listen_pattern`](Self::try_listen_pattern) returns
+    /// that as an error.
     #[track_caller]
     pub fn on_async_pattern(
         &self,
@@ -165,7 +182,10 @@ impl Bus {
         listen.call_async(listener)
     }
 
-    /// Calls an async `listener` for one event whose key matches the pattern. It is used up by a call, not by an event that does not decode.
+    /// Calls an async `listener` for one event whose key matches `pattern`, with its arguments. A call uses it up; an
+    /// event that does not decode does not.
+    ///
+    /// The call runs on a tokio runtime.
     ///
     /// ```no_run
     /// # fn example(bus: &eventcast::Bus) {
@@ -175,8 +195,8 @@ impl Bus {
     ///
     /// # Panics
     ///
-    /// Where the text is no pattern.
-    /// [`try_listen_pattern`](Self::try_listen_pattern) returns that instead.
+    /// Where the text is no [`Pattern`](crate::Pattern). [`try_listen_pattern`](Self::try_listen_pattern) returns
+    /// that as an error.
     #[track_caller]
     pub fn once_async_pattern(
         &self,
@@ -191,7 +211,8 @@ impl Bus {
         listen.once().call_async(listener)
     }
 
-    /// The events whose key matches the pattern as a stream. [`Subscription`] says how much waits in it, and when it ends.
+    /// The events whose keys match `pattern`, with their arguments, as a stream. [`Subscription`] says how many
+    /// events wait in it, and when it ends.
     ///
     /// ```no_run
     /// # async fn example(bus: &eventcast::Bus) {
@@ -204,14 +225,15 @@ impl Bus {
     ///
     /// # Panics
     ///
-    /// Where the text is no pattern.
-    /// [`try_listen_pattern`](Self::try_listen_pattern) returns that instead.
+    /// Where the text is no [`Pattern`](crate::Pattern). [`try_listen_pattern`](Self::try_listen_pattern) returns
+    /// that as an error.
     #[track_caller]
     pub fn subscribe_pattern(&self, pattern: impl IntoPattern) -> Subscription<Args> {
         self.listen_pattern(pattern).subscribe()
     }
 
-    /// The events whose key matches the pattern as a stream, with a say in how much waits and what gives way.
+    /// The events whose keys match `pattern`, with their arguments, as a stream. `options` say how many events wait
+    /// in it, and whether the oldest or the newest is dropped when it is full.
     ///
     /// ```no_run
     /// # fn example(bus: &eventcast::Bus) {
@@ -223,8 +245,8 @@ impl Bus {
     ///
     /// # Panics
     ///
-    /// Where the text is no pattern.
-    /// [`try_listen_pattern`](Self::try_listen_pattern) returns that instead.
+    /// Where the text is no [`Pattern`](crate::Pattern). [`try_listen_pattern`](Self::try_listen_pattern) returns
+    /// that as an error.
     #[track_caller]
     pub fn subscribe_pattern_with(
         &self,
@@ -234,8 +256,11 @@ impl Bus {
         self.listen_pattern(pattern).subscribe_with(options)
     }
 
-    /// The first event whose key matches the pattern from now on: it is registered now, not when it is first polled. [`WaitFor`] says what dropping it
-    /// does, and how it is awaited without a runtime.
+    /// The first event from now on whose key matches `pattern`.
+    ///
+    /// The wait is registered by this call, not by its first poll, so an event that comes in between is not missed.
+    /// Dropping the [`WaitFor`] ends the wait; polled again after it was ready, it waits for the next event. It
+    /// yields [`Stopped`](crate::Stopped) where the event can no longer come.
     ///
     /// ```no_run
     /// # async fn example(bus: &eventcast::Bus) {
@@ -248,14 +273,23 @@ impl Bus {
     ///
     /// # Panics
     ///
-    /// Where the text is no pattern.
-    /// [`try_listen_pattern`](Self::try_listen_pattern) returns that instead.
+    /// Where the text is no [`Pattern`](crate::Pattern). [`try_listen_pattern`](Self::try_listen_pattern) returns
+    /// that as an error.
     #[track_caller]
     pub fn wait_for_pattern(&self, pattern: impl IntoPattern) -> WaitFor<Args> {
         self.listen_pattern(pattern).wait()
     }
 
-    /// The first event whose key matches the pattern from now on for which `condition` holds. The condition is asked as [`wait_for_where`](Self::wait_for_where) says.
+    /// The first event from now on whose key matches `pattern` and for which `condition` is true.
+    ///
+    /// `condition` is called where the wait is polled, and an event for which it is false is dropped there. Until
+    /// then up to 1,024 events wait, and no more bytes than `listener_queue` allows; events that come beyond that are
+    /// missed, so the wait should be polled soon. A condition that panics counts as false for that event, and is
+    /// reported as [`Notice::ListenerPanicked`](crate::Notice).
+    ///
+    /// The wait is registered by this call, not by its first poll, so an event that comes in between is not missed.
+    /// Dropping the [`WaitFor`] ends the wait; polled again after it was ready, it waits for the next event. It
+    /// yields [`Stopped`](crate::Stopped) where the event can no longer come.
     ///
     /// ```no_run
     /// # async fn example(bus: &eventcast::Bus) {
@@ -268,8 +302,8 @@ impl Bus {
     ///
     /// # Panics
     ///
-    /// Where the text is no pattern.
-    /// [`try_listen_pattern`](Self::try_listen_pattern) returns that instead.
+    /// Where the text is no [`Pattern`](crate::Pattern). [`try_listen_pattern`](Self::try_listen_pattern) returns
+    /// that as an error.
     #[track_caller]
     pub fn wait_for_pattern_where(
         &self,
@@ -284,8 +318,12 @@ impl Bus {
         listen.wait_where(condition)
     }
 
-    /// Calls `listener` for every event, with its arguments; [`Received::key`] says which event it is. It is called as
-    /// [`on`](Self::on) says.
+    /// Calls `listener` for every event, whatever its key, with its arguments; [`Received::key`] says which event it
+    /// is.
+    ///
+    /// It runs on the thread that read the datagram or that called `emit`, and should return soon: one that takes
+    /// longer than `listener_budget` (1 ms) is moved for good to a queue and a thread of its own. A panic in it is
+    /// caught and reported as a [`Notice`](crate::Notice).
     ///
     /// ```no_run
     /// # fn example(bus: &eventcast::Bus) {

@@ -19,13 +19,13 @@ use crate::event::{KeyConflict, NetEvent};
 impl Bus {
     /// Calls `listener` for every event of type `E`, from any bus on the group, this one included.
     ///
-    /// It runs on the thread that read the datagram, or that called `emit`, and should come back soon. One that
-    /// took longer than `listener_budget` (1 ms) is moved for good to a queue and a thread of its own, so that it
-    /// holds up nobody else. A listener gets the events of one sender in their order, whether moved or not. A panic
-    /// in it is caught and reported as a [`Notice`](crate::Notice). [`Bus`] says what else it may count on.
+    /// It runs on the thread that read the datagram or that called `emit`, and should return soon: one that takes
+    /// longer than `listener_budget` (1 ms) is moved for good to a queue and a thread of its own. A panic in it is
+    /// caught and reported as a [`Notice`](crate::Notice).
     ///
-    /// An `emit` inside a listener runs at once: the listeners of that event are called before the other listeners of the
-    /// first one, as with Node's EventEmitter, up to 32 deep.
+    /// A listener gets the events of one sender in their order, whether moved or not; [`Bus`] says what else it can
+    /// rely on. An `emit` inside a listener runs at once: the listeners of that event are called before the other
+    /// listeners of the first one, as with Node's EventEmitter, up to 32 deep.
     ///
     /// ```no_run
     /// # use eventcast::{Bus, NetEvent};
@@ -41,7 +41,7 @@ impl Bus {
     /// # Panics
     ///
     /// Where another type of the program claims the same key with another shape; the message names both.
-    /// [`try_listen`](Self::try_listen) returns that instead.
+    /// [`try_listen`](Self::try_listen) returns that as an error.
     #[track_caller]
     pub fn on<E: NetEvent>(
         &self,
@@ -52,7 +52,11 @@ impl Bus {
         listen.call(listener)
     }
 
-    /// Calls `listener` for one event of type `E`. It is used up by a call, not by an event that does not decode.
+    /// Calls `listener` for one event of type `E`. A call uses it up; an event that does not decode does not.
+    ///
+    /// It runs on the thread that read the datagram or that called `emit`, and should return soon: one that takes
+    /// longer than `listener_budget` (1 ms) is moved for good to a queue and a thread of its own. A panic in it is
+    /// caught and reported as a [`Notice`](crate::Notice).
     ///
     /// ```no_run
     /// # use eventcast::{Bus, NetEvent};
@@ -67,7 +71,7 @@ impl Bus {
     /// # Panics
     ///
     /// Where another type of the program claims the same key with another shape; the message names both.
-    /// [`try_listen`](Self::try_listen) returns that instead.
+    /// [`try_listen`](Self::try_listen) returns that as an error.
     #[track_caller]
     pub fn once<E: NetEvent>(
         &self,
@@ -78,7 +82,11 @@ impl Bus {
         listen.once().call(listener)
     }
 
-    /// Calls `listener` for every event of type `E`, before the listeners that are there.
+    /// Calls `listener` for every event of type `E`, before the listeners that are registered already.
+    ///
+    /// It runs on the thread that read the datagram or that called `emit`, and should return soon: one that takes
+    /// longer than `listener_budget` (1 ms) is moved for good to a queue and a thread of its own. A panic in it is
+    /// caught and reported as a [`Notice`](crate::Notice).
     ///
     /// ```no_run
     /// # use eventcast::{Bus, NetEvent};
@@ -93,7 +101,7 @@ impl Bus {
     /// # Panics
     ///
     /// Where another type of the program claims the same key with another shape; the message names both.
-    /// [`try_listen`](Self::try_listen) returns that instead.
+    /// [`try_listen`](Self::try_listen) returns that as an error.
     #[track_caller]
     pub fn prepend<E: NetEvent>(
         &self,
@@ -104,7 +112,12 @@ impl Bus {
         listen.prepend().call(listener)
     }
 
-    /// Calls `listener` for one event of type `E`, before the listeners that are there.
+    /// Calls `listener` for one event of type `E`, before the listeners that are registered already. A call uses it
+    /// up; an event that does not decode does not.
+    ///
+    /// It runs on the thread that read the datagram or that called `emit`, and should return soon: one that takes
+    /// longer than `listener_budget` (1 ms) is moved for good to a queue and a thread of its own. A panic in it is
+    /// caught and reported as a [`Notice`](crate::Notice).
     ///
     /// ```no_run
     /// # use eventcast::{Bus, NetEvent};
@@ -119,7 +132,7 @@ impl Bus {
     /// # Panics
     ///
     /// Where another type of the program claims the same key with another shape; the message names both.
-    /// [`try_listen`](Self::try_listen) returns that instead.
+    /// [`try_listen`](Self::try_listen) returns that as an error.
     #[track_caller]
     pub fn prepend_once<E: NetEvent>(
         &self,
@@ -130,7 +143,11 @@ impl Bus {
         listen.once().prepend().call(listener)
     }
 
-    /// Calls `listener` for every event of type `E`, or returns what stands in the way; the listener is dropped then.
+    /// Calls `listener` for every event of type `E`, or returns why it cannot.
+    ///
+    /// It runs on the thread that read the datagram or that called `emit`, and should return soon: one that takes
+    /// longer than `listener_budget` (1 ms) is moved for good to a queue and a thread of its own. A panic in it is
+    /// caught and reported as a [`Notice`](crate::Notice).
     ///
     /// ```no_run
     /// # use eventcast::{Bus, NetEvent};
@@ -145,7 +162,8 @@ impl Bus {
     ///
     /// # Errors
     ///
-    /// [`KeyConflict`] where another type of the program claims the same key with another shape.
+    /// [`KeyConflict`] where another type of the program claims the same key with another shape. The listener is
+    /// dropped then.
     #[track_caller]
     pub fn try_on<E: NetEvent>(
         &self,
@@ -155,11 +173,12 @@ impl Bus {
         Ok(listen.call(listener))
     }
 
-    /// Calls an async `listener` for every event of type `E`, on a tokio runtime.
+    /// Calls an async `listener` for every event of type `E`.
     ///
-    /// Its calls run one after the other, in order, from a queue of its own (`listener_queue`). The runtime is the
-    /// one in which `start` is called, or the one given with [`Builder::runtime`](crate::Builder::runtime). What the listener
-    /// captures is cloned for each call:
+    /// Its calls run on a tokio runtime, one after the other and in the order of each sender's events, from a queue
+    /// of its own (`listener_queue`). The runtime is the one in which `start` is called, or the one given with
+    /// [`Builder::runtime`](crate::Builder::runtime). A panic in it is caught and reported as a
+    /// [`Notice`](crate::Notice). What the listener captures is cloned for each call:
     ///
     /// ```no_run
     /// # use eventcast::{Bus, NetEvent};
@@ -182,7 +201,7 @@ impl Bus {
     /// # Panics
     ///
     /// Where another type of the program claims the same key with another shape; the message names both.
-    /// [`try_listen`](Self::try_listen) returns that instead.
+    /// [`try_listen`](Self::try_listen) returns that as an error.
     #[track_caller]
     pub fn on_async<E: NetEvent>(
         &self,
@@ -193,8 +212,10 @@ impl Bus {
         listen.call_async(listener)
     }
 
-    /// Calls an async `listener` for every event of type `E`, with up to `concurrency` calls under way at once. They begin in
-    /// order, and end in any.
+    /// Calls an async `listener` for every event of type `E`, with up to `concurrency` calls under way at once. The
+    /// calls begin in the order of each sender's events, and end in any.
+    ///
+    /// They run on a tokio runtime, from a queue of the listener's own (`listener_queue`).
     ///
     /// ```no_run
     /// # use eventcast::{Bus, NetEvent};
@@ -210,7 +231,7 @@ impl Bus {
     /// # Panics
     ///
     /// Where another type of the program claims the same key with another shape; the message names both.
-    /// [`try_listen`](Self::try_listen) returns that instead.
+    /// [`try_listen`](Self::try_listen) returns that as an error.
     #[track_caller]
     pub fn on_async_concurrent<E: NetEvent>(
         &self,
@@ -222,7 +243,10 @@ impl Bus {
         listen.concurrency(concurrency.get()).call_async(listener)
     }
 
-    /// Calls an async `listener` for one event of type `E`. It is used up by a call, not by an event that does not decode.
+    /// Calls an async `listener` for one event of type `E`. A call uses it up; an event that does not decode does
+    /// not.
+    ///
+    /// The call runs on a tokio runtime.
     ///
     /// ```no_run
     /// # use eventcast::{Bus, NetEvent};
@@ -237,7 +261,7 @@ impl Bus {
     /// # Panics
     ///
     /// Where another type of the program claims the same key with another shape; the message names both.
-    /// [`try_listen`](Self::try_listen) returns that instead.
+    /// [`try_listen`](Self::try_listen) returns that as an error.
     #[track_caller]
     pub fn once_async<E: NetEvent>(
         &self,
@@ -248,7 +272,7 @@ impl Bus {
         listen.once().call_async(listener)
     }
 
-    /// The events of type `E` as a stream. [`Subscription`] says how much waits in it, and when it ends.
+    /// The events of type `E` as a stream. [`Subscription`] says how many events wait in it, and when it ends.
     ///
     /// ```no_run
     /// # use eventcast::{Bus, NetEvent};
@@ -266,13 +290,14 @@ impl Bus {
     /// # Panics
     ///
     /// Where another type of the program claims the same key with another shape; the message names both.
-    /// [`try_listen`](Self::try_listen) returns that instead.
+    /// [`try_listen`](Self::try_listen) returns that as an error.
     #[track_caller]
     pub fn subscribe<E: NetEvent>(&self) -> Subscription<E> {
         self.listen::<E>().subscribe()
     }
 
-    /// The events of type `E` as a stream, with a say in how much waits and what gives way.
+    /// The events of type `E` as a stream. `options` say how many events wait in it, and whether the oldest or the
+    /// newest is dropped when it is full.
     ///
     /// ```no_run
     /// # use eventcast::{Bus, NetEvent};
@@ -289,14 +314,17 @@ impl Bus {
     /// # Panics
     ///
     /// Where another type of the program claims the same key with another shape; the message names both.
-    /// [`try_listen`](Self::try_listen) returns that instead.
+    /// [`try_listen`](Self::try_listen) returns that as an error.
     #[track_caller]
     pub fn subscribe_with<E: NetEvent>(&self, options: SubscribeOptions) -> Subscription<E> {
         self.listen::<E>().subscribe_with(options)
     }
 
-    /// The first event of type `E` from now on: it is registered now, not when it is first polled. [`WaitFor`] says what dropping it
-    /// does, and how it is awaited without a runtime.
+    /// The first event of type `E` from now on.
+    ///
+    /// The wait is registered by this call, not by its first poll, so an event that comes in between is not missed.
+    /// Dropping the [`WaitFor`] ends the wait; polled again after it was ready, it waits for the next event. It
+    /// yields [`Stopped`](crate::Stopped) where the event can no longer come.
     ///
     /// ```no_run
     /// # use eventcast::{Bus, NetEvent};
@@ -314,18 +342,22 @@ impl Bus {
     /// # Panics
     ///
     /// Where another type of the program claims the same key with another shape; the message names both.
-    /// [`try_listen`](Self::try_listen) returns that instead.
+    /// [`try_listen`](Self::try_listen) returns that as an error.
     #[track_caller]
     pub fn wait_for<E: NetEvent>(&self) -> WaitFor<E> {
         self.listen::<E>().wait()
     }
 
-    /// The first event of type `E` from now on for which `condition` holds.
+    /// The first event of type `E` from now on for which `condition` is true.
     ///
-    /// The condition is asked where the wait is polled, and an event for which it does not hold is dropped there. Up to 1,024
-    /// events, and no more bytes than `listener_queue` says, wait for that; of what comes beside them nothing is looked at, so
-    /// the wait should be polled soon. A condition that panics is reported as [`Notice::ListenerPanicked`](crate::Notice), and
-    /// does not hold for that event.
+    /// `condition` is called where the wait is polled, and an event for which it is false is dropped there. Until
+    /// then up to 1,024 events wait, and no more bytes than `listener_queue` allows; events that come beyond that are
+    /// missed, so the wait should be polled soon. A condition that panics counts as false for that event, and is
+    /// reported as [`Notice::ListenerPanicked`](crate::Notice).
+    ///
+    /// The wait is registered by this call, not by its first poll, so an event that comes in between is not missed.
+    /// Dropping the [`WaitFor`] ends the wait; polled again after it was ready, it waits for the next event. It
+    /// yields [`Stopped`](crate::Stopped) where the event can no longer come.
     ///
     /// ```no_run
     /// # use eventcast::{Bus, NetEvent};
@@ -343,7 +375,7 @@ impl Bus {
     /// # Panics
     ///
     /// Where another type of the program claims the same key with another shape; the message names both.
-    /// [`try_listen`](Self::try_listen) returns that instead.
+    /// [`try_listen`](Self::try_listen) returns that as an error.
     #[track_caller]
     pub fn wait_for_where<E: NetEvent>(
         &self,
@@ -354,33 +386,38 @@ impl Bus {
         listen.wait_where(condition)
     }
 
-    /// Takes off all listeners of type `E`'s key, those by name among them but not those by pattern, and says how
-    /// many there were. Streams end after what waits in them, and a [`WaitFor`] yields [`Stopped`](crate::Stopped).
+    /// Takes off all listeners of the key of type `E`, those by name among them but not those by pattern, and returns
+    /// how many there were. Streams end after the events that wait in them, and a [`WaitFor`] yields
+    /// [`Stopped`](crate::Stopped).
     ///
-    /// ```no_run
+    /// ```
     /// # use eventcast::{Bus, NetEvent};
     /// # use serde::{Deserialize, Serialize};
     /// # #[derive(NetEvent, Serialize, Deserialize)]
     /// # struct Joined { user: u64 }
-    /// # fn example(bus: &Bus) {
+    /// # fn main() -> eventcast::Result<()> {
+    /// let bus = Bus::builder().build()?;
     /// bus.on::<Joined>(|e| println!("{}", e.user));
     /// assert_eq!(bus.off_all::<Joined>(), 1);
+    /// # Ok(())
     /// # }
     /// ```
     pub fn off_all<E: NetEvent>(&self) -> usize {
         self.off_all_named(E::KEY)
     }
 
-    /// How many listeners the key of type `E` has, streams among them, without those by pattern.
+    /// How many listeners the key of type `E` has: streams and waits are among them, listeners by pattern are not.
     ///
-    /// ```no_run
+    /// ```
     /// # use eventcast::{Bus, NetEvent};
     /// # use serde::{Deserialize, Serialize};
     /// # #[derive(NetEvent, Serialize, Deserialize)]
     /// # struct Joined { user: u64 }
-    /// # fn example(bus: &Bus) {
+    /// # fn main() -> eventcast::Result<()> {
+    /// let bus = Bus::builder().build()?;
     /// let joined = bus.subscribe::<Joined>();
     /// assert_eq!(bus.listener_count::<Joined>(), 1);
+    /// # Ok(())
     /// # }
     /// ```
     pub fn listener_count<E: NetEvent>(&self) -> usize {
