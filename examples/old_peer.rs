@@ -5,7 +5,7 @@
 //! ```
 //!
 //! They meet by having the same group and port; nothing is to be said about which is which. What such a
-//! peer sends can be heard by name or by type, and it hears what a bus emits: it passes over the parts of
+//! peer sends can be heard by key or by type, and it hears what a bus emits: it passes over the parts of
 //! a datagram that it does not know. Two things differ. It is not known by incarnation and numbers, so what
 //! the network loses of its events is not missed; and what it cannot read may end it.
 //!
@@ -29,7 +29,7 @@ const INTERFACE: Ipv4Addr = Ipv4Addr::LOCALHOST;
 const GROUP: Ipv4Addr = Ipv4Addr::new(224, 0, 0, 1);
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// The old program knows this event by its name, with one argument: an object with these fields.
+/// The old program knows this event by its key, with one argument: an object with these fields.
 #[derive(NetEvent, Serialize, Deserialize, Debug)]
 #[net_event(name = "order.placed")]
 struct OrderPlaced {
@@ -61,7 +61,7 @@ async fn main() -> eventcast::Result<()> {
     let old = OldPeer::join(SocketAddrV4::new(GROUP, shop.port())).expect("loopback has multicast");
     let customer = spawn_blocking(move || buy(&old));
 
-    // By name, as the old program does it.
+    // By key, as the old program does it.
     let asked = timeout(PATIENCE, asked)
         .await
         .expect("the old peer asks in time")?;
@@ -156,7 +156,7 @@ impl OldPeer {
         sent.expect("loopback takes it");
     }
 
-    /// Waits for an event of this name, and says what it looks like from here.
+    /// Waits for an event of this key, and prints what it looks like from here.
     fn hear(&self, name: &str) {
         let mut buffer = vec![0; 65_536];
         loop {
@@ -171,7 +171,7 @@ impl OldPeer {
             let (meta, payload) = rest.split_at(length);
             let meta = Document::from_reader(meta).expect("it is BSON");
             let text = |key| meta.get_str(key).ok();
-            // Its own, and what newer peers say among themselves, under names that begin with `__ec_`.
+            // Its own, and what newer peers say among themselves, under keys that begin with `__ec_`.
             if text("id") == Some(&self.id) || text("name") != Some(name) {
                 continue;
             }

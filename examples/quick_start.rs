@@ -1,4 +1,4 @@
-//! Two buses exchange events, typed ones and one by name.
+//! Two buses exchange events, typed ones and one without a type.
 //!
 //! ```sh
 //! cargo run --example quick_start
@@ -22,7 +22,7 @@ struct OrderPlaced {
     pieces: u32,
 }
 
-/// The warehouse tells that the parcel is on its way. Other programs know this event by its name.
+/// The warehouse tells that the parcel is on its way. Other programs know this event by its key.
 #[derive(NetEvent, Serialize, Deserialize, Debug)]
 #[net_event(name = "order.shipped")]
 struct OrderShipped {
@@ -61,7 +61,7 @@ async fn main() -> eventcast::Result<()> {
         }
     });
 
-    // A listener by name gets the arguments, whatever they are; this name has a type at the other end.
+    // A listener by key gets the arguments, whatever they are; this key has a type at the other end.
     shop.on_named("order.shipped", |args| {
         println!(
             "shop      heard order.shipped {args:?} from {}",
@@ -82,7 +82,7 @@ async fn main() -> eventcast::Result<()> {
             .expect("the warehouse answers in time")?;
     }
 
-    // No type at either end: a name and any arguments.
+    // No type at either end: a key and any arguments.
     let greeting = warehouse.wait_for_named("greeting");
     shop.emit_named("greeting", ("good night", 3))?;
     let greeting = timeout(Duration::from_secs(5), greeting)

@@ -68,7 +68,7 @@ fn key(item: &Item<'_>, params: &[Param<'_>], errors: &mut Errors) -> Option<Tem
                 errors.at(
                     item.ident,
                     format_args!(
-                        "the type's name is the event's name, and it {fault}: \
+                        "the type's name is the event's key, and it {fault}: \
                          set another with `#[net_event(name = \"…\")]`"
                     ),
                 );
@@ -87,7 +87,7 @@ fn key(item: &Item<'_>, params: &[Param<'_>], errors: &mut Errors) -> Option<Tem
         errors.at(
             name,
             format_args!(
-                "the name {fault}: an event's name has 1 to {MAX_KEY_LEN} bytes, no control characters, \
+                "the key {fault}: an event's key has 1 to {MAX_KEY_LEN} bytes, no control characters, \
                  and does not start with `{RESERVED_PREFIX}`{}",
                 if name.value().is_empty() {
                     format!(

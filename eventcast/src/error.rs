@@ -161,7 +161,9 @@ pub enum EmitErrorKind {
     #[error("event keys that start with `__ec_` are the protocol's own, choose another")]
     Reserved,
     /// The option `old_peers` is on, and a peer of another make would end with an event of this key.
-    #[error("an event named `error` ends an old peer, and `old_peers` is on; choose another key")]
+    #[error(
+        "an event with the key `error` ends an old peer, and `old_peers` is on; choose another key"
+    )]
     KeyEndsOldPeers,
     /// What was emitted before has not gone out yet. `emit_wait` waits until it has.
     #[error(

@@ -28,7 +28,7 @@
 //!
 //! - [`Bus`]: everything that is done with a bus. [`Builder`] and [`Config`]: its options.
 //! - [`NetEvent`]: what an event type is, its key, and the derive. [`Received`] and [`Origin`]: what a listener gets.
-//! - [`Args`], [`args!`] and [`IntoArgs`]: events by plain name.
+//! - [`Args`], [`args!`] and [`IntoArgs`]: events without a type.
 //! - [`Notice`] and [`Stats`]: what the bus tells about itself. It logs with `tracing`, target `eventcast`.
 //! - [`Error`], [`EmitError`]: what can go wrong, and what to do.
 //! - [`printable`]: texts that come from the network, to be printed.

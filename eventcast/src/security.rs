@@ -25,7 +25,7 @@
 //!
 //! | it tries to | what comes of it | shown by |
 //! | --- | --- | --- |
-//! | read events, or their names | nothing: AES-128-CBC, with an IV from the system's random source for each datagram | `sealed::nothing_shows_on_the_wire` |
+//! | read events, or their keys | nothing: AES-128-CBC, with an IV from the system's random source for each datagram | `sealed::nothing_shows_on_the_wire` |
 //! | see that two events are alike | nothing: sealed twice, they differ everywhere | `sealed::nothing_repeats_on_the_wire` |
 //! | send an event, or change one | it is dropped: HMAC-SHA-256 over all of it, looked at before anything else | `no_bit_and_no_length_of_a_datagram_can_be_changed` |
 //! | learn something from how the bus reacts | nothing: whatever is wrong with the seal, it sends nothing, keeps nothing, and says the same words | `sealed::what_is_changed_is_refused_in_silence` |

@@ -108,7 +108,7 @@ pub fn part(bytes: &[u8]) -> (Document, Vec<u8>) {
     (meta, payload.to_vec())
 }
 
-/// The event name in a good datagram.
+/// The event key in a good datagram.
 pub fn name_of(bytes: &[u8]) -> String {
     let (meta, _) = part(bytes);
     meta.get_str("name").expect("a name").to_owned()

@@ -484,7 +484,7 @@ options! {
     }
 
     /// Whether peers of another make, which speak version 3 without eventcast's extensions, are spared what they do
-    /// not survive: with it `emit` refuses a decimal or a DBPointer anywhere in the arguments, and an event named
+    /// not survive: with it `emit` refuses a decimal or a DBPointer anywhere in the arguments, and an event with the key
     /// `error`. Such a peer has no guard where it receives, and its process would end.
     ///
     /// Default: false. Buses of eventcast take all of these.

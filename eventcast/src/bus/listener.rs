@@ -49,7 +49,7 @@ impl ListenerId {
     }
 }
 
-/// What a listener can be handed: a typed event, or the [`Args`] of one that is listened to by name.
+/// What a listener can be handed: a typed event, or the [`Args`] of one that is listened to by key.
 ///
 /// Implemented for every [`NetEvent`] and for [`Args`], and for nothing else.
 pub trait FromArgs: Sized + Send + 'static {
@@ -114,7 +114,7 @@ impl Waiting {
         }
     }
 
-    /// What it counts against a bound in bytes: the arguments, the name, and the entry itself.
+    /// What it counts against a bound in bytes: the arguments, the key, and the entry itself.
     pub(crate) fn size(&self) -> usize {
         self.bytes.len() + self.name.len() + size_of::<Self>()
     }
@@ -331,7 +331,7 @@ impl Listener {
         }
     }
 
-    /// The name of an event that came for this listener, without a copy where it is the listener's own key.
+    /// The key of an event that came for this listener, without a copy where it is the listener's own key.
     pub(crate) fn name_of(&self, name: &str) -> Arc<str> {
         if *self.key == *name {
             Arc::clone(&self.key)

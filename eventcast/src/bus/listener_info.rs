@@ -19,7 +19,7 @@ pub struct ListenerInfo {
     pub id: ListenerId,
     /// What it listens to.
     pub scope: ListenerScope,
-    /// The name of the Rust type that it takes. `None`: it was registered by name or by pattern, and takes
+    /// The name of the Rust type that it takes. `None`: it was registered by key or by pattern, and takes
     /// [`Args`](crate::Args).
     pub event_type: Option<&'static str>,
     /// How it takes its events.

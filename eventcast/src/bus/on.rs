@@ -2,7 +2,7 @@
 //!
 //! | file | what is in it |
 //! | --- | --- |
-//! | `typed`, `named`, `pattern` | the short methods, for events by type, by name, and by pattern |
+//! | `typed`, `named`, `pattern` | the short methods, for events by type, by key, and by pattern |
 //! | `listen` | the builder, in which all of them end |
 
 mod listen;

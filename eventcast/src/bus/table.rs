@@ -21,7 +21,7 @@ use super::{
     pattern::Pattern,
 };
 
-/// For how many names it is remembered who listens, where there are patterns. Names come from the network, so there
+/// For how many keys the listeners are remembered, where there are patterns. Keys come from the network, so there
 /// is no end to them; beyond this it is worked out anew.
 const REMEMBERED: usize = 1_024;
 
@@ -40,7 +40,7 @@ struct Inner {
     entries: HashMap<Box<str>, Entry>,
     /// Those who listen by pattern, in order.
     by_pattern: Vec<(Pattern, Arc<Listener>)>,
-    /// Who listens to a name, where there are patterns. Cleared with every change.
+    /// The listeners of a key, where there are patterns. Cleared with every change.
     remembered: Mutex<HashMap<Box<str>, Option<List>>>,
     keys: HashMap<ListenerId, Topic>,
     last_order: i64,
@@ -292,7 +292,7 @@ impl Table {
         self.inner.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whatever is changed, who listens to a name may be another list now.
+    /// Whatever is changed, the listeners of a key may be another list now.
     fn write(&self) -> RwLockWriteGuard<'_, Inner> {
         let mut inner = self.inner.write().unwrap_or_else(PoisonError::into_inner);
         self.version.fetch_add(1, Ordering::Release);
@@ -337,7 +337,7 @@ impl Inner {
         (!list.is_empty()).then(|| list.into())
     }
 
-    /// Forgets a key about which nothing is left to know, so that names made up at run time do not pile up.
+    /// Forgets a key about which nothing is left to know, so that keys made up at run time do not pile up.
     fn tidy(&mut self, key: &str) {
         if let Some(entry) = self.entries.get(key)
             && entry.list.is_none()
@@ -404,7 +404,7 @@ mod tests {
     fn a_name_without_listeners_leaves_nothing_behind() {
         let table = Table::default();
         for i in 0..100 {
-            let id = add(&table, &format!("name {i}"), Place::Last);
+            let id = add(&table, &format!("key {i}"), Place::Last);
             table.remove(id);
         }
         add(&table, "x", Place::Last);
@@ -477,7 +477,7 @@ mod tests {
         let table = Table::default();
         let every = add_pattern(&table, "**", Place::Last);
         for i in 0..3 * REMEMBERED {
-            assert_eq!(ids(&table, &format!("name {i}")), [every]);
+            assert_eq!(ids(&table, &format!("key {i}")), [every]);
         }
         let inner = table.read();
         let remembered = inner.remembered.lock().unwrap();

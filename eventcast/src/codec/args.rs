@@ -1,4 +1,4 @@
-//! Arguments without a type of their own: what events by plain name send and receive.
+//! Arguments without a type of their own: what events without a type send and receive.
 
 use std::fmt;
 use std::ops::Deref;
@@ -19,7 +19,7 @@ use super::{DecodeError, EncodeError, MAX_DEPTH, value};
 
 /// The arguments of an event, each with exactly the BSON type that it has on the wire.
 ///
-/// A listener by name gets them, and reads them as a slice of [`Bson`] or, by
+/// A listener by key gets them, and reads them as a slice of [`Bson`] or, by
 /// [`decode`](Self::decode), as Rust types. [`args!`](crate::args) makes them; sent, every value
 /// keeps its type.
 ///
@@ -295,7 +295,7 @@ macro_rules! into_arg_by_i32 {
 
 into_arg_by_i32!(i8, i16, u8, u16);
 
-/// What an event by name can be emitted with.
+/// What an event without a type can be emitted with.
 ///
 /// - `()`: no argument;
 /// - a tuple of 1 to 12 values that implement `Serialize`: as many arguments;

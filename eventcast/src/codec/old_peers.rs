@@ -5,7 +5,7 @@ use super::raw::{RawArgs, RawElements, RawValue};
 use super::{EncodeError, EncodeErrorKind, MAX_DEPTH, element};
 use crate::event::ShapeKind;
 
-/// The event name that ends an old peer: its own emitter throws when nobody listens to it.
+/// The event key that ends an old peer: its own emitter throws when nobody listens to it.
 pub(crate) const FATAL_NAME: &str = "error";
 
 /// Refuses a payload document that was just encoded, if an old peer would end with it.

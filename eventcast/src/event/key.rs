@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-/// The longest event key, in bytes. A datagram that names a longer one is malformed.
+/// The longest event key, in bytes. A datagram with a longer one is malformed.
 pub const MAX_KEY_LEN: usize = 1024;
 
 /// Keys that start so are the protocol's own.
@@ -36,17 +36,17 @@ pub enum InvalidKey {
 impl fmt::Display for InvalidKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {
-            Self::Empty => f.write_str("an event name must have at least one character"),
+            Self::Empty => f.write_str("an event key must have at least one character"),
             Self::TooLong { len } => write!(
                 f,
-                "an event name may have at most {MAX_KEY_LEN} bytes, this one has {len}"
+                "an event key may have at most {MAX_KEY_LEN} bytes, this one has {len}"
             ),
             Self::Control { at } => write!(
                 f,
-                "an event name must not hold control characters, there is one at byte {at}"
+                "an event key must not hold control characters, there is one at byte {at}"
             ),
             Self::Reserved => f.write_str(
-                "event names that start with `__ec_` are the protocol's own, choose another",
+                "event keys that start with `__ec_` are the protocol's own, choose another",
             ),
         }
     }
@@ -178,7 +178,7 @@ mod tests {
         let reason = check_key("a\u{7f}").unwrap_err().to_string();
         assert_eq!(
             reason,
-            "an event name must not hold control characters, there is one at byte 1"
+            "an event key must not hold control characters, there is one at byte 1"
         );
     }
 }

@@ -68,7 +68,7 @@ pub(crate) mod derived {
 ///
 /// # Arguments
 ///
-/// On the wire an event has a list of arguments, which listeners by name and programs in other
+/// On the wire an event has a list of arguments, which listeners by key and programs in other
 /// languages see. The shape of the declaration decides how many there are, serde what is in them:
 ///
 /// | Rust | arguments |

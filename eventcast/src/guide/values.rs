@@ -47,7 +47,7 @@
 //! #     shared: bytes::Bytes::from_static(&[4, 5]),
 //! #     seen_by: BTreeMap::from([(IpAddr::from([192, 0, 2, 7]), 4)]),
 //! # };
-//! // What a listener by name, or a program in another language, gets of it:
+//! // What a listener by key, or a program in another language, gets of it:
 //! bus.on_named(Measured::KEY, |arguments| {
 //!     let binary = |bytes: &[u8]| Binary { subtype: BinarySubtype::Generic, bytes: bytes.to_vec() };
 //!     assert_eq!(**arguments, args![doc! {

@@ -27,7 +27,7 @@ pub(super) enum Command {
     /// The figures whose names contain this; without it those that are not 0.
     Stats(Option<String>),
     Emit {
-        name: String,
+        key: String,
         args: Vec<Bson>,
     },
     Watch(Pattern),
@@ -132,20 +132,20 @@ static COMMANDS: &[Entry] = &[
     },
     Entry {
         name: "emit",
-        form: "NAME [VALUE ...]",
+        form: "KEY [VALUE ...]",
         summary: "sends an event, and calls the listeners of this program",
         more: "A VALUE is JSON5: 5, 1.5, true, null, \"a text\", [1, 2], {celsius: 21.5}. A bare word is a text. What JSON \
                lacks is Extended JSON: {$date: \"2024-01-02T03:04:05Z\"}. A typed event with named fields takes one VALUE \
-               in braces; a NAME with blanks in it stands in quotes.\n\
+               in braces; a KEY with blanks in it stands in quotes.\n\
                emit greeting hello 5\n\
                emit UserJoined {user: 7, name: \"Ada\"}\n\
                emit \"Pair<u8, String>\" [1, \"a\"]",
         read: |words| match words {
-            [] => Err("which event? `emit NAME [VALUE ...]`".to_owned()),
-            [name, values @ ..] => {
+            [] => Err("which event? `emit KEY [VALUE ...]`".to_owned()),
+            [key, values @ ..] => {
                 let args: Result<_, _> = values.iter().map(|token| value::value(token)).collect();
                 Ok(Command::Emit {
-                    name: value::text(name)?,
+                    key: value::text(key)?,
                     args: args?,
                 })
             }
@@ -342,14 +342,14 @@ mod tests {
             (
                 "emit tick",
                 Command::Emit {
-                    name: "tick".to_owned(),
+                    key: "tick".to_owned(),
                     args: Vec::new(),
                 },
             ),
             (
                 "emit \"a b\", hello, 5",
                 Command::Emit {
-                    name: "a b".to_owned(),
+                    key: "a b".to_owned(),
                     args: vec![Bson::String("hello".to_owned()), Bson::Int32(5)],
                 },
             ),
@@ -371,7 +371,7 @@ mod tests {
                 "help emti",
                 "help: unknown command `emti`: did you mean `emit`?",
             ),
-            ("emit", "emit: which event? `emit NAME [VALUE ...]`"),
+            ("emit", "emit: which event? `emit KEY [VALUE ...]`"),
             ("info now", "info: it takes no arguments"),
             ("stats a b", "stats: it takes at most 1 argument"),
             ("notices", "notices: `notices on` or `notices off`"),

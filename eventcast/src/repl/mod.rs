@@ -35,7 +35,7 @@
 //! | `peers` | who else is on the group |
 //! | `listeners [PATTERN]` | who listens in this program, to what, and where that was written |
 //! | `stats [PART]` | the figures that are not 0 |
-//! | `emit NAME [VALUE ...]` | sends an event, and calls the listeners of this program |
+//! | `emit KEY [VALUE ...]` | sends an event, and calls the listeners of this program |
 //! | `watch [PATTERN]`, `unwatch [PATTERN]` | shows events as they come, from here and from the network |
 //! | `notices on`, `notices off` | shows what the bus tells about itself as it happens |
 //! | `log [[COMPONENT] LEVEL]` | how much this program logs, and sets it (with the feature `log`) |

@@ -318,7 +318,7 @@ impl Session {
             Command::Peers => out.lines(&peers(&bus)),
             Command::Listeners(pattern) => out.lines(&listeners(&bus, &pattern)),
             Command::Stats(part) => out.lines(&stats(&bus, part.as_deref())),
-            Command::Emit { name, args } => self.emit(&bus, &name, args, out),
+            Command::Emit { key, args } => self.emit(&bus, &key, args, out),
             Command::Watch(pattern) => self.watch(&bus, pattern, out),
             Command::Unwatch(pattern) => {
                 let before = self.watches.len();
@@ -344,10 +344,10 @@ impl Session {
         Flow::Go
     }
 
-    fn emit(&self, bus: &Bus, name: &str, args: Vec<Bson>, out: &mut Output) {
+    fn emit(&self, bus: &Bus, key: &str, args: Vec<Bson>, out: &mut Output) {
         // Arguments may hold what no log shall show.
-        tracing::info!(target: "eventcast::repl", "{} emits {name:?}", self.from);
-        let (emitted, misfits) = misfits_of(|| bus.emit_named(name, args));
+        tracing::info!(target: "eventcast::repl", "{} emits {key:?}", self.from);
+        let (emitted, misfits) = misfits_of(|| bus.emit_named(key, args));
         match emitted {
             Ok(emitted) => {
                 let number = emitted.number.map(|number| format!(" as event {number}"));
@@ -357,7 +357,7 @@ impl Session {
                     let ListenerScope::Pattern(pattern) = &listener.scope else {
                         return false;
                     };
-                    is_watch(listener) && pattern.matches(name)
+                    is_watch(listener) && pattern.matches(key)
                 };
                 let registered = bus.listeners();
                 let watches = registered.iter().filter(|one| is_watched(one)).count();
@@ -411,7 +411,7 @@ fn shown(event: &Received<Args>) -> String {
         text.get(11..23).map(str::to_owned).unwrap_or(text)
     });
     let time = time.as_deref().unwrap_or("--:--:--.---");
-    let name = event.key();
+    let key = event.key();
     let args = show::shown(event, MAX_SHOWN);
     let gap = if args.is_empty() { "" } else { " " };
     let number = origin
@@ -419,10 +419,10 @@ fn shown(event: &Received<Args>) -> String {
         .map(|number| format!(", event {number}"))
         .unwrap_or_default();
     if origin.is_local() {
-        format!("{time} {name}{gap}{args} (from here{number})")
+        format!("{time} {key}{gap}{args} (from here{number})")
     } else {
         let (host, id) = (origin.hostname(), origin.id());
-        format!("{time} {name}{gap}{args} (from {host}, {id}{number})")
+        format!("{time} {key}{gap}{args} (from {host}, {id}{number})")
     }
 }
 

@@ -129,7 +129,7 @@ fn bytes_as_numbers() {
         "{text}"
     );
     assert!(text.contains("serde_bytes"), "{text}");
-    // On a bus that does not run it is the same, and by name.
+    // On a bus that does not run it is the same, and by key.
     bus.stop_blocking().expect("it stops");
     let stopped = bus.emit(picture(20_000)).expect_err("it is too large");
     let stopped = stopped.to_string();

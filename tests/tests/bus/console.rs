@@ -130,7 +130,7 @@ fn shows_the_bus() {
     );
 
     let help = console.ask("help");
-    for command in ["info", "config [PART]", "emit NAME [VALUE ...]", "exit"] {
+    for command in ["info", "config [PART]", "emit KEY [VALUE ...]", "exit"] {
         row(&help, command);
     }
     assert!(console.ask("help emit").contains("JSON5"));

@@ -259,7 +259,7 @@ fn what_is_refused() {
         ("are the protocol's own", &|| {
             a.prepend_named("__ec_x", unwelcome());
         }),
-        ("an event name must have", &|| {
+        ("an event key must have", &|| {
             let call = Arc::new(unwelcome());
             a.on_async_named("", move |e: Received<Args>| {
                 let call = Arc::clone(&call);

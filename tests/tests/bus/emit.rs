@@ -98,7 +98,7 @@ fn encode() {
 
     let error = bus
         .emit_named("Amount", u64::MAX)
-        .expect_err("the same by name");
+        .expect_err("the same by key");
     assert_eq!(error.into_event(), u64::MAX);
     let map = BTreeMap::from([((1, 2), 3)]);
     let error = bus

@@ -533,7 +533,7 @@ fn bs04_payloads() {
     );
 }
 
-/// Emits these arguments by name, and gives what arrived.
+/// Emits these arguments by key, and gives what arrived.
 #[track_caller]
 fn heard<A: IntoArgs + Debug>(a: &Bus, seen: &Seen<Args>, arguments: A) -> Vec<Bson> {
     let before = seen.len();

@@ -139,7 +139,7 @@ fn advice(refused: &Refused) -> Option<String> {
             "it contradicts what came before it: two senders probably use one id, or somebody tries something"
         }
         DropCause::Reserved => {
-            "its name begins with `__ec_` and means nothing here: the sender probably is of a newer version"
+            "its key begins with `__ec_` and means nothing here: the sender probably is of a newer version"
         }
         DropCause::Crowded => {
             "there was no room for it: raise `max_held_bytes`, or have its senders send less at once"

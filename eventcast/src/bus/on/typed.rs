@@ -386,7 +386,7 @@ impl Bus {
         listen.wait_where(condition)
     }
 
-    /// Takes off all listeners of the key of type `E`, those by name among them but not those by pattern, and returns
+    /// Takes off all listeners of the key of type `E`, those by key among them but not those by pattern, and returns
     /// how many there were. Streams end after the events that wait in them, and a [`WaitFor`] yields
     /// [`Stopped`](crate::Stopped).
     ///

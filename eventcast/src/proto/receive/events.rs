@@ -175,7 +175,7 @@ impl LeftReason {
 #[derive(Clone, Copy)]
 #[non_exhaustive]
 pub struct Message<'a> {
-    /// The event's name.
+    /// The event's key.
     pub name: &'a str,
     /// Its arguments, checked.
     pub args: RawArgs<'a>,
@@ -248,7 +248,7 @@ impl Refused {
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct Expired<'a> {
-    /// The event's name.
+    /// The event's key.
     pub name: &'a str,
     /// Who sent it.
     pub peer: &'a Arc<Peer>,

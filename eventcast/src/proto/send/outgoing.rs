@@ -7,7 +7,7 @@ use crate::proto::MessageId;
 /// An event that is to be sent to the group.
 #[derive(Clone, Copy, Debug)]
 pub struct Outgoing<'a> {
-    /// The event's name, 1 to 1,024 bytes.
+    /// The event's key, 1 to 1,024 bytes.
     pub name: &'a str,
     /// The finished payload document.
     pub payload: &'a [u8],
@@ -31,16 +31,16 @@ pub struct Accepted {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Refusal {
-    /// The name is one that cannot travel.
-    #[error("an event's name has 1 to {limit} bytes, this one has {len}")]
+    /// The key is one that cannot travel.
+    #[error("an event's key has 1 to {limit} bytes, this one has {len}")]
     NameLength {
         /// Its length in bytes.
         len: usize,
         /// The longest that is allowed.
         limit: usize,
     },
-    /// The name belongs to the protocol.
-    #[error("names that begin with `__ec_` are the protocol's own: choose another")]
+    /// The key belongs to the protocol.
+    #[error("keys that begin with `__ec_` are the protocol's own: choose another")]
     ReservedName,
     /// The message is too large for its receivers.
     #[error(
@@ -52,12 +52,12 @@ pub enum Refusal {
         /// The largest that is allowed.
         limit: usize,
     },
-    /// The message has to be cut, and its name and the sender's leave no room for data in a datagram.
+    /// The message has to be cut, and its key and the sender's host name leave no room for data in a datagram.
     #[error(
-        "a name of {name_len} bytes leaves no room for data in datagrams of {max_payload_size} bytes: shorten it, or raise max_payload_size above 1,472"
+        "a key of {name_len} bytes leaves no room for data in datagrams of {max_payload_size} bytes: shorten it, or raise max_payload_size above 1,472"
     )]
     NoRoomForData {
-        /// The name's length in bytes.
+        /// The key's length in bytes.
         name_len: usize,
         /// The option's value.
         max_payload_size: usize,

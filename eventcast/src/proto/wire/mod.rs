@@ -42,7 +42,7 @@ pub(super) use time::{TimeReader, TimeWriter};
 /// The version of the protocol, key `v`.
 pub const VERSION: u64 = 3;
 
-/// Longest event name in bytes. Names are part of every datagram, and have to leave room for data.
+/// Longest event key in bytes. Keys are part of every datagram, and have to leave room for data.
 pub(super) const MAX_NAME: usize = 1024;
 
 /// Longest `seqId` and `id` in bytes: eventcast's own are 40 and 16, others may do it differently within reason.
