@@ -12,8 +12,8 @@ use std::{
 
 use super::{
     backlog::{Backlog, Bound, Overflow},
-    core::Core,
     listener::{Claim, Delivery, Fault, FromArgs, Listener, Sink, Waiting},
+    owner::Owner,
     received::Received,
     user_code::{self, LogLimit, Panicked},
 };
@@ -140,20 +140,21 @@ impl AsyncSink {
     }
 
     /// Starts one more task where something waits and there may be one.
-    pub(crate) fn start_task(&self, core: &Arc<Core>, listener: &Arc<Listener>) {
+    pub(crate) fn start_task(&self, owner: &Arc<dyn Owner>, listener: &Arc<Listener>) {
         if !self.wants_task(&self.lock()) {
             return;
         }
-        let Some(runtime) = core.runtime() else {
+        let listeners = owner.listeners();
+        let Some(runtime) = listeners.process.runtime.get() else {
             // What waits is worked off in the runtime that a `start` brings.
-            core.retired.keep(core, listener);
-            return listener.tell_no_runtime(core);
+            listeners.retired.keep(listener);
+            return listener.report_no_runtime();
         };
         let mut state = self.lock();
         if !self.wants_task(&state) {
             return;
         }
-        let task = Task::begin(&mut state, core, listener);
+        let task = Task::begin(&mut state, owner, listener);
         drop(state);
         // A runtime that has been shut down drops the task at once.
         if let Err(panicked) = user_code::run(|| runtime.spawn(task.work())) {
@@ -162,14 +163,14 @@ impl AsyncSink {
     }
 
     /// Starts on what has been waiting for a runtime, or for one that is driven.
-    pub(crate) fn start_tasks(&self, core: &Arc<Core>, listener: &Arc<Listener>) {
+    pub(crate) fn start_tasks(&self, owner: &Arc<dyn Owner>, listener: &Arc<Listener>) {
         let mut state = self.lock();
         state.round += 1;
         state.running -= std::mem::take(&mut state.waiting);
         let waiting = state.backlog.len();
         drop(state);
         for _ in 0..waiting.min(self.concurrency.get()) {
-            self.start_task(core, listener);
+            self.start_task(owner, listener);
         }
     }
 
@@ -206,7 +207,7 @@ impl AsyncSink {
 /// One of the tasks that work the queue off. It counts as one from before it is spawned until it is dropped, wherever
 /// and for whatever reason that is.
 struct Task {
-    core: Arc<Core>,
+    owner: Arc<dyn Owner>,
     listener: Arc<Listener>,
     round: u64,
     has_begun: bool,
@@ -215,11 +216,11 @@ struct Task {
 }
 
 impl Task {
-    fn begin(state: &mut State, core: &Arc<Core>, listener: &Arc<Listener>) -> Self {
+    fn begin(state: &mut State, owner: &Arc<dyn Owner>, listener: &Arc<Listener>) -> Self {
         state.running += 1;
         state.waiting += 1;
         Self {
-            core: Arc::clone(core),
+            owner: Arc::clone(owner),
             listener: Arc::clone(listener),
             round: state.round,
             has_begun: false,
@@ -230,7 +231,7 @@ impl Task {
     async fn work(mut self) {
         self.set_out();
         while let Some(waiting) = self.next() {
-            let claim = self.listener.claim(&self.core);
+            let claim = self.listener.claim(&self.owner);
             let started = self.sink().call.start(&waiting.delivery(), &claim);
             let called = match started {
                 Ok(Some(future)) => OneCall(Some(future)).await.map_err(Fault::from),
@@ -240,7 +241,7 @@ impl Task {
             if let Err(fault) = called {
                 let delivery = waiting.delivery();
                 self.listener
-                    .tell_fault(&self.core, delivery.name, delivery.origin, fault);
+                    .report_fault(delivery.name, delivery.origin, fault);
             }
             tokio::task::coop::consume_budget().await;
         }
@@ -272,7 +273,7 @@ impl Task {
             drop(state);
             self.is_over = true;
             if is_retired {
-                self.core.retired.let_go(self.listener.id);
+                self.owner.listeners().retired.let_go(self.listener.id);
             }
         }
         next
@@ -301,9 +302,10 @@ impl Drop for Task {
         state.running -= 1;
         drop(state);
         // Its runtime has dropped it.
-        self.core.release_runtime();
-        self.core.retired.keep(&self.core, &self.listener);
-        self.listener.tell_no_runtime(&self.core);
+        let listeners = self.owner.listeners();
+        listeners.process.runtime.release();
+        listeners.retired.keep(&self.listener);
+        self.listener.report_no_runtime();
     }
 }
 

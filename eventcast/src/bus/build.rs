@@ -3,7 +3,6 @@
 use std::{
     future::{Future, IntoFuture},
     pin::Pin,
-    sync::Arc,
     task::{Context, Poll},
 };
 
@@ -14,7 +13,9 @@ use super::{
     backlog::Bound,
     builder::Builder,
     config::ListenerQueue,
-    core::Core,
+    core::{Core, Parts},
+    extension::Extension,
+    process::Process,
     random::{random, random_u64},
 };
 use crate::error::Result;
@@ -65,15 +66,19 @@ impl Builder {
             tracing::warn!(target: "eventcast", "{warning}");
         }
         let drawn = u64::from_ne_bytes(random()?);
-        let id = options.id_for_start(|| drawn);
-        #[cfg(feature = "repl")]
-        let settings = layers.settings(&options);
-        let core = Core::new(options, id, hostname(), self.runtime, self.receive);
-        let core = core.with_warnings(warnings);
-        #[cfg(feature = "repl")]
-        let core = core.with_settings(settings);
-        let core = Arc::new(core);
-        core.adopt_runtime();
+        let process = Process::new(self.runtime);
+        process.runtime.adopt();
+        let core = Core::new(Parts {
+            id: options.id_for_start(|| drawn),
+            hostname: hostname(),
+            process,
+            receive: self.receive,
+            warnings,
+            console: console(),
+            #[cfg(feature = "repl")]
+            settings: layers.settings(&options),
+            options,
+        });
         Ok(Bus::from_core(core))
     }
 
@@ -175,6 +180,14 @@ impl From<ListenerQueue> for Bound {
             bytes: queue.bytes,
         }
     }
+}
+
+/// The console, where the feature `repl` brings one.
+fn console() -> Option<Box<dyn Extension>> {
+    #[cfg(feature = "repl")]
+    return Some(Box::new(crate::repl::Repl::default()));
+    #[cfg(not(feature = "repl"))]
+    None
 }
 
 fn hostname() -> String {

@@ -5,11 +5,10 @@
 //!
 //! Listeners that have a queue get the bus's own events in the order of their numbers, also when several threads emit or
 //! a listener emits while it is called: an event goes into the queues under the lock under which it takes its number
-//! ([`Core::local_order`]). The others run within the call, without any lock.
+//! ([`Listeners::lock_local_order`](super::listeners::Listeners::lock_local_order)). The others run within the call, without any lock.
 
 use std::{
-    any::TypeId,
-    cell::{Cell, RefCell},
+    cell::RefCell,
     ops::{Deref, DerefMut},
     panic::{AssertUnwindSafe, Location, catch_unwind, resume_unwind},
     sync::{Arc, MutexGuard},
@@ -19,24 +18,23 @@ use tokio::runtime::Handle;
 
 use super::{
     core::Core,
-    life::Life,
     listener::{Delivery, Listener, Waiting},
+    nesting::{self, Deeper, MAX_DEPTH},
     notice::Notice,
     outbox::SendState,
+    owner::Owner,
     received::{Origin, Received},
     session::Session,
-    table::{List, Lookup},
+    shared::Shared,
+    table::List,
     user_code::{self, Panicked},
 };
 use crate::{
     codec::{self, IntoArgs, RawArgs},
     error::{EmitError, EmitErrorKind},
-    event::{self, InvalidKey, KeyConflict, NetEvent, ShapeKind},
+    event::{self, InvalidKey, NetEvent, ShapeKind},
     proto::{MessageId, Now, Outgoing, Refusal},
 };
-
-/// How deep events may be delivered within events. Each level takes stack, and a circle would take all of it.
-const MAX_DEPTH: usize = 32;
 
 /// What became of an event that was sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,11 +62,11 @@ impl Numbered {
     /// Sends it, or leaves that to others. `None`: the session has failed over that.
     ///
     /// The session is let go of: a local listener may take its time, and the bus be stopped meanwhile.
-    fn sent(self, core: &Arc<Core>) -> Option<Sent> {
+    fn sent(self) -> Option<Sent> {
         Some(Sent {
             message_id: self.message_id,
             number: self.number,
-            state: self.session.flush(core)?,
+            state: self.session.flush()?,
         })
     }
 }
@@ -86,12 +84,11 @@ pub(crate) fn emit_typed<E: NetEvent>(
     place: &'static Location<'static>,
 ) -> Result<Emitted, EmitError<E>> {
     let prepare = |event: &E| {
-        check_home(core)?;
-        check_depth()?;
-        let list = listeners_of_type::<E>(core, place)?;
+        check(core)?;
+        let list = core.shared.listeners.of_type::<E>(place)?;
         let mut payload = Scratch::take();
         codec::encode_readable_event_with_room(event, E::SHAPE.kind, &mut payload)?;
-        if core.options.old_peers {
+        if core.shared.options.old_peers {
             spare_old_peers(E::KEY, &payload, Some(E::SHAPE.kind))?;
         }
         Ok((list, payload))
@@ -117,9 +114,9 @@ pub(crate) fn emit_typed<E: NetEvent>(
         Err(kind) => return Err(EmitError::new(event, E::KEY, kind)),
     };
     let name = list[0].name_of(E::KEY);
-    let received = Received::new(event, name, local.origin.clone(), Arc::clone(core));
+    let received = Received::new(event, name, local.origin.clone(), core.owner());
     let listeners =
-        local.deliver(|listener, runtime| listener.run_same_type(core, runtime, &received));
+        local.deliver(|listener, runtime| listener.run_same_type(&local.owner, runtime, &received));
     match finish(local.sent, listeners) {
         Ok(emitted) => Ok(discard(core, received, E::KEY, emitted)),
         Err(kind) => Err(EmitError::new(received.into_inner(), E::KEY, kind)),
@@ -132,15 +129,14 @@ pub(crate) fn emit_named<A: IntoArgs>(
     args: A,
 ) -> Result<Emitted, EmitError<A>> {
     let prepare = |args: &A| {
-        check_home(core)?;
-        check_depth()?;
+        check(core)?;
         event::check_key(name).map_err(|invalid| match invalid {
             InvalidKey::Reserved => EmitErrorKind::Reserved,
             _ => EmitErrorKind::InvalidKey(invalid),
         })?;
         let mut payload = Scratch::take();
         args.encode_args(&mut payload)?;
-        if core.options.old_peers {
+        if core.shared.options.old_peers {
             spare_old_peers(name, &payload, None)?;
         }
         Ok(payload)
@@ -156,7 +152,7 @@ pub(crate) fn emit_named<A: IntoArgs>(
             schema: None,
             best_effort: false,
         };
-        let Some(list) = core.table.list(name) else {
+        let Some(list) = core.shared.listeners.table.list(name) else {
             return finish(send(core, outgoing)?, 0);
         };
         let local = Local::send(core, outgoing, &list)?;
@@ -174,7 +170,7 @@ fn discard<T>(core: &Arc<Core>, value: T, name: &str, emitted: Emitted) -> Emitt
     if let Err(Panicked { message }) = user_code::discard(value) {
         let text =
             format!("event `{name}` panicked when it was dropped after it was emitted: {message}");
-        core.notices.tell(core, Notice::Warning { text });
+        core.shared.telemetry.report(Notice::Warning { text });
     }
     emitted
 }
@@ -221,44 +217,20 @@ pub(crate) async fn when_there_is_room<E>(
         }
         done => Some(done),
     };
-    core.when_there_is_room(attempt).await
-}
-
-/// The listeners of an event's key, once its type has been found to have a right to it.
-fn listeners_of_type<E: NetEvent>(
-    core: &Core,
-    place: &'static Location<'static>,
-) -> Result<Option<List>, KeyConflict> {
-    let event = TypeId::of::<E>();
-    if let Lookup::Known(list) = core.table.list_for(E::KEY, event) {
-        return Ok(list);
-    }
-    claim_key::<E>(core, place)?;
-    Ok(core.table.list(E::KEY))
-}
-
-/// Claims the key for the type, in this process and with this bus.
-pub(crate) fn claim_key<E: NetEvent>(
-    core: &Core,
-    place: &'static Location<'static>,
-) -> Result<(), KeyConflict> {
-    let event = TypeId::of::<E>();
-    event::claim(
-        E::KEY,
-        event,
-        std::any::type_name::<E>(),
-        E::SHAPE,
-        E::__fields,
-        place,
-    )?;
-    core.table.allow(E::KEY, event);
-    Ok(())
+    let shared = &core.shared;
+    shared.room.wait(&shared.process, attempt).await
 }
 
 /// Gives the event to the network. `None`: the bus is not running.
 fn send(core: &Arc<Core>, event: Outgoing<'_>) -> Result<Option<Sent>, EmitErrorKind> {
-    let (numbered, _) = accept(core, core.session(), core.now(), event, None)?;
-    Ok(numbered.and_then(|numbered| numbered.sent(core)))
+    let (numbered, _) = accept(
+        &core.shared,
+        core.lifecycle.session(),
+        core.shared.process.now(),
+        event,
+        None,
+    )?;
+    Ok(numbered.and_then(Numbered::sent))
 }
 
 /// What keeps other events from being numbered, and put into queues, in between.
@@ -267,13 +239,13 @@ type Order<'a> = Option<MutexGuard<'a, ()>>;
 /// Gives the event to the engine, which numbers it; [`Session::flush`] has to be called afterwards. `None`: the bus is
 /// not running.
 fn accept<'a>(
-    core: &Arc<Core>,
+    shared: &Shared,
     session: Option<Arc<Session>>,
     now: Now,
     mut event: Outgoing<'_>,
     order: Order<'a>,
 ) -> Result<(Option<Numbered>, Order<'a>), EmitErrorKind> {
-    event.best_effort |= core.options.best_effort;
+    event.best_effort |= shared.options.best_effort;
     let size = event.payload.len();
     let mut accepted = None;
     if let Some(session) = session {
@@ -282,13 +254,13 @@ fn accept<'a>(
             Err(failure) => {
                 // Whoever hears of it may emit.
                 drop(order);
-                Life::fail(core, &session, failure);
+                session.fail(failure);
                 return Ok((None, None));
             }
         }
     }
     let Some((session, accepted)) = accepted else {
-        let limit = core.options.max_message_size;
+        let limit = shared.options.max_message_size;
         if size > limit {
             return Err(too_large(size, limit, event.payload));
         }
@@ -304,7 +276,7 @@ fn accept<'a>(
             max_payload_size,
         },
         Refusal::QueueFull { queued, limit } => {
-            core.counters.queue_full.add(1);
+            shared.telemetry.counters.queue_full.add(1);
             EmitErrorKind::QueueFull { queued, limit }
         }
         Refusal::NameLength { .. } | Refusal::ReservedName => {
@@ -331,7 +303,7 @@ fn too_large(size: usize, limit: usize, payload: &[u8]) -> EmitErrorKind {
 
 /// An event that has been sent, on its way to the listeners of this very bus.
 struct Local<'a> {
-    core: &'a Arc<Core>,
+    owner: Arc<dyn Owner>,
     name: &'a str,
     args: RawArgs<'a>,
     list: &'a List,
@@ -353,12 +325,14 @@ impl<'a> Local<'a> {
     ) -> Result<Self, EmitErrorKind> {
         let (name, payload) = (event.name, event.payload);
         let args = RawArgs::from_payload(payload).expect("what was just encoded has arguments");
-        let now = core.now();
-        let (session, runtime) = core.session_and_runtime();
+        let shared = &core.shared;
+        let now = shared.process.now();
+        let session = core.lifecycle.session();
+        let runtime = shared.process.runtime.get();
         let origin = |numbered: Option<&Numbered>| {
             let me = match numbered {
                 Some(numbered) => numbered.session.me(),
-                None => core.identity(),
+                None => shared.identity(),
             };
             let number = numbered.and_then(|numbered| numbered.number);
             Origin::local(me, now.unix_ms, number)
@@ -367,14 +341,14 @@ impl<'a> Local<'a> {
         let (numbered, origin) = if list.iter().any(|listener| listener.has_queue()) {
             // Copied before the lock is taken.
             let mut waiting = Waiting::copy(name, args, origin(None));
-            let order = Some(core.lock_local_order());
-            let (numbered, order) = accept(core, session, now, event, order)?;
+            let order = Some(shared.listeners.lock_local_order());
+            let (numbered, order) = accept(shared, session, now, event, order)?;
             let origin = origin(numbered.as_ref());
             waiting.set_origin(origin.clone());
             for (at, listener) in list.iter().enumerate() {
                 if listener.has_queue() {
                     queued.set(at);
-                    if listener.queue(core, waiting.clone()) {
+                    if listener.queue(waiting.clone()) {
                         missed.set(at);
                     }
                 }
@@ -382,13 +356,13 @@ impl<'a> Local<'a> {
             drop(order);
             (numbered, origin)
         } else {
-            let (numbered, _) = accept(core, session, now, event, None)?;
+            let (numbered, _) = accept(shared, session, now, event, None)?;
             let origin = origin(numbered.as_ref());
             (numbered, origin)
         };
-        let sent = numbered.and_then(|numbered| numbered.sent(core));
+        let sent = numbered.and_then(Numbered::sent);
         Ok(Self {
-            core,
+            owner: core.owner(),
             name,
             args,
             list,
@@ -412,13 +386,13 @@ impl<'a> Local<'a> {
         let runtime = self.runtime.as_ref();
         let reached = self.list.iter().enumerate().filter(|(at, listener)| {
             if self.queued.has(*at) {
-                listener.see_to_queue(self.core, self.missed.has(*at));
+                listener.see_to_queue(&self.owner, self.missed.has(*at));
                 return true;
             }
             // One that has been moved to a queue since is called here all the same: in the queue there may be later
             // events already.
             same_type(listener, runtime)
-                .unwrap_or_else(|| listener.run(self.core, runtime, &delivery))
+                .unwrap_or_else(|| listener.run(&self.owner, runtime, &delivery))
         });
         reached.count()
     }
@@ -464,82 +438,21 @@ fn finish(sent: Option<Sent>, listeners: usize) -> Result<Emitted, EmitErrorKind
     })
 }
 
-/// A listener that could not decode what was emitted.
-#[cfg(feature = "repl")]
-pub(crate) struct Misfit {
-    /// Where it was registered.
-    pub(crate) location: &'static Location<'static>,
-    pub(crate) error: codec::DecodeError,
-}
-
-#[cfg(feature = "repl")]
 thread_local! {
-    /// The misfits of the event that this thread emits for a console.
-    static MISFITS: RefCell<Option<Vec<Misfit>>> = const { RefCell::new(None) };
-}
-
-/// Emits something, and gives the listeners of this bus that could not decode it. Those with a queue decode later, and
-/// are not among them.
-#[cfg(feature = "repl")]
-pub(crate) fn misfits_of<T>(emit: impl FnOnce() -> T) -> (T, Vec<Misfit>) {
-    MISFITS.set(Some(Vec::new()));
-    let emitted = emit();
-    (emitted, MISFITS.take().unwrap_or_default())
-}
-
-/// Keeps a misfit of what a console emits; what listeners emit in turn is their own.
-#[cfg(feature = "repl")]
-pub(crate) fn note_misfit(location: &'static Location<'static>, error: &codec::DecodeError) {
-    // While the thread ends there is nobody to tell.
-    let _ = MISFITS.try_with(|misfits| {
-        if let Some(misfits) = &mut *misfits.borrow_mut()
-            && DEPTH.try_with(Cell::get) == Ok(1)
-        {
-            misfits.push(Misfit {
-                location,
-                error: error.clone(),
-            });
-        }
-    });
-}
-
-thread_local! {
-    /// How many local deliveries this thread is inside of. Without a destructor, so it can be read and written for as
-    /// long as the thread exists.
-    static DEPTH: Cell<usize> = const { Cell::new(0) };
     /// Buffers that events are encoded into. More than one, because listeners emit while theirs is in use.
     static SPARE: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
 }
 
+/// Whether anything may be emitted here.
 #[inline]
-fn check_home(core: &Core) -> Result<(), EmitErrorKind> {
-    if core.home.is_elsewhere() {
+fn check(core: &Core) -> Result<(), EmitErrorKind> {
+    if core.is_forked() {
         return Err(EmitErrorKind::Forked);
     }
-    Ok(())
-}
-
-fn check_depth() -> Result<(), EmitErrorKind> {
-    if DEPTH.get() >= MAX_DEPTH {
+    if nesting::is_too_deep() {
         return Err(EmitErrorKind::TooDeep { limit: MAX_DEPTH });
     }
     Ok(())
-}
-
-/// One level deeper, until it is dropped.
-struct Deeper;
-
-impl Deeper {
-    fn new() -> Self {
-        DEPTH.set(DEPTH.get() + 1);
-        Self
-    }
-}
-
-impl Drop for Deeper {
-    fn drop(&mut self) {
-        DEPTH.set(DEPTH.get() - 1);
-    }
 }
 
 /// A buffer that is used again, so that emitting does not allocate.

@@ -2,16 +2,11 @@
 //!
 //! Listeners are caught where they are called. Any other panic is a bug of this crate, or comes out of a subscriber of
 //! `tracing`, which runs wherever something is logged. What the engine holds after one is anybody's guess: so each
-//! thread of a session, and each call of the user's that enters the engine, runs within [`guarded`], which ends the
-//! session. A bus that looked alive and heard nothing any more would be worse than one that says that it has stopped.
-
-use std::sync::Arc;
+//! thread of a session, and each call of the user's that enters the engine, runs within
+//! [`Context::guard`](super::context::Context::guard), which ends the session. A bus that looked alive and heard nothing any more would be worse than one that says that it has stopped.
 
 use super::{
-    core::Core,
-    life::Life,
     notice::Notice,
-    session::Session,
     user_code::{self, Panicked},
 };
 use crate::error::Error;
@@ -39,37 +34,6 @@ impl Failure {
     }
 }
 
-/// Does something for a session. A panic ends the session, and gives `None`.
-#[inline]
-pub(crate) fn guarded<T>(
-    core: &Arc<Core>,
-    session: &Arc<Session>,
-    during: &'static str,
-    work: impl FnOnce() -> T,
-) -> Option<T> {
-    match caught(during, work) {
-        Ok(done) => Some(done),
-        Err(failure) => {
-            Life::fail(core, session, failure);
-            None
-        }
-    }
-}
-
-/// Does the work of a thread that belongs to no session in particular. A panic ends the one that is running, and
-/// `undo` sees to it that another thread can take this one's place.
-pub(crate) fn guarded_thread(
-    core: &Arc<Core>,
-    during: &'static str,
-    work: impl FnOnce(),
-    undo: impl FnOnce(),
-) {
-    if let Err(failure) = caught(during, work) {
-        undo();
-        Life::fail_running(core, failure);
-    }
-}
-
 /// Does something that may panic.
 #[inline]
 pub(crate) fn caught<T>(during: &'static str, work: impl FnOnce() -> T) -> Result<T, Failure> {
@@ -81,7 +45,7 @@ pub(crate) fn caught<T>(during: &'static str, work: impl FnOnce() -> T) -> Resul
 mod tests {
     use std::{
         sync::{
-            Mutex,
+            Arc, Mutex,
             atomic::{AtomicU32, Ordering},
         },
         time::{Duration, Instant},
@@ -147,8 +111,8 @@ mod tests {
 
     /// From now on the engine panics there.
     fn arm(bus: &Bus, at: Trip) {
-        let session = bus.core.session().unwrap();
-        session.lock_engine().unwrap().trip = Some(at);
+        let session = bus.core.lifecycle.session().unwrap();
+        session.context.engine.lock().unwrap().trip = Some(at);
     }
 
     #[track_caller]
@@ -226,7 +190,7 @@ mod tests {
     fn a_panic_on_the_sender_thread_ends_the_session() {
         let (a, b) = pair(|builder| builder);
         let life = life_of(&a);
-        let session = a.core.session().unwrap();
+        let session = a.core.lifecycle.session().unwrap();
         arm(&a, Trip::Transmit);
         session.outbox.ring();
         // Where the reading thread is just sending a hello, it panics in place of the sender thread.
@@ -238,7 +202,7 @@ mod tests {
         let (a, b) = pair(|builder| builder);
         let life = life_of(&a);
         a.on_named("x", |_| {});
-        let session = a.core.session().unwrap();
+        let session = a.core.lifecycle.session().unwrap();
         session.reading.watcher_panics.store(true, Ordering::SeqCst);
         b.emit_named("x", ()).unwrap();
         failed_and_works_again(&a, &b, &life, "watching over listeners");
@@ -286,7 +250,7 @@ mod tests {
     #[test]
     fn a_panic_while_keys_are_derived_ends_the_start() {
         let bus = builder(40_000).passphrase("on purpose").build().unwrap();
-        bus.core.keys.panics.store(true, Ordering::SeqCst);
+        bus.core.lifecycle.keys.panics.store(true, Ordering::SeqCst);
         let failed = wait(bus.start()).unwrap_err().to_string();
         assert!(failed.contains("deriving keys"), "{failed}");
         assert!(!bus.is_running());

@@ -1,28 +1,26 @@
 //! What a bus does when the interfaces of its machine change: the sockets have followed already, now the engine and
-//! those who send learn of it.
+//! the senders learn of it.
 
-use std::sync::Arc;
-
-use super::{core::Core, notice::Notice, session::Session};
+use super::{context::Context, notice::Notice, outbox::Outbox};
 use crate::{net::Change, proto::Host};
 
-/// Takes over what has changed, on the reading thread. The sender may hold this up for the time that it waits for a
-/// full socket.
-pub(super) fn follow(core: &Arc<Core>, session: &Session, change: Change) {
+/// Takes over what has changed, on the reading thread. The sender thread may hold this up while it waits for a full
+/// socket.
+pub(super) fn follow(context: &Context, outbox: &Outbox, change: Change) {
     let hosts: Vec<_> = change
         .egress
         .iter()
         .map(|way| Host::new(way.id, way.host))
         .collect();
-    session.outbox.change_egress(change.egress, change.socket);
+    outbox.change_egress(change.egress, change.socket);
     // Last: what comes out of it is meant for the ways that are known by now.
-    if let Some(mut engine) = session.lock_engine() {
+    if let Some(mut engine) = context.engine.lock() {
         engine.set_hosts(&hosts);
     }
-    if let Some(me) = change.unicast.and_then(|unicast| session.rename(unicast)) {
-        core.set_identity(me);
+    if let Some(unicast) = change.unicast {
+        context.set_address(unicast);
     }
     for news in change.events {
-        core.notices.tell(core, Notice::of_interfaces(news));
+        context.shared.telemetry.report(Notice::of_interfaces(news));
     }
 }

@@ -1,27 +1,32 @@
 //! Starting and stopping: which of the two a bus is doing, and who waits for it to be done.
 
+#[cfg(feature = "repl")]
+use std::net::SocketAddr;
 use std::{
-    fmt,
     future::Future,
-    pin::{Pin, pin},
+    pin::pin,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak,
         atomic::{AtomicU64, Ordering},
     },
-    task::{Context, Poll, Waker},
     time::{Duration, Instant},
 };
 
 use tokio::sync::Notify;
 
-#[cfg(feature = "repl")]
-use super::WeakBus;
 use super::{
-    core::Core,
+    context::{Context, Supervisor},
+    extension::Extension,
     failure::{Failure, caught},
-    keys,
+    key_ring::KeyRing,
     notice::Notice,
+    owner::Owner,
     session::Session,
+    set_keys::spawn,
+    shared::Shared,
+    stats::Stats,
+    telemetry::Telemetry,
+    transition::{Completion, Promise, Transition, log_failure},
     user_code,
 };
 use crate::error::Error;
@@ -30,7 +35,7 @@ use crate::error::Error;
 /// longer, because one of them may be waiting for this very stop.
 const LAST_NOTICE: Duration = Duration::from_millis(500);
 
-/// How long the end of a stop waits until its start has been told, where that is still under way. Not for ever, because
+/// How long the end of a stop waits until its start has been reported, where that is still under way. Not for ever, because
 /// what is the user's, and hears of it, may be waiting for this very stop.
 const FIRST_NOTICE: Duration = Duration::from_secs(2);
 
@@ -41,8 +46,18 @@ const ADDRESS_PATIENCE: Duration = Duration::from_secs(10);
 /// How often it is tried meanwhile.
 const ADDRESS_PAUSE: Duration = Duration::from_millis(50);
 
-#[derive(Default)]
-pub(crate) struct Life {
+pub(crate) struct Lifecycle {
+    pub(super) shared: Arc<Shared>,
+    /// The bus, which a running session keeps.
+    owner: Weak<dyn Owner>,
+    pub(crate) keys: KeyRing,
+    console: Option<Box<dyn Extension>>,
+    /// What there was to warn about when the bus was built, until it is reported at the first start.
+    warnings: Mutex<Vec<String>>,
+    /// The running session, for those that emit. The phase decides over it.
+    session: RwLock<Option<Arc<Session>>>,
+    /// What ended sessions had counted.
+    past: Mutex<Stats>,
     phase: Mutex<Phase>,
     /// How many sessions, or starts of one, have ended.
     ends: AtomicU64,
@@ -65,23 +80,45 @@ enum Phase {
     },
 }
 
-impl Life {
-    pub(crate) fn start(core: &Arc<Core>) -> Transition {
-        if core.home.is_elsewhere() {
+impl Lifecycle {
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        owner: Weak<dyn Owner>,
+        keys: KeyRing,
+        console: Option<Box<dyn Extension>>,
+        warnings: Vec<String>,
+    ) -> Self {
+        Self {
+            shared,
+            owner,
+            keys,
+            console,
+            warnings: Mutex::new(warnings),
+            session: RwLock::default(),
+            past: Mutex::default(),
+            phase: Mutex::default(),
+            ends: AtomicU64::new(0),
+            ended: Notify::new(),
+        }
+    }
+
+    pub(crate) fn start(self: &Arc<Self>) -> Transition {
+        let process = &self.shared.process;
+        if process.is_forked() {
             return Transition::started(Err(Error::Forked));
         }
-        core.home.settle();
-        core.adopt_runtime();
-        let mut phase = core.life.lock();
+        process.home.settle();
+        process.runtime.adopt();
+        let mut phase = self.lock();
         match &mut *phase {
             Phase::Running(_) => Transition::over(Ok(())),
             Phase::Starting(done) => Transition::of(done),
             Phase::Stopping { restart, .. } => {
                 Transition::of(&restart.get_or_insert_with(Promise::default).0)
             }
-            Phase::Stopped if core.keys.must_be_derived() => {
+            Phase::Stopped if self.keys.must_be_derived() => {
                 let done = Arc::<Completion>::default();
-                match Self::go_on_elsewhere(core, &done) {
+                match self.go_on_elsewhere(&done) {
                     Ok(()) => {
                         *phase = Phase::Starting(Arc::clone(&done));
                         Transition::of(&done)
@@ -93,45 +130,45 @@ impl Life {
                 }
             }
             Phase::Stopped => {
-                let mut opened = open(core, &mut phase);
+                let mut opened = self.open(&mut phase);
                 if opened.passes_soon() {
                     let done = Arc::<Completion>::default();
-                    if Self::go_on_elsewhere(core, &done).is_ok() {
+                    if self.go_on_elsewhere(&done).is_ok() {
                         *phase = Phase::Starting(Arc::clone(&done));
                         drop(phase);
-                        opened.tell_notices(core);
+                        opened.report_notices(&self.shared.telemetry);
                         return Transition::of(&done);
                     }
                 }
                 drop(phase);
-                Transition::started(tell(core, opened))
+                Transition::started(self.report_start(opened))
             }
         }
     }
 
     /// Goes on with a start on a thread of its own: keys take their time, and so do addresses.
-    fn go_on_elsewhere(core: &Arc<Core>, done: &Arc<Completion>) -> Result<(), Error> {
-        let done = Arc::clone(done);
-        keys::spawn(core, move |core| {
-            let derived = caught("deriving keys", || core.keys.derive());
+    fn go_on_elsewhere(self: &Arc<Self>, done: &Arc<Completion>) -> Result<(), Error> {
+        let (lifecycle, done) = (Arc::clone(self), Arc::clone(done));
+        spawn(move || {
+            let derived = caught("deriving keys", || lifecycle.keys.derive());
             let started = derived.and_then(|slow| {
                 if let Some(notice) = slow {
-                    let _ = caught("telling", || core.notices.tell(core, notice));
+                    lifecycle.report(notice);
                 }
-                caught("starting", || Self::go_on(core, &done))
+                caught("starting", || lifecycle.go_on(&done))
             });
             if let Err(failure) = started {
-                Self::give_up(core, &done, failure);
+                lifecycle.give_up(&done, failure);
             }
         })
     }
 
-    pub(crate) fn stop(core: &Arc<Core>) -> Transition {
-        if core.home.is_elsewhere() {
+    pub(crate) fn stop(&self) -> Transition {
+        if self.shared.process.is_forked() {
             // Nothing of it runs in this process.
             return Transition::over(Ok(()));
         }
-        let mut phase = core.life.lock();
+        let mut phase = self.lock();
         match &mut *phase {
             Phase::Stopped => Transition::over(Ok(())),
             Phase::Starting(done) => {
@@ -139,7 +176,7 @@ impl Life {
                 *phase = Phase::Stopped;
                 drop(phase);
                 done.complete(Err(Error::Stopped));
-                core.life.tell_end();
+                self.note_end();
                 Transition::over(Ok(()))
             }
             Phase::Stopping { done, restart, .. } => {
@@ -150,68 +187,52 @@ impl Life {
             }
             Phase::Running(session) => {
                 let session = Arc::clone(session);
-                let done = begin_to_stop(core, &mut phase, &session);
+                let done = self.begin_to_stop(&mut phase, &session);
                 drop(phase);
                 session.begin_to_close();
-                core.tell_room();
+                self.shared.room.notify();
                 Transition::of(&done)
             }
         }
     }
 
-    /// A panic ends a session: it is told, and what is left of the session is closed.
+    /// A panic on a thread that belongs to no session in particular ends the one that is running.
     #[cold]
-    pub(crate) fn fail(core: &Arc<Core>, session: &Arc<Session>, failure: Failure) {
-        let mut phase = core.life.lock();
-        if matches!(&*phase, Phase::Running(running) if Arc::ptr_eq(running, session)) {
-            begin_to_stop(core, &mut phase, session);
-        }
-        drop(phase);
-        // What follows from the first one says nothing new.
-        if session.is_first_failure() {
-            tell_failure(core, failure);
-        }
-        session.fail();
-        core.tell_room();
-    }
-
-    /// A panic on a thread that belongs to no session in particular.
-    #[cold]
-    pub(crate) fn fail_running(core: &Arc<Core>, failure: Failure) {
-        match core.session() {
-            Some(session) => Self::fail(core, &session, failure),
+    pub(crate) fn fail_running(&self, failure: Failure) {
+        match self.session() {
+            Some(session) => session.fail(failure),
             None => tracing::error!(target: "eventcast", "{}", failure.notice()),
         }
     }
 
     /// The keys are there that this start waits for, unless it was stopped meanwhile. Where the address of an interface
     /// is not ready yet, it goes on as soon as it is.
-    fn go_on(core: &Arc<Core>, done: &Arc<Completion>) {
+    fn go_on(self: &Arc<Self>, done: &Arc<Completion>) {
         let mut ends = None;
         loop {
-            let mut phase = core.life.lock();
+            let mut phase = self.lock();
             if !matches!(&*phase, Phase::Starting(current) if Arc::ptr_eq(current, done)) {
                 return;
             }
             *phase = Phase::Stopped;
-            let mut opened = open(core, &mut phase);
+            let mut opened = self.open(&mut phase);
             let is_first = ends.is_none();
             let end = *ends.get_or_insert_with(|| Instant::now() + ADDRESS_PATIENCE);
             if opened.passes_soon() && Instant::now() < end {
                 *phase = Phase::Starting(Arc::clone(done));
                 drop(phase);
-                opened.tell_notices(core);
+                opened.report_notices(&self.shared.telemetry);
                 if is_first {
-                    opened.tell_wait(core);
+                    opened.report_wait(&self.shared.telemetry);
                 }
                 std::thread::sleep(ADDRESS_PAUSE);
                 continue;
             }
             drop(phase);
-            let started = tell(core, opened);
+            let started = self.report_start(opened);
             if let Err(error) = &started {
                 log_failure(error);
-                core.life.tell_end();
+                self.note_end();
             }
             return done.complete(started);
         }
@@ -219,69 +240,30 @@ impl Life {
 
     /// A panic has ended a start that waited for its keys.
     #[cold]
-    fn give_up(core: &Arc<Core>, done: &Arc<Completion>, failure: Failure) {
-        let mut phase = core.life.lock();
+    fn give_up(&self, done: &Arc<Completion>, failure: Failure) {
+        let mut phase = self.lock();
         if matches!(&*phase, Phase::Starting(current) if Arc::ptr_eq(current, done)) {
             *phase = Phase::Stopped;
         }
         drop(phase);
-        tell_failure(core, failure.clone());
+        self.report(failure.clone().notice());
         done.complete(Err(failure.error()));
-        core.life.tell_end();
-    }
-
-    /// The session has closed its sockets. Called by its own last act.
-    pub(crate) fn stopped(core: &Arc<Core>, session: &Arc<Session>) {
-        session.reading.wait_until_told(FIRST_NOTICE);
-        // Told while the stop is still under way, so that whoever awaits it, or calls it, finds that it was told.
-        let _ = caught("telling", || {
-            core.notices.tell(core, Notice::Stopped);
-            core.notices.settle(LAST_NOTICE);
-        });
-        let mut phase = core.life.lock();
-        if !matches!(&*phase, Phase::Stopping { session: current, .. } if Arc::ptr_eq(current, session))
-        {
-            return;
-        }
-        let Phase::Stopping { done, restart, .. } = std::mem::take(&mut *phase) else {
-            return;
-        };
-        core.absorb(session);
-        let restarted = restart.map(|restart| (restart, open(core, &mut phase)));
-        let waits = restarted.as_ref().is_some_and(|(restart, opened)| {
-            let waits = opened.passes_soon() && Self::go_on_elsewhere(core, &restart.0).is_ok();
-            if waits {
-                *phase = Phase::Starting(Arc::clone(&restart.0));
-            }
-            waits
-        });
-        drop(phase);
-        done.0.complete(Ok(()));
-        core.life.tell_end();
-        core.end_notices();
-        match restarted {
-            Some((restart, mut opened)) if waits => {
-                opened.tell_notices(core);
-                restart.hand_on();
-            }
-            Some((restart, opened)) => restart.0.complete(tell(core, opened)),
-            None => {}
-        }
+        self.note_end();
     }
 
     /// Waits until the bus is stopped and its sockets are closed, or has been since this was called.
-    pub(crate) fn closed(core: &Arc<Core>) -> impl Future<Output = ()> + Send + use<> {
-        let core = Arc::clone(core);
-        let ends = core.life.ends.load(Ordering::SeqCst);
+    pub(crate) fn closed(self: &Arc<Self>) -> impl Future<Output = ()> + Send + use<> {
+        let lifecycle = Arc::clone(self);
+        let ends = lifecycle.ends.load(Ordering::SeqCst);
         async move {
             // A task that stops and waits in a loop lets others run in between.
             tokio::task::coop::consume_budget().await;
             // In another process the phase may be locked for ever.
-            while !core.home.is_elsewhere() {
+            while !lifecycle.shared.process.is_forked() {
                 // Registered before the look: an end in between is not missed.
-                let mut ended = pin!(core.life.ended.notified());
+                let mut ended = pin!(lifecycle.ended.notified());
                 ended.as_mut().enable();
-                if core.life.is_over() || core.life.ends.load(Ordering::SeqCst) != ends {
+                if lifecycle.is_over() || lifecycle.ends.load(Ordering::SeqCst) != ends {
                     return;
                 }
                 ended.await;
@@ -290,19 +272,19 @@ impl Life {
     }
 
     /// A session has ended, or a start of one.
-    fn tell_end(&self) {
+    fn note_end(&self) {
         self.ends.fetch_add(1, Ordering::SeqCst);
         // Wakes tasks, whose executor may be the user's.
         user_code::report_waker(user_code::run(|| self.ended.notify_waiters()));
     }
 
-    /// Whether there is nothing more to be told of a session.
+    /// Whether there is nothing more to be reported of a session.
     pub(crate) fn is_over(&self) -> bool {
         matches!(&*self.lock(), Phase::Stopped)
     }
 
     /// Looks at the session whose counters are still live, running or about to close, while it cannot change.
-    pub(crate) fn with_session<T>(&self, look: impl FnOnce(Option<&Arc<Session>>) -> T) -> T {
+    pub(super) fn with_session<T>(&self, look: impl FnOnce(Option<&Arc<Session>>) -> T) -> T {
         match &*self.lock() {
             Phase::Stopped | Phase::Starting(_) => look(None),
             Phase::Running(session) | Phase::Stopping { session, .. } => look(Some(session)),
@@ -313,24 +295,217 @@ impl Life {
         // A phase is replaced by one assignment, so that a panic leaves the one before it or the one after it.
         self.phase.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    /// The session stops from now on: nothing else finds it.
+    fn begin_to_stop(&self, phase: &mut Phase, session: &Arc<Session>) -> Arc<Completion> {
+        let done = Promise::default();
+        let completion = Arc::clone(&done.0);
+        *phase = Phase::Stopping {
+            session: Arc::clone(session),
+            done,
+            restart: None,
+        };
+        self.set_session(None);
+        completion
+    }
+
+    fn open(self: &Arc<Self>, phase: &mut Phase) -> Opened {
+        let mut notices = Vec::new();
+        let result = self.open_session(&mut notices).inspect(|session| {
+            self.set_session(Some(Arc::clone(session)));
+            *phase = Phase::Running(Arc::clone(session));
+        });
+        Opened { notices, result }
+    }
+
+    fn open_session(self: &Arc<Self>, notices: &mut Vec<Notice>) -> Result<Arc<Session>, Error> {
+        let shared = &self.shared;
+        if shared.process.runtime.get().is_none() && shared.listeners.has_async() {
+            return Err(Error::NoRuntime);
+        }
+        // Nothing that starts a session outlives the bus.
+        let owner = self.owner.upgrade().ok_or(Error::Stopped)?;
+        // Before the sockets: where these cannot be had, it shows why.
+        let opened = self.console.as_ref();
+        let opened =
+            opened.map(|console| console.open(&shared.options, Arc::clone(&owner).downgrade()));
+        let console = opened.transpose()?.unwrap_or_default();
+        let seal = self.keys.config(&shared.options);
+        let supervisor = Arc::<Self>::clone(self);
+        let opened = Session::open(shared, owner, supervisor, seal).map(|(session, warnings)| {
+            notices.extend(warnings);
+            notices.extend(self.keys.warnings(&shared.options));
+            notices.push(session.started());
+            Arc::new(session)
+        });
+        notices.extend(console);
+        opened
+    }
+
+    /// Reports what there is to report of a start, and lets the session hear others only then: that it has started comes
+    /// before everything that it hears.
+    fn report_start(&self, mut opened: Opened) -> Result<(), Error> {
+        let telemetry = &self.shared.telemetry;
+        opened.report_notices(telemetry);
+        let session = opened.result?;
+        // They were logged when the bus was built.
+        for text in self.take_warnings() {
+            let _ = caught("reporting", || telemetry.repeat(Notice::Warning { text }));
+        }
+        session.begin();
+        self.shared.listeners.wake_async(&session.context.owner);
+        Ok(())
+    }
+
+    /// Reports a notice where a panic of a subscriber of `tracing` must not come in the way of what follows.
+    pub(super) fn report(&self, notice: Notice) {
+        let _ = caught("reporting", || self.shared.telemetry.report(notice));
+    }
+
+    /// The running session. `None` in a forked child, too: it is not its own.
+    pub(crate) fn session(&self) -> Option<Arc<Session>> {
+        if self.shared.process.is_forked() {
+            return None;
+        }
+        // It is replaced by one assignment.
+        let session = self.session.read();
+        session.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn set_session(&self, session: Option<Arc<Session>>) {
+        let mut current = self.session.write().unwrap_or_else(PoisonError::into_inner);
+        let before = std::mem::replace(&mut *current, session);
+        drop(current);
+        // It may be the last that holds it, and then sockets are closed.
+        drop(before);
+    }
+
+    /// Takes what there was to warn about when the bus was built.
+    fn take_warnings(&self) -> Vec<String> {
+        // It is replaced by one assignment.
+        std::mem::take(&mut self.warnings.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The last handle has gone: stops without waiting, and ends everything that waits for events.
+    pub(crate) fn shut_down(&self) {
+        drop(self.stop());
+        if let Some(console) = &self.console {
+            console.close();
+        }
+        self.shared.listeners.close();
+        self.end_notices();
+    }
+
+    /// Ends what waits for notices, once the last handle has gone and everything has been reported.
+    fn end_notices(&self) {
+        if self.shared.handles.load(Ordering::Acquire) == 0 && self.is_over() {
+            self.shared.telemetry.close();
+        }
+    }
+
+    /// The address of the console, while it is open.
+    #[cfg(feature = "repl")]
+    pub(crate) fn console_address(&self) -> Option<SocketAddr> {
+        self.console.as_ref()?.address()
+    }
+
+    pub(crate) fn stats(&self) -> Stats {
+        let counters = &self.shared.telemetry.counters;
+        if self.shared.process.is_forked() {
+            // What the parent's threads had locked stays locked.
+            let mut stats = Stats::default();
+            stats.add_counters(counters);
+            return stats;
+        }
+        // While the phase stands still, so that a session that ends now is counted once.
+        let mut stats = self.with_session(|session| {
+            let mut stats = self.lock_past().clone();
+            if let Some(session) = session {
+                stats.add_session(&session.figures(), false);
+            }
+            stats
+        });
+        stats.add_counters(counters);
+        stats
+    }
+
+    fn lock_past(&self) -> MutexGuard<'_, Stats> {
+        // Nothing that can panic runs under this lock.
+        self.past.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
-/// The session stops from now on: nobody else finds it.
-fn begin_to_stop(core: &Core, phase: &mut Phase, session: &Arc<Session>) -> Arc<Completion> {
-    let done = Promise::default();
-    let completion = Arc::clone(&done.0);
-    *phase = Phase::Stopping {
-        session: Arc::clone(session),
-        done,
-        restart: None,
-    };
-    core.set_session(None);
-    completion
+impl Supervisor for Lifecycle {
+    fn session_failed(&self, context: &Arc<Context>, failure: Failure) {
+        let mut phase = self.lock();
+        let session = match &*phase {
+            Phase::Running(session) | Phase::Stopping { session, .. } => Some(Arc::clone(session)),
+            Phase::Stopped | Phase::Starting(_) => None,
+        };
+        let session = session.filter(|session| Arc::ptr_eq(&session.context, context));
+        if let (Phase::Running(_), Some(session)) = (&*phase, &session) {
+            self.begin_to_stop(&mut phase, session);
+        }
+        drop(phase);
+        // What follows from the first one says nothing new.
+        if context.engine.is_first_failure() {
+            self.report(failure.notice());
+        }
+        context.engine.fail();
+        if let Some(session) = session {
+            session.begin_to_close();
+        }
+        self.shared.room.notify();
+    }
+
+    fn session_closed(self: Arc<Self>, context: &Arc<Context>) {
+        context.gate.wait_until_open(FIRST_NOTICE);
+        // Reported while the stop is still under way: when it is over for its caller, the notice has been heard.
+        let telemetry = &self.shared.telemetry;
+        let _ = caught("reporting", || {
+            telemetry.report(Notice::Stopped);
+            telemetry.settle(LAST_NOTICE);
+        });
+        let mut phase = self.lock();
+        if !matches!(&*phase, Phase::Stopping { session, .. } if Arc::ptr_eq(&session.context, context))
+        {
+            return;
+        }
+        let Phase::Stopping {
+            session,
+            done,
+            restart,
+        } = std::mem::take(&mut *phase)
+        else {
+            return;
+        };
+        self.lock_past().add_session(&session.figures(), true);
+        let restarted = restart.map(|restart| (restart, self.open(&mut phase)));
+        let waits = restarted.as_ref().is_some_and(|(restart, opened)| {
+            let waits = opened.passes_soon() && self.go_on_elsewhere(&restart.0).is_ok();
+            if waits {
+                *phase = Phase::Starting(Arc::clone(&restart.0));
+            }
+            waits
+        });
+        drop(phase);
+        done.0.complete(Ok(()));
+        self.note_end();
+        self.end_notices();
+        match restarted {
+            Some((restart, mut opened)) if waits => {
+                opened.report_notices(telemetry);
+                restart.hand_on();
+            }
+            Some((restart, opened)) => restart.0.complete(self.report_start(opened)),
+            None => {}
+        }
+    }
 }
 
 /// What came of opening a session.
 struct Opened {
-    /// To be told when the phase is no longer locked.
+    /// To be reported when the phase is no longer locked.
     notices: Vec<Notice>,
     result: Result<Arc<Session>, Error>,
 }
@@ -341,204 +516,18 @@ impl Opened {
         matches!(&self.result, Err(Error::Open(error)) if error.passes_soon())
     }
 
-    fn tell_notices(&mut self, core: &Arc<Core>) {
+    fn report_notices(&mut self, telemetry: &Arc<Telemetry>) {
         for notice in std::mem::take(&mut self.notices) {
-            let _ = caught("telling", || core.notices.tell(core, notice));
+            let _ = caught("reporting", || telemetry.report(notice));
         }
     }
 
-    /// Tells what the start waits for.
-    fn tell_wait(&self, core: &Arc<Core>) {
+    /// Reports what the start waits for.
+    fn report_wait(&self, telemetry: &Arc<Telemetry>) {
         if let Err(error) = &self.result {
             let text = format!("the start waits: {error}");
-            let _ = caught("telling", || {
-                core.notices.tell(core, Notice::Warning { text });
-            });
+            let _ = caught("reporting", || telemetry.report(Notice::Warning { text }));
         }
-    }
-}
-
-fn open(core: &Arc<Core>, phase: &mut Phase) -> Opened {
-    let mut notices = Vec::new();
-    let result = open_session(core, &mut notices).inspect(|session| {
-        core.set_session(Some(Arc::clone(session)));
-        *phase = Phase::Running(Arc::clone(session));
-    });
-    Opened { notices, result }
-}
-
-fn open_session(core: &Arc<Core>, notices: &mut Vec<Notice>) -> Result<Arc<Session>, Error> {
-    if core.runtime().is_none() && core.has_async_listeners() {
-        return Err(Error::NoRuntime);
-    }
-    // Before the sockets: where these cannot be had, it shows why.
-    #[cfg(feature = "repl")]
-    let console = core.repl.open(&core.options, WeakBus::of(core))?;
-    #[cfg(not(feature = "repl"))]
-    let console = Vec::new();
-    let opened = Session::open(core).map(|(session, told)| {
-        notices.extend(told);
-        session
-    });
-    notices.extend(console);
-    opened
-}
-
-/// Tells what there is to tell of a start, and lets the session hear others only then: that it has started comes before
-/// everything that it hears.
-fn tell(core: &Arc<Core>, mut opened: Opened) -> Result<(), Error> {
-    opened.tell_notices(core);
-    let session = opened.result?;
-    // They were logged when the bus was built.
-    for text in core.take_warnings() {
-        let _ = caught("telling", || {
-            core.notices.repeat(core, Notice::Warning { text });
-        });
-    }
-    session.reading.begin();
-    session.outbox.begin(core);
-    core.wake_async_listeners();
-    Ok(())
-}
-
-#[cold]
-fn tell_failure(core: &Arc<Core>, failure: Failure) {
-    // The panic may be that of a subscriber of `tracing`, which is going to do it again.
-    let _ = caught("telling", || core.notices.tell(core, failure.notice()));
-}
-
-/// Something that is going to be completed. Where a panic comes in the way it is all the same, as failed: nobody waits
-/// for ever.
-#[derive(Default)]
-struct Promise(Arc<Completion>);
-
-impl Promise {
-    /// Others keep it from now on.
-    fn hand_on(mut self) {
-        drop(std::mem::take(&mut self.0));
-    }
-}
-
-impl Drop for Promise {
-    fn drop(&mut self) {
-        let failure = Failure {
-            during: "starting or stopping",
-            message: "a panic, which was told before".into(),
-        };
-        self.0.complete(Err(failure.error()));
-    }
-}
-
-/// Somebody waits for this.
-#[derive(Default)]
-pub(crate) struct Completion {
-    state: Mutex<Awaited>,
-}
-
-#[derive(Default)]
-struct Awaited {
-    result: Option<Result<(), Error>>,
-    wakers: Vec<Waker>,
-}
-
-impl Completion {
-    /// The first result counts.
-    pub(crate) fn complete(&self, result: Result<(), Error>) {
-        let mut state = self.lock();
-        if state.result.is_some() {
-            return;
-        }
-        state.result = Some(result);
-        let wakers = std::mem::take(&mut state.wakers);
-        drop(state);
-        for waker in wakers {
-            user_code::wake(waker);
-        }
-    }
-
-    fn poll(&self, cx: &Context<'_>) -> Poll<Result<(), Error>> {
-        // Cloned without the lock: it is the executor's, which may be the user's.
-        let mut own: Option<Waker> = None;
-        loop {
-            let mut state = self.lock();
-            if let Some(result) = &state.result {
-                return Poll::Ready(result.clone());
-            }
-            if state.wakers.iter().any(|waker| waker.will_wake(cx.waker())) {
-                return Poll::Pending;
-            }
-            if let Some(own) = own.take() {
-                state.wakers.push(own);
-                return Poll::Pending;
-            }
-            drop(state);
-            own = Some(cx.waker().clone());
-        }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Awaited> {
-        // A waker that panics when it is cloned or compared leaves the result and the others as they were.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// A `start`, a `stop` or a change of keys under way. It goes on whether or not this is awaited, or dropped; awaiting
-/// tells when it is done, and how it went. Polled again it says the same.
-pub struct Transition(Progress);
-
-enum Progress {
-    Over(Result<(), Error>),
-    Waiting(Arc<Completion>),
-}
-
-impl Transition {
-    /// A start that is over.
-    fn started(result: Result<(), Error>) -> Self {
-        if let Err(error) = &result {
-            log_failure(error);
-        }
-        Self::over(result)
-    }
-
-    pub(crate) fn over(result: Result<(), Error>) -> Self {
-        Self(Progress::Over(result))
-    }
-
-    pub(crate) fn of(completion: &Arc<Completion>) -> Self {
-        Self(Progress::Waiting(Arc::clone(completion)))
-    }
-}
-
-/// Without any lock: whoever has subscribed to the log is the user's, and may call the bus.
-fn log_failure(error: &Error) {
-    let log = || tracing::error!(target: "eventcast", %error, "could not start");
-    let _ = user_code::run(log);
-}
-
-impl Future for Transition {
-    type Output = Result<(), Error>;
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        // A task that starts and stops in a loop lets others run in between.
-        let budget = std::task::ready!(tokio::task::coop::poll_proceed(cx));
-        let polled = match &self.0 {
-            Progress::Over(result) => Poll::Ready(result.clone()),
-            Progress::Waiting(completion) => completion.poll(cx),
-        };
-        if polled.is_ready() {
-            budget.made_progress();
-        }
-        polled
-    }
-}
-
-impl fmt::Debug for Transition {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match &self.0 {
-            Progress::Over(Ok(())) => "Transition(done)",
-            Progress::Over(Err(_)) => "Transition(failed)",
-            Progress::Waiting(_) => "Transition(under way)",
-        })
     }
 }
 
@@ -546,7 +535,6 @@ impl fmt::Debug for Transition {
 mod tests {
     use std::{sync::mpsc, time::Duration};
 
-    use super::*;
     use crate::{Bus, Notice};
 
     const PATIENCE: Duration = Duration::from_secs(60);
@@ -571,14 +559,15 @@ mod tests {
                 let _ = sender.send(matches!(notice, Notice::Started { .. }));
             }
         });
-        let opened = open(&bus.core, &mut bus.core.life.lock());
-        let session = bus.core.session().unwrap();
-        session.outbox.fail(&bus.core, &session);
-        tell(&bus.core, opened).unwrap();
+        let lifecycle = &bus.core.lifecycle;
+        let opened = lifecycle.open(&mut lifecycle.lock());
+        let session = lifecycle.session().unwrap();
+        session.outbox.fail();
+        lifecycle.report_start(opened).unwrap();
         let order = [(); 2].map(|()| told.recv_timeout(PATIENCE).unwrap());
         assert_eq!(order, [true, false]);
         // From then on at once.
-        session.outbox.fail(&bus.core, &session);
+        session.outbox.fail();
         drop(bus.stop());
     }
 

@@ -10,9 +10,10 @@ use std::{
     any::{Any, TypeId},
     panic::Location,
     sync::{
-        Arc, OnceLock, Weak,
+        Arc, OnceLock,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
 use tokio::runtime::Handle;
@@ -20,16 +21,17 @@ use tokio::runtime::Handle;
 use super::{
     async_listener::AsyncSink,
     backlog::{Pushed, Server, WorkQueue},
-    core::{Core, RuntimeInUse},
-    failure::guarded_thread,
     limit::Tally,
     listener_info::ListenerMode,
     mailbox::Mailbox,
     notice::Notice,
     options::Options,
+    owner::Owner,
     received::{Origin, Received},
+    runtime::CachedRuntime,
     table::Registration,
-    user_code::{self, Driving, LogLimit, Panicked},
+    telemetry::Telemetry,
+    user_code::{self, Driving, Panicked},
 };
 use crate::{
     codec::{self, Args, DecodeError, RawArgs},
@@ -161,13 +163,13 @@ impl From<Panicked> for Fault {
 /// What stands between a decoded event and the closure: `once` lets one call through.
 pub(crate) struct Claim<'a> {
     listener: &'a Listener,
-    core: &'a Arc<Core>,
+    owner: &'a Arc<dyn Owner>,
 }
 
 impl Claim<'_> {
     /// The event as the listener's type has it. Its `Deserialize` is the user's.
     pub(crate) fn decode<E: FromArgs>(&self, delivery: &Delivery<'_>) -> Result<E, Fault> {
-        let memory_limit = self.core.options.args_memory();
+        let memory_limit = self.owner.listeners().options.args_memory();
         let decoded = user_code::run(|| E::from_args(delivery.args, memory_limit))?;
         Ok(decoded?)
     }
@@ -175,8 +177,8 @@ impl Claim<'_> {
     /// The decoded event as the listener is to get it.
     pub(crate) fn received<E>(&self, event: E, delivery: &Delivery<'_>) -> Received<E> {
         let name = self.listener.name_of(delivery.name);
-        let core = Arc::clone(self.core);
-        Received::new(event, name, delivery.origin.clone(), core)
+        let owner = Arc::clone(self.owner);
+        Received::new(event, name, delivery.origin.clone(), owner)
     }
 
     /// True for every call of an ordinary listener, and for the first of a `once`.
@@ -187,7 +189,7 @@ impl Claim<'_> {
         if used.swap(true, Ordering::AcqRel) {
             return false;
         }
-        self.core.take_off(self.listener.id);
+        self.owner.listeners().take_off(self.listener.id);
         true
     }
 }
@@ -291,7 +293,7 @@ pub(crate) struct Listener {
     sink: Sink,
     /// How many events its full queue cost it.
     missed: Arc<Tally>,
-    bus: Weak<Core>,
+    telemetry: Arc<Telemetry>,
 }
 
 /// What became of an event that was offered.
@@ -316,7 +318,7 @@ impl Listener {
             event_type,
             location,
             sink,
-            bus,
+            telemetry,
         } = registration;
         Self {
             id,
@@ -327,7 +329,7 @@ impl Listener {
             location,
             sink,
             missed: Arc::default(),
-            bus,
+            telemetry,
         }
     }
 
@@ -372,7 +374,7 @@ impl Listener {
     /// Queues the event where the listener has a queue. `kept` shares the copy between the queues of one event.
     pub(crate) fn offer(
         self: &Arc<Self>,
-        core: &Arc<Core>,
+        owner: &Arc<dyn Owner>,
         delivery: &Delivery<'_>,
         kept: &mut Option<Waiting>,
     ) -> Offered {
@@ -380,14 +382,14 @@ impl Listener {
             return Offered::RunInline;
         }
         let waiting = kept.get_or_insert_with(|| Waiting::keep(delivery)).clone();
-        let has_missed = self.queue(core, waiting);
-        self.see_to_queue(core, has_missed);
+        let has_missed = self.queue(waiting);
+        self.see_to_queue(owner, has_missed);
         Offered::Queued
     }
 
     /// Puts the event into the listener's queue. Nothing of the user's runs in here; [`Self::see_to_queue`] has to be
     /// called afterwards, with what this returns: whether a miss has to be reported.
-    pub(crate) fn queue(&self, core: &Core, waiting: Waiting) -> bool {
+    pub(crate) fn queue(&self, waiting: Waiting) -> bool {
         let size = waiting.size();
         let missed = match &self.sink {
             Sink::Inline(inline) => match inline.queue.get().map(|queue| queue.push(waiting, size))
@@ -398,7 +400,8 @@ impl Listener {
             Sink::Async(sink) => sink.push(waiting, size),
             // A stream counts by itself what it missed, and tells it to whoever reads it.
             Sink::Stream(mailbox) => {
-                core.counters
+                self.telemetry
+                    .counters
                     .subscription_missed
                     .add(mailbox.push(waiting, size));
                 return false;
@@ -408,44 +411,44 @@ impl Listener {
         if missed == 0 {
             return false;
         }
-        core.counters.listener_missed.add(missed);
+        self.telemetry.counters.listener_missed.add(missed);
         self.missed.add(missed)
     }
 
     /// Sees to it that what was put into the listener's queue is taken from there, and reports a miss.
-    pub(crate) fn see_to_queue(self: &Arc<Self>, core: &Arc<Core>, has_missed: bool) {
+    pub(crate) fn see_to_queue(self: &Arc<Self>, owner: &Arc<dyn Owner>, has_missed: bool) {
         match &self.sink {
             Sink::Inline(inline) => {
                 if let Some(server) = inline.queue.get().and_then(WorkQueue::server) {
-                    self.spawn_server(core, server);
+                    self.spawn_server(owner, server);
                 }
             }
-            Sink::Async(sink) => sink.start_task(core, self),
+            Sink::Async(sink) => sink.start_task(owner, self),
             Sink::Stream(mailbox) => mailbox.wake(),
             Sink::Gone => {}
         }
         if has_missed {
-            self.tell_missed(core);
+            self.report_missed();
         }
     }
 
     /// Decodes the event and runs the closure here and now, within the bus's runtime. A panic in it ends here.
     pub(crate) fn run(
         &self,
-        core: &Arc<Core>,
+        owner: &Arc<dyn Owner>,
         runtime: Option<&Handle>,
         delivery: &Delivery<'_>,
     ) -> bool {
         let Sink::Inline(inline) = &self.sink else {
             unreachable!("only inline listeners are run");
         };
-        let claim = self.claim(core);
+        let claim = self.claim(owner);
         let called = user_code::run_within(runtime, || inline.call.decoded(delivery, &claim));
         match flat(called) {
             Ok(called) => called == Called::Yes,
             Err(fault) => {
                 let has_panicked = matches!(fault, Fault::Panicked(_));
-                self.tell_fault(core, delivery.name, delivery.origin, fault);
+                self.report_fault(delivery.name, delivery.origin, fault);
                 has_panicked
             }
         }
@@ -454,7 +457,7 @@ impl Listener {
     /// Runs the closure on the very value that was emitted, if it is of the listener's own type.
     pub(crate) fn run_same_type<E: Send + 'static>(
         &self,
-        core: &Arc<Core>,
+        owner: &Arc<dyn Owner>,
         runtime: Option<&Handle>,
         received: &Received<E>,
     ) -> Option<bool> {
@@ -464,12 +467,12 @@ impl Listener {
         if inline.call.event_type() != TypeId::of::<E>() {
             return None;
         }
-        let claim = self.claim(core);
+        let claim = self.claim(owner);
         let called = user_code::run_within(runtime, || inline.call.same_type(received, &claim));
         match flat(called) {
             Ok(called) => Some(called == Called::Yes),
             Err(fault) => {
-                self.tell_fault(core, received.key(), received.origin(), fault);
+                self.report_fault(received.key(), received.origin(), fault);
                 Some(true)
             }
         }
@@ -489,25 +492,24 @@ impl Listener {
         Some(server)
     }
 
-    pub(crate) fn tell_slow(&self, core: &Arc<Core>) {
-        core.notices.tell(
-            core,
-            Notice::ListenerSlow {
-                key: self.key.to_string(),
-                listener: self.id,
-                registered_at: self.location,
-                budget: core.options.listener_budget,
-                count: 1,
-            },
-        );
+    /// `budget` is how long a call may take.
+    pub(crate) fn report_slow(&self, budget: Duration) {
+        self.telemetry.report(Notice::ListenerSlow {
+            key: self.key.to_string(),
+            listener: self.id,
+            registered_at: self.location,
+            budget,
+            count: 1,
+        });
     }
 
     /// Works off the queue of a moved listener.
-    pub(crate) fn serve(&self, core: &Arc<Core>, server: Server<Waiting>) {
-        let mut runtime = RuntimeInUse::of(core);
+    pub(crate) fn serve(&self, owner: &Arc<dyn Owner>, server: Server<Waiting>) {
+        let slot = &owner.listeners().process.runtime;
+        let mut runtime = CachedRuntime::of(slot);
         server.serve(|waiting| {
             let _pause = Driving::pause();
-            self.run(core, runtime.now(core), &waiting.delivery());
+            self.run(owner, runtime.get(slot), &waiting.delivery());
         });
     }
 
@@ -539,32 +541,33 @@ impl Listener {
     }
 
     /// Gives up what waits for this async listener, which misses it.
-    pub(crate) fn miss_all(&self, core: &Arc<Core>) {
+    pub(crate) fn miss_all(&self) {
         let Sink::Async(sink) = &self.sink else {
             return;
         };
         let missed = sink.close() as u64;
-        core.counters.listener_missed.add(missed);
+        self.telemetry.counters.listener_missed.add(missed);
         if missed > 0 && self.missed.add(missed) {
-            self.tell_missed(core);
+            self.report_missed();
         }
     }
 
-    pub(crate) fn claim<'a>(&'a self, core: &'a Arc<Core>) -> Claim<'a> {
+    pub(crate) fn claim<'a>(&'a self, owner: &'a Arc<dyn Owner>) -> Claim<'a> {
         Claim {
             listener: self,
-            core,
+            owner,
         }
     }
 
-    fn spawn_server(self: &Arc<Self>, core: &Arc<Core>, server: Server<Waiting>) {
-        let (listener, serving) = (Arc::clone(self), Arc::clone(core));
+    fn spawn_server(self: &Arc<Self>, owner: &Arc<dyn Owner>, server: Server<Waiting>) {
+        let (listener, owner) = (Arc::clone(self), Arc::clone(owner));
         let spawned = std::thread::Builder::new()
             .name("eventcast-slow".into())
             .stack_size(codec::STACK_SIZE)
             .spawn(move || {
-                let serve = || listener.serve(&serving, server);
-                guarded_thread(&serving, "serving a slow listener", serve, || ());
+                let serve = || listener.serve(&owner, server);
+                let process = &owner.listeners().process;
+                process.guard_thread("serving a slow listener", serve, || ());
             });
         if let Err(error) = spawned {
             // The server has gone with the thread; the event stays in the queue, and the next one tries again.
@@ -572,14 +575,13 @@ impl Listener {
             let text = format!(
                 "the system gives no thread for the slow listener of `{key}` at {location} ({error}): its events wait"
             );
-            core.notices.tell(core, Notice::Warning { text });
+            self.telemetry.report(Notice::Warning { text });
         }
     }
 
     /// Reports what its full queue cost it.
-    fn tell_missed(&self, core: &Arc<Core>) {
-        core.notices.tell_tally(
-            core,
+    fn report_missed(&self) {
+        self.telemetry.report_tally(
             Notice::ListenerMissed {
                 key: self.key.to_string(),
                 listener: self.id,
@@ -592,45 +594,40 @@ impl Listener {
     }
 
     /// Something went wrong with an event of this key, which need not be the listener's own.
-    pub(crate) fn tell_fault(&self, core: &Arc<Core>, key: &str, sender: &Origin, fault: Fault) {
+    pub(crate) fn report_fault(&self, key: &str, sender: &Origin, fault: Fault) {
         match fault {
-            Fault::Undecodable(error) => self.tell_undecodable(core, key, sender, error),
-            Fault::Panicked(panicked) => self.tell_panic(core, panicked),
+            Fault::Undecodable(error) => self.report_undecodable(key, sender, error),
+            Fault::Panicked(panicked) => self.report_panic(panicked),
         }
     }
 
-    fn tell_undecodable(&self, core: &Arc<Core>, key: &str, sender: &Origin, error: DecodeError) {
+    fn report_undecodable(&self, key: &str, sender: &Origin, error: DecodeError) {
         #[cfg(feature = "repl")]
-        super::emit::note_misfit(self.location, &error);
-        core.counters.decode_failures.add(1);
-        core.notices.tell(
-            core,
-            Notice::DecodeFailure {
-                key: key.to_owned(),
-                listener: self.id,
-                registered_at: self.location,
-                sender: sender.clone(),
-                error,
-                count: 1,
-            },
-        );
+        super::nesting::note_misfit(self.location, &error);
+        self.telemetry.counters.decode_failures.add(1);
+        self.telemetry.report(Notice::DecodeFailure {
+            key: key.to_owned(),
+            listener: self.id,
+            registered_at: self.location,
+            sender: sender.clone(),
+            error,
+            count: 1,
+        });
     }
 
     /// An async listener has no runtime to run in: there is none, or it has been shut down.
-    pub(crate) fn tell_no_runtime(&self, core: &Arc<Core>) {
-        core.notices.tell(
-            core,
-            Notice::NoRuntime {
-                key: self.key.to_string(),
-                listener: self.id,
-                registered_at: self.location,
-                count: 1,
-            },
-        );
+    pub(crate) fn report_no_runtime(&self) {
+        self.telemetry.report(Notice::NoRuntime {
+            key: self.key.to_string(),
+            listener: self.id,
+            registered_at: self.location,
+            count: 1,
+        });
     }
 
-    fn tell_panic(&self, core: &Arc<Core>, panicked: Panicked) {
-        tell_panic(core, &self.key, self.id, self.location, panicked.message);
+    fn report_panic(&self, panicked: Panicked) {
+        let (key, id, location) = (&self.key, self.id, self.location);
+        report_panic(&self.telemetry, key, id, location, panicked.message);
     }
 }
 
@@ -644,38 +641,30 @@ impl Drop for Listener {
                 // Nothing runs.
                 _ => return,
             };
-        static LIMIT: LogLimit = LogLimit::new();
-        let (bus, key) = (Weak::clone(&self.bus), Arc::clone(&self.key));
+        let (telemetry, key) = (Arc::clone(&self.telemetry), Arc::clone(&self.key));
         let (id, location) = (self.id, self.location);
         user_code::discard_aside(closure, move |panicked| {
             let message = format!("when it was dropped: {}", panicked.message);
-            match bus.upgrade() {
-                Some(core) => tell_panic(&core, &key, id, location, message),
-                None => LIMIT
-                    .error(|| format!("the listener of `{key}` at {location} panicked {message}")),
-            }
+            report_panic(&telemetry, &key, id, location, message);
         });
     }
 }
 
-fn tell_panic(
-    core: &Arc<Core>,
+fn report_panic(
+    telemetry: &Arc<Telemetry>,
     key: &str,
     listener: ListenerId,
     registered_at: &'static Location<'static>,
     message: String,
 ) {
-    core.counters.listener_panics.add(1);
-    core.notices.tell(
-        core,
-        Notice::ListenerPanicked {
-            key: key.to_owned(),
-            listener,
-            registered_at,
-            message,
-            count: 1,
-        },
-    );
+    telemetry.counters.listener_panics.add(1);
+    telemetry.report(Notice::ListenerPanicked {
+        key: key.to_owned(),
+        listener,
+        registered_at,
+        message,
+        count: 1,
+    });
 }
 
 /// What came of a call, wherever it went wrong.
@@ -703,7 +692,7 @@ mod tests {
             .unwrap_err();
         assert!(stream.try_next().is_err());
         for _ in 0..2 {
-            let notice = told.recv_timeout(std::time::Duration::from_secs(60));
+            let notice = told.recv_timeout(Duration::from_secs(60));
             let Ok(Notice::DecodeFailure { key, .. }) = &notice else {
                 panic!("{notice:?}");
             };
@@ -717,8 +706,8 @@ mod tests {
         for is_last_handle in [false, true] {
             let bus = Bus::builder().environment(false).build().unwrap();
             let id = bus.on_named("x", |_| ());
-            let listener = bus.core.table.list("x").unwrap()[0].clone();
-            let options = bus.core.options.clone();
+            let listener = bus.core.shared.listeners.table.list("x").unwrap()[0].clone();
+            let options = Arc::clone(&bus.core.shared.options);
             if is_last_handle {
                 drop(bus);
             } else {

@@ -72,10 +72,10 @@ impl Bus {
     /// # }
     /// ```
     pub fn listeners(&self) -> Vec<ListenerInfo> {
-        if self.core.home.is_elsewhere() {
+        if self.core.is_forked() {
             return Vec::new();
         }
-        let mut all = self.core.table.all_with_patterns();
+        let mut all = self.core.shared.listeners.table.all_with_patterns();
         all.sort_by(|(one, _), (other, _)| (&one.key, one.order).cmp(&(&other.key, other.order)));
         let info = |(listener, pattern): (Arc<Listener>, Option<Pattern>)| ListenerInfo {
             id: listener.id,

@@ -57,10 +57,10 @@ impl Bus {
     /// # }
     /// ```
     pub fn publish_metrics(&self) {
-        if self.core.home.is_elsewhere() {
+        if self.core.is_forked() {
             return;
         }
-        self.core.published.publish(|| self.core.stats());
+        self.core.published.publish(|| self.core.lifecycle.stats());
     }
 }
 
@@ -324,7 +324,7 @@ mod tests {
     fn a_bus_publishes_its_own_stats() {
         let bus = Bus::builder().environment(false).port(9000).build();
         let bus = bus.unwrap();
-        bus.core.counters.queue_full.add(3);
+        bus.core.shared.telemetry.counters.queue_full.add(3);
         let kept = Kept::default();
         with_local_recorder(&kept, || bus.publish_metrics());
         let name = format!("eventcast_queue_full_total{{group={ADDRESS}}}");

@@ -26,36 +26,48 @@ mod blocking;
 mod build;
 mod builder;
 mod config;
+mod context;
 mod core;
 mod emit;
+mod engine_cell;
+mod extension;
 mod failure;
 mod fork;
 mod guard;
 mod interfaces;
-mod keys;
+mod key_ring;
 mod last_resort;
 mod life;
 mod limit;
 mod listener;
 mod listener_info;
+mod listeners;
 mod mailbox;
 #[cfg(feature = "metrics")]
 mod metrics;
+mod nesting;
 mod notice;
-mod notices;
 mod on;
 mod options;
 mod outbox;
+mod owner;
 mod pattern;
+mod process;
 mod random;
 mod reading;
 mod received;
 mod retired;
+mod runtime;
 mod secret;
 mod session;
+mod set_keys;
+mod shared;
+mod start_gate;
 mod stats;
 mod subscription;
 mod table;
+mod telemetry;
+mod transition;
 mod unicast;
 mod user_code;
 mod wait_for;
@@ -65,13 +77,15 @@ use std::{
     future::Future,
     net::SocketAddr,
     panic::Location,
-    sync::{Arc, Weak, atomic::Ordering},
+    sync::{Arc, Weak},
 };
 
 #[cfg(feature = "repl")]
 pub(crate) use self::config::{Options, Setting};
 #[cfg(feature = "repl")]
-pub(crate) use self::emit::{Misfit, misfits_of};
+pub(crate) use self::extension::Extension;
+#[cfg(feature = "repl")]
+pub(crate) use self::nesting::{Misfit, misfits_of};
 pub use self::{
     async_listener::AsyncListener,
     backlog::Overflow,
@@ -80,11 +94,9 @@ pub use self::{
     config::{Config, ConfigError, ConfigLayer, ListenerQueue},
     emit::Emitted,
     guard::ListenerGuard,
-    life::Transition,
     listener::{FromArgs, ListenerId},
     listener_info::{ListenerInfo, ListenerMode, ListenerScope},
     notice::{ConsoleRefusedCause, Notice, RefusedCause},
-    notices::NoticeStream,
     on::{IntoPattern, Listen},
     outbox::SendState,
     pattern::{InvalidPattern, Pattern},
@@ -92,9 +104,11 @@ pub use self::{
     secret::{Keys, Secret},
     stats::Stats,
     subscription::{RecvTimeoutError, SubscribeOptions, Subscription, TryNextError},
+    telemetry::NoticeStream,
+    transition::Transition,
     wait_for::{Stopped, WaitFor},
 };
-use self::{blocking::block_on, core::Core, life::Life};
+use self::{blocking::block_on, core::Core};
 use crate::{codec::IntoArgs, error::EmitError, event::NetEvent};
 
 /// A handle to an event bus.
@@ -211,7 +225,7 @@ impl Bus {
     /// - [`Error::Stopped`](crate::Error::Stopped): `stop` was called before the start was through.
     /// - [`Error::Forked`](crate::Error::Forked): this process was forked from the one that started the bus.
     pub fn start(&self) -> Transition {
-        Life::start(&self.core)
+        self.core.lifecycle.start()
     }
 
     /// Sends what is queued, for one second at most, and closes the sockets.
@@ -239,7 +253,7 @@ impl Bus {
     /// [`Error::Failed`](crate::Error::Failed) where a panic inside the bus came in the way. The sockets are closed
     /// all the same.
     pub fn stop(&self) -> Transition {
-        Life::stop(&self.core)
+        self.core.lifecycle.stop()
     }
 
     /// Opens the sockets, and blocks the thread until the bus runs. It is [`start`](Self::start) for a thread without
@@ -313,7 +327,7 @@ impl Bus {
     /// # }
     /// ```
     pub fn closed(&self) -> impl Future<Output = ()> + Send + use<> {
-        Life::closed(&self.core)
+        self.core.lifecycle.closed()
     }
 
     /// Replaces the keys of a sealed bus, whether it runs or is stopped. No event is lost: what waits to be sent is
@@ -350,7 +364,7 @@ impl Bus {
     /// - [`Error::Thread`](crate::Error::Thread): the system gave the bus no thread.
     /// - [`Error::Forked`](crate::Error::Forked): this process was forked from the one that started the bus.
     pub fn set_keys(&self, keys: Keys) -> Transition {
-        keys::set_keys(&self.core, keys)
+        self.core.lifecycle.set_keys(keys)
     }
 
     /// Whether the bus runs: true from the end of `start` until `stop` is called.
@@ -363,7 +377,7 @@ impl Bus {
     /// # }
     /// ```
     pub fn is_running(&self) -> bool {
-        self.core.session().is_some()
+        self.core.lifecycle.session().is_some()
     }
 
     /// A handle that does not keep the bus alive: for a task or a closure that must not keep the bus running for
@@ -396,10 +410,10 @@ impl Bus {
     /// # }
     /// ```
     pub fn id(&self) -> String {
-        if self.core.home.is_elsewhere() {
-            return self.core.options.id.clone().unwrap_or_default();
+        if self.core.is_forked() {
+            return self.core.shared.options.id.clone().unwrap_or_default();
         }
-        self.core.identity().id.clone()
+        self.core.shared.identity().id.clone()
     }
 
     /// The options in force: those that the builder, the environment and the file gave, checked, and the defaults for
@@ -416,7 +430,7 @@ impl Bus {
     /// # }
     /// ```
     pub fn config(&self) -> Config {
-        self.core.options.in_force()
+        self.core.shared.options.in_force()
     }
 
     /// The UDP port of the group. Where it was drawn at random, this is the one that was drawn: another bus that
@@ -430,7 +444,7 @@ impl Bus {
     /// # }
     /// ```
     pub fn port(&self) -> u16 {
-        self.core.options.port
+        self.core.shared.options.port
     }
 
     /// The name of this machine, as the bus gives it to its peers ([`Origin::hostname`]).
@@ -443,7 +457,7 @@ impl Bus {
     /// # }
     /// ```
     pub fn hostname(&self) -> &str {
-        &self.core.hostname
+        &self.core.shared.hostname
     }
 
     /// The address of the bus's second socket, to which peers send what is for this bus alone. `None` while the bus
@@ -460,7 +474,10 @@ impl Bus {
     /// # }
     /// ```
     pub fn unicast_address(&self) -> Option<SocketAddr> {
-        self.core.session().map(|_| self.core.identity().address)
+        self.core
+            .lifecycle
+            .session()
+            .map(|_| self.core.shared.identity().address)
     }
 
     /// The peers that are there now. A peer is a bus with eventcast's extensions that has said hello, has not said
@@ -475,12 +492,13 @@ impl Bus {
     /// # }
     /// ```
     pub fn peers(&self) -> Vec<crate::PeerStatus> {
-        let now = self.core.now();
-        let Some(session) = self.core.session() else {
+        let now = self.core.shared.process.now();
+        let Some(session) = self.core.lifecycle.session() else {
             return Vec::new();
         };
-        let peers = || Some(session.lock_engine()?.peers(now));
-        let peers = failure::guarded(&self.core, &session, "listing peers", peers);
+        let context = &session.context;
+        let peers = || Some(context.engine.lock()?.peers(now));
+        let peers = context.guard("listing peers", peers);
         peers.flatten().unwrap_or_default()
     }
 
@@ -498,7 +516,7 @@ impl Bus {
     /// # }
     /// ```
     pub fn stats(&self) -> Stats {
-        self.core.stats()
+        self.core.lifecycle.stats()
     }
 
     /// The TCP address at which the bus's console listens. `None` where the options turn no console on, before the
@@ -519,10 +537,10 @@ impl Bus {
     /// ```
     #[cfg(feature = "repl")]
     pub fn repl_address(&self) -> Option<SocketAddr> {
-        if self.core.home.is_elsewhere() {
+        if self.core.is_forked() {
             return None;
         }
-        self.core.repl.address()
+        self.core.lifecycle.console_address()
     }
 
     pub(crate) fn from_core(core: Arc<Core>) -> Self {
@@ -730,10 +748,11 @@ impl Bus {
     /// # }
     /// ```
     pub fn off_everything(&self) -> usize {
-        if self.core.home.is_elsewhere() {
+        if self.core.is_forked() {
             return 0;
         }
-        on::retire(&self.core, &self.core.table.remove_all())
+        let listeners = &self.core.shared.listeners;
+        listeners.retire(&listeners.table.remove_all())
     }
 
     /// The keys that have listeners, sorted. Listeners by pattern add none.
@@ -747,10 +766,10 @@ impl Bus {
     /// # }
     /// ```
     pub fn event_keys(&self) -> Vec<String> {
-        if self.core.home.is_elsewhere() {
+        if self.core.is_forked() {
             return Vec::new();
         }
-        self.core.table.names()
+        self.core.shared.listeners.table.names()
     }
 
     /// How many listeners a key may have before a warning is logged, once for each key. 0: any number. Default: the
@@ -764,7 +783,7 @@ impl Bus {
     /// # }
     /// ```
     pub fn max_listeners(&self) -> usize {
-        self.core.max_listeners.load(Ordering::Relaxed)
+        self.core.shared.listeners.max()
     }
 
     /// Sets how many listeners a key may have before a warning is logged, once for each key. 0: any number. More
@@ -779,7 +798,7 @@ impl Bus {
     /// # }
     /// ```
     pub fn set_max_listeners(&self, max: usize) {
-        self.core.max_listeners.store(max, Ordering::Relaxed);
+        self.core.shared.listeners.set_max(max);
     }
 
     /// Calls `listener` with each [`Notice`] of the bus: peers that join and leave, events that were lost, faults.
@@ -803,12 +822,12 @@ impl Bus {
     #[track_caller]
     pub fn on_notice(&self, listener: impl Fn(&Notice) + Send + Sync + 'static) -> ListenerId {
         let id = ListenerId::next();
-        if self.core.home.is_elsewhere() {
+        if self.core.is_forked() {
             fork::tell_deaf("a listener of notices", Location::caller());
             let _ = user_code::discard(listener);
             return id;
         }
-        self.core.notices.on(id, listener);
+        self.core.shared.telemetry.add_listener(id, listener);
         id
     }
 
@@ -850,7 +869,7 @@ impl Bus {
     /// apart in ten seconds, and the others are summed up together; of all sources 1,024.
     pub fn notices(&self) -> NoticeStream {
         let id = ListenerId::next();
-        self.core.notices.stream(id, Arc::clone(&self.core))
+        self.core.shared.telemetry.stream(id)
     }
 }
 
@@ -858,11 +877,11 @@ impl Bus {
 #[cfg(feature = "repl")]
 impl Bus {
     pub(crate) fn settings(&self) -> &[Setting] {
-        self.core.repl.settings()
+        &self.core.settings
     }
 
     pub(crate) fn group(&self) -> String {
-        let group = &self.core.options.multicast_membership;
+        let group = &self.core.shared.options.multicast_membership;
         match group.address {
             std::net::IpAddr::V4(_) => format!("{group}:{}", self.port()),
             std::net::IpAddr::V6(_) => format!("[{group}]:{}", self.port()),
@@ -871,7 +890,7 @@ impl Bus {
 
     /// Who can read what this bus says.
     pub(crate) fn secrecy(&self) -> &'static str {
-        let options = &self.core.options;
+        let options = &self.core.shared.options;
         match &options.passphrase {
             None => "none: everything goes in the clear",
             Some(_) if options.classic_cipher => "the classic cipher, which protects from nobody",
@@ -898,7 +917,7 @@ impl fmt::Debug for Bus {
             .field("id", &self.id())
             .field(
                 "group",
-                &format_args!("{}", self.core.options.multicast_membership),
+                &format_args!("{}", self.core.shared.options.multicast_membership),
             )
             .field("port", &self.port())
             .field("running", &self.is_running())
@@ -940,11 +959,10 @@ impl WeakBus {
     #[cfg(feature = "repl")]
     pub(crate) fn tell(&self, notice: Notice) {
         if let Some(core) = self.core.upgrade() {
-            core.notices.tell(&core, notice);
+            core.shared.telemetry.report(notice);
         }
     }
 
-    #[cfg(feature = "repl")]
     pub(crate) fn of(core: &Arc<Core>) -> Self {
         Self {
             core: Arc::downgrade(core),

@@ -10,10 +10,10 @@ mod named;
 mod pattern;
 mod typed;
 
-use std::{fmt, sync::Arc};
+use std::fmt;
 
 pub use self::{listen::Listen, pattern::IntoPattern};
-use super::{core::Core, listener::Listener, user_code};
+use super::user_code;
 
 /// The builder, and the listener that it is for. Where there is no builder this panics with the reason, once the listener,
 /// which is the user's, has been dropped: not while that panic is under way, where another one would end the process.
@@ -37,13 +37,4 @@ fn if_agreed<L, T, R>(listen: Result<L, R>, listener: T) -> Result<(L, T), R> {
             Err(refusal)
         }
     }
-}
-
-/// Ends what has been taken off, and says how many there are.
-pub(super) fn retire(core: &Arc<Core>, gone: &[Arc<Listener>]) -> usize {
-    for listener in gone {
-        listener.retire();
-        core.retired.keep(core, listener);
-    }
-    gone.len()
 }

@@ -7,7 +7,7 @@
 #[cfg(test)]
 mod tests;
 
-use std::path::Path;
+use std::{net::SocketAddr, path::Path};
 
 #[cfg(feature = "repl")]
 use super::config::Setting;
@@ -398,6 +398,11 @@ const ARGS_MEMORY_FACTOR: usize = 10;
 const MIN_ARGS_MEMORY: usize = 16 << 20;
 
 impl Options {
+    /// The group and its port.
+    pub(crate) fn group(&self) -> SocketAddr {
+        (self.multicast_membership.address, self.port).into()
+    }
+
     /// How many bytes of memory the arguments of one event may take as values, for listeners without a type.
     pub(crate) fn args_memory(&self) -> usize {
         let most = self.max_message_size.saturating_mul(ARGS_MEMORY_FACTOR);

@@ -13,7 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{core::Core, notice::Notice, session::Session, user_code};
+use super::{context::Context, notice::Notice, user_code};
 use crate::{
     net::{Egress, Rests, RetryBudget, SendError, Sent, Transmitter, UdpSocket},
     proto::{Destination, Transmit},
@@ -36,6 +36,7 @@ const MAX_FAILURES: usize = 256;
 const WRITABLE_WAIT: Duration = Duration::from_millis(50);
 
 pub(crate) struct Outbox {
+    context: Arc<Context>,
     sending: Mutex<Sending>,
     /// Something stands in the engine that no thread has taken on yet.
     unclaimed: AtomicBool,
@@ -129,8 +130,9 @@ enum Obstacle {
 }
 
 impl Outbox {
-    pub(crate) fn new(transmitter: Transmitter, group: SocketAddr) -> Self {
+    pub(crate) fn new(context: Arc<Context>, transmitter: Transmitter, group: SocketAddr) -> Self {
         Self {
+            context,
             sending: Mutex::new(Sending {
                 transmitter: Some(transmitter),
                 group,
@@ -151,7 +153,7 @@ impl Outbox {
 
     /// Sends what stands in the engine, or leaves it to whoever is sending already. Never waits. Gives what became of
     /// it.
-    pub(crate) fn flush(&self, core: &Arc<Core>, session: &Session) -> SendState {
+    pub(crate) fn flush(&self) -> SendState {
         self.unclaimed.store(true, Ordering::SeqCst);
         let mut state = SendState::Queued;
         for _ in 0..ROUNDS {
@@ -171,16 +173,16 @@ impl Outbox {
             }
             self.unclaimed.store(false, Ordering::SeqCst);
             let before = sending.tally;
-            let next = sending.pump(core, session);
+            let next = sending.pump(&self.context);
             sending.held_up = matches!(next, Next::Full | Next::Pause(_));
             // Later rounds are about what others have put there meanwhile.
             if state == SendState::Queued {
                 state = sending.state_since(before, &next);
             }
-            let said = sending.take_said(session.reading.is_told());
+            let said = sending.take_said(self.context.gate.is_open());
             drop(sending);
-            core.tell_said(said);
-            core.tell_room();
+            self.report(said);
+            self.context.shared.room.notify();
             if !matches!(next, Next::Idle) {
                 self.ring();
             }
@@ -195,18 +197,24 @@ impl Outbox {
     /// The sender thread: sends what the emitting threads could not, until the session closes; then what is left for
     /// up to a second more; and then what others still ask for. Where a panic ends the session it returns once that has
     /// been told.
-    pub(crate) fn run(&self, core: &Arc<Core>, session: &Session) {
+    pub(crate) fn run(&self) {
+        let Context {
+            engine,
+            gate,
+            shared,
+            ..
+        } = &*self.context;
         let mut deadline = None;
         let mut leaving = false;
-        while !session.has_failed() {
+        while !engine.has_failed() {
             // A panic on another thread is about to be told, and nothing more can be sent.
-            let sending = self.lock_sending().filter(|_| !session.is_broken());
+            let sending = self.lock_sending().filter(|_| !engine.is_broken());
             let Some(mut sending) = sending else {
                 self.sleep(Some(LOOK_AROUND));
                 continue;
             };
             self.unclaimed.store(false, Ordering::SeqCst);
-            let mut next = sending.pump(core, session);
+            let mut next = sending.pump(&self.context);
             while matches!(next, Next::Full) {
                 // Emitting threads find the lock taken meanwhile, and leave to this one what they have.
                 if let Some(transmitter) = &sending.transmitter
@@ -217,31 +225,31 @@ impl Outbox {
                 if self.closing() {
                     break;
                 }
-                next = sending.pump(core, session);
+                next = sending.pump(&self.context);
                 // A socket that is always full takes something all the same.
-                core.tell_room();
+                shared.room.notify();
             }
             sending.held_up = matches!(next, Next::Full | Next::Pause(_));
-            let said = sending.take_said(session.reading.is_told() || self.closing());
+            let said = sending.take_said(gate.is_open() || self.closing());
             drop(sending);
-            core.tell_said(said);
-            core.tell_room();
+            self.report(said);
+            shared.room.notify();
 
             if self.closing() && !leaving {
                 let end = *deadline.get_or_insert_with(|| Instant::now() + LAST_WORDS);
                 let late = Instant::now() >= end;
                 let sent = matches!(next, Next::Idle);
-                if let Some(left) = session.close_engine(|left| late || sent && left == 0) {
-                    core.counters.bytes_unsent.add(left as u64);
+                if let Some(left) = engine.close_if(|left| late || sent && left == 0) {
+                    shared.telemetry.counters.bytes_unsent.add(left as u64);
                     leaving = true;
                 }
             }
             if leaving {
-                if session.leave(core.now()) {
+                if engine.leave(self.context.now()) {
                     break;
                 }
-                let engine = session.lock_engine();
-                if engine.is_none_or(|engine| engine.next_transmit().is_none()) {
+                let locked = engine.lock();
+                if locked.is_none_or(|engine| engine.next_transmit().is_none()) {
                     self.sleep(Some(LOOK_AROUND));
                     continue;
                 }
@@ -253,22 +261,22 @@ impl Outbox {
                 Next::Pause(pause) => std::thread::sleep(pause),
                 _ if self.unclaimed.load(Ordering::SeqCst) => {}
                 Next::Idle => self.sleep(None),
-                Next::At(time) => self.sleep(Some(time.saturating_sub(core.now().elapsed))),
+                Next::At(time) => self.sleep(Some(time.saturating_sub(self.context.now().elapsed))),
             }
         }
     }
 
     /// It has been told that the bus has started: tells what came before that.
-    pub(crate) fn begin(&self, core: &Arc<Core>) {
+    pub(crate) fn begin(&self) {
         let said = self
             .lock_sending()
             .map(|mut sending| sending.take_said(true));
-        core.tell_said(said.unwrap_or_default());
+        self.report(said.unwrap_or_default());
     }
 
     /// As if nothing could be sent to the group just now.
     #[cfg(test)]
-    pub(crate) fn fail(&self, core: &Arc<Core>, session: &Session) {
+    pub(crate) fn fail(&self) {
         if let Some(mut sending) = self.lock_sending() {
             let to = sending.group;
             let error = SendError::Refused {
@@ -278,18 +286,19 @@ impl Outbox {
             };
             note_failure(&mut sending.failures, to, error, 1);
         }
-        self.flush(core, session);
+        self.flush();
     }
 
     /// The sender thread is done: gives up what is left, and the socket.
-    pub(crate) fn finish(&self, core: &Core) {
+    pub(crate) fn finish(&self) {
         // After a panic too: it is taken apart, whatever state it is in.
         let sending = self.sending.lock();
         let mut sending = sending.unwrap_or_else(PoisonError::into_inner);
         sending.transmitter = None;
         if let Some(unsent) = sending.unsent.take() {
             let left = sending.buffer.len().saturating_sub(unsent.from);
-            core.counters.bytes_unsent.add(left as u64);
+            let counters = &self.context.shared.telemetry.counters;
+            counters.bytes_unsent.add(left as u64);
         }
     }
 
@@ -340,6 +349,29 @@ impl Outbox {
         alarm.rung = false;
     }
 
+    fn report(&self, said: Said) {
+        if let Some(note) = said.note {
+            // A subscriber of the log is the user's.
+            let _ = user_code::run(|| tracing::debug!(target: "eventcast", "{note}"));
+        }
+        for failure in said.failures {
+            let Failure {
+                to,
+                error,
+                bytes,
+                count,
+            } = failure;
+            let interface = error.interface().map(str::to_owned);
+            self.context.shared.telemetry.report(Notice::SendFailed {
+                to,
+                interface,
+                error,
+                bytes,
+                count,
+            });
+        }
+    }
+
     fn lock_alarm(&self) -> MutexGuard<'_, Alarm> {
         // Nothing that can panic runs under this lock.
         self.alarm.lock().unwrap_or_else(PoisonError::into_inner)
@@ -373,16 +405,17 @@ impl Sending {
     }
 
     /// Sends until nothing is left or something is in the way.
-    fn pump(&mut self, core: &Arc<Core>, session: &Session) -> Next {
+    fn pump(&mut self, context: &Context) -> Next {
+        let counters = &context.shared.telemetry.counters;
         let Some(transmitter) = &mut self.transmitter else {
             return Next::Idle;
         };
         loop {
-            let now = core.now();
+            let now = context.now();
             let unsent = match &mut self.unsent {
                 Some(unsent) => unsent,
                 none => {
-                    let Some(mut engine) = session.lock_engine() else {
+                    let Some(mut engine) = context.engine.lock() else {
                         return Next::Idle;
                     };
                     let Some(transmit) = engine.poll_transmit(now, &mut self.buffer) else {
@@ -403,7 +436,7 @@ impl Sending {
             } = unsent.transmit;
             let rest = &self.buffer[unsent.from..];
             if interface.is_some_and(|interface| self.rests.is_resting(now.elapsed, interface)) {
-                core.counters.bytes_unsent.add(rest.len() as u64);
+                counters.bytes_unsent.add(rest.len() as u64);
                 self.tally.refused += 1;
                 self.unsent = None;
                 continue;
@@ -420,8 +453,8 @@ impl Sending {
                 Sent::Failed { sent_bytes, error } => (sent_bytes, Some(Obstacle::Never(error))),
             };
             let errors = transmitter.passing_errors() - errors_before;
-            core.counters.send_errors.add(errors);
-            core.counters.count_sent(taken, segment);
+            counters.send_errors.add(errors);
+            counters.count_sent(taken, segment);
             unsent.from += taken;
             if taken > 0 {
                 self.retry.reset();
@@ -459,7 +492,7 @@ impl Sending {
                 unsent.from += bytes;
                 self.retry.reset();
                 self.tally.refused += u64::from(to_group);
-                core.counters.bytes_unsent.add(bytes as u64);
+                counters.bytes_unsent.add(bytes as u64);
                 note_failure(&mut self.failures, to, error, bytes);
             }
             if unsent.from == self.buffer.len() {
@@ -483,33 +516,5 @@ fn note_failure(failures: &mut Vec<Failure>, to: SocketAddr, error: SendError, b
             bytes,
             count: 1,
         });
-    }
-}
-
-impl Core {
-    fn tell_said(self: &Arc<Self>, said: Said) {
-        if let Some(note) = said.note {
-            // Whoever has subscribed to the log is the user's.
-            let _ = user_code::run(|| tracing::debug!(target: "eventcast", "{note}"));
-        }
-        for failure in said.failures {
-            let Failure {
-                to,
-                error,
-                bytes,
-                count,
-            } = failure;
-            let interface = error.interface().map(str::to_owned);
-            self.notices.tell(
-                self,
-                Notice::SendFailed {
-                    to,
-                    interface,
-                    error,
-                    bytes,
-                    count,
-                },
-            );
-        }
     }
 }

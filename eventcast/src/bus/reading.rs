@@ -27,12 +27,13 @@ use tokio::runtime::Handle;
 
 use super::{
     backlog::Server,
-    core::{Core, RuntimeInUse},
+    context::Context,
     interfaces,
     listener::{Delivery, Listener, Offered, Waiting},
     notice::Notice,
+    outbox::Outbox,
     received::Origin,
-    session::{Session, WATCHING},
+    runtime::CachedRuntime,
     table::List,
     unicast::HeardUnicast,
     user_code::Driving,
@@ -48,6 +49,10 @@ const TICKS_A_CALL: u32 = 3;
 
 /// It looks on for at most so many ticks after the last call.
 const MOST_TICKS: u32 = 64;
+
+/// What the threads do, as a notice says it when one of them panics.
+pub(crate) const READING: &str = "reading the network and calling listeners";
+const WATCHING: &str = "watching over listeners";
 
 /// How often it looks at the least, so that it ends soon when the session does, whatever the budget.
 const LONGEST_TICK: Duration = Duration::from_millis(50);
@@ -74,6 +79,8 @@ const ALONE: Duration = Duration::from_secs(10);
 const AFTER_FAILURE: Duration = Duration::from_millis(10);
 
 pub(crate) struct Reading {
+    context: Arc<Context>,
+    outbox: Arc<Outbox>,
     slot: Mutex<Slot>,
     waker: Waker,
     closing: AtomicBool,
@@ -87,29 +94,12 @@ pub(crate) struct Reading {
     calls: AtomicU64,
     kernel_drops: AtomicU64,
     socket_errors: AtomicU64,
-    /// How often a socket could not be read, or the leader not be woken.
+    /// How often a socket could not be read.
     failures: AtomicU64,
-    /// Whether the first leader may begin.
-    begun: Mutex<Begun>,
-    may_begin: Condvar,
-    /// Until when the leader sleeps if nothing comes, in microseconds; 0 while it does not sleep. Set under the lock of
-    /// the engine.
-    asleep_until: AtomicU64,
     closed: Arc<Closed>,
     /// A test wants to see a panic on the watching thread.
     #[cfg(test)]
     pub(crate) watcher_panics: AtomicBool,
-}
-
-/// What has become of the start.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-enum Begun {
-    #[default]
-    No,
-    /// It is closed already, and the leader is to find that out.
-    Closing,
-    /// It has been told that the bus has started.
-    Told,
 }
 
 #[derive(Default)]
@@ -185,9 +175,16 @@ impl Closed {
 }
 
 impl Reading {
-    pub(crate) fn new(receiver: Receiver, now: Duration) -> (Self, Box<Lane>) {
+    pub(crate) fn new(
+        context: Arc<Context>,
+        outbox: Arc<Outbox>,
+        receiver: Receiver,
+        now: Duration,
+    ) -> (Arc<Self>, Box<Lane>) {
         let closed = Arc::<Closed>::default();
-        let reading = Self {
+        let reading = Arc::new(Self {
+            context,
+            outbox,
             slot: Mutex::default(),
             waker: receiver.waker(),
             closing: AtomicBool::new(false),
@@ -199,13 +196,10 @@ impl Reading {
             kernel_drops: AtomicU64::new(0),
             socket_errors: AtomicU64::new(0),
             failures: AtomicU64::new(0),
-            begun: Mutex::default(),
-            may_begin: Condvar::new(),
-            asleep_until: AtomicU64::new(0),
             closed: Arc::clone(&closed),
             #[cfg(test)]
             watcher_panics: AtomicBool::new(false),
-        };
+        });
         let lane = Box::new(Lane {
             receiver,
             batch: Arc::default(),
@@ -234,59 +228,8 @@ impl Reading {
     }
 
     pub(crate) fn socket_errors(&self) -> u64 {
-        let failures = self.failures.load(Ordering::Relaxed);
+        let failures = self.failures.load(Ordering::Relaxed) + self.context.engine.failed_wakes();
         self.socket_errors.load(Ordering::Relaxed) + failures
-    }
-
-    /// Wakes the leader if it would sleep past this moment. To be called under the lock of the engine.
-    #[inline]
-    pub(crate) fn wake_for(&self, due: Option<Duration>) {
-        let until = self.asleep_until.load(Ordering::Relaxed);
-        if due.is_some_and(|due| due.as_micros() < until.into()) {
-            self.asleep_until.store(0, Ordering::Relaxed);
-            // Counted, and not logged: whoever has subscribed to the log may call the bus.
-            if self.waker.wake().is_err() {
-                self.failures.fetch_add(1, Ordering::Relaxed);
-            }
-        }
-    }
-
-    /// Lets the first leader begin, once it has been told that the bus has started and others can emit.
-    pub(crate) fn begin(&self) {
-        self.set_begun(Begun::Told);
-    }
-
-    fn set_begun(&self, begun: Begun) {
-        let mut state = self.lock_begun();
-        *state = begun.max(*state);
-        drop(state);
-        self.may_begin.notify_all();
-    }
-
-    /// Whether it has been told that the bus has started.
-    pub(crate) fn is_told(&self) -> bool {
-        *self.lock_begun() == Begun::Told
-    }
-
-    /// Waits until it has been told that the bus has started, for so long at most: whoever tells it may be waiting for
-    /// the stop.
-    pub(crate) fn wait_until_told(&self, patience: Duration) {
-        let begun = self.lock_begun();
-        // A poisoned lock says nothing about what it guards.
-        let _ = self
-            .may_begin
-            .wait_timeout_while(begun, patience, |begun| *begun != Begun::Told);
-    }
-
-    /// Waits until there may be something to hear, or nothing any more.
-    pub(crate) fn wait_to_begin(&self) {
-        let mut begun = self.lock_begun();
-        while *begun == Begun::No {
-            begun = self
-                .may_begin
-                .wait(begun)
-                .unwrap_or_else(PoisonError::into_inner);
-        }
     }
 
     /// Ends the threads, closes the sockets, and returns when they are closed. Does not wait for a listener that
@@ -296,7 +239,7 @@ impl Reading {
         if let Err(error) = self.waker.wake() {
             tracing::error!(target: "eventcast", %error, "cannot wake the reading thread");
         }
-        self.set_begun(Begun::Closing);
+        self.context.gate.close();
         self.wake_watcher();
         // The sockets of a leader that is in a call are closed here; any other closes them itself.
         let lane = self.lock_slot().lane.take();
@@ -362,28 +305,24 @@ impl Reading {
     }
 
     /// Takes the lane away from a leader that is still in call number `call`.
-    fn depose(&self, core: &Arc<Core>, call: u64) -> Option<Box<Lane>> {
+    fn depose(&self, call: u64) -> Option<Box<Lane>> {
         let mut slot = self.lock_slot();
         let mut lane = slot.lane.take_if(|lane| lane.call == call)?;
         let listener = lane.called.take();
         // Under the lock of the slot: the old leader must find the queue when it comes back.
+        let options = &self.context.shared.options;
         let server = listener
             .as_ref()
-            .and_then(|listener| listener.move_to_queue(&core.options));
+            .and_then(|listener| listener.move_to_queue(options));
         let has_moved = server.is_some();
         slot.servers.extend(server.map(|server| (call, server)));
         drop(slot);
         if let Some(listener) = listener
             && has_moved
         {
-            listener.tell_slow(core);
+            listener.report_slow(options.listener_budget);
         }
         Some(lane)
-    }
-
-    fn lock_begun(&self) -> MutexGuard<'_, Begun> {
-        // Nothing that can panic runs under this lock.
-        self.begun.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn lock_slot(&self) -> MutexGuard<'_, Slot> {
@@ -402,23 +341,25 @@ impl Reading {
 type Deposed = Option<(Arc<Listener>, Server<Waiting>)>;
 
 /// The leading thread: delivers, reads, and so on, until the session closes or a call takes too long.
-pub(crate) fn lead(core: &Arc<Core>, session: &Arc<Session>, mut lane: Box<Lane>) {
+pub(crate) fn lead(reading: &Arc<Reading>, mut lane: Box<Lane>) {
     let _driving = Driving::begin();
-    let mut runtime = RuntimeInUse::of(core);
+    let context = &reading.context;
+    let slot = &context.shared.process.runtime;
+    let mut runtime = CachedRuntime::of(slot);
     loop {
-        lane = match deliver(core, session, lane, runtime.now(core)) {
+        lane = match deliver(reading, lane, runtime.get(slot)) {
             Ok(still_mine) => still_mine,
             // Nothing of the batch is held any more, nor any other listener.
-            Err(Some((listener, server))) => return listener.serve(core, server),
+            Err(Some((listener, server))) => return listener.serve(&context.owner, server),
             Err(None) => return,
         };
-        if session.reading.closing() || session.is_broken() {
+        if reading.closing() || context.engine.is_broken() {
             return;
         }
-        if let Err(error) = lane.read(core, session) {
+        if let Err(error) = lane.read(reading) {
             let text = format!("reading from the sockets failed ({error}); the bus tries again");
-            core.notices.tell(core, Notice::Warning { text });
-            session.reading.failures.fetch_add(1, Ordering::Relaxed);
+            context.shared.telemetry.report(Notice::Warning { text });
+            reading.failures.fetch_add(1, Ordering::Relaxed);
             std::thread::sleep(AFTER_FAILURE);
         }
     }
@@ -426,17 +367,17 @@ pub(crate) fn lead(core: &Arc<Core>, session: &Arc<Session>, mut lane: Box<Lane>
 
 /// Calls the listeners of what has been read. An error: this thread leads no more.
 fn deliver(
-    core: &Arc<Core>,
-    session: &Arc<Session>,
+    reading: &Arc<Reading>,
     mut lane: Box<Lane>,
     runtime: Option<&Handle>,
 ) -> Result<Box<Lane>, Deposed> {
-    let reading = &session.reading;
+    let Context { shared, owner, .. } = &*reading.context;
+    let table = &shared.listeners.table;
     let batch = Arc::clone(&lane.batch);
     while let Some(event) = batch.get(lane.event) {
         let message = match event {
             // Who has stopped the bus hears no more events.
-            Event::Message(_) if session.is_closed() => {
+            Event::Message(_) if reading.context.engine.is_closed() => {
                 lane.event += 1;
                 continue;
             }
@@ -449,15 +390,15 @@ fn deliver(
                 if let Some(notice) =
                     Notice::of_protocol(&other, |from| lane.unicast.has_heard(from))
                 {
-                    core.notices.tell(core, notice);
+                    shared.telemetry.report(notice);
                 }
                 lane.event += 1;
                 continue;
             }
         };
         // Of a list that another leader has begun with, it is not known whether it is still that of the table.
-        let version = lane.list.is_none().then(|| core.table.version());
-        let Some(list) = lane.list.take().or_else(|| core.table.list(message.name)) else {
+        let version = lane.list.is_none().then(|| table.version());
+        let Some(list) = lane.list.take().or_else(|| table.list(message.name)) else {
             lane.event += 1;
             continue;
         };
@@ -470,22 +411,22 @@ fn deliver(
         let mut kept = None;
         while let Some(listener) = list.get(lane.listener) {
             lane.listener += 1;
-            if listener.offer(core, &delivery, &mut kept) == Offered::Queued {
+            if listener.offer(owner, &delivery, &mut kept) == Offered::Queued {
                 continue;
             }
             if reading.closing() {
                 return Ok(lane);
             }
-            keep_watched(core, session);
+            keep_watched(reading);
             lane.list = Some(Arc::clone(&list));
             lane = reading.call(lane, Some(listener), || {
-                listener.run(core, runtime, &delivery);
+                listener.run(owner, runtime, &delivery);
             })?;
         }
         lane.event += 1;
         lane.list = None;
         lane.listener = 0;
-        if version != Some(core.table.version()) {
+        if version != Some(table.version()) {
             // Whoever has been taken off may be in this list alone.
             lane = reading.call(lane, None, || drop(list))?;
         }
@@ -512,16 +453,17 @@ impl Lane {
     }
 
     /// Tells that nobody has been heard, when it is time. Gives when that is, if it is to come.
-    fn tell_alone(&mut self, core: &Arc<Core>) -> Option<Duration> {
-        let alone = self.alone.take_if(|alone| alone.due <= core.now().elapsed);
+    fn report_alone(&mut self, context: &Context) -> Option<Duration> {
+        let alone = self
+            .alone
+            .take_if(|alone| alone.due <= context.now().elapsed);
         if let Some(alone) = alone {
-            let group = core.options.multicast_membership.address;
             let notice = Notice::NobodyHeard {
-                group: (group, core.options.port).into(),
+                group: context.shared.options.group(),
                 interfaces: self.receiver.interfaces(),
                 refused: alone.refused,
             };
-            core.notices.tell(core, notice);
+            context.shared.telemetry.report(notice);
         }
         self.alone.as_ref().map(|alone| alone.due)
     }
@@ -536,31 +478,27 @@ impl Lane {
     }
 
     /// Waits for datagrams, and gives one batch of them to the engine.
-    fn read(&mut self, core: &Arc<Core>, session: &Session) -> std::io::Result<()> {
+    fn read(&mut self, reading: &Reading) -> std::io::Result<()> {
+        let context = &*reading.context;
         if !self.more {
             // Whatever waited has been read.
-            let alone = self.tell_alone(core);
-            let asleep_until = &session.reading.asleep_until;
-            let Some(engine) = session.lock_engine() else {
+            let alone = self.report_alone(context);
+            let Some(due) = context.engine.begin_sleep(alone) else {
                 return Ok(());
             };
-            let due = [engine.poll_timeout(), alone].into_iter().flatten().min();
-            let micros = due.map_or(u128::from(u64::MAX), |due| due.as_micros());
-            asleep_until.store(micros as u64, Ordering::Relaxed);
-            drop(engine);
             self.expected = self.expected.max(due.unwrap_or(Duration::MAX));
-            let timeout = due.map(|due| due.saturating_sub(core.now().elapsed));
+            let timeout = due.map(|due| due.saturating_sub(context.now().elapsed));
             self.receiver.wait(timeout)?;
-            asleep_until.store(0, Ordering::Relaxed);
+            context.engine.end_sleep();
         }
         if let Some(change) = self.receiver.look_around() {
-            interfaces::follow(core, session, change);
+            interfaces::follow(context, &reading.outbox, change);
         }
-        let now = core.now();
+        let now = context.now();
         let away = now.elapsed.saturating_sub(self.expected);
         self.expected = now.elapsed;
         if away >= AWAY
-            && let Some(mut engine) = session.lock_engine()
+            && let Some(mut engine) = context.engine.lock()
         {
             engine.handle_pause(now, away);
             self.patience = Patience::default();
@@ -573,20 +511,20 @@ impl Lane {
                 unicast.note(from);
             }
             // One that has failed takes nothing any more.
-            if let Some(engine) = locked.get_or_insert_with(|| session.lock_engine()) {
+            if let Some(engine) = locked.get_or_insert_with(|| context.engine.lock()) {
                 engine.handle_datagram(now, from, bytes);
             }
         });
         let is_due = |engine: &Engine| engine.poll_timeout().is_some_and(|due| due <= now.elapsed);
         let input_waits = match received {
             // By what the system said before; what it says now counts.
-            Ok(0) if session.lock_engine().is_some_and(|engine| is_due(&engine)) => {
+            Ok(0) if context.engine.lock().is_some_and(|engine| is_due(&engine)) => {
                 self.receiver.look_again()?
             }
             Ok(datagrams) => datagrams > 0,
             Err(_) => false,
         };
-        let Some(mut engine) = locked.unwrap_or_else(|| session.lock_engine()) else {
+        let Some(mut engine) = locked.unwrap_or_else(|| context.engine.lock()) else {
             return Ok(());
         };
         if input_waits && self.patience.lasts(now.elapsed) {
@@ -609,16 +547,16 @@ impl Lane {
         let has_to_send = engine.next_transmit().is_some();
         drop(engine);
         if has_to_send {
-            session.outbox.flush(core, session);
+            reading.outbox.flush();
         }
-        let reading = &session.reading;
         let (drops, errors) = (self.receiver.kernel_drops(), self.receiver.passing_errors());
         reading.kernel_drops.store(drops, Ordering::Relaxed);
         reading.socket_errors.store(errors, Ordering::Relaxed);
         if drops > self.reported_drops {
             let count = drops - self.reported_drops;
             self.reported_drops = drops;
-            core.notices.tell(core, Notice::KernelDrops { count });
+            let telemetry = &context.shared.telemetry;
+            telemetry.report(Notice::KernelDrops { count });
         }
         received?;
         self.more = input_waits;
@@ -643,13 +581,15 @@ impl Patience {
 
 /// Starts the watching thread. Reading goes on without it: where the system gives no thread it is tried again before
 /// later calls of listeners, and that is to be told once.
-pub(crate) fn start_watching(core: &Arc<Core>, session: &Arc<Session>) -> Option<Notice> {
-    let again = &session.reading.watch_again;
-    let Err(error) = session.spawn("eventcast-read", WATCHING, core, watch) else {
+pub(crate) fn start_watching(reading: &Arc<Reading>) -> Option<Notice> {
+    let again = &reading.watch_again;
+    let watched = Arc::clone(reading);
+    let run = move || watch(&watched);
+    let Err(error) = reading.context.spawn("eventcast-read", WATCHING, run) else {
         again.store(0, Ordering::Relaxed);
         return None;
     };
-    let due = core.now().elapsed + BETWEEN_STARTS;
+    let due = reading.context.now().elapsed + BETWEEN_STARTS;
     let was_there = again.swap(due.as_micros() as u64, Ordering::Relaxed) == 0;
     was_there.then(|| Notice::Warning {
         text: format!(
@@ -661,21 +601,21 @@ pub(crate) fn start_watching(core: &Arc<Core>, session: &Arc<Session>) -> Option
 
 /// Tries again to start the watching thread, if it is not there.
 #[inline]
-fn keep_watched(core: &Arc<Core>, session: &Arc<Session>) {
-    let again = session.reading.watch_again.load(Ordering::Relaxed);
+fn keep_watched(reading: &Arc<Reading>) {
+    let again = reading.watch_again.load(Ordering::Relaxed);
     if again != 0
-        && core.now().elapsed >= Duration::from_micros(again)
-        && let Some(notice) = start_watching(core, session)
+        && reading.context.now().elapsed >= Duration::from_micros(again)
+        && let Some(notice) = start_watching(reading)
     {
-        core.notices.tell(core, notice);
+        reading.context.shared.telemetry.report(notice);
     }
 }
 
 /// The watching thread: leads in place of one whose call takes too long, after it has set another to watch.
-pub(crate) fn watch(core: &Arc<Core>, session: &Arc<Session>) {
+fn watch(reading: &Arc<Reading>) {
     let _driving = Driving::begin();
-    let reading = &session.reading;
-    let budget = core.options.listener_budget;
+    let Context { shared, .. } = &*reading.context;
+    let budget = shared.options.listener_budget;
     let tick = (budget / 2).clamp(SHORTEST_TICK, LONGEST_TICK);
     let mut seen: Option<(u64, Instant)> = None;
     let mut alertness = Alertness::new(tick);
@@ -689,19 +629,20 @@ pub(crate) fn watch(core: &Arc<Core>, session: &Arc<Session>) {
         match (call, seen) {
             (Some(call), Some((same, since))) if call == same => {
                 if since.elapsed() >= budget
-                    && let Some(lane) = reading.depose(core, call)
+                    && let Some(lane) = reading.depose(call)
                 {
-                    if let Some(notice) = start_watching(core, session) {
-                        core.notices.tell(core, notice);
+                    if let Some(notice) = start_watching(reading) {
+                        shared.telemetry.report(notice);
                     }
-                    return lead(core, session, lane);
+                    return lead(reading, lane);
                 }
             }
             (Some(call), _) => seen = Some((call, Instant::now())),
             (None, _) => seen = None,
         }
 
-        alertness.look(reading.calls.load(Ordering::Relaxed), core.now().elapsed);
+        let calls = reading.calls.load(Ordering::Relaxed);
+        alertness.look(calls, shared.process.now().elapsed);
         let asleep = call.is_none() && !alertness.pays() && {
             reading.watching.store(false, Ordering::SeqCst);
             // A call that began before the mark was cleared does not wake this thread.

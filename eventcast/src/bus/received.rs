@@ -10,7 +10,7 @@ use std::{
 
 use serde::{Serialize, Serializer, ser::SerializeStruct};
 
-use super::{Bus, core::Core};
+use super::{Bus, owner::Owner};
 use crate::{proto::Peer, text::printable};
 
 /// An event as a listener gets it.
@@ -51,7 +51,7 @@ pub struct Received<E> {
     event: E,
     key: Arc<str>,
     origin: Origin,
-    core: Arc<Core>,
+    owner: Arc<dyn Owner>,
 }
 
 /// What [`Received::into_parts`] takes apart.
@@ -67,12 +67,12 @@ pub struct ReceivedParts<E> {
 }
 
 impl<E> Received<E> {
-    pub(crate) fn new(event: E, key: Arc<str>, origin: Origin, core: Arc<Core>) -> Self {
+    pub(crate) fn new(event: E, key: Arc<str>, origin: Origin, owner: Arc<dyn Owner>) -> Self {
         Self {
             event,
             key,
             origin,
-            core,
+            owner,
         }
     }
 
@@ -125,7 +125,7 @@ impl<E> Received<E> {
     /// # }
     /// ```
     pub fn bus(&self) -> Bus {
-        Bus::from_core(Arc::clone(&self.core))
+        Arc::clone(&self.owner).bus()
     }
 
     /// The event, without its key and origin.
@@ -170,7 +170,7 @@ impl<E> Received<E> {
             event: convert(self.event),
             key: self.key,
             origin: self.origin,
-            core: self.core,
+            owner: self.owner,
         }
     }
 }

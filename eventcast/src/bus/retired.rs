@@ -8,10 +8,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use super::{
-    core::Core,
-    listener::{Listener, ListenerId, Sink},
-};
+use super::listener::{Listener, ListenerId, Sink};
 
 /// How many are kept. Of a program that takes off more of them without a runtime, the oldest miss what waits for them,
 /// which is told.
@@ -24,7 +21,7 @@ pub(crate) struct Retired {
 
 impl Retired {
     /// Keeps the listener if it has been taken off and calls of it wait.
-    pub(crate) fn keep(&self, core: &Arc<Core>, listener: &Arc<Listener>) {
+    pub(crate) fn keep(&self, listener: &Arc<Listener>) {
         let Sink::Async(sink) = listener.sink() else {
             return;
         };
@@ -37,7 +34,7 @@ impl Retired {
         let displaced = (kept.len() > MAX_KEPT).then(|| kept.pop_front());
         drop(kept);
         if let Some(displaced) = displaced.flatten() {
-            displaced.miss_all(core);
+            displaced.miss_all();
         }
     }
 
@@ -100,8 +97,8 @@ mod tests {
     /// A start within a runtime, without sockets.
     fn wake_within(bus: &Bus, runtime: &Runtime) {
         let _entered = runtime.enter();
-        bus.core.adopt_runtime();
-        bus.core.wake_async_listeners();
+        bus.core.shared.process.runtime.adopt();
+        bus.core.shared.listeners.wake_async(&bus.core.owner());
     }
 
     #[track_caller]
@@ -132,7 +129,7 @@ mod tests {
             let runtime = runtime();
             wake_within(&bus, &runtime);
             is_called_and_dropped(&called, &[0, 1, 2]);
-            assert!(bus.core.retired.all().is_empty());
+            assert!(bus.core.shared.listeners.retired.all().is_empty());
         }
     }
 
@@ -185,7 +182,7 @@ mod tests {
             bus.emit_named("x", 3).unwrap_err();
             assert!(bus.off(id));
         }
-        assert_eq!(bus.core.retired.all().len(), MAX_KEPT);
+        assert_eq!(bus.core.shared.listeners.retired.all().len(), MAX_KEPT);
         assert_eq!(told.recv_timeout(PATIENCE), Ok(2));
         is_called_and_dropped(&first.1, &[]);
     }

@@ -6,282 +6,215 @@
 use std::{
     net::SocketAddr,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        Arc,
+        atomic::{AtomicU64, Ordering},
     },
-    thread,
 };
 
 #[cfg(feature = "classic")]
 use super::secret::Secret;
 use super::{
-    core::Core,
-    failure::{Failure, caught, guarded},
-    life::Life,
+    context::{Context, Supervisor},
+    engine_cell::EngineCell,
+    failure::{Failure, caught},
     notice::Notice,
     options::Options,
     outbox::{Outbox, SendState},
+    owner::Owner,
     random::{random, random_u64},
-    reading::{self, Reading},
+    reading::{self, Lane, READING, Reading},
+    shared::Shared,
     stats::SessionFigures,
     user_code::Driving,
 };
 use crate::{
     error::Error,
     net::{self, InterfaceChoice, OpenError, SocketOptions},
-    proto::{self, Accepted, Engine, Host, Now, Outgoing, Peer, Refusal},
+    proto::{self, Accepted, Engine, Host, Now, Outgoing, Peer, Refusal, SealConfig},
 };
 
+#[derive(Clone)]
 pub(crate) struct Session {
-    engine: Mutex<Engine>,
-    /// Set under the lock of the engine: nothing is to be put into it any more.
-    closed: AtomicBool,
-    /// A panic ends it.
-    failing: AtomicBool,
-    /// A panic has ended it, and that has been told.
-    failed: AtomicBool,
-    pub(crate) outbox: Outbox,
-    pub(crate) reading: Reading,
-    /// The bus itself, as the origin of what it emits.
-    me: Mutex<Arc<Peer>>,
+    pub(crate) context: Arc<Context>,
+    pub(crate) outbox: Arc<Outbox>,
+    pub(crate) reading: Arc<Reading>,
+    group: SocketAddr,
 }
 
 impl Session {
-    /// Opens the sockets and starts the threads. The notices are for the caller to tell.
-    pub(crate) fn open(core: &Arc<Core>) -> Result<(Arc<Self>, Vec<Notice>), Error> {
-        let options = &core.options;
+    /// Opens the sockets and starts the threads, and gives what there is to report. `seal` has the keys of a sealed bus.
+    pub(crate) fn open(
+        shared: &Arc<Shared>,
+        owner: Arc<dyn Owner>,
+        supervisor: Arc<dyn Supervisor>,
+        seal: Option<SealConfig>,
+    ) -> Result<(Self, Vec<Notice>), Error> {
+        let options = &shared.options;
         let sockets = net::open(&socket_options(options)?)?;
         let (group, unicast) = (sockets.group, sockets.unicast);
-        let host = unicast.ip();
-        let now = core.now();
+        let now = shared.process.now();
         let incarnation = next_incarnation(now.unix_ms);
-
         let drawn = random_u64()?;
         let id = options.id_for_start(|| drawn);
-        let mut config = proto::Config::new(id.clone(), incarnation, host, unicast.port());
-        config.hostname.clone_from(&core.hostname);
-        config.max_payload_size = options.max_payload_size;
-        config.max_message_size = options.max_message_size;
-        config.max_held_bytes = options.max_held_bytes;
-        config.send_queue = options.send_queue;
-        config.history_bytes = options.history_bytes;
-        config.message_ttl = options.message_ttl;
-        config.message_retransmit_attempts = options.message_retransmit_attempts;
-        config.heartbeat = options.heartbeat;
-        config.peer_timeout = options.peer_timeout;
-        config.seal = core.keys.config(options);
-        #[cfg(feature = "classic")]
-        if options.classic_cipher {
-            let passphrase = options.passphrase.as_ref().and_then(Secret::as_passphrase);
-            let key = passphrase.map(proto::ClassicKey::from_passphrase);
-            config.classic = key.transpose()?;
-        }
+
         let me = Arc::new(Peer {
             id,
             incarnation: Some(incarnation),
-            hostname: core.hostname.clone(),
-            host: host.to_string(),
+            hostname: shared.hostname.clone(),
+            host: unicast.ip().to_string(),
             port: unicast.port(),
             address: unicast,
         });
-
-        core.set_identity(Arc::clone(&me));
-        let (reading, lane) = Reading::new(sockets.receiver, now.elapsed);
+        shared.set_identity(Arc::clone(&me));
+        let config = engine_config(options, &me, incarnation, seal)?;
         let mut engine = Engine::new(config, random()?, now);
         let hosts = sockets.hosts.iter().map(|&(id, host)| Host::new(id, host));
         engine.set_hosts(&hosts.collect::<Vec<_>>());
-        let session = Arc::new(Self {
-            engine: Mutex::new(engine),
-            closed: AtomicBool::new(false),
-            failing: AtomicBool::new(false),
-            failed: AtomicBool::new(false),
-            outbox: Outbox::new(sockets.transmitter, group),
+        let engine = EngineCell::new(engine, sockets.receiver.waker());
+        let context = Context::new(Arc::clone(shared), owner, supervisor, engine, me);
+        let context = Arc::new(context);
+
+        let outbox = Arc::new(Outbox::new(
+            Arc::clone(&context),
+            sockets.transmitter,
+            group,
+        ));
+        let (reading, lane) = Reading::new(
+            Arc::clone(&context),
+            Arc::clone(&outbox),
+            sockets.receiver,
+            now.elapsed,
+        );
+        let session = Self {
+            context,
+            outbox,
             reading,
-            me: Mutex::new(me),
-        });
-        session.spawn("eventcast-read", READING, core, |core, session| {
-            session.reading.wait_to_begin();
-            reading::lead(core, session, lane);
-        })?;
-        // From here on what was started has to be closed again when something fails.
-        let unwatched = reading::start_watching(core, &session);
-        if let Err(error) = session.spawn("eventcast-send", "closing", core, send) {
-            session.reading.close();
-            return Err(error);
-        }
+            group,
+        };
+        let unwatched = session.spawn_threads(lane)?;
         let warnings = sockets.warnings.iter().map(|warning| Notice::Warning {
             text: warning.to_string(),
         });
         let notices = warnings
             .chain(unwatched)
-            .chain(core.keys.warnings(options))
             .chain(options.classic_cipher.then(classic))
-            .chain([Notice::Started { group, unicast }])
             .collect();
         Ok((session, notices))
     }
 
-    /// Tells the threads to send what is left, and then to close. The last of them says when that is done.
+    fn spawn_threads(&self, lane: Box<Lane>) -> Result<Option<Notice>, Error> {
+        let (context, reading) = (Arc::clone(&self.context), Arc::clone(&self.reading));
+        self.context.spawn("eventcast-read", READING, move || {
+            context.gate.wait();
+            reading::lead(&reading, lane);
+        })?;
+        // From here on what was started has to be closed again when something fails.
+        let unwatched = reading::start_watching(&self.reading);
+        let session = self.clone();
+        let sent = self
+            .context
+            .spawn("eventcast-send", "closing", move || session.run_sender());
+        if let Err(error) = sent {
+            self.reading.close();
+            return Err(error);
+        }
+        Ok(unwatched)
+    }
+
+    /// The sender thread. It closes the session too, whatever has come in between.
+    fn run_sender(&self) {
+        let _driving = Driving::begin();
+        let step = |during, step: &dyn Fn()| self.context.guard(during, step);
+        step("sending", &|| self.outbox.run());
+        step("closing", &|| self.outbox.finish());
+        step("closing", &|| self.reading.close());
+        self.context.report_closed();
+    }
+
+    /// The group, and the address to which others send what is meant for this bus alone.
+    pub(crate) fn started(&self) -> Notice {
+        Notice::Started {
+            group: self.group,
+            unicast: self.context.me().address,
+        }
+    }
+
+    /// Lets the session hear others, once its start has been reported.
+    pub(crate) fn begin(&self) {
+        self.context.gate.open();
+        self.outbox.begin();
+    }
+
+    /// Tells the threads to send what is left, and then to close. The last of them reports when that is done.
     pub(crate) fn begin_to_close(&self) {
         self.outbox.close();
     }
 
     /// Gives an event to the engine; [`Self::flush`] has to be called afterwards. `None`: the session has closed. A failure
-    /// ends the session, which is the caller's to say ([`Life::fail`]).
+    /// ends the session, once the caller gives it to [`Self::fail`].
     pub(crate) fn accept(
         &self,
         now: Now,
         event: Outgoing<'_>,
     ) -> Result<Option<Result<Accepted, Refusal>>, Failure> {
-        caught(EMITTING, || self.try_accept(now, event))
+        caught(EMITTING, || self.context.engine.emit(now, event))
     }
 
     /// Sends what stands in the engine. `None`: the session has failed over that.
-    pub(crate) fn flush(self: &Arc<Self>, core: &Arc<Core>) -> Option<SendState> {
-        guarded(core, self, EMITTING, || self.outbox.flush(core, self))
+    pub(crate) fn flush(&self) -> Option<SendState> {
+        self.context.guard(EMITTING, || self.outbox.flush())
     }
 
-    #[inline]
-    fn try_accept(&self, now: Now, event: Outgoing<'_>) -> Option<Result<Accepted, Refusal>> {
-        let mut engine = self.lock_engine()?;
-        if self.closed.load(Ordering::Relaxed) {
-            return None;
-        }
-        let accepted = engine.emit(now, event);
-        self.reading.wake_for(engine.poll_timeout());
-        Some(accepted)
-    }
-
-    /// Says goodbye, once nothing more can be emitted. Gives whether others have been served, so that the sockets can
-    /// be closed; to be asked again until then.
-    pub(crate) fn leave(&self, now: Now) -> bool {
-        let Some(mut engine) = self.lock_engine() else {
-            return true;
-        };
-        engine.leave(now);
-        // The reading thread does this as well, unless a listener holds it up.
-        engine.handle_timeout(now);
-        engine.has_left()
-    }
-
-    /// Lets nothing more into the engine, if `now` says so of the bytes that are left in it.
-    pub(crate) fn close_engine(&self, now: impl FnOnce(usize) -> bool) -> Option<usize> {
-        let left = self.lock_engine()?.queued_bytes();
-        now(left).then(|| {
-            self.closed.store(true, Ordering::Relaxed);
-            left
-        })
-    }
-
-    /// Whether nothing more can be emitted.
-    pub(crate) fn is_closed(&self) -> bool {
-        self.closed.load(Ordering::Relaxed)
-    }
-
-    /// A panic has ended it, and that has been told: the rest is to be closed now.
+    /// A panic ends the session.
     #[cold]
-    pub(crate) fn fail(&self) {
-        self.closed.store(true, Ordering::Relaxed);
-        self.failed.store(true, Ordering::SeqCst);
-        self.outbox.close();
-    }
-
-    /// Whether a panic has ended it, and that has been told.
-    pub(crate) fn has_failed(&self) -> bool {
-        self.failed.load(Ordering::SeqCst)
-    }
-
-    /// Whether a panic has ended it, or is just about to.
-    pub(crate) fn is_broken(&self) -> bool {
-        self.has_failed() || self.engine.is_poisoned()
-    }
-
-    /// True for the first panic.
-    #[cold]
-    pub(crate) fn is_first_failure(&self) -> bool {
-        !self.failing.swap(true, Ordering::SeqCst)
+    pub(crate) fn fail(&self, failure: Failure) {
+        self.context.fail(failure);
     }
 
     /// What it has counted so far.
     pub(crate) fn figures(&self) -> SessionFigures {
-        // What was counted until a panic came is worth having, and reading it changes nothing.
-        let engine = self.engine.lock().unwrap_or_else(PoisonError::into_inner);
-        let engine = caught("counting", || engine.stats()).unwrap_or_default();
         SessionFigures {
-            engine,
+            engine: self.context.engine.stats(),
             kernel_drops: self.reading.kernel_drops(),
             socket_errors: self.reading.socket_errors(),
         }
     }
 
-    /// The engine. `None`: a panic inside it has poisoned the lock, nobody knows what state it is in, and the session is
-    /// over.
-    #[inline]
-    pub(crate) fn lock_engine(&self) -> Option<MutexGuard<'_, Engine>> {
-        self.engine.lock().ok()
-    }
-
     /// The bus itself, as the origin of what it emits now.
     #[inline]
     pub(crate) fn me(&self) -> Arc<Peer> {
-        Arc::clone(&self.lock_me())
-    }
-
-    /// The bus is reached at another address from now on. Gives who it is then, if that is new.
-    pub(crate) fn rename(&self, unicast: SocketAddr) -> Option<Arc<Peer>> {
-        let mut me = self.lock_me();
-        if me.address == unicast {
-            return None;
-        }
-        *me = Arc::new(Peer {
-            host: unicast.ip().to_string(),
-            port: unicast.port(),
-            address: unicast,
-            ..(**me).clone()
-        });
-        Some(Arc::clone(&me))
-    }
-
-    fn lock_me(&self) -> MutexGuard<'_, Arc<Peer>> {
-        // It is replaced by one assignment.
-        self.me.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Starts a thread that takes part in this session. A panic on it ends the session.
-    pub(crate) fn spawn(
-        self: &Arc<Self>,
-        name: &str,
-        during: &'static str,
-        core: &Arc<Core>,
-        run: impl FnOnce(&Arc<Core>, &Arc<Self>) + Send + 'static,
-    ) -> Result<(), Error> {
-        let (core, session) = (Arc::clone(core), Arc::clone(self));
-        thread::Builder::new()
-            .name(name.into())
-            .stack_size(crate::codec::STACK_SIZE)
-            .spawn(move || {
-                guarded(&core, &session, during, || run(&core, &session));
-            })
-            .map(drop)
-            .map_err(|error| Error::Thread(Arc::new(error)))
+        self.context.me()
     }
 }
 
-/// What the threads do, as it is told when one of them panics.
-pub(crate) const READING: &str = "reading the network and calling listeners";
-pub(crate) const WATCHING: &str = "watching over listeners";
-
-/// What a thread of the program does, likewise.
+/// What a thread of the program does, as a notice says it when that panics.
 const EMITTING: &str = "emitting";
 
-/// The sender thread. It closes the session too, whatever has come in between.
-fn send(core: &Arc<Core>, session: &Arc<Session>) {
-    let _driving = Driving::begin();
-    let step = |during, step: &dyn Fn()| guarded(core, session, during, step);
-    step("sending", &|| session.outbox.run(core, session));
-    step("closing", &|| session.outbox.finish(core));
-    step("closing", &|| session.reading.close());
-    Life::stopped(core, session);
+fn engine_config(
+    options: &Options,
+    me: &Peer,
+    incarnation: u64,
+    seal: Option<SealConfig>,
+) -> Result<proto::Config, Error> {
+    let mut config = proto::Config::new(me.id.clone(), incarnation, me.address.ip(), me.port);
+    config.hostname.clone_from(&me.hostname);
+    config.max_payload_size = options.max_payload_size;
+    config.max_message_size = options.max_message_size;
+    config.max_held_bytes = options.max_held_bytes;
+    config.send_queue = options.send_queue;
+    config.history_bytes = options.history_bytes;
+    config.message_ttl = options.message_ttl;
+    config.message_retransmit_attempts = options.message_retransmit_attempts;
+    config.heartbeat = options.heartbeat;
+    config.peer_timeout = options.peer_timeout;
+    config.seal = seal;
+    #[cfg(feature = "classic")]
+    if options.classic_cipher {
+        let passphrase = options.passphrase.as_ref().and_then(Secret::as_passphrase);
+        let key = passphrase.map(proto::ClassicKey::from_passphrase);
+        config.classic = key.transpose()?;
+    }
+    Ok(config)
 }
 
 fn classic() -> Notice {

@@ -14,9 +14,9 @@ use futures_core::Stream;
 use super::{
     backlog::Overflow,
     blocking::{block_on, deadline},
-    core::Core,
     listener::{Fault, FromArgs, Listener, Sink, Waiting},
     mailbox::Mailbox,
+    owner::Owner,
     received::Received,
     user_code,
     wait_for::Condition,
@@ -142,15 +142,15 @@ pub enum RecvTimeoutError {
 #[must_use = "a subscription that is dropped hears nothing"]
 pub struct Subscription<E: FromArgs> {
     listener: Arc<Listener>,
-    core: Arc<Core>,
+    owner: Arc<dyn Owner>,
     event: PhantomData<fn() -> E>,
 }
 
 impl<E: FromArgs> Subscription<E> {
-    pub(crate) fn new(listener: Arc<Listener>, core: Arc<Core>) -> Self {
+    pub(crate) fn new(listener: Arc<Listener>, owner: Arc<dyn Owner>) -> Self {
         Self {
             listener,
-            core,
+            owner,
             event: PhantomData,
         }
     }
@@ -188,7 +188,7 @@ impl<E: FromArgs> Subscription<E> {
     /// # }
     /// ```
     pub fn try_next(&mut self) -> Result<Received<E>, TryNextError> {
-        if self.core.home.is_elsewhere() {
+        if self.owner.listeners().process.is_forked() {
             return Err(TryNextError::Ended);
         }
         loop {
@@ -251,14 +251,14 @@ impl<E: FromArgs> Subscription<E> {
     /// # }
     /// ```
     pub fn missed(&self) -> u64 {
-        if self.core.home.is_elsewhere() {
+        if self.owner.listeners().process.is_forked() {
             return 0;
         }
         self.mailbox().missed()
     }
 
     pub(crate) fn poll_event(&self, cx: &mut Context<'_>) -> Poll<Option<Received<E>>> {
-        if self.core.home.is_elsewhere() {
+        if self.owner.listeners().process.is_forked() {
             return Poll::Ready(None);
         }
         loop {
@@ -273,7 +273,7 @@ impl<E: FromArgs> Subscription<E> {
 
     fn decoded(&self, waiting: &Waiting) -> Option<Received<E>> {
         let delivery = waiting.delivery();
-        let claim = self.listener.claim(&self.core);
+        let claim = self.listener.claim(&self.owner);
         let decoded = claim.decode(&delivery).and_then(|event| {
             if claim.take() {
                 return Ok(Some(claim.received(event, &delivery)));
@@ -283,7 +283,7 @@ impl<E: FromArgs> Subscription<E> {
         });
         decoded.unwrap_or_else(|fault| {
             self.listener
-                .tell_fault(&self.core, delivery.name, delivery.origin, fault);
+                .report_fault(delivery.name, delivery.origin, fault);
             None
         })
     }
@@ -303,7 +303,7 @@ impl<E: FromArgs> Subscription<E> {
         if let Err(panicked) = holds.map(drop).and(dropped) {
             let fault = Fault::Panicked(panicked);
             let key = &self.listener.key;
-            self.listener.tell_fault(&self.core, key, &origin, fault);
+            self.listener.report_fault(key, &origin, fault);
         }
         None
     }
@@ -326,7 +326,7 @@ impl<E: FromArgs> Stream for Subscription<E> {
 
 impl<E: FromArgs> Drop for Subscription<E> {
     fn drop(&mut self) {
-        self.core.take_off(self.listener.id);
+        self.owner.listeners().take_off(self.listener.id);
     }
 }
 

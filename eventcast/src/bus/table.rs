@@ -10,15 +10,15 @@ use std::{
     collections::HashMap,
     panic::Location,
     sync::{
-        Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak,
+        Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
         atomic::{AtomicU64, Ordering},
     },
 };
 
 use super::{
-    core::Core,
     listener::{Listener, ListenerId, Sink},
     pattern::Pattern,
+    telemetry::Telemetry,
 };
 
 /// For how many keys the listeners are remembered, where there are patterns. Keys come from the network, so there
@@ -95,7 +95,7 @@ pub(crate) struct Registration {
     pub(crate) event_type: Option<&'static str>,
     pub(crate) location: &'static Location<'static>,
     pub(crate) sink: Sink,
-    pub(crate) bus: Weak<Core>,
+    pub(crate) telemetry: Arc<Telemetry>,
 }
 
 impl Registration {
@@ -360,7 +360,7 @@ mod tests {
             event_type: None,
             location: Location::caller(),
             sink: Sink::Inline(Inline::new::<Args>(|_| ())),
-            bus: Weak::new(),
+            telemetry: Telemetry::unheard(),
         };
         table.insert(Topic::Key(key.into()), registration, 0).0.id
     }
@@ -441,7 +441,7 @@ mod tests {
             event_type: None,
             location: Location::caller(),
             sink: Sink::Inline(Inline::new::<Args>(|_| ())),
-            bus: Weak::new(),
+            telemetry: Telemetry::unheard(),
         };
         let topic = Topic::Pattern(pattern.parse().unwrap());
         table.insert(topic, registration, 0).0.id
@@ -494,7 +494,7 @@ mod tests {
                 event_type: None,
                 location: Location::caller(),
                 sink: Sink::Inline(Inline::new::<Args>(|_| ())),
-                bus: Weak::new(),
+                telemetry: Telemetry::unheard(),
             };
             table.insert(Topic::Key("x".into()), registration, max).1
         };

@@ -93,7 +93,7 @@ use std::{
 use self::{server::Server, token::Token};
 use crate::{
     Notice, WeakBus,
-    bus::{Options, Setting},
+    bus::{Extension, Options},
 };
 
 /// The console could not listen, so the bus did not start. Another `repl_port`, or 0 for any that is free, is what
@@ -201,8 +201,8 @@ pub fn check_input(bytes: &[u8]) {
 }
 
 /// The console of one bus, whether it has one or not.
+#[derive(Default)]
 pub(crate) struct Repl {
-    settings: Vec<Setting>,
     state: Mutex<State>,
 }
 
@@ -216,29 +216,16 @@ enum State {
     Over,
 }
 
-impl Repl {
-    pub(crate) fn new(settings: Vec<Setting>) -> Self {
-        Self {
-            settings,
-            state: Mutex::default(),
-        }
-    }
-
-    /// The options as the console shows them.
-    pub(crate) fn settings(&self) -> &[Setting] {
-        &self.settings
-    }
-
-    /// Where it listens.
-    pub(crate) fn address(&self) -> Option<SocketAddr> {
+impl Extension for Repl {
+    fn address(&self) -> Option<SocketAddr> {
         match &*self.lock() {
             State::Open(server) => Some(server.address),
             State::NotYet | State::Over => None,
         }
     }
 
-    /// Opens it where it was asked for and is not open; gives what is to be told about that.
-    pub(crate) fn open(&self, options: &Options, bus: WeakBus) -> Result<Vec<Notice>, ReplError> {
+    /// Opens it only where the options ask for it.
+    fn open(&self, options: &Options, bus: WeakBus) -> crate::Result<Vec<Notice>> {
         let mut state = self.lock();
         if !options.repl || !matches!(*state, State::NotYet) {
             return Ok(Vec::new());
@@ -275,11 +262,13 @@ impl Repl {
     }
 
     /// Ends it, with all its clients, and for good. Waits for nothing.
-    pub(crate) fn close(&self) {
+    fn close(&self) {
         let before = std::mem::replace(&mut *self.lock(), State::Over);
         drop(before);
     }
+}
 
+impl Repl {
     fn lock(&self) -> MutexGuard<'_, State> {
         // Nothing that can panic runs under this lock.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)

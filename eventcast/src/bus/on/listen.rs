@@ -6,11 +6,12 @@ use super::super::{
     Bus,
     async_listener::{AsyncListener, AsyncSink},
     backlog::{Bound, Overflow},
-    emit, fork,
+    fork,
     listener::{FromArgs, Inline, Listener, ListenerId, Sink},
     mailbox::Mailbox,
     pattern::InvalidPattern,
     received::Received,
+    shared::Shared,
     subscription::{SubscribeOptions, Subscription},
     table::{Place, Registration, Topic},
     wait_for::WaitFor,
@@ -99,8 +100,8 @@ impl Bus {
     pub fn try_listen<E: NetEvent>(&self) -> Result<Listen<'_, E>, KeyConflict> {
         let location = Location::caller();
         // In a forked child nobody listens, so nothing is claimed.
-        if !self.core.home.is_elsewhere() {
-            emit::claim_key::<E>(&self.core, location)?;
+        if !self.core.is_forked() {
+            self.core.shared.listeners.claim_key::<E>(location)?;
         }
         let event_type = Some(std::any::type_name::<E>());
         Ok(Listen::new(
@@ -295,12 +296,13 @@ impl<'a, E: FromArgs> Listen<'a, E> {
         self,
         listener: impl AsyncFn(Received<E>) + AsyncListener<Received<E>>,
     ) -> ListenerId {
-        let core = &self.bus.core;
+        let shared = &self.bus.core.shared;
+        let process = &shared.process;
         // Where there is none yet, the first event waits for the runtime of `start`.
-        if !core.home.is_elsewhere() && core.runtime().is_none() {
-            core.adopt_runtime();
+        if !process.is_forked() && process.runtime.get().is_none() {
+            process.runtime.adopt();
         }
-        let bound = core.options.listener_queue.into();
+        let bound = shared.options.listener_queue.into();
         let sink = AsyncSink::new::<E>(bound, self.concurrency, listener);
         self.insert(Sink::Async(Box::new(sink))).id
     }
@@ -331,13 +333,14 @@ impl<'a, E: FromArgs> Listen<'a, E> {
     /// # }
     /// ```
     pub fn subscribe_with(self, options: SubscribeOptions) -> Subscription<E> {
-        let core = Arc::clone(&self.bus.core);
+        let core = &self.bus.core;
         let bound = Bound {
             items: options.capacity.max(1),
-            bytes: core.options.listener_queue.bytes,
+            bytes: core.shared.options.listener_queue.bytes,
         };
         let mailbox = Mailbox::new(bound, options.overflow);
-        Subscription::new(self.insert(Sink::Stream(mailbox)), core)
+        let owner = core.owner();
+        Subscription::new(self.insert(Sink::Stream(mailbox)), owner)
     }
 
     /// Registers a wait for the first event from now on.
@@ -381,7 +384,12 @@ impl<'a, E: FromArgs> Listen<'a, E> {
     }
 
     fn insert(self, sink: Sink) -> Arc<Listener> {
-        let core = &self.bus.core;
+        let Shared {
+            process,
+            telemetry,
+            listeners,
+            ..
+        } = &*self.bus.core.shared;
         let location = self.location;
         let registration = Registration {
             place: self.place,
@@ -389,16 +397,17 @@ impl<'a, E: FromArgs> Listen<'a, E> {
             event_type: self.event_type,
             location,
             sink,
-            bus: Arc::downgrade(core),
+            telemetry: Arc::clone(telemetry),
         };
-        if core.home.is_elsewhere() {
+        if process.is_forked() {
             let listener = registration.make(ListenerId::next(), &self.topic, 0);
             fork::tell_deaf(&listener.key, location);
             listener.close();
             return Arc::new(listener);
         }
-        let max = self.bus.max_listeners();
-        let (listener, crowd) = core.table.insert(self.topic, registration, max);
+        let (listener, crowd) = listeners
+            .table
+            .insert(self.topic, registration, listeners.max());
         if let Some(count) = crowd {
             let text = format!(
                 "event `{}` has {count} listeners, the last registered at {location}: a leak? \
@@ -406,7 +415,7 @@ impl<'a, E: FromArgs> Listen<'a, E> {
                 printable(&listener.key),
             );
             tracing::warn!(target: "eventcast", "{text}");
-            core.notices.warn_at_last(&text);
+            telemetry.warn_at_last(&text);
         }
         listener
     }

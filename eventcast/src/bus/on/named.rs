@@ -11,7 +11,6 @@ use super::{
     },
     agreed, if_agreed,
     listen::refused_key,
-    retire,
 };
 use crate::{codec::Args, event::InvalidKey};
 
@@ -335,10 +334,11 @@ impl Bus {
     /// # }
     /// ```
     pub fn off_all_named(&self, key: &str) -> usize {
-        if self.core.home.is_elsewhere() {
+        if self.core.is_forked() {
             return 0;
         }
-        retire(&self.core, &self.core.table.remove_key(key))
+        let listeners = &self.core.shared.listeners;
+        listeners.retire(&listeners.table.remove_key(key))
     }
 
     /// How many listeners this key has: streams and waits are among them, listeners by pattern are not.
@@ -352,9 +352,9 @@ impl Bus {
     /// # }
     /// ```
     pub fn listener_count_named(&self, key: &str) -> usize {
-        if self.core.home.is_elsewhere() {
+        if self.core.is_forked() {
             return 0;
         }
-        self.core.table.count(key)
+        self.core.shared.listeners.table.count(key)
     }
 }

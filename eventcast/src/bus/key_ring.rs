@@ -1,7 +1,7 @@
-//! From secrets to keys: once in a process for each, on a thread of their own.
+//! From secrets to keys, once in a process for each secret.
 //!
-//! Responsible for when and where keys are derived, and for which the bus has now. How they are derived, and what is
-//! done with them, is [`proto`](crate::proto)'s.
+//! The key ring decides which keys a bus has now. How a key is derived, and what is done with it, is
+//! [`proto`](crate::proto)'s.
 
 use std::{
     collections::VecDeque,
@@ -12,19 +12,12 @@ use std::{
 use sha2::{Digest, Sha256};
 
 use super::{
-    core::Core,
-    failure::{Failure, caught},
-    life::{Completion, Life, Transition},
     notice::Notice,
     options::Options,
     random::fill_random,
     secret::{Keys, Secret},
-    user_code,
 };
-use crate::{
-    error::Error,
-    proto::{IvSource, SealConfig, SealKey, SealKeys},
-};
+use crate::proto::{IvSource, SealConfig, SealKey, SealKeys};
 
 /// How many derived keys a process remembers. Those that were asked for longest ago go first.
 const REMEMBERED: usize = 64;
@@ -47,6 +40,20 @@ struct State {
     derived: Option<SealKeys>,
     /// How often keys were set, so that those set last stay, whichever are derived first.
     set: u64,
+}
+
+/// Secrets that were set while the bus was there.
+pub(crate) struct KeySet {
+    keys: Keys,
+    /// Of several sets the one with the highest number counts, whichever is derived first.
+    number: u64,
+}
+
+impl KeySet {
+    /// What there is to be warned about.
+    pub(crate) fn warnings(&self) -> Vec<Notice> {
+        warnings(&self.keys)
+    }
 }
 
 impl KeyRing {
@@ -97,7 +104,40 @@ impl KeyRing {
                 state.derived = Some(derived);
             }
         }
-        slow_derivation(begin.elapsed(), cfg!(debug_assertions))
+        slow_derivation(begin.elapsed())
+    }
+
+    /// Takes other secrets; [`derive_set`](Self::derive_set) has to follow. `None`: the bus is not sealed.
+    pub(crate) fn set(&self, keys: Keys) -> Option<KeySet> {
+        let mut state = self.lock()?;
+        state.set += 1;
+        state.keys = keys.clone();
+        let number = state.set;
+        Some(KeySet { keys, number })
+    }
+
+    /// The keys of a set, if all of them were derived before in this process.
+    pub(crate) fn already_derived(&self, set: &KeySet) -> Option<SealKeys> {
+        already_derived(&set.keys, &self.salt)
+    }
+
+    /// Derives the keys of a set. Takes its time. Gives what there is to be warned about, too.
+    pub(crate) fn derive_set(&self, set: &KeySet) -> (SealKeys, Option<Notice>) {
+        let begin = Instant::now();
+        let derived = derive(&set.keys, &self.salt);
+        (derived, slow_derivation(begin.elapsed()))
+    }
+
+    /// Puts the derived keys of a set to use with the next session. False: others were set since.
+    pub(crate) fn put_in(&self, set: &KeySet, derived: SealKeys) -> bool {
+        let Some(mut state) = self.lock() else {
+            return false;
+        };
+        let is_current = state.set == set.number;
+        if is_current {
+            state.derived = Some(derived);
+        }
+        is_current
     }
 
     /// What an engine is to know of it. `None`: the bus is not sealed.
@@ -145,90 +185,6 @@ impl KeyRing {
     }
 }
 
-/// Replaces the keys of a bus, as soon as they are derived.
-pub(crate) fn set_keys(core: &Arc<Core>, keys: Keys) -> Transition {
-    if core.home.is_elsewhere() {
-        return Transition::over(Err(Error::Forked));
-    }
-    if let Some(unusable) = keys.all().find_map(|secret| secret.check().err()) {
-        return Transition::over(Err(unusable.into()));
-    }
-    let Some(mut state) = core.keys.lock() else {
-        return Transition::over(Err(Error::NotSealed));
-    };
-    state.set += 1;
-    let set = state.set;
-    state.keys = keys.clone();
-    drop(state);
-    for warning in warnings(&keys) {
-        core.notices.tell(core, warning);
-    }
-    if let Some(derived) = already_derived(&keys, &core.keys.salt) {
-        put_in(core, set, derived);
-        return Transition::over(Ok(()));
-    }
-    let done = Arc::<Completion>::default();
-    let told = Arc::clone(&done);
-    let spawned = spawn(core, move |core| {
-        let begin = Instant::now();
-        let derived = caught("deriving keys", || derive(&keys, &core.keys.salt));
-        if let Some(notice) = slow_derivation(begin.elapsed(), cfg!(debug_assertions)) {
-            let _ = caught("telling", || core.notices.tell(core, notice));
-        }
-        // Without them the bus goes on with those that it has.
-        let derived = derived.inspect_err(|failure| {
-            // Where that panics, whoever waits is told all the same.
-            let log = || tracing::error!(target: "eventcast", "{}", failure.clone().error());
-            let _ = user_code::run(log);
-        });
-        let derived = derived.map(|derived| put_in(core, set, derived));
-        told.complete(derived.map_err(Failure::error));
-    });
-    match spawned {
-        Ok(()) => Transition::of(&done),
-        Err(error) => Transition::over(Err(error)),
-    }
-}
-
-/// Starts the thread on which keys are derived, since that takes time.
-pub(crate) fn spawn(
-    core: &Arc<Core>,
-    work: impl FnOnce(&Arc<Core>) + Send + 'static,
-) -> Result<(), Error> {
-    let core = Arc::clone(core);
-    std::thread::Builder::new()
-        .name("eventcast-keys".into())
-        .spawn(move || work(&core))
-        .map(drop)
-        .map_err(|error| Error::Thread(Arc::new(error)))
-}
-
-/// Puts derived keys to use, unless others were set since.
-fn put_in(core: &Arc<Core>, set: u64, derived: SealKeys) {
-    let put_in = caught("setting keys", || try_to_put_in(core, set, derived));
-    if let Err(failure) = put_in {
-        Life::fail_running(core, failure);
-    }
-}
-
-fn try_to_put_in(core: &Core, set: u64, derived: SealKeys) {
-    // While no session can come or go, so that none begins with the keys before.
-    core.life.with_session(|session| {
-        let Some(mut state) = core.keys.lock() else {
-            return;
-        };
-        if state.set != set {
-            return;
-        }
-        // First: the next session begins with them, also where this one fails over them.
-        state.derived = Some(derived.clone());
-        drop(state);
-        if let Some(mut engine) = session.and_then(|session| session.lock_engine()) {
-            engine.set_seal_keys(&derived);
-        }
-    });
-}
-
 /// What there is to be warned about in some secrets. None of them shows.
 fn warnings(keys: &Keys) -> Vec<Notice> {
     let short = keys.all().any(Secret::is_short).then(short);
@@ -248,7 +204,11 @@ fn stray_blanks(what: &str) -> Notice {
 }
 
 /// What to do about keys that took long, in a program that is built for debugging: otherwise the machine is slow.
-fn slow_derivation(took: Duration, is_debug: bool) -> Option<Notice> {
+fn slow_derivation(took: Duration) -> Option<Notice> {
+    slow_derivation_in(took, cfg!(debug_assertions))
+}
+
+fn slow_derivation_in(took: Duration, is_debug: bool) -> Option<Notice> {
     (is_debug && took > LONG).then(|| Notice::Warning {
         text: format!(
             "deriving the keys took {} s, probably because the program is built without optimisation: write \
@@ -339,7 +299,7 @@ mod tests {
     #[test]
     fn a_slow_derivation_says_what_to_write_into_the_profile() {
         let told = |millis, is_debug| {
-            let notice = slow_derivation(Duration::from_millis(millis), is_debug);
+            let notice = slow_derivation_in(Duration::from_millis(millis), is_debug);
             notice.map(|notice| notice.to_string())
         };
         let text = told(7_100, true).unwrap();

@@ -1,10 +1,11 @@
-//! The one way of every notice: it is limited, logged, and handed to those who hear notices, which are listeners, each on
-//! a thread of its own, and streams. Where neither the log nor anybody else takes it, it goes to the
-//! [last resort](super::last_resort).
+//! What a bus reports: counters, and notices.
 //!
-//! What is held back is reported when its pause is over by a thread that is there while something is held back, and
-//! not otherwise: a sum is due also on a bus that does not run, or whose own threads are held up. The bus's stop and
-//! its last handle report at once what is held back.
+//! Every notice takes one way: the rate limit, the log, and then the listeners of notices, each on a thread of its own, and
+//! the streams. A notice that neither the log nor anything else takes goes to the [last resort](super::last_resort).
+//!
+//! A thread of its own reports each sum of held back notices when its pause is over, and ends when nothing is held back:
+//! a sum is due also on a bus that does not run, or whose own threads are held up. The stop of the bus and the end of its
+//! last handle report at once what is held back.
 
 use std::{
     fmt,
@@ -21,13 +22,14 @@ use tracing::Level;
 use super::{
     backlog::{Bound, Overflow, Pushed, Server, WorkQueue},
     blocking::{block_on, deadline},
-    core::{Core, RuntimeInUse},
-    failure::guarded_thread,
     last_resort::LastResort,
     limit::{Limiter, Scope, Tally},
     listener::ListenerId,
     mailbox::Mailbox,
     notice::Notice,
+    process::Process,
+    runtime::CachedRuntime,
+    stats::Counters,
     subscription::{RecvTimeoutError, TryNextError},
     user_code::{self, Driving, LogLimit},
 };
@@ -38,8 +40,9 @@ const CAPACITY: Bound = Bound {
     bytes: usize::MAX,
 };
 
-/// Those who want to hear notices, and what they will hear later.
-pub(crate) struct Notices {
+pub(crate) struct Telemetry {
+    pub(crate) process: Arc<Process>,
+    pub(crate) counters: Counters,
     sinks: Mutex<Vec<Arc<NoticeSink>>>,
     hasher: RandomState,
     held_back: Mutex<HeldBack>,
@@ -73,9 +76,11 @@ enum Kind {
 /// The user's, which runs and is dropped by way of [`user_code`] alone.
 type Closure = Box<dyn Fn(&Notice) + Send + Sync>;
 
-impl Notices {
-    pub(crate) fn new(last_resort: LastResort) -> Self {
+impl Telemetry {
+    pub(crate) fn new(process: Arc<Process>, last_resort: LastResort) -> Self {
         Self {
+            process,
+            counters: Counters::default(),
             sinks: Mutex::default(),
             hasher: RandomState::new(),
             held_back: Mutex::default(),
@@ -84,56 +89,65 @@ impl Notices {
         }
     }
 
+    /// One of no bus, whose notices nothing hears.
+    #[cfg(test)]
+    pub(crate) fn unheard() -> Arc<Self> {
+        Arc::new(Self::new(
+            Arc::new(Process::new(None)),
+            LastResort::new(false),
+        ))
+    }
+
     /// Reports a notice, now or as a part of a later sum.
-    pub(crate) fn tell(&self, core: &Arc<Core>, notice: Notice) {
-        self.limit(core, notice, None);
+    pub(crate) fn report(self: &Arc<Self>, notice: Notice) {
+        self.limit(notice, None);
     }
 
     /// Reports a notice whose count is what `tally` has when the notice passes.
-    pub(crate) fn tell_tally(&self, core: &Arc<Core>, notice: Notice, tally: Arc<Tally>) {
-        self.limit(core, notice, Some(tally));
+    pub(crate) fn report_tally(self: &Arc<Self>, notice: Notice, tally: Arc<Tally>) {
+        self.limit(notice, Some(tally));
     }
 
-    fn limit(&self, core: &Arc<Core>, notice: Notice, tally: Option<Arc<Tally>>) {
-        if core.home.is_elsewhere() {
-            // Nobody hears it in a forked child, where locks may be held for ever.
+    fn limit(self: &Arc<Self>, notice: Notice, tally: Option<Arc<Tally>>) {
+        if self.process.is_forked() {
+            // Nothing hears it in a forked child, where locks may be held for ever.
             let _ = user_code::run(|| notice.log());
             return;
         }
         let Some(scope) = Scope::of(&notice, &self.hasher) else {
             // What happened before the stop is reported before it.
             if matches!(notice, Notice::Stopped) {
-                self.tell_held_back(core);
+                self.report_held_back();
             }
-            return self.deliver(core, notice);
+            return self.deliver(notice);
         };
         let mut held_back = self.lock_held_back();
-        let now = core.now().elapsed;
+        let now = self.process.now().elapsed;
         let passed = held_back.limiter.note(now, scope, notice, tally);
         let needs_timer =
             !held_back.has_timer && !held_back.closed && held_back.limiter.next_due().is_some();
         held_back.has_timer |= needs_timer;
         drop(held_back);
         if needs_timer {
-            self.spawn_timer(core);
+            self.spawn_timer();
         }
         if let Some(notice) = passed {
-            self.deliver(core, notice);
+            self.deliver(notice);
         }
     }
 
     /// Reports what is held back, whether it is due or not.
-    fn tell_held_back(&self, core: &Arc<Core>) {
+    fn report_held_back(self: &Arc<Self>) {
         let sums = self.lock_held_back().limiter.drain();
         self.emptied.notify_all();
         for notice in sums {
-            self.deliver(core, notice);
+            self.deliver(notice);
         }
     }
 
     /// Hands on a notice whose text was logged before.
-    pub(crate) fn repeat(&self, core: &Arc<Core>, notice: Notice) {
-        self.hand_on(core, notice);
+    pub(crate) fn repeat(self: &Arc<Self>, notice: Notice) {
+        self.hand_on(notice);
     }
 
     /// Warns of something that has been logged, and is no notice: by the last resort, where nobody hears notices.
@@ -143,31 +157,31 @@ impl Notices {
         }
     }
 
-    fn deliver(&self, core: &Arc<Core>, notice: Notice) {
+    fn deliver(self: &Arc<Self>, notice: Notice) {
         // Whoever has subscribed to the log is the user's.
         let _ = user_code::run(|| notice.log());
-        self.hand_on(core, notice);
+        self.hand_on(notice);
     }
 
     /// Hands on a notice that has been logged.
-    fn hand_on(&self, core: &Arc<Core>, notice: Notice) {
+    fn hand_on(self: &Arc<Self>, notice: Notice) {
         let sinks = self.lock().clone();
         if sinks.is_empty() {
             return self.last_resort.take(notice.level(), &notice);
         }
         for sink in sinks {
-            sink.push(core, notice.clone());
+            sink.push(self, notice.clone());
         }
     }
 
-    fn spawn_timer(&self, core: &Arc<Core>) {
-        let timed = Arc::clone(core);
+    fn spawn_timer(self: &Arc<Self>) {
+        let timed = Arc::clone(self);
         let spawned = std::thread::Builder::new()
             .name("eventcast-sums".into())
             .spawn(move || {
-                let notices = &timed.notices;
-                let undo = || notices.lock_held_back().has_timer = false;
-                guarded_thread(&timed, "telling sums", || notices.report_sums(&timed), undo);
+                let undo = || timed.lock_held_back().has_timer = false;
+                let process = &timed.process;
+                process.guard_thread("reporting sums", || timed.report_sums(), undo);
             });
         if spawned.is_err() {
             // The next notice that is held back tries again, and the stop reports it in any case.
@@ -176,11 +190,11 @@ impl Notices {
     }
 
     /// Reports each sum when it is due, until nothing is held back any more.
-    fn report_sums(&self, core: &Arc<Core>) {
+    fn report_sums(self: &Arc<Self>) {
         let _driving = Driving::begin();
         let mut held_back = self.lock_held_back();
         while let Some(due) = held_back.limiter.next_due() {
-            let now = core.now().elapsed;
+            let now = self.process.now().elapsed;
             if due > now {
                 held_back = self
                     .emptied
@@ -192,14 +206,18 @@ impl Notices {
             let sum = held_back.limiter.pop_due(now);
             drop(held_back);
             if let Some(notice) = sum {
-                self.deliver(core, notice);
+                self.deliver(notice);
             }
             held_back = self.lock_held_back();
         }
         held_back.has_timer = false;
     }
 
-    pub(crate) fn on(&self, id: ListenerId, listener: impl Fn(&Notice) + Send + Sync + 'static) {
+    pub(crate) fn add_listener(
+        &self,
+        id: ListenerId,
+        listener: impl Fn(&Notice) + Send + Sync + 'static,
+    ) {
         self.lock().push(Arc::new(NoticeSink {
             id,
             kind: Kind::Listener(Some(Box::new(listener)), WorkQueue::new(CAPACITY)),
@@ -207,21 +225,24 @@ impl Notices {
         }));
     }
 
-    pub(crate) fn stream(&self, id: ListenerId, core: Arc<Core>) -> NoticeStream {
+    pub(crate) fn stream(self: &Arc<Self>, id: ListenerId) -> NoticeStream {
         let sink = Arc::new(NoticeSink {
             id,
             kind: Kind::Stream(Mailbox::new(CAPACITY, Overflow::DropNewest)),
             panics: LogLimit::new(),
         });
         // In a forked child a stream has ended.
-        if !core.home.is_elsewhere() {
+        if !self.process.is_forked() {
             self.lock().push(Arc::clone(&sink));
         }
-        NoticeStream { sink, core }
+        NoticeStream {
+            sink,
+            telemetry: Arc::clone(self),
+        }
     }
 
     /// Takes one off; what waits for it is still heard.
-    pub(crate) fn off(&self, id: ListenerId) -> bool {
+    pub(crate) fn remove_listener(&self, id: ListenerId) -> bool {
         let mut sinks = self.lock();
         let at = sinks.iter().position(|sink| sink.id == id);
         let gone = at.map(|at| sinks.remove(at));
@@ -245,9 +266,9 @@ impl Notices {
     }
 
     /// The last handle has gone: streams end after what waits in them, listeners hear out what waits for them.
-    pub(crate) fn close(&self, core: &Arc<Core>) {
+    pub(crate) fn close(self: &Arc<Self>) {
         self.lock_held_back().closed = true;
-        self.tell_held_back(core);
+        self.report_held_back();
         let gone = std::mem::take(&mut *self.lock());
         // What still comes has nobody to hear it, but not because nobody asked.
         self.last_resort.silence(!gone.is_empty());
@@ -275,7 +296,7 @@ impl Notices {
     }
 }
 
-impl Drop for Notices {
+impl Drop for Telemetry {
     fn drop(&mut self) {
         // What a bus without handles held back has nobody to hear it any more, but its log.
         let held_back = self.held_back.get_mut();
@@ -291,12 +312,12 @@ impl Drop for Notices {
 }
 
 impl NoticeSink {
-    fn push(self: &Arc<Self>, core: &Arc<Core>, notice: Notice) {
+    fn push(self: &Arc<Self>, telemetry: &Arc<Telemetry>, notice: Notice) {
         let missed = match &self.kind {
             Kind::Listener(_, queue) => {
                 let pushed = queue.push(notice, 1);
                 if let Some(server) = queue.server() {
-                    self.spawn_server(core, server);
+                    self.spawn_server(telemetry, server);
                 }
                 match pushed {
                     Pushed::Missed(count) => count as u64,
@@ -309,28 +330,28 @@ impl NoticeSink {
                 missed
             }
         };
-        core.counters.notices_missed.add(missed);
+        telemetry.counters.notices_missed.add(missed);
     }
 
-    fn spawn_server(self: &Arc<Self>, core: &Arc<Core>, server: Server<Notice>) {
-        let (sink, core) = (Arc::clone(self), Arc::clone(core));
+    fn spawn_server(self: &Arc<Self>, telemetry: &Telemetry, server: Server<Notice>) {
+        let (sink, process) = (Arc::clone(self), Arc::clone(&telemetry.process));
         // Where there is no thread to be had, the notice has been logged already, and the next one tries again.
         let _ = std::thread::Builder::new()
             .name("eventcast-note".into())
             .stack_size(crate::codec::STACK_SIZE)
             .spawn(move || {
-                let serve = || sink.serve(&core, server);
-                guarded_thread(&core, "calling a listener of notices", serve, || ());
+                let serve = || sink.serve(&process, server);
+                process.guard_thread("calling a listener of notices", serve, || ());
             });
     }
 
-    fn serve(&self, core: &Core, server: Server<Notice>) {
+    fn serve(&self, process: &Process, server: Server<Notice>) {
         let Kind::Listener(Some(listener), _) = &self.kind else {
             return;
         };
-        let mut runtime = RuntimeInUse::of(core);
+        let mut runtime = CachedRuntime::of(&process.runtime);
         server.serve(|notice| {
-            let called = user_code::run_within(runtime.now(core), || listener(&notice));
+            let called = user_code::run_within(runtime.get(&process.runtime), || listener(&notice));
             if let Err(panicked) = called {
                 // Not as a notice, which would be told to this very listener.
                 let text = || format!("a listener of notices panicked: {}", panicked.message);
@@ -368,7 +389,7 @@ impl Drop for NoticeSink {
 #[must_use = "a stream that is dropped hears nothing"]
 pub struct NoticeStream {
     sink: Arc<NoticeSink>,
-    core: Arc<Core>,
+    telemetry: Arc<Telemetry>,
 }
 
 impl NoticeStream {
@@ -404,7 +425,7 @@ impl NoticeStream {
     /// # }
     /// ```
     pub fn try_next(&mut self) -> Result<Notice, TryNextError> {
-        if self.core.home.is_elsewhere() {
+        if self.telemetry.process.is_forked() {
             return Err(TryNextError::Ended);
         }
         self.mailbox().try_pop()
@@ -452,7 +473,7 @@ impl NoticeStream {
     }
 
     fn poll_notice(&self, cx: &mut Context<'_>) -> Poll<Option<Notice>> {
-        if self.core.home.is_elsewhere() {
+        if self.telemetry.process.is_forked() {
             return Poll::Ready(None);
         }
         self.mailbox().poll_pop(cx)
@@ -476,8 +497,8 @@ impl Stream for NoticeStream {
 
 impl Drop for NoticeStream {
     fn drop(&mut self) {
-        if !self.core.home.is_elsewhere() {
-            self.core.notices.off(self.sink.id);
+        if !self.telemetry.process.is_forked() {
+            self.telemetry.remove_listener(self.sink.id);
         }
     }
 }
@@ -503,7 +524,7 @@ mod tests {
     /// A bus that has not been started, and whose pause is short.
     fn bus(pause: Duration) -> Bus {
         let bus = Bus::builder().environment(false).build().unwrap();
-        bus.core.notices.lock_held_back().limiter = Limiter::new(pause);
+        bus.core.shared.telemetry.lock_held_back().limiter = Limiter::new(pause);
         bus
     }
 
@@ -616,14 +637,14 @@ mod tests {
     #[test]
     fn the_last_handle_tells_what_is_held_back_and_leaves_no_timer() {
         let bus = bus(Duration::from_secs(600));
-        let core = Arc::downgrade(&bus.core);
+        let telemetry = Arc::downgrade(&bus.core.shared.telemetry);
         let told = panics(&bus);
         panic_often(&bus, 5_000);
         drop(bus);
         assert_eq!(add_up(&told, 5_000), [1, 4_999]);
-        // The timer holds the core while it is there.
+        // The timer holds it while there is one.
         for _ in 0..6_000 {
-            if core.strong_count() == 0 {
+            if telemetry.strong_count() == 0 {
                 return;
             }
             std::thread::sleep(Duration::from_millis(10));

@@ -1,0 +1,20 @@
+//! What a bus can be extended by: the console, which opens with its first session.
+
+#[cfg(feature = "repl")]
+use std::net::SocketAddr;
+
+use super::{WeakBus, notice::Notice, options::Options};
+use crate::error::Error;
+
+/// A part that runs beside a bus and uses its public API alone.
+pub(crate) trait Extension: Send + Sync {
+    /// Opens it, unless it is open, and gives what there is to report.
+    fn open(&self, options: &Options, bus: WeakBus) -> Result<Vec<Notice>, Error>;
+
+    /// The last handle of the bus has gone.
+    fn close(&self);
+
+    /// The address that it listens at, while it is open.
+    #[cfg(feature = "repl")]
+    fn address(&self) -> Option<SocketAddr>;
+}

@@ -1,0 +1,135 @@
+//! What the listeners of one bus share: the registry, and its limits.
+
+use std::{
+    any::{TypeId, type_name},
+    panic::Location,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use super::{
+    listener::{Listener, ListenerId, Sink},
+    options::Options,
+    owner::Owner,
+    process::Process,
+    retired::Retired,
+    table::{List, Lookup, Table},
+};
+use crate::event::{self, KeyConflict, NetEvent};
+
+pub(crate) struct Listeners {
+    pub(crate) options: Arc<Options>,
+    pub(crate) process: Arc<Process>,
+    pub(crate) table: Table,
+    /// Async listeners that were taken off while calls of theirs waited.
+    pub(crate) retired: Retired,
+    max: AtomicUsize,
+    /// Held while an event takes its number and goes into the queues of this bus's own listeners, so that each of these
+    /// gets them in the order of their numbers. No code of the user runs under it.
+    local_order: Mutex<()>,
+}
+
+impl Listeners {
+    pub(crate) fn new(options: Arc<Options>, process: Arc<Process>) -> Self {
+        Self {
+            max: AtomicUsize::new(options.max_listeners),
+            options,
+            process,
+            table: Table::default(),
+            retired: Retired::default(),
+            local_order: Mutex::default(),
+        }
+    }
+
+    /// How many listeners of one key are usual; 0: any number.
+    pub(crate) fn max(&self) -> usize {
+        self.max.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_max(&self, max: usize) {
+        self.max.store(max, Ordering::Relaxed);
+    }
+
+    pub(crate) fn lock_local_order(&self) -> MutexGuard<'_, ()> {
+        // It guards nothing that a panic could leave half done.
+        self.local_order
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn has_async(&self) -> bool {
+        self.table
+            .any(|listener| matches!(listener.sink(), Sink::Async(_)))
+    }
+
+    /// Starts the async listeners on what came for them before there was a runtime.
+    pub(crate) fn wake_async(&self, owner: &Arc<dyn Owner>) {
+        // Those that were taken off meanwhile, too: what had come for them before still reaches them.
+        for listener in self.table.all().into_iter().chain(self.retired.all()) {
+            if let Sink::Async(sink) = listener.sink() {
+                sink.start_tasks(owner, &listener);
+            }
+        }
+    }
+
+    /// The listeners of an event's key, once its type has been found to have a right to it. `place` is where it is used.
+    pub(crate) fn of_type<E: NetEvent>(
+        &self,
+        place: &'static Location<'static>,
+    ) -> Result<Option<List>, KeyConflict> {
+        if let Lookup::Known(list) = self.table.list_for(E::KEY, TypeId::of::<E>()) {
+            return Ok(list);
+        }
+        self.claim_key::<E>(place)?;
+        Ok(self.table.list(E::KEY))
+    }
+
+    /// Claims the key for the type, in this process and with this bus.
+    pub(crate) fn claim_key<E: NetEvent>(
+        &self,
+        place: &'static Location<'static>,
+    ) -> Result<(), KeyConflict> {
+        let event = TypeId::of::<E>();
+        event::claim(
+            E::KEY,
+            event,
+            type_name::<E>(),
+            E::SHAPE,
+            E::__fields,
+            place,
+        )?;
+        self.table.allow(E::KEY, event);
+        Ok(())
+    }
+
+    /// Takes one listener off. False if it is not there, or in another process.
+    pub(crate) fn take_off(&self, id: ListenerId) -> bool {
+        if self.process.is_forked() {
+            return false;
+        }
+        let gone = self.table.remove(id);
+        if let Some(listener) = &gone {
+            self.retire(std::slice::from_ref(listener));
+        }
+        gone.is_some()
+    }
+
+    /// Ends what has been taken off, and gives how many there are.
+    pub(crate) fn retire(&self, gone: &[Arc<Listener>]) -> usize {
+        for listener in gone {
+            listener.retire();
+            self.retired.keep(listener);
+        }
+        gone.len()
+    }
+
+    /// Ends all of them: the last handle of the bus has gone.
+    pub(crate) fn close(&self) {
+        let retired = self.retired.take_all();
+        for listener in self.table.remove_all().into_iter().chain(retired) {
+            listener.close();
+        }
+    }
+}
