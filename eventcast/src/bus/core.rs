@@ -8,8 +8,9 @@ use super::config::Setting;
 use super::metrics::Published;
 use super::{
     Bus, WeakBus, extension::Extension, key_ring::KeyRing, last_resort::LastResort,
-    life::Lifecycle, listener::ListenerId, listeners::Listeners, options::Options, owner::Owner,
-    process::Process, secret::Secret, shared::Shared, telemetry::Telemetry,
+    life::Lifecycle, listener_id::ListenerId, listeners::Listeners, notice::Notice,
+    options::Options, owner::Owner, process::Process, secret::Secret, shared::Shared,
+    telemetry::Telemetry,
 };
 
 pub(crate) struct Core {
@@ -61,7 +62,7 @@ impl Core {
         let lifecycle = Arc::downgrade(&core.lifecycle);
         process.on_failure(move |failure| match lifecycle.upgrade() {
             Some(lifecycle) => lifecycle.fail_running(failure),
-            None => tracing::error!(target: "eventcast", "{}", failure.notice()),
+            None => tracing::error!(target: "eventcast", "{}", Notice::from(failure)),
         });
         core
     }
@@ -80,7 +81,7 @@ impl Core {
     /// Takes one listener off, of events or of notices. False if it is not there, or in another process.
     pub(crate) fn off(&self, id: ListenerId) -> bool {
         self.shared.listeners.take_off(id)
-            || (!self.is_forked() && self.shared.telemetry.remove_listener(id))
+            || (!self.is_forked() && self.shared.telemetry.remove(id))
     }
 
     pub(crate) fn add_handle(&self) {

@@ -11,7 +11,7 @@ use std::{
     panic::Location,
     sync::{
         Arc, OnceLock,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, Ordering},
     },
     time::Duration,
 };
@@ -22,12 +22,14 @@ use super::{
     async_listener::AsyncSink,
     backlog::{Pushed, Server, WorkQueue},
     limit::Tally,
+    listener_id::ListenerId,
     listener_info::ListenerMode,
     mailbox::Mailbox,
     notice::Notice,
     options::Options,
+    origin::Origin,
     owner::Owner,
-    received::{Origin, Received},
+    received::Received,
     runtime::CachedRuntime,
     table::Registration,
     telemetry::Telemetry,
@@ -37,19 +39,6 @@ use crate::{
     codec::{self, Args, DecodeError, RawArgs},
     event::NetEvent,
 };
-
-/// Names a listener, to take it off again. No two listeners of a process have the same, whatever their buses. Dropping
-/// it changes nothing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct ListenerId(pub(crate) u64);
-
-impl ListenerId {
-    /// One that no listener of any bus in this process has had.
-    pub(crate) fn next() -> Self {
-        static LAST: AtomicU64 = AtomicU64::new(0);
-        Self(LAST.fetch_add(1, Ordering::Relaxed) + 1)
-    }
-}
 
 /// What a listener can be handed: a typed event, or the [`Args`] of one that is listened to by key.
 ///

@@ -1,15 +1,11 @@
 //! What is registered on a bus, to be looked at.
 
-use std::{fmt, panic::Location, sync::Arc};
+use std::{fmt, panic::Location};
 
-use super::{
-    Bus,
-    listener::{Listener, ListenerId},
-    pattern::Pattern,
-};
+use super::{listener_id::ListenerId, pattern::Pattern};
 use crate::text::printable;
 
-/// A listener of events as it is registered: [`Bus::listeners`] lists them.
+/// A listener of events as it is registered: [`Bus::listeners`](crate::Bus::listeners) lists them.
 ///
 /// Its `Display` is one line: `` `order.*`, inline, src/main.rs:12:9 ``.
 #[derive(Clone, Debug)]
@@ -52,44 +48,6 @@ pub enum ListenerMode {
     Async,
     /// As a stream, or a wait for one event.
     Stream,
-}
-
-impl Bus {
-    /// All listeners of events, by what they listen to, and then in the order of their calls. Streams and waits are among
-    /// them; listeners of notices are not.
-    ///
-    /// ```
-    /// use eventcast::{Bus, ListenerMode, ListenerScope};
-    ///
-    /// # fn main() -> eventcast::Result<()> {
-    /// let bus = Bus::builder().build()?;
-    /// bus.on_named("greeting", |args| println!("{args:?}"));
-    /// let listeners = bus.listeners();
-    /// assert_eq!(listeners[0].scope, ListenerScope::Key("greeting".into()));
-    /// assert_eq!(listeners[0].mode, ListenerMode::Inline);
-    /// println!("{}", listeners[0]);
-    /// # Ok(())
-    /// # }
-    /// ```
-    pub fn listeners(&self) -> Vec<ListenerInfo> {
-        if self.core.is_forked() {
-            return Vec::new();
-        }
-        let mut all = self.core.shared.listeners.table.all_with_patterns();
-        all.sort_by(|(one, _), (other, _)| (&one.key, one.order).cmp(&(&other.key, other.order)));
-        let info = |(listener, pattern): (Arc<Listener>, Option<Pattern>)| ListenerInfo {
-            id: listener.id,
-            scope: match pattern {
-                Some(pattern) => ListenerScope::Pattern(pattern),
-                None => ListenerScope::Key(listener.key.to_string()),
-            },
-            event_type: listener.event_type,
-            mode: listener.mode(),
-            once: listener.is_once(),
-            registered_at: listener.location,
-        };
-        all.into_iter().map(info).collect()
-    }
 }
 
 impl ListenerScope {

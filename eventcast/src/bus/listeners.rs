@@ -10,7 +10,8 @@ use std::{
 };
 
 use super::{
-    listener::{Listener, ListenerId, Sink},
+    listener::{Listener, Sink},
+    listener_id::ListenerId,
     options::Options,
     owner::Owner,
     process::Process,

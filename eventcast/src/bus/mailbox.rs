@@ -9,7 +9,7 @@ use std::{
 
 use super::{
     backlog::{Backlog, Bound, Overflow},
-    subscription::TryNextError,
+    stream_error::TryNextError,
     user_code,
 };
 

@@ -1,8 +1,8 @@
 //! The figures of a bus for the recorder of the crate `metrics`.
 //!
-//! Nothing is recorded while the bus works: [`Bus::publish_metrics`] looks at [`Stats`] and hands on what has
-//! changed since it did so last. So several buses of one group add up in one series, and a bus whose figures nobody
-//! publishes does nothing at all for them.
+//! Nothing is recorded while the bus works: [`Bus::publish_metrics`](super::Bus::publish_metrics) looks at [`Stats`] and
+//! hands on what has changed since it did so last. So several buses of one group add up in one series, and a bus whose
+//! figures are not published does nothing at all for them.
 
 use std::{
     net::SocketAddr,
@@ -11,10 +11,7 @@ use std::{
 
 use metrics::{Unit, counter, describe_counter, describe_gauge, gauge};
 
-use super::{
-    Bus,
-    stats::{Figure, Kind, Stats},
-};
+use super::stats::{Figure, Kind, Stats};
 
 /// The metric of what is counted by cause.
 const DROPPED: &str = "eventcast_dropped_total";
@@ -26,43 +23,6 @@ const DROPPED_DESCRIPTION: &str =
 const GROUP: &str = "group";
 
 const CAUSE: &str = "cause";
-
-impl Bus {
-    /// Hands the figures of this moment to the recorder of the crate `metrics`, and by it to Prometheus and its
-    /// like. With the feature `metrics`.
-    ///
-    /// Each field of [`Stats`] is a metric. A counter is called `eventcast_`, the field's name, `_total`:
-    /// `eventcast_events_emitted_total`. A gauge has no `_total`: `eventcast_held_bytes`. What is in
-    /// [`Stats::dropped`] is `eventcast_dropped_total`, with the label `cause`. All have the label `group`, the
-    /// address and port of the group: `224.0.0.1:9000`; the buses of one group in one process add up.
-    ///
-    /// Nothing is published but by calling this: call it where the metrics are collected, or now and then. It takes
-    /// some microseconds, and blocks nobody. Install the recorder before; what was published without one does not
-    /// reach the next. When the last handle of a bus has gone, so has its share of the gauges.
-    ///
-    /// ```
-    /// # use std::time::Duration;
-    /// # async fn example() -> eventcast::Result<()> {
-    /// let bus = eventcast::Bus::builder().port(9000).start().await?;
-    /// let weak = bus.downgrade();
-    /// tokio::spawn(async move {
-    ///     // Ends when the bus does.
-    ///     while let Some(bus) = weak.upgrade() {
-    ///         bus.publish_metrics();
-    ///         drop(bus);
-    ///         tokio::time::sleep(Duration::from_secs(1)).await;
-    ///     }
-    /// });
-    /// # Ok(())
-    /// # }
-    /// ```
-    pub fn publish_metrics(&self) {
-        if self.core.is_forked() {
-            return;
-        }
-        self.core.published.publish(|| self.core.lifecycle.stats());
-    }
-}
 
 /// What has been handed on so far.
 pub(crate) struct Published {
@@ -79,7 +39,7 @@ impl Published {
         }
     }
 
-    fn publish(&self, now: impl FnOnce() -> Stats) {
+    pub(crate) fn publish(&self, now: impl FnOnce() -> Stats) {
         // Locked before the figures are looked at: a second call must not hand on older ones afterwards.
         let mut last = self.lock();
         if last.is_none() {
@@ -163,6 +123,7 @@ mod tests {
     };
 
     use super::*;
+    use crate::Bus;
 
     const ADDRESS: &str = "224.0.0.1:9000";
 

@@ -40,6 +40,7 @@ mod last_resort;
 mod life;
 mod limit;
 mod listener;
+mod listener_id;
 mod listener_info;
 mod listeners;
 mod mailbox;
@@ -47,8 +48,11 @@ mod mailbox;
 mod metrics;
 mod nesting;
 mod notice;
+mod notice_sink;
+mod notice_stream;
 mod on;
 mod options;
+mod origin;
 mod outbox;
 mod owner;
 mod pattern;
@@ -64,6 +68,7 @@ mod set_keys;
 mod shared;
 mod start_gate;
 mod stats;
+mod stream_error;
 mod subscription;
 mod table;
 mod telemetry;
@@ -94,21 +99,24 @@ pub use self::{
     config::{Config, ConfigError, ConfigLayer, ListenerQueue},
     emit::Emitted,
     guard::ListenerGuard,
-    listener::{FromArgs, ListenerId},
+    listener::FromArgs,
+    listener_id::ListenerId,
     listener_info::{ListenerInfo, ListenerMode, ListenerScope},
     notice::{ConsoleRefusedCause, Notice, RefusedCause},
+    notice_stream::NoticeStream,
     on::{IntoPattern, Listen},
+    origin::Origin,
     outbox::SendState,
     pattern::{InvalidPattern, Pattern},
-    received::{Origin, Received, ReceivedParts},
+    received::{Received, ReceivedParts},
     secret::{Keys, Secret},
     stats::Stats,
-    subscription::{RecvTimeoutError, SubscribeOptions, Subscription, TryNextError},
-    telemetry::NoticeStream,
+    stream_error::{RecvTimeoutError, TryNextError},
+    subscription::{SubscribeOptions, Subscription},
     transition::Transition,
     wait_for::{Stopped, WaitFor},
 };
-use self::{blocking::block_on, core::Core};
+use self::{blocking::block_on, core::Core, notice_sink::NoticeSink};
 use crate::{codec::IntoArgs, error::EmitError, event::NetEvent};
 
 /// A handle to an event bus.
@@ -827,7 +835,8 @@ impl Bus {
             let _ = user_code::discard(listener);
             return id;
         }
-        self.core.shared.telemetry.add_listener(id, listener);
+        let sink = NoticeSink::listener(id, listener);
+        self.core.shared.telemetry.add(sink);
         id
     }
 
@@ -869,7 +878,51 @@ impl Bus {
     /// apart in ten seconds, and the others are summed up together; of all sources 1,024.
     pub fn notices(&self) -> NoticeStream {
         let id = ListenerId::next();
-        self.core.shared.telemetry.stream(id)
+        let telemetry = &self.core.shared.telemetry;
+        let sink = NoticeSink::stream(id);
+        // In a forked child a stream has ended.
+        if !self.core.is_forked() {
+            telemetry.add(Arc::clone(&sink));
+        }
+        NoticeStream::new(sink, Arc::clone(telemetry))
+    }
+}
+
+#[cfg(feature = "metrics")]
+impl Bus {
+    /// Hands the figures of this moment to the recorder of the crate `metrics`, and by it to Prometheus and its
+    /// like. With the feature `metrics`.
+    ///
+    /// Each field of [`Stats`] is a metric. A counter is called `eventcast_`, the field's name, `_total`:
+    /// `eventcast_events_emitted_total`. A gauge has no `_total`: `eventcast_held_bytes`. What is in
+    /// [`Stats::dropped`] is `eventcast_dropped_total`, with the label `cause`. All have the label `group`, the
+    /// address and port of the group: `224.0.0.1:9000`; the buses of one group in one process add up.
+    ///
+    /// Nothing is published but by calling this: call it where the metrics are collected, or now and then. It takes
+    /// some microseconds, and blocks nobody. Install the recorder before; what was published without one does not
+    /// reach the next. When the last handle of a bus has gone, so has its share of the gauges.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # async fn example() -> eventcast::Result<()> {
+    /// let bus = eventcast::Bus::builder().port(9000).start().await?;
+    /// let weak = bus.downgrade();
+    /// tokio::spawn(async move {
+    ///     // Ends when the bus does.
+    ///     while let Some(bus) = weak.upgrade() {
+    ///         bus.publish_metrics();
+    ///         drop(bus);
+    ///         tokio::time::sleep(Duration::from_secs(1)).await;
+    ///     }
+    /// });
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn publish_metrics(&self) {
+        if self.core.is_forked() {
+            return;
+        }
+        self.core.published.publish(|| self.core.lifecycle.stats());
     }
 }
 

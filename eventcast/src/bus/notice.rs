@@ -1,6 +1,6 @@
 //! Notices: what the bus itself has to say. They are never network events, and no network event is ever a notice.
 //!
-//! Who hears them is a matter of [`notices`](super::notices), and how often of [`limit`](super::limit).
+//! What hears them is a matter of [`telemetry`](super::telemetry), and how often of [`limit`](super::limit).
 //!
 //! | file | what is in it |
 //! | --- | --- |
@@ -24,7 +24,7 @@ use std::{
 use tracing::Level;
 
 pub use self::cause::{ConsoleRefusedCause, RefusedCause};
-use super::{listener::ListenerId, received::Origin};
+use super::{failure::Failure, listener_id::ListenerId, origin::Origin};
 use crate::{
     codec::DecodeError,
     net::{InterfaceEvent, InterfaceLeftReason, SendError},
@@ -340,6 +340,15 @@ pub enum Notice {
         /// How many such refusals, of this cause and IP address, this notice stands for; this one is the last of them.
         count: u64,
     },
+}
+
+impl From<Failure> for Notice {
+    fn from(failure: Failure) -> Self {
+        Self::Failed {
+            during: failure.during,
+            message: failure.message,
+        }
+    }
 }
 
 impl Notice {

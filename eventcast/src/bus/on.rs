@@ -4,7 +4,9 @@
 //! | --- | --- |
 //! | `typed`, `named`, `pattern` | the short methods, for events by type, by key, and by pattern |
 //! | `listen` | the builder, in which all of them end |
+//! | `info` | what is registered |
 
+mod info;
 mod listen;
 mod named;
 mod pattern;

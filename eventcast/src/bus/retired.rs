@@ -8,7 +8,10 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use super::listener::{Listener, ListenerId, Sink};
+use super::{
+    listener::{Listener, Sink},
+    listener_id::ListenerId,
+};
 
 /// How many are kept. Of a program that takes off more of them without a runtime, the oldest miss what waits for them,
 /// which is told.

@@ -18,6 +18,7 @@ use super::{
     mailbox::Mailbox,
     owner::Owner,
     received::Received,
+    stream_error::{RecvTimeoutError, TryNextError},
     user_code,
     wait_for::Condition,
 };
@@ -84,34 +85,6 @@ impl Default for SubscribeOptions {
             overflow: Overflow::DropOldest,
         }
     }
-}
-
-/// Why there is no event to be had at once.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum TryNextError {
-    /// None is waiting now; one may come.
-    #[error("nothing is waiting now")]
-    Empty,
-    /// The stream has ended: none will come any more.
-    #[error(
-        "the stream has ended: its listener was taken off, or the last handle of the bus was dropped"
-    )]
-    Ended,
-}
-
-/// Why no event was had in time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum RecvTimeoutError {
-    /// None came in time; one may come.
-    #[error("nothing came in time")]
-    Timeout,
-    /// The stream has ended: none will come any more.
-    #[error(
-        "the stream has ended: its listener was taken off, or the last handle of the bus was dropped"
-    )]
-    Ended,
 }
 
 /// The events of one key, or of all keys that a pattern matches, as a [`Stream`].

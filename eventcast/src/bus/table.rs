@@ -16,7 +16,8 @@ use std::{
 };
 
 use super::{
-    listener::{Listener, ListenerId, Sink},
+    listener::{Listener, Sink},
+    listener_id::ListenerId,
     pattern::Pattern,
     telemetry::Telemetry,
 };

@@ -8,36 +8,22 @@
 //! last handle report at once what is held back.
 
 use std::{
-    fmt,
     hash::RandomState,
-    pin::Pin,
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
-    task::{Context, Poll},
     time::{Duration, Instant},
 };
 
-use futures_core::Stream;
 use tracing::Level;
 
 use super::{
-    backlog::{Bound, Overflow, Pushed, Server, WorkQueue},
-    blocking::{block_on, deadline},
     last_resort::LastResort,
     limit::{Limiter, Scope, Tally},
-    listener::ListenerId,
-    mailbox::Mailbox,
+    listener_id::ListenerId,
     notice::Notice,
+    notice_sink::NoticeSink,
     process::Process,
-    runtime::CachedRuntime,
     stats::Counters,
-    subscription::{RecvTimeoutError, TryNextError},
-    user_code::{self, Driving, LogLimit},
-};
-
-/// How many notices wait for a listener or a stream; then the newest give way. All of them are logged as well.
-const CAPACITY: Bound = Bound {
-    items: 1_024,
-    bytes: usize::MAX,
+    user_code::{self, Driving},
 };
 
 pub(crate) struct Telemetry {
@@ -59,22 +45,6 @@ struct HeldBack {
     /// The last handle has gone: no thread is started any more.
     closed: bool,
 }
-
-struct NoticeSink {
-    id: ListenerId,
-    kind: Kind,
-    panics: LogLimit,
-}
-
-enum Kind {
-    /// Called one notice after the other, on a thread of its own: a notice may come from the very place that a
-    /// listener must not hold up.
-    Listener(Option<Closure>, WorkQueue<Notice>),
-    Stream(Mailbox<Notice>),
-}
-
-/// The user's, which runs and is dropped by way of [`user_code`] alone.
-type Closure = Box<dyn Fn(&Notice) + Send + Sync>;
 
 impl Telemetry {
     pub(crate) fn new(process: Arc<Process>, last_resort: LastResort) -> Self {
@@ -170,7 +140,8 @@ impl Telemetry {
             return self.last_resort.take(notice.level(), &notice);
         }
         for sink in sinks {
-            sink.push(self, notice.clone());
+            let missed = sink.push(&self.process, notice.clone());
+            self.counters.notices_missed.add(missed);
         }
     }
 
@@ -213,36 +184,12 @@ impl Telemetry {
         held_back.has_timer = false;
     }
 
-    pub(crate) fn add_listener(
-        &self,
-        id: ListenerId,
-        listener: impl Fn(&Notice) + Send + Sync + 'static,
-    ) {
-        self.lock().push(Arc::new(NoticeSink {
-            id,
-            kind: Kind::Listener(Some(Box::new(listener)), WorkQueue::new(CAPACITY)),
-            panics: LogLimit::new(),
-        }));
-    }
-
-    pub(crate) fn stream(self: &Arc<Self>, id: ListenerId) -> NoticeStream {
-        let sink = Arc::new(NoticeSink {
-            id,
-            kind: Kind::Stream(Mailbox::new(CAPACITY, Overflow::DropNewest)),
-            panics: LogLimit::new(),
-        });
-        // In a forked child a stream has ended.
-        if !self.process.is_forked() {
-            self.lock().push(Arc::clone(&sink));
-        }
-        NoticeStream {
-            sink,
-            telemetry: Arc::clone(self),
-        }
+    pub(crate) fn add(&self, sink: Arc<NoticeSink>) {
+        self.lock().push(sink);
     }
 
     /// Takes one off; what waits for it is still heard.
-    pub(crate) fn remove_listener(&self, id: ListenerId) -> bool {
+    pub(crate) fn remove(&self, id: ListenerId) -> bool {
         let mut sinks = self.lock();
         let at = sinks.iter().position(|sink| sink.id == id);
         let gone = at.map(|at| sinks.remove(at));
@@ -259,9 +206,7 @@ impl Telemetry {
         let end = Instant::now() + patience;
         let sinks = self.lock().clone();
         for sink in sinks {
-            if let Kind::Listener(_, queue) = &sink.kind {
-                queue.wait_until_idle(end);
-            }
+            sink.wait_until_idle(end);
         }
     }
 
@@ -308,204 +253,6 @@ impl Drop for Telemetry {
             let _ = user_code::run(|| notice.log());
             self.last_resort.take(notice.level(), &notice);
         }
-    }
-}
-
-impl NoticeSink {
-    fn push(self: &Arc<Self>, telemetry: &Arc<Telemetry>, notice: Notice) {
-        let missed = match &self.kind {
-            Kind::Listener(_, queue) => {
-                let pushed = queue.push(notice, 1);
-                if let Some(server) = queue.server() {
-                    self.spawn_server(telemetry, server);
-                }
-                match pushed {
-                    Pushed::Missed(count) => count as u64,
-                    Pushed::Taken | Pushed::Closed => 0,
-                }
-            }
-            Kind::Stream(mailbox) => {
-                let missed = mailbox.push(notice, 1);
-                mailbox.wake();
-                missed
-            }
-        };
-        telemetry.counters.notices_missed.add(missed);
-    }
-
-    fn spawn_server(self: &Arc<Self>, telemetry: &Telemetry, server: Server<Notice>) {
-        let (sink, process) = (Arc::clone(self), Arc::clone(&telemetry.process));
-        // Where there is no thread to be had, the notice has been logged already, and the next one tries again.
-        let _ = std::thread::Builder::new()
-            .name("eventcast-note".into())
-            .stack_size(crate::codec::STACK_SIZE)
-            .spawn(move || {
-                let serve = || sink.serve(&process, server);
-                process.guard_thread("calling a listener of notices", serve, || ());
-            });
-    }
-
-    fn serve(&self, process: &Process, server: Server<Notice>) {
-        let Kind::Listener(Some(listener), _) = &self.kind else {
-            return;
-        };
-        let mut runtime = CachedRuntime::of(&process.runtime);
-        server.serve(|notice| {
-            let called = user_code::run_within(runtime.get(&process.runtime), || listener(&notice));
-            if let Err(panicked) = called {
-                // Not as a notice, which would be told to this very listener.
-                let text = || format!("a listener of notices panicked: {}", panicked.message);
-                self.panics.error(text);
-            }
-        });
-    }
-
-    /// Takes nothing any more; what waits is still heard.
-    fn close(&self) {
-        match &self.kind {
-            Kind::Listener(_, queue) => queue.finish(),
-            Kind::Stream(mailbox) => mailbox.close(),
-        }
-    }
-}
-
-impl Drop for NoticeSink {
-    fn drop(&mut self) {
-        if let Kind::Listener(listener, _) = &mut self.kind
-            && let Some(listener) = listener.take()
-        {
-            static LIMIT: LogLimit = LogLimit::new();
-            user_code::discard_aside(listener, |panicked| {
-                LIMIT.error(|| {
-                    let message = panicked.message;
-                    format!("a listener of notices panicked when it was dropped: {message}")
-                });
-            });
-        }
-    }
-}
-
-/// The notices of a bus, as a [`Stream`]. It ends when the last handle of the bus has gone and the bus has stopped.
-#[must_use = "a stream that is dropped hears nothing"]
-pub struct NoticeStream {
-    sink: Arc<NoticeSink>,
-    telemetry: Arc<Telemetry>,
-}
-
-impl NoticeStream {
-    /// The next notice. `None` when the last handle of the bus has been dropped and the bus has stopped.
-    ///
-    /// The future may be dropped before it is ready, and no notice is lost; polled again after it was ready, it
-    /// panics.
-    ///
-    /// ```no_run
-    /// # async fn example(bus: &eventcast::Bus) {
-    /// let mut notices = bus.notices();
-    /// while let Some(notice) = notices.next().await {
-    ///     println!("{notice}");
-    /// }
-    /// # }
-    /// ```
-    pub async fn next(&mut self) -> Option<Notice> {
-        std::future::poll_fn(|cx| self.poll_notice(cx)).await
-    }
-
-    /// The next notice, if one is waiting.
-    ///
-    /// # Errors
-    ///
-    /// [`TryNextError::Empty`] where none is, [`TryNextError::Ended`] where none will come any more.
-    ///
-    /// ```no_run
-    /// # fn example(bus: &eventcast::Bus) {
-    /// let mut notices = bus.notices();
-    /// while let Ok(notice) = notices.try_next() {
-    ///     println!("{notice}");
-    /// }
-    /// # }
-    /// ```
-    pub fn try_next(&mut self) -> Result<Notice, TryNextError> {
-        if self.telemetry.process.is_forked() {
-            return Err(TryNextError::Ended);
-        }
-        self.mailbox().try_pop()
-    }
-
-    /// Blocks the thread until the next notice comes; `None` when the stream has ended. On a thread of a runtime it holds
-    /// up what that thread is there for; there, await [`next`](Self::next).
-    ///
-    /// ```no_run
-    /// # fn example(bus: &eventcast::Bus) {
-    /// let mut notices = bus.notices();
-    /// std::thread::spawn(move || {
-    ///     while let Some(notice) = notices.blocking_next() {
-    ///         println!("{notice}");
-    ///     }
-    /// });
-    /// # }
-    /// ```
-    pub fn blocking_next(&mut self) -> Option<Notice> {
-        block_on(self.next(), None).flatten()
-    }
-
-    /// Blocks the thread until the next notice comes, for as long as `timeout` says at most.
-    ///
-    /// # Errors
-    ///
-    /// [`RecvTimeoutError::Timeout`] where none has come by then, [`RecvTimeoutError::Ended`] where none will come any
-    /// more.
-    ///
-    /// ```no_run
-    /// # use std::time::Duration;
-    /// # fn example(bus: &eventcast::Bus) {
-    /// let mut notices = bus.notices();
-    /// while let Ok(notice) = notices.recv_timeout(Duration::from_secs(1)) {
-    ///     println!("{notice}");
-    /// }
-    /// # }
-    /// ```
-    pub fn recv_timeout(&mut self, timeout: Duration) -> Result<Notice, RecvTimeoutError> {
-        match block_on(self.next(), deadline(timeout)) {
-            Some(Some(notice)) => Ok(notice),
-            Some(None) => Err(RecvTimeoutError::Ended),
-            None => Err(RecvTimeoutError::Timeout),
-        }
-    }
-
-    fn poll_notice(&self, cx: &mut Context<'_>) -> Poll<Option<Notice>> {
-        if self.telemetry.process.is_forked() {
-            return Poll::Ready(None);
-        }
-        self.mailbox().poll_pop(cx)
-    }
-
-    fn mailbox(&self) -> &Mailbox<Notice> {
-        let Kind::Stream(mailbox) = &self.sink.kind else {
-            unreachable!("a stream of notices is made with a stream's sink");
-        };
-        mailbox
-    }
-}
-
-impl Stream for NoticeStream {
-    type Item = Notice;
-
-    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Notice>> {
-        self.poll_notice(cx)
-    }
-}
-
-impl Drop for NoticeStream {
-    fn drop(&mut self) {
-        if !self.telemetry.process.is_forked() {
-            self.telemetry.remove_listener(self.sink.id);
-        }
-    }
-}
-
-impl fmt::Debug for NoticeStream {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("NoticeStream")
     }
 }
 

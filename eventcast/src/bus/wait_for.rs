@@ -12,7 +12,8 @@ use super::{
     blocking::{block_on, deadline},
     listener::FromArgs,
     received::Received,
-    subscription::{RecvTimeoutError, Subscription},
+    stream_error::RecvTimeoutError,
+    subscription::Subscription,
 };
 
 /// The listener was taken off, or the last handle of the bus went, before the event came.

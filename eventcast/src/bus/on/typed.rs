@@ -6,7 +6,7 @@ use super::{
     super::{
         Bus,
         async_listener::AsyncListener,
-        listener::ListenerId,
+        listener_id::ListenerId,
         received::Received,
         subscription::{SubscribeOptions, Subscription},
         wait_for::WaitFor,
