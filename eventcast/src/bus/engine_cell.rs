@@ -11,7 +11,7 @@ use std::{
 use super::failure::caught;
 use crate::{
     net::Waker,
-    proto::{Accepted, Engine, EngineStats, Now, Outgoing, Refusal},
+    proto::{Accepted, Engine, EngineStats, Events, Now, Outgoing, Refusal},
 };
 
 pub(crate) struct EngineCell {
@@ -89,16 +89,32 @@ impl EngineCell {
         self.asleep_until.store(0, Ordering::Relaxed);
     }
 
-    /// Says goodbye, once nothing more can be emitted. Gives whether others have been served, so that the sockets can
-    /// be closed; to be asked again until then.
+    /// Says goodbye, once nothing more can be emitted.
+    pub(crate) fn begin_to_leave(&self, now: Now) {
+        if let Some(mut engine) = self.lock() {
+            engine.leave(now);
+        }
+    }
+
+    /// Whether others have been served since the goodbye, so that the sockets can be closed; to be asked again until
+    /// then.
     pub(crate) fn leave(&self, now: Now) -> bool {
         let Some(mut engine) = self.lock() else {
             return true;
         };
-        engine.leave(now);
         // The reading thread does this as well, unless a listener holds it up.
         engine.handle_timeout(now);
         engine.has_left()
+    }
+
+    /// What the engine still has to report when nothing drives it any more.
+    pub(crate) fn rest(&self, now: Now) -> Events {
+        let mut rest = Events::default();
+        if let Some(mut engine) = self.lock() {
+            engine.leave(now);
+            engine.take_events(&mut rest);
+        }
+        rest
     }
 
     /// Lets nothing more into the engine, if `now` says so of the bytes that are left in it.

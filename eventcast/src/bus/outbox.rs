@@ -241,6 +241,7 @@ impl Outbox {
                 let sent = matches!(next, Next::Idle);
                 if let Some(left) = engine.close_if(|left| late || sent && left == 0) {
                     shared.telemetry.counters.bytes_unsent.add(left as u64);
+                    engine.begin_to_leave(self.context.now());
                     leaving = true;
                 }
             }

@@ -243,7 +243,9 @@ impl Reading {
         self.wake_watcher();
         // The sockets of a leader that is in a call are closed here; any other closes them itself.
         let lane = self.lock_slot().lane.take();
-        drop(lane);
+        if let Some(lane) = lane {
+            self.report(&lane.batch, lane.event);
+        }
         let mut closed = self.closed.lock();
         while !*closed {
             closed = self
@@ -251,6 +253,21 @@ impl Reading {
                 .rung
                 .wait(closed)
                 .unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// Reports what the engine still has to report when nothing drives it any more.
+    pub(crate) fn report_rest(&self) {
+        let rest = self.context.engine.rest(self.context.now());
+        self.report(&rest, 0);
+    }
+
+    /// Reports what is no event for listeners in a batch that is not delivered any more, from its place `from` on.
+    fn report(&self, batch: &Events, from: usize) {
+        let rest = (from..).map_while(|at| batch.get(at));
+        // Which peers were heard by unicast is known to the lane alone: without it nothing is made of that.
+        for notice in rest.filter_map(|event| Notice::of_protocol(&event, |_| true)) {
+            self.context.shared.telemetry.report(notice);
         }
     }
 
@@ -415,7 +432,7 @@ fn deliver(
                 continue;
             }
             if reading.closing() {
-                return Ok(lane);
+                break;
             }
             keep_watched(reading);
             lane.list = Some(Arc::clone(&list));

@@ -128,6 +128,7 @@ impl Session {
         step("sending", &|| self.outbox.run());
         step("closing", &|| self.outbox.finish());
         step("closing", &|| self.reading.close());
+        step("closing", &|| self.reading.report_rest());
         self.context.report_closed();
     }
 

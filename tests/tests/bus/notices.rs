@@ -1,9 +1,14 @@
 //! How often a bus tells of one thing, and how it shows what others have chosen.
 
-use std::{panic::panic_any, time::Duration};
+use std::{
+    panic::panic_any,
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
+    time::Duration,
+};
 
 use bson::{bson, doc};
-use eventcast::{Args, Bus, NetEvent, Notice, Received};
+use eventcast::{Args, Bus, DropCause, NetEvent, Notice, Received};
 use eventcast_tests::{
     craft::{self, Message},
     group::Group,
@@ -22,6 +27,10 @@ pub(crate) fn cases() -> Vec<Case> {
             a_listener_in_a_loop_of_panics,
         ),
         Case::new("notices::a_sum_comes_at_the_stop", a_sum_comes_at_the_stop),
+        Case::new(
+            "notices::a_stop_tells_of_a_flood_in_sum",
+            a_flood_during_a_stop,
+        ),
         Case::new("notices::each_misfit_is_told", each_misfit_is_told),
         Case::new("notices::invented_senders", invented_senders),
         Case::new(
@@ -115,6 +124,36 @@ fn a_sum_comes_at_the_stop() {
     assert_eq!(told.last(), Some(&0), "{told:?}");
 }
 
+fn a_flood_during_a_stop() {
+    let group = Group::unused();
+    let (a, b) = (bus(group), bus(group));
+    let told = counts(&b, |notice| match notice {
+        Notice::Refused { count, .. } => Some(*count),
+        _ => None,
+    });
+    let refused = || b.stats().dropped_for(DropCause::Malformed);
+    let end = AtomicBool::new(false);
+    let tap = Tap::join(group);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            while !end.load(Ordering::Relaxed) {
+                tap.send(b"this is none of ours");
+                // What has come meanwhile is answered while the bus leaves.
+                let _ = a.emit_named("x", ());
+                thread::sleep(Duration::from_micros(200));
+            }
+        });
+        eventually("it comes", || refused() > 100);
+        block_on(b.stop()).expect("it stops");
+        end.store(true, Ordering::Relaxed);
+    });
+    eventually("all of it is told", || {
+        told.all().iter().sum::<u64>() == refused()
+    });
+    // The first, what was held back until the stop began, one more, and what came until the sockets were closed.
+    assert!(told.len() <= 4, "{:?}", told.all());
+}
+
 fn each_misfit_is_told() {
     let (a, b) = pair();
     let told = Seen::new();
@@ -205,7 +244,7 @@ fn what_a_slow_listener_missed_adds_up() {
     });
     let calls = count(&b, "x");
     b.on_named("x", |_: &Received<Args>| {
-        std::thread::sleep(Duration::from_millis(10));
+        thread::sleep(Duration::from_millis(10));
     });
     paced(
         1_000,
