@@ -261,6 +261,8 @@ impl Task {
 
     /// The next event. After the last the task is none any more.
     fn next(&mut self) -> Option<Waiting> {
+        // A call may have forked: what waits is for the parent, and may be locked for ever in the child.
+        self.is_over |= self.owner.listeners().process.is_forked();
         if self.is_over {
             return None;
         }

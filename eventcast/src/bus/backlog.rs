@@ -9,6 +9,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use super::fork::Home;
+
 /// How long a thread that has emptied a queue waits for more before it ends. Long enough that a listener with a
 /// steady trickle keeps its thread, short enough that a quiet bus soon has none to spare.
 const LINGER: Duration = Duration::from_secs(2);
@@ -244,14 +246,19 @@ pub(crate) struct Server<T> {
 }
 
 impl<T> Server<T> {
-    /// Works the queue off, one item after the other, until it has been empty for a while, is retired or is closed.
-    pub(crate) fn serve(mut self, mut run: impl FnMut(T)) {
+    /// Works the queue off, one item after the other, until it has been empty for a while, is retired or is closed; or
+    /// until `run` has forked, and this is the child, where the queue may be locked for ever.
+    pub(crate) fn serve(mut self, home: &Home, mut run: impl FnMut(T)) {
         let mut work = self.shared.lock();
         loop {
             if let Some(item) = work.backlog.pop() {
                 work.busy = true;
                 drop(work);
                 run(item);
+                if home.is_elsewhere() {
+                    self.is_over = true;
+                    return;
+                }
                 work = self.shared.lock();
                 work.busy = false;
                 continue;
@@ -340,7 +347,7 @@ mod tests {
         assert!(queue.server().is_none(), "there is one");
         assert_eq!(queue.push(4, 1), Pushed::Missed(1));
         let mut seen = Vec::new();
-        server.serve(|item| {
+        server.serve(&Home::default(), |item| {
             seen.push(item);
             if item == 3 {
                 queue.close();
@@ -359,12 +366,15 @@ mod tests {
         assert_eq!(queue.push(2, 1), Pushed::Taken);
         let server = queue.server().unwrap();
         let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-            server.serve(|item| assert!(item != 1, "on purpose"));
+            server.serve(&Home::default(), |item| assert!(item != 1, "on purpose"));
         }));
         assert!(panicked.is_err());
         let mut seen = Vec::new();
         queue.retire();
-        queue.server().unwrap().serve(|item| seen.push(item));
+        queue
+            .server()
+            .unwrap()
+            .serve(&Home::default(), |item| seen.push(item));
         assert_eq!(seen, [2]);
     }
 
@@ -372,10 +382,13 @@ mod tests {
     fn a_retired_queue_still_takes_what_comes() {
         let (queue, server) = WorkQueue::served(BOUND);
         queue.retire();
-        server.serve(|_| unreachable!("it is empty"));
+        server.serve(&Home::default(), |_| unreachable!("it is empty"));
         assert_eq!(queue.push(1, 1), Pushed::Taken);
         let mut seen = Vec::new();
-        queue.server().unwrap().serve(|item| seen.push(item));
+        queue
+            .server()
+            .unwrap()
+            .serve(&Home::default(), |item| seen.push(item));
         assert_eq!(seen, [1]);
     }
 
@@ -388,7 +401,7 @@ mod tests {
         let serving = AtomicUsize::new(0);
         let served = AtomicUsize::new(0);
         let serve = |server: Server<usize>| {
-            server.serve(|_| {
+            server.serve(&Home::default(), |_| {
                 assert_eq!(serving.fetch_add(1, Ordering::SeqCst), 0);
                 std::thread::yield_now();
                 served.fetch_add(1, Ordering::SeqCst);

@@ -494,9 +494,10 @@ impl Listener {
 
     /// Works off the queue of a moved listener.
     pub(crate) fn serve(&self, owner: &Arc<dyn Owner>, server: Server<Waiting>) {
-        let slot = &owner.listeners().process.runtime;
+        let process = &owner.listeners().process;
+        let slot = &process.runtime;
         let mut runtime = CachedRuntime::of(slot);
-        server.serve(|waiting| {
+        server.serve(&process.home, |waiting| {
             let _pause = Driving::pause();
             self.run(owner, runtime.get(slot), &waiting.delivery());
         });

@@ -128,7 +128,9 @@ use crate::{codec::IntoArgs, error::EmitError, event::NetEvent};
 /// A bus belongs to the process in which it was started first. In a forked child it does not run: `emit` and
 /// [`start`](Self::start) say [`Forked`](crate::Error::Forked), and a new bus can be built there. Everything else comes
 /// back at once and finds nothing: there are no listeners and nothing to take off, streams have ended, `wait_for` yields
-/// [`Stopped`], and a listener that is registered there is dropped, which is logged as an error.
+/// [`Stopped`], and a listener that is registered there is dropped, which is logged as an error. A listener that forks on
+/// a thread of the bus ends that thread in the child when it comes back, and with it the child: it calls `exec` or
+/// `_exit` before.
 ///
 /// ```
 /// use eventcast::{Bus, NetEvent};
@@ -1014,6 +1016,13 @@ impl WeakBus {
         if let Some(core) = self.core.upgrade() {
             core.shared.telemetry.report(notice);
         }
+    }
+
+    /// Whether the bus was started in another process, of which this one is a forked child.
+    #[cfg(feature = "repl")]
+    pub(crate) fn is_forked(&self) -> bool {
+        let core = self.core.upgrade();
+        core.is_some_and(|core| core.shared.process.is_forked())
     }
 
     pub(crate) fn of(core: &Arc<Core>) -> Self {

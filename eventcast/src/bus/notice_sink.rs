@@ -104,7 +104,7 @@ impl NoticeSink {
             return;
         };
         let mut runtime = CachedRuntime::of(&process.runtime);
-        server.serve(|notice| {
+        server.serve(&process.home, |notice| {
             let called = user_code::run_within(runtime.get(&process.runtime), || listener(&notice));
             if let Err(panicked) = called {
                 // Not as a notice, which would go to this very listener.

@@ -306,6 +306,11 @@ impl Reading {
         let pause = Driving::pause();
         work();
         drop(pause);
+        if self.context.shared.process.is_forked() {
+            // The user's code has forked, and this is the child: the parent has a thread of its own that leads, and what
+            // others have locked stays locked here.
+            return Err(None);
+        }
 
         let mut slot = self.lock_slot();
         if let Some(mut lane) = slot.lane.take_if(|lane| lane.call == call) {
@@ -354,7 +359,7 @@ impl Reading {
 }
 
 /// What a leader comes back to where the lane is gone: the listener that held it up, and the right to serve its queue; or
-/// nothing, where that listener had been moved before or the session has closed.
+/// nothing, where that listener had been moved before, the session has closed, or this is a forked child.
 type Deposed = Option<(Arc<Listener>, Server<Waiting>)>;
 
 /// The leading thread: delivers, reads, and so on, until the session closes or a call takes too long.

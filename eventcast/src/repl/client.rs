@@ -179,6 +179,10 @@ impl Client {
         self.session.greet(&mut self.out);
         // Where the connection is broken there is nobody to tell.
         let last = self.serve().unwrap_or(Flow::Close);
+        if self.session.is_forked() {
+            // The connection is the parent's.
+            return;
+        }
         if let Flow::Barred | Flow::Crowded = last {
             self.pause(BARRED_TIME);
         }
@@ -292,6 +296,9 @@ impl Client {
         self.bell.hear();
         self.bell.busy.store(true, Ordering::Release);
         let mut flow = self.session.handle(input, &mut self.out);
+        if self.session.is_forked() {
+            return Flow::Close;
+        }
         if let Flow::Weigh(delay) = flow {
             self.pause(delay);
             // One that has to go learns nothing before its time.

@@ -125,6 +125,11 @@ impl Session {
         token::whose(self.from.ip())
     }
 
+    /// Whether a listener that this client has called has forked, and this is the child.
+    pub(super) fn is_forked(&self) -> bool {
+        self.bus.is_forked()
+    }
+
     /// Whether it waits for the token.
     pub(super) fn is_locked(&self) -> bool {
         self.token.is_some()

@@ -1,6 +1,8 @@
 //! A process that forks after it has started a bus: the child has no part in it, and harms nobody.
 
 use std::{
+    io::ErrorKind,
+    os::unix::net::UnixDatagram,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc,
@@ -24,7 +26,7 @@ use nix::{
     unistd::{ForkResult, Pid, fork},
 };
 
-use crate::common::{Runtime, builder, bus, count, started};
+use crate::common::{Count, Runtime, builder, bus, count, started};
 
 pub(crate) fn cases() -> Vec<Case> {
     vec![
@@ -36,6 +38,7 @@ pub(crate) fn cases() -> Vec<Case> {
             never_started,
         )
         .in_own_process(),
+        Case::new("forks::a_child_of_a_listener_hears_no_more", of_a_listener).in_own_process(),
     ]
 }
 
@@ -256,4 +259,48 @@ fn never_started() {
     });
     heard.wait_for(1);
     drop(started(builder(group)));
+}
+
+/// A listener that forks, on the thread that reads the network and on one that serves a queue: in the child that thread
+/// ends when the listener comes back, and with it the process.
+fn of_a_listener() {
+    const EVENTS: usize = 20;
+    for pause in [Duration::ZERO, Duration::from_millis(20)] {
+        let group = Group::unused();
+        let (a, b) = (bus(group), bus(group));
+        let (children, calls) = (Seen::new(), Count::default());
+        let (told, tells) = UnixDatagram::pair().expect("there is room for a socket");
+        told.set_nonblocking(true).expect("it is a socket");
+        let parent = std::process::id();
+        let (forked, called) = (children.clone(), calls.clone());
+        b.on_named("x", move |_: &Received<Args>| {
+            if std::process::id() != parent {
+                let _ = tells.send(b"heard");
+                return;
+            }
+            thread::sleep(pause);
+            called.add();
+            if called.get() == 3 {
+                #[expect(unsafe_code, reason = "this is about what a program does that forks")]
+                // SAFETY: the child only comes back from here, which is what is tested.
+                let fork = unsafe { fork() };
+                if let ForkResult::Parent { child } = fork.expect("there is room for a process") {
+                    forked.push(child);
+                }
+            }
+        });
+        for _ in 0..EVENTS {
+            a.emit_named("x", ()).expect("it runs");
+        }
+        calls.wait_for(EVENTS);
+        // Where the child still read the network it would get these.
+        for _ in 0..EVENTS {
+            a.emit_named("x", ()).expect("it runs");
+        }
+        calls.wait_for(2 * EVENTS);
+        wait_for(children.wait_for(1)[0]);
+        let heard = told.recv(&mut [0; 8]).expect_err("it hears nothing");
+        assert_eq!(heard.kind(), ErrorKind::WouldBlock);
+        assert_eq!(a.peers().len() + b.peers().len(), 2);
+    }
 }
