@@ -5,7 +5,7 @@ use std::fmt;
 
 use super::error::{ConfigError, ConfigLayer};
 use super::{Config, TABLE};
-use crate::names::nearest;
+use crate::{names::nearest, text::printable};
 
 /// What the variables of eventcast begin with.
 const PREFIX: &str = "EVENTCAST_";
@@ -55,6 +55,7 @@ impl UnknownVariable {
             let mut names: Vec<_> = links.iter().map(|link| link.name.as_str()).collect();
             names.sort_unstable();
             let names = names.join(", ");
+            let names = printable(&names);
             texts.push(format!("the variables {names} do nothing; {SERVICE_LINK}"));
         }
         texts
@@ -66,7 +67,7 @@ impl fmt::Display for UnknownVariable {
         write!(
             f,
             "the variable {} is not known, and does nothing",
-            self.name
+            printable(&self.name)
         )?;
         match &self.suggestion {
             Some(suggestion) => write!(f, ": did you mean {suggestion}?"),

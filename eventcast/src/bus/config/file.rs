@@ -15,7 +15,7 @@ use serde::de::{
 use super::error::{ConfigError, ConfigLayer};
 use super::value::Raw;
 use super::{Config, SPELLINGS, TABLE};
-use crate::names::nearest;
+use crate::{names::nearest, text::printable};
 
 impl<'de> Deserialize<'de> for Config {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -93,7 +93,9 @@ fn find(key: &str) -> Option<(usize, &'static str)> {
 }
 
 fn unknown(key: &str) -> String {
-    match nearest(key, SPELLINGS.iter().copied()) {
+    let nearest = nearest(key, SPELLINGS.iter().copied());
+    let key = printable(key);
+    match nearest {
         Some(name) => format!("unknown option `{key}`: did you mean `{name}`?"),
         None => {
             let names: Vec<_> = TABLE.iter().map(|entry| entry.name()).collect();
@@ -116,6 +118,18 @@ fn doubled(name: &str, first: &str, second: &str) -> String {
 impl<'de> Deserialize<'de> for Raw {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_any(RawVisitor)
+    }
+}
+
+/// What a number of JSON is a table of where a program has turned on `arbitrary_precision` of `serde_json`, be it by a
+/// dependency of a dependency.
+const JSON_NUMBER: &str = "$serde_json::private::Number";
+
+/// A number of JSON from its digits.
+fn json_number(digits: &str) -> Option<Raw> {
+    match digits.parse() {
+        Ok(number) => Some(Raw::Integer(number)),
+        Err(_) => digits.parse().ok().map(Raw::Float),
     }
 }
 
@@ -196,6 +210,12 @@ impl<'de> Visitor<'de> for RawVisitor {
                 other => other.to_string(),
             };
             entries.push((key, value));
+        }
+        if let [(key, Raw::Text(digits))] = &entries[..]
+            && key == JSON_NUMBER
+            && let Some(number) = json_number(digits)
+        {
+            return Ok(number);
         }
         Ok(Raw::Table(entries))
     }

@@ -11,7 +11,7 @@ use serde::Deserialize;
 
 use super::value::Raw;
 use super::*;
-use crate::bus::options::Layers;
+use crate::{bus::options::Layers, text::assert_is_printable};
 use cases::{CASES, ID};
 
 fn from_json(text: &str) -> Result<Config, String> {
@@ -384,6 +384,34 @@ fn secrets_never_show() {
     let builder = builder.receive_with("alpha").repl_token("alpha");
     let shown = format!("{config:?} {builder:#?}");
     assert!(!shown.contains("alpha"), "{shown}");
+}
+
+#[test]
+fn numbers_as_a_program_with_arbitrary_precision_reads_them() {
+    let number = |digits: &str| format!("{{\"$serde_json::private::Number\": \"{digits}\"}}");
+    let text = format!(
+        r#"{{"port": {}, "message_ttl": {}, "listener_queue": {{"events": {}}}}}"#,
+        number("9000"),
+        number("1.5"),
+        number("7"),
+    );
+    let config = from_json(&text).unwrap();
+    assert_eq!(config.port, Some(9000));
+    assert_eq!(config.message_ttl, Some(Duration::from_micros(1_500)));
+    assert_eq!(config.listener_queue.map(|queue| queue.events), Some(7));
+    let wrong = from_json(&format!(r#"{{"port": {}}}"#, number("-1"))).unwrap();
+    assert_eq!(wrong.all_wrong(ConfigLayer::File)[0].value(), "-1");
+}
+
+#[test]
+fn an_unknown_key_is_shown_so_that_no_terminal_obeys_it() {
+    let error = from_json("{\"prt\\u001b]0;owned\\u0007\": 1}").unwrap_err();
+    assert_is_printable(&error);
+    let name = "EVENTCAST_PRT\u{1b}[31m";
+    let read = Variables::read([(name, "1")]);
+    for text in UnknownVariable::describe(&read.unknown) {
+        assert_is_printable(&text);
+    }
 }
 
 #[test]
