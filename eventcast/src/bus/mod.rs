@@ -427,7 +427,9 @@ impl Bus {
     }
 
     /// The options in force: those that the builder, the environment and the file gave, checked, and the defaults for
-    /// the others. An option is `None` where it has no value. Secrets are among them, and do not show in `Debug`.
+    /// the others. An option is `None` where it has no value. Secrets are among them, and do not show in `Debug`; a
+    /// passphrase from a file is `passphrase` here. They can be given to another bus by
+    /// [`Builder::config`](crate::Builder::config).
     ///
     /// ```
     /// # fn main() -> eventcast::Result<()> {

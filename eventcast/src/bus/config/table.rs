@@ -257,9 +257,14 @@ macro_rules! options {
         impl Options {
             /// Every option with its value, as it could be given.
             pub(in crate::bus) fn in_force(&self) -> Config {
-                Config {
+                let config = Config {
                     $($name: InForce::<$value>::in_force(&self.$name),)*
                     wrong: Vec::new(),
+                };
+                // One place gives one of the two.
+                Config {
+                    passphrase_file: config.passphrase_file.filter(|_| config.passphrase.is_none()),
+                    ..config
                 }
             }
         }

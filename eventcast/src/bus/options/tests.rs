@@ -95,6 +95,21 @@ fn defaults() {
 }
 
 #[test]
+fn what_is_in_force_can_be_given_again() {
+    for builder in [
+        Builder::new().port(9000),
+        Builder::new().multicast_membership("ff02::1234%lo"),
+        Builder::new().address("127.0.0.1").unicast_port(9001),
+        Builder::new().passphrase("alpha").key_salt("salt"),
+        Builder::new().repl_token("alpha"),
+    ] {
+        let in_force = options(builder).unwrap();
+        let again = Builder::new().config(in_force.in_force());
+        assert_eq!(options(again).unwrap(), in_force);
+    }
+}
+
+#[test]
 fn every_setter() {
     let builder = Builder::new()
         .id("me")
@@ -776,6 +791,13 @@ fn a_passphrase_from_a_file_and_which_place_wins() {
         ),
     ] {
         assert_eq!(passphrase(builder, variables).unwrap(), expected);
+    }
+    // What is in force can be given to another bus.
+    for builder in [Builder::new(), by_builder] {
+        let options = with_variables(builder, &[file]).unwrap();
+        let again = Builder::new().config(options.in_force());
+        let again = self::options(again).unwrap();
+        assert_eq!(again.passphrase, options.passphrase);
     }
     let both = passphrase(Builder::new(), &[file, variable]).unwrap_err();
     assert!(both.ends_with("keep one of them"), "{both}");
