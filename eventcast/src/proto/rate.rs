@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+const SECOND: Duration = Duration::from_secs(1);
+
 /// How much may be sent to somebody: so many bytes a second, and no more than that in any second.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct TokenBucket {
@@ -22,10 +24,17 @@ impl TokenBucket {
     /// Whether so many bytes are left.
     pub(super) fn has(&mut self, now: Duration, bytes: usize, per_second: u64) -> bool {
         // A quarter may go at once; the rest is what comes back within a second.
-        let (burst, back) = (per_second / 4, per_second / 4 * 3);
-        let passed = now.saturating_sub(self.at).as_micros().min(1_000_000) as u64;
-        self.spent = self.spent.saturating_sub(back * passed / 1_000_000);
-        self.at = now;
+        let (burst, back) = (per_second / 4, u128::from(per_second / 4 * 3));
+        let passed = now.saturating_sub(self.at).min(SECOND).as_nanos();
+        let returned = (back * passed / SECOND.as_nanos()) as u64;
+        if returned >= self.spent {
+            (self.spent, self.at) = (0, now);
+        } else if returned > 0 {
+            self.spent -= returned;
+            // What has passed beside counts the next time, however often this is asked.
+            let for_these = (u128::from(returned) * SECOND.as_nanos()).div_ceil(back);
+            self.at += Duration::from_nanos(for_these as u64);
+        }
         self.spent + bytes as u64 <= burst
     }
 
@@ -139,6 +148,17 @@ mod tests {
             .max();
         assert!((990..=1_000).contains(&most.unwrap()), "{most:?}");
         assert!(given.len() > 3_500);
+    }
+
+    #[test]
+    fn what_is_allowed_does_not_depend_on_how_often_it_is_asked_for() {
+        for nanos in [100, 999, 1_000, 1_500, 2_500, 70_000, 1_000_000] {
+            let mut bucket = TokenBucket::default();
+            let times = (0..2_000_000_000 / nanos).map(|i| Duration::from_nanos(i * nanos));
+            let given = times.filter(|now| bucket.take(*now, 1_000, 1_000_000));
+            let given = given.count();
+            assert!((1_700..=1_750).contains(&given), "{given} each {nanos} ns");
+        }
     }
 
     #[test]
