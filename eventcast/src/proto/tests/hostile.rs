@@ -420,6 +420,31 @@ fn mutations_are_read_alike_whether_the_sender_is_known_or_not() {
     assert!(delivered > 100 && delivered < 15_000, "{delivered}");
 }
 
+/// What a sender says of itself has to stand in each datagram, wherever it stood in the one before.
+#[test]
+fn a_datagram_without_its_sender_is_malformed_whatever_came_before() {
+    let mut bob = listener();
+    let mut apart = metadata();
+    let host = apart.remove("host").unwrap();
+    apart.insert("host", host);
+    let whole = framed(&metadata(), &payload(vec![]));
+    let raw = parse(&whole).metadata.described.unwrap().identity.raw;
+    let raw = raw.unwrap().to_vec();
+    let begin = whole.windows(raw.len()).position(|part| part == raw);
+    let mut without = whole.clone();
+    without.drain(begin.unwrap()..begin.unwrap() + raw.len());
+    let len = u16::from_be_bytes([whole[0], whole[1]]) - raw.len() as u16;
+    without[..2].copy_from_slice(&len.to_be_bytes());
+    without[2..6].copy_from_slice(&u32::from(len).to_le_bytes());
+    for before in [framed(&apart, &payload(vec![])), whole] {
+        deliver(&mut bob, at(0), address(1), &[before]);
+        let malformed = bob.stats().drops.get(DropCause::Malformed);
+        let got = deliver(&mut bob, at(0), address(1), std::slice::from_ref(&without));
+        assert_eq!(got, []);
+        assert_eq!(bob.stats().drops.get(DropCause::Malformed), malformed + 1);
+    }
+}
+
 /// A receiver under a hail of mutations, chunks among them, never fails, and every datagram is accounted for.
 #[test]
 fn mutations_never_harm() {

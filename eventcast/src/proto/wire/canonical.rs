@@ -32,6 +32,10 @@ impl<'a> Canonical<'a> {
     /// `None` says nothing about the datagram, but that it has to be read another way.
     #[inline]
     pub(in crate::proto) fn read(bytes: &'a [u8], sender: &[u8]) -> Option<Self> {
+        if sender.is_empty() {
+            // They did not stand together, and without them metadata is not whole.
+            return None;
+        }
         let prefix: &[u8; PREFIX.len()] = bytes.first_chunk()?;
         let mut fixed = *prefix;
         fixed[..AT_DOCUMENT + 4].fill(0);
