@@ -500,7 +500,8 @@ impl Engine {
 /// Whether an address is one of somebody: anything else is forged, and what is sent there goes to nobody or to all.
 #[inline]
 fn is_answerable(address: SocketAddr) -> bool {
-    let ip_is_one = match address.ip() {
+    // A socket for both families shows addresses of IPv4 inside such of IPv6.
+    let ip_is_one = match address.ip().to_canonical() {
         IpAddr::V4(ip) => !(ip.is_unspecified() || ip.is_multicast() || ip.is_broadcast()),
         IpAddr::V6(ip) => !(ip.is_unspecified() || ip.is_multicast()),
     };

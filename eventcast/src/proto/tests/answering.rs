@@ -421,13 +421,17 @@ fn what_was_never_sent_or_is_gone_is_no_complaint_and_holds_up_no_stop() {
 fn nothing_is_sent_to_where_nobody_is() {
     let mut net = sender(0, 100, 600);
     net.log.clear();
-    let odd: [SocketAddr; 6] = [
+    let odd: [SocketAddr; 9] = [
         SocketAddr::new(HOST, 0),
         ([0, 0, 0, 0], 6_000).into(),
         ([255, 255, 255, 255], 6_000).into(),
         ([239, 1, 2, 3], 6_000).into(),
         (std::net::Ipv6Addr::UNSPECIFIED, 6_000).into(),
         ([0xff02, 0, 0, 0, 0, 0, 0, 1], 6_000).into(),
+        // As a socket for both families shows them.
+        ([0, 0, 0, 0, 0, 0xffff, 0, 0], 6_000).into(),
+        ([0, 0, 0, 0, 0, 0xffff, 0xffff, 0xffff], 6_000).into(),
+        ([0, 0, 0, 0, 0, 0xffff, 0xef01, 0x0203], 6_000).into(),
     ];
     for from in odd {
         for datagram in [hello(), nack(&[(1, 90)], None)] {
@@ -437,7 +441,7 @@ fn nothing_is_sent_to_where_nobody_is() {
     }
     net.run(net.now.as_millis() as u64 + 2_500, nothing);
     assert!(net.log.iter().all(|(.., to, _)| *to == Destination::Group));
-    assert_eq!(net.engines[0].stats().drops.get(DropCause::Malformed), 12);
+    assert_eq!(net.engines[0].stats().drops.get(DropCause::Malformed), 18);
     assert_eq!(net.engines[0].stats().peers, 0);
 }
 
