@@ -19,7 +19,7 @@ use crate::{
             losses::Losses,
             peers::KnownAt,
             reorder_buffer::{FARTHEST, Held, ReorderBuffer, Verdict},
-            streams::{Stream, StreamRef},
+            streams::{CrowdedOut, Stream, StreamRef},
         },
         repair::nack_list::Span,
         seal::AuthenticatedSender,
@@ -126,6 +126,11 @@ impl Engine {
             let stream = self
                 .streams
                 .open(now.elapsed, Arc::clone(peer), order, opened)?;
+            if let Some(next) = self.peers[at].unfollowed.take()
+                && let Some(stream) = self.streams.get(stream)
+            {
+                stream.reorder.begin_unfollowed(next);
+            }
             // What is sent from now on is owed to it, though it may hear of this bus only afterwards.
             let owed = self.heartbeat.last_sent().saturating_add(1);
             self.newcomers
@@ -133,12 +138,27 @@ impl Engine {
             self.answer_newcomer(now.elapsed);
             Some(stream)
         });
-        while let Some((at, peer)) = self.streams.poll_crowded_out() {
-            let left = Some(LeftReason::Crowded);
-            self.report_change(at, Change { peer, left });
+        while let Some(gone) = self.streams.poll_crowded_out() {
+            self.report_crowded_out(gone);
         }
         self.peers[at].stream = found;
         found
+    }
+
+    /// Reports what a stream has cost that had to make room.
+    fn report_crowded_out(&mut self, gone: CrowdedOut) {
+        let (id, now) = (gone.at.id(), self.present);
+        for span in gone.lost {
+            self.stats.lost_messages = self.stats.lost_messages.saturating_add(count(span));
+            let reason = LostReason::Crowded;
+            if let Some(loss) = self.losses.note(now, id, &gone.peer, span, reason) {
+                self.events.push_lost(loss);
+            }
+        }
+        if gone.was_present {
+            let (peer, left) = (gone.peer, Some(LeftReason::Crowded));
+            self.report_change(gone.at, Change { peer, left });
+        }
     }
 
     /// Where the stream of a sender begins that was not known.
@@ -558,6 +578,9 @@ impl Engine {
             None => {
                 let unfollowed = DropCause::Unfollowed;
                 self.report(now.elapsed, sender.from, unfollowed.into());
+                if incoming.seq_len == 1 {
+                    self.peers[at].note_unfollowed(number);
+                }
                 Ok(None)
             }
         }

@@ -274,6 +274,7 @@ impl Engine {
             let filled = stream.reorder.note(now.elapsed, number, ask_at);
             self.not_lost(at, filled.not_lost);
             self.refuse_number(at, number);
+            self.bound_gaps(at);
         }
         let Taken { opened, joined } = taken?;
         if opened
@@ -316,6 +317,11 @@ impl Engine {
         let stream = header.stream;
         let Some(at) = stream.or_else(|| self.streams.find(&peer.id, peer.incarnation)) else {
             // Nobody follows its sender.
+            if let Some((_, known)) = self.peers.get(header.from)
+                && Arc::ptr_eq(&known.peer, peer)
+            {
+                known.note_unfollowed(number);
+            }
             return self.accept_unnumbered(now.elapsed, header, bytes);
         };
         match self.check_joined(bytes, header) {

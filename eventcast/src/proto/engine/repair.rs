@@ -51,6 +51,9 @@ const BETWEEN_TOKENS: Duration = Duration::from_millis(20);
 const MESSAGES_AT_ONCE: usize = 256;
 const STREAMS_AT_ONCE: usize = 256;
 
+/// Most gaps that are given up in one call, so that a batch of events stays small. The others follow at the next call.
+const GAPS_AT_ONCE: usize = 4096;
+
 /// Most requests for the numbers of one stream that are sent at once. What else is missing is asked for a moment later.
 const REQUESTS_AT_ONCE: usize = 8;
 
@@ -101,6 +104,7 @@ impl Engine {
     pub(super) fn ask_for_messages(&mut self, now: Now, input_waits: bool) {
         let ttl = self.message_ttl;
         let mut spans = std::mem::take(&mut self.spans);
+        let mut verdicts = GAPS_AT_ONCE;
         for _ in 0..STREAMS_AT_ONCE {
             let Some(at) = self.streams.next_due(now.elapsed) else {
                 break;
@@ -128,10 +132,17 @@ impl Engine {
                 self.streams.settle(at);
                 continue;
             }
-            while let Some(stream) = self.streams.get(at)
+            while verdicts > 0
+                && let Some(stream) = self.streams.get(at)
                 && let Some(gap) = stream.reorder.gaps().give_up(now.elapsed, ttl)
             {
+                verdicts -= 1;
                 self.give_up_unanswered(now.elapsed, at, gap);
+            }
+            if verdicts == 0 {
+                // What is over is not asked for, so the rest has to wait as well.
+                self.streams.settle(at);
+                break;
             }
             for _ in 0..REQUESTS_AT_ONCE {
                 if !self.ask_once(now, at, &mut spans) {
@@ -393,7 +404,8 @@ impl Engine {
                 }
             }
         }
-        self.streams.settle(at);
+        // What is taken out of the middle of a gap leaves two.
+        self.bound_gaps(at);
         if asked {
             Ok(())
         } else {

@@ -38,6 +38,8 @@ pub(in crate::proto) struct Known {
     pub(in crate::proto) raw: Vec<u8>,
     /// The stream of the peer, once looked up.
     pub(in crate::proto) stream: Option<StreamRef>,
+    /// The number after the highest one that was delivered while the peer was not followed, if any was.
+    pub(in crate::proto) unfollowed: Option<u64>,
     /// How often new streams began here.
     pub(in crate::proto) streams_opened: RateWindow,
     /// The 8 bytes under which its datagrams are sealed, once they were found to be its own.
@@ -50,6 +52,14 @@ pub(in crate::proto) struct Known {
     pub(in crate::proto) token: Option<u64>,
     /// Heard again since the hand last came by.
     heard: bool,
+}
+
+impl Known {
+    /// Notes that a number is delivered although nobody follows the peer.
+    pub(in crate::proto) fn note_unfollowed(&mut self, number: u64) {
+        let next = number.saturating_add(1);
+        self.unfollowed = self.unfollowed.max(Some(next));
+    }
 }
 
 /// The place of a [`Known`], for as long as no other address is looked up.
@@ -126,6 +136,7 @@ impl Peers {
             known.peer = Arc::new(new_peer(from, identity));
             known.relation = relation;
             known.stream = None;
+            known.unfollowed = None;
         }
         let raw = identity.raw.unwrap_or_default();
         if known.raw != raw {
@@ -152,6 +163,7 @@ impl Peers {
             relation: self.relation(identity),
             raw: Vec::new(),
             stream: None,
+            unfollowed: None,
             streams_opened: RateWindow::default(),
             sealed_as: None,
             received: 0,

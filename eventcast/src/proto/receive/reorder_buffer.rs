@@ -107,7 +107,8 @@ pub(in crate::proto) struct ReorderBuffer {
     gaps: NackList,
     /// Numbers of chunked messages that are being put together, and how many attempts at each.
     partial: BTreeMap<u64, u32>,
-    /// What the messages that wait take.
+    /// How many messages wait, and what they take.
+    messages: usize,
     held: usize,
 }
 
@@ -126,8 +127,65 @@ impl ReorderBuffer {
             waiting: BTreeMap::new(),
             gaps: NackList::default(),
             partial: BTreeMap::new(),
+            messages: 0,
             held: 0,
         }
+    }
+
+    /// Goes on with what [`retire`](Self::retire) gave: nothing before is owed any more, whatever is said of it.
+    pub(in crate::proto) fn resumed(Retired { next, claimed }: Retired) -> Self {
+        let mut reported = RangeSet::default();
+        if claimed >= next {
+            reported.insert((next, claimed));
+        }
+        Self {
+            first: 1,
+            claimed,
+            reported,
+            ..Self::new(next, false)
+        }
+    }
+
+    /// Begins it where its sender was heard before without being followed, and everything up to `next` was delivered or
+    /// reported. To be called before anything of the stream is noted.
+    pub(in crate::proto) fn begin_unfollowed(&mut self, next: u64) {
+        let was_followed = self.first < self.next;
+        let next = if was_followed {
+            next.max(self.next)
+        } else {
+            next
+        };
+        let claimed = self.claimed;
+        *self = Self::resumed(Retired { next, claimed });
+    }
+
+    /// Ends it, to make room: gives what a stream of the same sender goes on with, unless a hello alone has been heard of it,
+    /// and the numbers that are lost thereby.
+    pub(in crate::proto) fn retire(mut self) -> (Option<Retired>, Vec<Span>) {
+        let mut lost = Vec::new();
+        let mut from = self.next;
+        for (first, slot) in std::mem::take(&mut self.waiting) {
+            // What was passed has been reported. A message that waits is lost like what is missing before it.
+            let Slot::Lost(last) = slot else { continue };
+            if from < first {
+                lost.push((from, first - 1));
+            }
+            from = from.max(last + 1);
+        }
+        if from <= self.highest {
+            lost.push((from, self.highest));
+        }
+        // What is only claimed is lost as where it is given up otherwise: reported, and not passed.
+        while let Some((first, last)) = self.gaps.take_up_to(u64::MAX) {
+            let first = first.max(self.highest + 1);
+            if first <= last {
+                lost.push((first, last));
+            }
+        }
+        let next = from.max(self.highest + 1);
+        let claimed = self.claimed;
+        let heard = !self.tentative;
+        (heard.then_some(Retired { next, claimed }), lost)
     }
 
     /// Bytes of what waits, and of what is known of what is missing.
@@ -346,6 +404,7 @@ impl ReorderBuffer {
         let mut messages = Vec::new();
         for slot in forgotten.into_values() {
             if let Slot::Message(held, cost) = slot {
+                self.messages -= 1;
                 self.held -= cost as usize;
                 messages.push(*held);
             }
@@ -361,6 +420,7 @@ impl ReorderBuffer {
     /// Keeps a message until its turn comes. What it says of its sender takes so much more, unless the stream keeps the same.
     pub(in crate::proto) fn hold(&mut self, number: u64, held: Held, peer_cost: usize) {
         let cost = u32::try_from(held.cost() + peer_cost).unwrap_or(u32::MAX);
+        self.messages += 1;
         self.held += cost as usize;
         let slot = Slot::Message(Box::new(held), cost);
         self.waiting.insert(number, slot);
@@ -388,6 +448,17 @@ impl ReorderBuffer {
         !self.waiting.is_empty()
     }
 
+    /// Whether something can be given up to make room.
+    #[inline]
+    pub(in crate::proto) fn can_give_up(&self) -> bool {
+        self.messages > 0 || !self.gaps.is_empty() || self.undecided_until.is_some()
+    }
+
+    /// Whether a message is being put together.
+    pub(in crate::proto) fn has_partials(&self) -> bool {
+        !self.partial.is_empty()
+    }
+
     /// The next message whose turn has come.
     pub(in crate::proto) fn release(&mut self) -> Option<Held> {
         if self.undecided_until.is_some() {
@@ -401,6 +472,7 @@ impl ReorderBuffer {
             match entry.remove() {
                 Slot::Lost(last) => self.next = self.next.max(last + 1),
                 Slot::Message(held, cost) => {
+                    self.messages -= 1;
                     self.held -= cost as usize;
                     self.next += 1;
                     return Some(*held);
@@ -491,10 +563,12 @@ impl ReorderBuffer {
     /// The first gap, which holds up everything that waits: taken out, to make room. With it goes whatever is being
     /// put together there. What of it had been passed before is left out of `lost`.
     pub(in crate::proto) fn give_up_first(&mut self, lost: &mut Vec<Span>) -> Option<GivenUp> {
-        let mut slots = self.waiting.iter();
-        let Some((&waits, _)) = slots.find(|(_, slot)| matches!(slot, Slot::Message(..))) else {
+        // Passed numbers alone may be many, and stay until the gaps between them are over.
+        if self.messages == 0 {
             return self.give_up_gap(lost);
-        };
+        }
+        let mut slots = self.waiting.iter();
+        let (&waits, _) = slots.find(|(_, slot)| matches!(slot, Slot::Message(..)))?;
         let passed = (self.next, waits.checked_sub(1)?);
         if passed.0 > passed.1 {
             return None;
@@ -533,6 +607,15 @@ impl ReorderBuffer {
             partials: false,
         })
     }
+}
+
+/// How far a stream was that has made room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::proto) struct Retired {
+    /// The next number to be delivered: what is before was delivered or reported.
+    pub(in crate::proto) next: u64,
+    /// The highest number that was claimed: what is from `next` to there was reported.
+    pub(in crate::proto) claimed: u64,
 }
 
 /// What was given up to make room.
@@ -733,6 +816,36 @@ mod tests {
         let mut order = ReorderBuffer::new(1001, true);
         assert_eq!(receive(&mut order, 1001), [1001]);
         assert!(receive(&mut order, 7).is_empty());
+    }
+
+    #[test]
+    fn what_makes_room_is_delivered_or_lost_once_and_goes_on_behind() {
+        let mut order = begun(1);
+        assert_eq!(receive(&mut order, 1), [1]);
+        for number in [4, 5, 9] {
+            assert!(receive(&mut order, number).is_empty());
+        }
+        assert_eq!(order.gaps().take_up_to(7), Some((2, 3)));
+        order.skip((2, 3));
+        assert_eq!(released(&mut order), [4, 5]);
+        order.open_partial(NOW, 11, DUE);
+        assert!(order.has_partials());
+        order.claim(NOW, 20, DUE);
+        let (retired, lost) = order.retire();
+        assert_eq!(lost, [(6, 11), (12, 20)]);
+
+        let mut order = ReorderBuffer::resumed(retired.unwrap());
+        assert_eq!(order.begin_at(NOW, 1, DUE), None, "nothing before is owed");
+        assert!(receive(&mut order, 9).is_empty());
+        order.claim(NOW, 20, DUE);
+        assert!(order.gaps().is_empty(), "reported once");
+        assert_eq!(receive(&mut order, 12), [12]);
+        order.claim(NOW, 21, DUE);
+        assert_eq!(missing(&mut order), [(21, 21)]);
+        assert_eq!(order.retire().1, [(21, 21)]);
+        // Where only a hello was heard, nothing is known.
+        let order = ReorderBuffer::new(1001, true);
+        assert_eq!(order.retire(), (None, Vec::new()));
     }
 
     #[test]

@@ -12,11 +12,12 @@ use std::{
 
 use crate::proto::{
     hash::HashKey,
+    ranges::Span,
     rate::RateWindow,
     receive::{
         hello_clock::HelloClock,
         peer::{Peer, PeerFigures, PeerStatus},
-        reorder_buffer::ReorderBuffer,
+        reorder_buffer::{ReorderBuffer, Retired},
         route::Route,
         vouch::Vouch,
     },
@@ -89,6 +90,10 @@ pub(in crate::proto) struct Stream {
     due: Option<Duration>,
     /// What it counts for in [`Streams::held`].
     held: usize,
+    /// Its place in [`Streams::by_held`].
+    listed: Option<usize>,
+    /// Its place in [`Streams::silences`].
+    silent_at: Option<Duration>,
 }
 
 impl Stream {
@@ -127,20 +132,30 @@ pub(in crate::proto) struct PeerInfo {
 
 type Incarnations = BTreeMap<Option<u64>, usize>;
 
+/// A stream that had to make room, of which something is to be reported.
+pub(in crate::proto) struct CrowdedOut {
+    pub(in crate::proto) at: StreamRef,
+    pub(in crate::proto) peer: Arc<Peer>,
+    /// Its sender was there, and has not said goodbye.
+    pub(in crate::proto) was_present: bool,
+    /// What was still to come of it.
+    pub(in crate::proto) lost: Vec<Span>,
+}
+
 pub(in crate::proto) struct Streams {
     slots: Vec<Option<Stream>>,
     free: Vec<usize>,
     /// By id, and each id's by incarnation: of one id there may be as many as there are streams.
     by_id: HashMap<Box<str>, Incarnations, HashKey>,
-    /// Streams that hold something, by how much.
+    /// Streams in which something can be given up to make room, by how much they hold.
     by_held: BTreeSet<(usize, usize)>,
     /// Streams in which something is missing, by the moment at which something is to be done about it.
     dues: BTreeSet<(Duration, usize)>,
     next_generation: u64,
     /// Those that have said goodbye, the first one first.
     departed: VecDeque<StreamRef>,
-    /// How far the streams were delivered that have made room, and these in order.
-    ended: HashMap<u64, u64, HashKey>,
+    /// How far the streams were that have made room, and these in order.
+    ended: HashMap<u64, Retired, HashKey>,
     ended_order: VecDeque<u64>,
     key: HashKey,
     /// Bytes of the messages that wait in all streams.
@@ -151,12 +166,12 @@ pub(in crate::proto) struct Streams {
     /// been heard.
     silent_longest: Vec<(Duration, StreamRef)>,
     present: usize,
-    /// No peer falls silent before.
-    next_silence: Option<Duration>,
+    /// All that are there, by a moment before which they are not silent for too long.
+    silences: BTreeSet<(Duration, usize)>,
     /// How many streams began at each IP address, and at each address of it.
     shares: Shares,
-    /// Peers that had to make room.
-    crowded_out: Vec<(StreamRef, Arc<Peer>)>,
+    /// Streams that had to make room.
+    crowded_out: Vec<CrowdedOut>,
 }
 
 impl Streams {
@@ -176,14 +191,14 @@ impl Streams {
             full_until: Duration::ZERO,
             silent_longest: Vec::new(),
             present: 0,
-            next_silence: None,
+            silences: BTreeSet::new(),
             shares: Shares::new(key),
             crowded_out: Vec::new(),
         }
     }
 
-    /// A peer that was there and had to make room, and what was its stream.
-    pub(in crate::proto) fn poll_crowded_out(&mut self) -> Option<(StreamRef, Arc<Peer>)> {
+    /// A stream that had to make room.
+    pub(in crate::proto) fn poll_crowded_out(&mut self) -> Option<CrowdedOut> {
         self.crowded_out.pop()
     }
 
@@ -235,7 +250,7 @@ impl Streams {
         }
         let order = match self.ended.remove(&self.hash(&peer)) {
             // It goes on where it was when it made room.
-            Some(next) => ReorderBuffer::new(next, false),
+            Some(retired) => ReorderBuffer::resumed(retired),
             None => order,
         };
         let generation = self.next_generation;
@@ -270,6 +285,8 @@ impl Streams {
             figures: PeerFigures::default(),
             due: None,
             held: 0,
+            listed: None,
+            silent_at: None,
         });
         Some(StreamRef { index, generation })
     }
@@ -282,13 +299,17 @@ impl Streams {
         };
         debug_assert!(stream.reorder.waits_for_something());
         let held = stream.reorder.held();
-        if held != stream.held {
-            self.held = self.held - stream.held + held;
-            self.by_held.remove(&(stream.held, at.index));
-            if held > 0 {
+        self.held = self.held - stream.held + held;
+        stream.held = held;
+        let listed = (held > 0 && stream.reorder.can_give_up()).then_some(held);
+        if listed != stream.listed {
+            if let Some(before) = stream.listed {
+                self.by_held.remove(&(before, at.index));
+            }
+            if let Some(held) = listed {
                 self.by_held.insert((held, at.index));
             }
-            stream.held = held;
+            stream.listed = listed;
         }
         let due = stream.reorder.due();
         if due != stream.due {
@@ -314,7 +335,7 @@ impl Streams {
         (due <= now).then_some(StreamRef { index, generation })
     }
 
-    /// The stream in which most waits.
+    /// The stream in which most waits, of those in which something can be given up.
     pub(in crate::proto) fn fullest(&self) -> Option<StreamRef> {
         let &(_, index) = self.by_held.last()?;
         let generation = self.slots[index].as_ref()?.generation;
@@ -333,11 +354,15 @@ impl Streams {
         };
         let before = std::mem::replace(&mut stream.presence, presence);
         let silent = stream.last_heard.saturating_add(timeout);
+        let silent_at = (presence == Presence::Present).then_some(silent);
+        let listed_before = std::mem::replace(&mut stream.silent_at, silent_at);
         self.present -= usize::from(before == Presence::Present);
         self.present += usize::from(presence == Presence::Present);
-        if presence == Presence::Present {
-            let next = self.next_silence.map_or(silent, |next| next.min(silent));
-            self.next_silence = Some(next);
+        if let Some(before) = listed_before {
+            self.silences.remove(&(before, at.index));
+        }
+        if let Some(silent) = silent_at {
+            self.silences.insert((silent, at.index));
         }
     }
 
@@ -379,25 +404,30 @@ impl Streams {
 
     /// When [`silent`](Self::silent) may find somebody.
     pub(in crate::proto) fn next_silence(&self) -> Option<Duration> {
-        self.next_silence
+        self.silences.first().map(|(at, _)| *at)
     }
 
-    /// Those who are there and have been silent for so long. Looks at all, and says in
-    /// [`next_silence`](Self::next_silence) when to look again.
+    /// Those who are there and have been silent for so long: to be said to have [left](Self::set_presence). Who was heard
+    /// since it was looked at last is looked at again when it may be silent; of these all are put off who would be looked
+    /// at soon, so that many peers do not make for many calls.
     pub(in crate::proto) fn silent(&mut self, now: Duration, timeout: Duration) -> Vec<StreamRef> {
         let mut silent = Vec::new();
-        self.next_silence = None;
-        for (index, slot) in self.slots.iter().enumerate() {
-            let Some(stream) = slot else { continue };
-            if stream.presence != Presence::Present {
-                continue;
-            }
+        let soon = now.saturating_add(timeout / 8);
+        while let Some(&(listed, index)) = self.silences.first()
+            && listed <= soon
+            && let Some(stream) = &mut self.slots[index]
+        {
             let at = stream.last_heard.saturating_add(timeout);
             if at <= now {
                 let generation = stream.generation;
                 silent.push(StreamRef { index, generation });
-            } else {
-                self.next_silence = Some(self.next_silence.map_or(at, |next| next.min(at)));
+            } else if at <= listed {
+                break;
+            }
+            self.silences.pop_first();
+            stream.silent_at = (at > now).then_some(at);
+            if at > now {
+                self.silences.insert((at, index));
             }
         }
         silent
@@ -427,7 +457,7 @@ impl Streams {
     /// [`SILENT_AT_ONCE`] that go.
     fn drop_silent(&mut self, now: Duration) -> Option<()> {
         if let Some(at) = self.pop_silent() {
-            return self.remove(at.index).map(drop);
+            return self.retire(at.index);
         }
         if now < self.full_until {
             return None;
@@ -451,7 +481,7 @@ impl Streams {
         all.reverse();
         self.silent_longest = all;
         let at = self.pop_silent()?;
-        self.remove(at.index).map(drop)
+        self.retire(at.index)
     }
 
     /// The next of those that were found to be silent longest, unless it was heard since.
@@ -483,31 +513,31 @@ impl Streams {
             (!stream.reorder.has_waiting()).then_some(came)
         });
         let (_, _, index) = candidates.min()?;
-        let stream = self.remove(index)?;
-        if stream.presence == Presence::Present {
-            let generation = stream.generation;
-            self.crowded_out
-                .push((StreamRef { index, generation }, stream.peer));
-        }
-        Some(())
+        self.retire(index)
     }
 
-    /// Drops the stream that said goodbye first, if nothing is missing or waits in it. How far it was delivered stays
-    /// known, so that nothing of it is delivered again.
+    /// Drops the stream that said goodbye first, if nothing is missing or waits in it.
     fn drop_departed(&mut self) -> Option<()> {
         while let Some(at) = self.departed.pop_front() {
             let Some(stream) = self.get(at) else { continue };
             stream.is_departed = false;
-            if stream.presence != Presence::Left || stream.held > 0 || stream.due.is_some() {
-                continue;
+            let is_over =
+                stream.held == 0 && stream.due.is_none() && !stream.reorder.has_partials();
+            if stream.presence == Presence::Left && is_over {
+                return self.retire(at.index);
             }
-            let stream = self.remove(at.index)?;
+        }
+        None
+    }
+
+    /// Drops a stream to make room. How far it was stays known, so that nothing of it is delivered again, and what was still
+    /// to come of it is reported.
+    fn retire(&mut self, index: usize) -> Option<()> {
+        let stream = self.remove(index)?;
+        let (retired, lost) = stream.reorder.retire();
+        if let Some(retired) = retired {
             let hash = self.hash(&stream.peer);
-            if self
-                .ended
-                .insert(hash, stream.reorder.next_number())
-                .is_none()
-            {
+            if self.ended.insert(hash, retired).is_none() {
                 self.ended_order.push_back(hash);
             }
             if self.ended_order.len() > MAX_ENDED
@@ -515,9 +545,18 @@ impl Streams {
             {
                 self.ended.remove(&oldest);
             }
-            return Some(());
         }
-        None
+        let was_present = stream.presence == Presence::Present;
+        if was_present || !lost.is_empty() {
+            let generation = stream.generation;
+            self.crowded_out.push(CrowdedOut {
+                at: StreamRef { index, generation },
+                peer: stream.peer,
+                was_present,
+                lost,
+            });
+        }
+        Some(())
     }
 
     /// What an incarnation is known by when it has made room.
@@ -531,7 +570,12 @@ impl Streams {
         self.free.push(index);
         self.shares.remove(stream.began_at, stream.generation);
         self.held -= stream.held;
-        self.by_held.remove(&(stream.held, index));
+        if let Some(held) = stream.listed {
+            self.by_held.remove(&(held, index));
+        }
+        if let Some(silent_at) = stream.silent_at {
+            self.silences.remove(&(silent_at, index));
+        }
         self.present -= usize::from(stream.presence == Presence::Present);
         if let Some(due) = stream.due {
             self.dues.remove(&(due, index));
@@ -653,7 +697,8 @@ mod tests {
                 &mut RateWindow::default(),
             )
             .unwrap();
-            assert_eq!(streams.get(at).unwrap().reorder.first(), 1 + i % 7);
+            // It is not owed anything before that, whatever its hello says.
+            assert_eq!(streams.get(at).unwrap().reorder.first(), 1);
             assert_eq!(streams.get(at).unwrap().reorder.next_number(), 1 + i % 7);
         }
         assert!(streams.departed.len() <= 2 * MAX_STREAMS);

@@ -11,6 +11,7 @@ mod events;
 mod gone;
 mod hostile;
 mod identity;
+mod making_room;
 mod net;
 mod newcomers;
 mod pace;
