@@ -47,7 +47,7 @@ pub(crate) fn validate<'a>(item: &'a Item<'a>, errors: &mut Errors) -> Option<Ev
     if let Data::Union(data) = item.data {
         errors.at_span(
             data.union_token.span(),
-            "a union cannot be an event, since nothing tells which of its fields holds: \
+            "a union cannot be an event, since nothing says which of its fields is valid: \
              structs and enums can",
         );
     }

@@ -101,7 +101,7 @@ pub enum Error {
     Forked,
     /// A panic inside the bus, not in a listener, came in the way. See [`Notice::Failed`](crate::Notice::Failed).
     #[error(
-        "a panic came in the way while {during}: {}; it may be tried again, and the panic is a bug to be reported",
+        "a panic occurred while {during}: {}; try again, and report the panic, which is a bug",
         printable(.message)
     )]
     #[non_exhaustive]
@@ -112,7 +112,7 @@ pub enum Error {
         message: String,
     },
     /// `stop` was called before a `start` that waited for an earlier stop had begun.
-    #[error("the bus was stopped again before it had started")]
+    #[error("the bus was stopped before its start was through")]
     Stopped,
 }
 

@@ -196,9 +196,9 @@ fn warnings(keys: &Keys) -> Vec<Notice> {
 fn stray_blanks(what: &str) -> Notice {
     Notice::Warning {
         text: format!(
-            "the {what} begins or ends with a blank or a line break, which is a part of it: buses whose {what} has \
-             none there neither hear this bus nor are heard. A variable or a file often brings one along unnoticed: \
-             take it away, unless it is meant"
+            "the {what} begins or ends with a blank or a line break, which counts as a part of it: a bus whose {what} \
+             has none there cannot hear this one, nor be heard. A variable or a file often adds one unnoticed: \
+             remove it, unless it is meant"
         ),
     }
 }
@@ -221,8 +221,7 @@ fn slow_derivation_in(took: Duration, is_debug: bool) -> Option<Notice> {
 
 fn short() -> Notice {
     Notice::Warning {
-        text: "the passphrase is short: whoever records what is sent can find it by trying; take several words, or \
-               more"
+        text: "the passphrase is short: somebody who records the traffic can guess it; use several words"
             .to_owned(),
     }
 }

@@ -18,7 +18,8 @@ const LONGEST_TEXT: usize = 2_048;
 
 /// What follows the first line of the process.
 const HINT: &str = "eventcast: this went to standard error because nothing else takes warnings: install a `tracing` \
-    subscriber (`eventcast::log::install()` is one, with the feature `log`), or hear notices by `bus.on_notice`; \
+    subscriber (`eventcast::log::install()` is one, with the feature `log`), or listen to notices with \
+    `bus.on_notice`; \
     `last_resort(false)` on the builder, or EVENTCAST_LAST_RESORT=false, turns it off\n";
 
 /// The last resort of one bus.

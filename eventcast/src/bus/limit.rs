@@ -606,7 +606,7 @@ mod tests {
             last.contains("joined the group on interface eth0"),
             "{last}"
         );
-        assert!(last.contains("other changes of it"), "{last}");
+        assert!(last.contains("other changes of this interface"), "{last}");
     }
 
     #[test]

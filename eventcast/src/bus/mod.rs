@@ -950,7 +950,9 @@ impl Bus {
         let options = &self.core.shared.options;
         match &options.passphrase {
             None => "none: everything goes in the clear",
-            Some(_) if options.classic_cipher => "the classic cipher, which protects from nobody",
+            Some(_) if options.classic_cipher => {
+                "the classic cipher, which protects against nothing"
+            }
             Some(_) => "sealed",
         }
     }

@@ -615,8 +615,8 @@ pub(crate) fn start_watching(reading: &Arc<Reading>) -> Option<Notice> {
     let was_there = again.swap(due.as_micros() as u64, Ordering::Relaxed) == 0;
     was_there.then(|| Notice::Warning {
         text: format!(
-            "nothing watches over slow listeners: {error}; until there is such a thread, which is tried again each \
-             second, a slow listener holds up everything that comes after it"
+            "no thread watches for slow listeners: {error}; it is tried again each second, and until then a slow \
+             listener delays all that comes after it"
         ),
     })
 }

@@ -27,7 +27,7 @@ impl Drop for Promise {
     fn drop(&mut self) {
         let failure = Failure {
             during: "starting or stopping",
-            message: "a panic, which was told before".into(),
+            message: "a panic, which was reported before".into(),
         };
         self.0.complete(Err(failure.error()));
     }

@@ -330,8 +330,8 @@ impl fmt::Display for OpenWarning {
             ),
             Self::NoMulticast { interface, advice } => write!(
                 f,
-                "interface {interface} {advice}: it is used as `multicast_interface` says, and probably nobody hears \
-                 the bus there"
+                "interface {interface} {advice}: it is used as `multicast_interface` says, and probably no other bus \
+                 is reached there"
             ),
             Self::Followed {
                 given,

@@ -189,20 +189,20 @@ impl Client {
         match last {
             Flow::Barred => self.out.line("wrong token"),
             Flow::Crowded => self.out.line(format_args!(
-                "the token was not looked at: too many come from your address; try again in {} s",
+                "the token was not checked: too many come from your address; try again in {} s",
                 LONGEST_WAIT.as_secs()
             )),
             Flow::Go | Flow::Weigh(_) | Flow::Close => {}
         }
         if self.bell.is_displaced() && self.session.is_locked() {
             // There may be many of these: none stays to see whether the client reads it.
-            self.out.line("closed: others wait for a place");
+            self.out.line("closed: other clients wait for a place");
             let _ = self.send();
             return;
         }
         if self.bell.is_displaced() {
             self.out.line(format_args!(
-                "closed: nothing was said here for {} s, and others wait for a place",
+                "closed: no command came for {} s, and other clients wait for a place",
                 IDLE_TIME.as_secs()
             ));
         } else if self.is_closing() {

@@ -93,9 +93,9 @@ static COMMANDS: &[Entry] = &[
     Entry {
         name: "config",
         form: "[PART]",
-        summary: "the options, each with its value and where it was said",
-        more: "With PART those whose names contain it. Where nothing stands behind a value, nobody said it. A passphrase \
-               and a token are never shown.",
+        summary: "the options, each with its value and where it was set",
+        more: "With PART those whose names contain it. A value with nothing behind it was not set: it is the default, \
+               or follows from another option. A passphrase and a token are never shown.",
         read: |words| {
             let [part] = at_most(words)?;
             Ok(Command::Config(part.unwrap_or_default().to_owned()))
@@ -104,14 +104,14 @@ static COMMANDS: &[Entry] = &[
     Entry {
         name: "peers",
         form: "",
-        summary: "who else is on the group",
+        summary: "the other buses on the group",
         more: "Peers of another make say no hello, and are not among them.",
         read: |words| none(words, Command::Peers),
     },
     Entry {
         name: "listeners",
         form: "[PATTERN]",
-        summary: "who listens in this program, to what, and where that was written",
+        summary: "the listeners of this program, each with its key or pattern and where it was registered",
         more: "With a PATTERN those whose event, or whose own pattern, matches it.",
         read: |words| {
             let [pattern] = at_most(words)?;
@@ -123,7 +123,7 @@ static COMMANDS: &[Entry] = &[
     Entry {
         name: "stats",
         form: "[PART]",
-        summary: "the figures that are not 0",
+        summary: "the statistics that are not 0",
         more: "With PART all whose names contain it, those that are 0 too.",
         read: |words| {
             let [part] = at_most(words)?;
@@ -156,8 +156,8 @@ static COMMANDS: &[Entry] = &[
         form: "[PATTERN]",
         summary: "shows events as they come, from here and from the network",
         more: "Without a PATTERN all of them. In one, `*` stands for any run of characters but `.`, `**` for any run, `?` \
-               for one character, and `\\` takes the next as it is. Who reads too slowly is told how many events were \
-               missed.",
+               for one character, and `\\` takes the next as it is. A client that reads too slowly sees how many events \
+               it missed.",
         read: |words| {
             let [pattern] = at_most(words)?;
             pattern
@@ -178,7 +178,7 @@ static COMMANDS: &[Entry] = &[
     Entry {
         name: "notices",
         form: "on|off",
-        summary: "shows, or no longer shows, what the bus tells about itself as it happens",
+        summary: "shows the notices of the bus as they come, or no longer",
         more: "",
         read: |words| match words {
             ["on"] => Ok(Command::Notices(true)),

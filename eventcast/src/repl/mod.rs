@@ -31,10 +31,10 @@
 //! | --- | --- |
 //! | `help [COMMAND]` | the commands, or one of them in full |
 //! | `info` | this bus: its id, its group, whether it runs and whether it is sealed |
-//! | `config [PART]` | the options, each with its value and where it was said |
-//! | `peers` | who else is on the group |
-//! | `listeners [PATTERN]` | who listens in this program, to what, and where that was written |
-//! | `stats [PART]` | the figures that are not 0 |
+//! | `config [PART]` | the options, each with its value and where it was set |
+//! | `peers` | the other buses on the group |
+//! | `listeners [PATTERN]` | the listeners of this program, each with its key or pattern and where it was registered |
+//! | `stats [PART]` | the statistics that are not 0 |
 //! | `emit KEY [VALUE ...]` | sends an event, and calls the listeners of this program |
 //! | `watch [PATTERN]`, `unwatch [PATTERN]` | shows events as they come, from here and from the network |
 //! | `notices on`, `notices off` | shows what the bus tells about itself as it happens |
@@ -239,20 +239,16 @@ impl Extension for Repl {
         let warn = |text| Notice::Warning { text };
         let open = (!host.is_loopback()).then(|| {
             warn(format!(
-                "the console at {address} can be reached from other machines: whoever has the token can do with this \
-                 bus what the program can, and what is typed goes over the network in the clear"
+                "the console at {address} can be reached from other machines: a client with the token can do with \
+                 this bus all that the program can, and what is typed goes over the network in the clear"
             ))
         });
         let short = token.filter(|token| token.is_short()).map(|_| {
-            warn(
-                "`repl_token` is short: somebody could find it by trying; take four words or more"
-                    .to_owned(),
-            )
+            warn("`repl_token` is short enough to be guessed; use four words or more".to_owned())
         });
         let stray = token.filter(|token| token.has_stray_blanks()).map(|_| {
             warn(
-                "`repl_token` begins or ends with a blank, which has to be typed as well: take it away, unless it is \
-                 meant"
+                "`repl_token` begins or ends with a blank, which has to be typed as well: remove it, unless it is meant"
                     .to_owned(),
             )
         });

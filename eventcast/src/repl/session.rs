@@ -172,7 +172,7 @@ impl Session {
             }
             Input::NotText => {
                 out.answered();
-                out.line("that was not UTF-8, and nothing was done");
+                out.line("that was not UTF-8, and nothing was executed");
             }
         }
         Flow::Go
@@ -197,7 +197,7 @@ impl Session {
         match command::parse(&line) {
             Ok(None) => Flow::Go,
             Ok(Some(command)) if is_cut && command.changes() => {
-                out.line("nothing was done: the line was cut off, a line break ends it");
+                out.line("nothing was executed: the line was cut off, a line break ends it");
                 Flow::Go
             }
             Ok(Some(command)) => self.obey(command, out),
@@ -211,7 +211,7 @@ impl Session {
     /// Ends a connection that no person has made.
     fn show_out(&self, language: &str) -> Flow {
         let text = format_args!(
-            "{} speaks {language}: a browser was led to the console, and nothing that it sent was done",
+            "{} speaks {language}: a browser was led to the console, and nothing that it sent was executed",
             self.from
         );
         self.warnings
@@ -471,7 +471,7 @@ fn config(bus: &Bus, part: &str) -> String {
             [setting.name.to_owned(), setting.value.clone(), given]
         })
         .collect();
-    or_nothing(columns(&rows), "no option is called so")
+    or_nothing(columns(&rows), "there is no such option")
 }
 
 fn peers(bus: &Bus) -> String {
@@ -504,7 +504,7 @@ fn peers(bus: &Bus) -> String {
         ]
     }));
     match rows.len() {
-        1 => "nobody else is there".to_owned(),
+        1 => "no other bus is there".to_owned(),
         _ => columns(&rows),
     }
 }
@@ -556,7 +556,7 @@ fn stats(bus: &Bus, part: Option<&str>) -> String {
         .filter(|(name, value)| part.map_or(*value > 0, |part| name.contains(part)))
         .map(|(name, value)| [name, value.to_string()])
         .collect();
-    or_nothing(columns(&rows), "there is no such figure")
+    or_nothing(columns(&rows), "there is no such statistic")
 }
 
 #[cfg(feature = "log")]

@@ -83,7 +83,10 @@ fn every_cause() {
 
 fn reasons() {
     for (shown, text) in [
-        (LostReason::Crowded.to_string(), "too much waited"),
+        (
+            LostReason::Crowded.to_string(),
+            "too many later events waited",
+        ),
         (ExpiredReason::Overdue.to_string(), "not complete"),
         (LeftReason::Goodbye.to_string(), "goodbye"),
     ] {

@@ -97,7 +97,7 @@ fn shows_the_bus() {
     assert_eq!(row(&config, "repl"), ["true", "(builder)"]);
     let part = console.ask("config multicast_t");
     assert_eq!(part.lines().count(), 1, "{part}");
-    assert_eq!(console.ask("config nothing"), "no option is called so\r\n");
+    assert_eq!(console.ask("config nothing"), "there is no such option\r\n");
 
     eventually("they know each other", || bus.peers().len() == 1);
     for _ in 0..3 {
@@ -240,9 +240,9 @@ fn marks_and_a_last_line() {
         // What would change something may have been meant to go on.
         (
             "emit console/last 5",
-            "nothing was done: the line was cut off",
+            "nothing was executed: the line was cut off",
         ),
-        ("stop", "nothing was done: the line was cut off"),
+        ("stop", "nothing was executed: the line was cut off"),
         ("nothing", "unknown command `nothing`"),
     ] {
         let mut console = Console::open(address(&bus));
@@ -323,15 +323,15 @@ fn tells_notices() {
     let mut console = Console::open(address(&bus));
     assert_eq!(console.ask("notices on"), "");
     let other = started(builder(group).id("noticed"));
-    console.until("notice: noticed (");
-    console.until("is there\r\n");
+    console.until("notice: peer noticed (");
+    console.until("joined\r\n");
     block_on(other.stop()).unwrap();
-    console.until("is gone: it said goodbye\r\n");
+    console.until("left: it said goodbye\r\n");
     console.until("> ");
     assert_eq!(console.ask("notices off"), "");
     let third = started(builder(group).id("unnoticed"));
     eventually("it is noticed", || bus.peers().len() == 1);
-    assert_eq!(console.ask("config nothing"), "no option is called so\r\n");
+    assert_eq!(console.ask("config nothing"), "there is no such option\r\n");
     drop(third);
 }
 
@@ -474,7 +474,7 @@ fn leaves_on_request() {
     // What was asked before the end is answered before the end.
     let mut console = Console::open(address(&bus));
     console.send(b"stats nothing\nexit\nstats nothing\n");
-    assert_eq!(console.to_end(), "there is no such figure\r\n> ");
+    assert_eq!(console.to_end(), "there is no such statistic\r\n> ");
     let received = count(&bus, "console/left");
     let mut console = Console::open(address(&bus));
     console.send(b"emit console/left\nemit console/left");

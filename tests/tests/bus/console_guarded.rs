@@ -386,7 +386,7 @@ fn telnet() {
             assert!(came.ends_with(&expected), "{before:?} {after:?}: {came}");
             // One prompt for one line.
             console.send(b"config nothing\r\n");
-            assert_eq!(console.until("> "), "no option is called so\r\n> ");
+            assert_eq!(console.until("> "), "there is no such option\r\n> ");
         }
     }
 
@@ -401,7 +401,7 @@ fn telnet() {
     console.send(b"emit console_guarded/ff \"\xff\xff\"\r\n");
     assert_eq!(
         console.until("> "),
-        "that was not UTF-8, and nothing was done\r\n> "
+        "that was not UTF-8, and nothing was executed\r\n> "
     );
     assert_eq!(collected.len(), 0);
     // Cut off within a negotiation.
@@ -514,7 +514,7 @@ fn idle_clients_give_way() {
     one_more.until("> ");
     assert!(one_more.ask("info").contains("running"));
     let said = idle.remove(0).to_end();
-    assert!(said.contains("nothing was said here for 10 s"), "{said}");
+    assert!(said.contains("no command came for 10 s"), "{said}");
     bus.emit_named("console_guarded/idle", ()).unwrap();
     watching.until("console_guarded/idle");
 }
@@ -586,7 +586,7 @@ fn many_connections_guess_no_faster() {
     let looked_at = looked_at.count();
     let unseen = answers
         .iter()
-        .filter(|said| said.starts_with("the token was not looked at"));
+        .filter(|said| said.starts_with("the token was not checked"));
     assert_eq!(looked_at + unseen.count(), 31, "{answers:?}");
     // At 0, 0, 0.5, 1.5, 3.5, 7.5, 15.5 and 23.5 s; one or another more on a machine that takes its time.
     assert!((8..=12).contains(&looked_at), "{answers:?}");
@@ -611,7 +611,7 @@ fn those_without_a_token_give_way() {
         })
         .collect();
     for console in &mut strangers[..5] {
-        assert!(console.to_end().contains("others wait for a place"));
+        assert!(console.to_end().contains("other clients wait for a place"));
     }
     for console in &mut own {
         console.send(b"delta echo\n");
@@ -628,7 +628,11 @@ fn those_without_a_token_give_way() {
         thread::sleep(Duration::from_millis(100));
     };
     assert!(turned_away > 0);
-    assert!(strangers[5].to_end().contains("others wait for a place"));
+    assert!(
+        strangers[5]
+            .to_end()
+            .contains("other clients wait for a place")
+    );
     newest.send(b"delta echo\n");
     newest.until("> ");
     for console in &mut own {

@@ -240,7 +240,10 @@ fn no_thread_to_watch_with() {
     // The watching thread takes over reading, and there is none to take its place.
     limit(1);
     other.emit_named("first", ()).expect("it runs");
-    says(&told, &["watches over slow listeners", "ulimit -u"]);
+    says(
+        &told,
+        &["no thread watches for slow listeners", "ulimit -u"],
+    );
     other.emit_named("quick", ()).expect("it runs");
     quick.wait_for(1);
     hold.store(false, Ordering::SeqCst);

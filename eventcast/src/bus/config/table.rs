@@ -147,7 +147,7 @@ macro_rules! options {
         /// let settings: Settings = serde_json::from_str(text).unwrap();
         /// assert_eq!(settings.eventcast.port, Some(9000));
         ///
-        /// // Nobody is told.
+        /// // No error.
         /// let mistyped = r#"{ "colour": "red", "prot": 9000 }"#;
         /// let settings: Settings = serde_json::from_str(mistyped).unwrap();
         /// assert_eq!(settings.eventcast.port, None);

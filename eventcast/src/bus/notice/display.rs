@@ -28,8 +28,8 @@ impl Notice {
             Self::Stopped => f.write_str("stopped"),
             Self::Failed { during, message } => write!(
                 f,
-                "the bus has stopped after a panic while {during}: {message}; `start` may be tried again, and the panic \
-                 is a bug to be reported"
+                "the bus stopped after a panic while {during}: {message}; call `start` to try again, and report the \
+                 panic, which is a bug"
             ),
             Self::Warning { text } => f.write_str(text),
             Self::InterfaceJoined {
@@ -108,7 +108,8 @@ impl Notice {
                          point or a switch holds it back"
                     }
                     _ => {
-                        "; what came was refused: probably one side has a passphrase and the other has none, or another \
+                        "; the datagrams that came were refused: probably one side has a passphrase and the other has \
+                         none, or another \
                          one; or another program uses this group and port"
                     }
                 })
@@ -147,13 +148,13 @@ impl Notice {
                     "message {message_id} (`{key}`) from {from} was given up with {received} of {chunks} chunks: "
                 )?;
                 if *reason == ExpiredReason::Silent && !unicast_heard {
-                    write!(f, "the rest was asked for, and {reason}{NO_UNICAST}")?;
+                    write!(f, "the rest was requested, and {reason}{NO_UNICAST}")?;
                 } else {
                     write!(f, "{reason}")?;
                 }
                 match others {
                     0 => Ok(()),
-                    others => write!(f, "; so were {others} others from there"),
+                    others => write!(f, "; {others} other messages from there as well"),
                 }
             }
             Self::Lost {
@@ -191,9 +192,9 @@ impl Notice {
                 "the kernel dropped {count} datagrams, because the receive buffer was full: make listeners quicker, \
                  or raise `receive_buffer`"
             ),
-            Self::PeerJoined { peer } => write!(f, "{peer} is there"),
+            Self::PeerJoined { peer } => write!(f, "peer {peer} joined"),
             Self::PeerLeft { peer, reason } => {
-                write!(f, "{peer} is gone: {reason}")
+                write!(f, "peer {peer} left: {reason}")
             }
             Self::ListenerSlow {
                 key,
@@ -300,6 +301,6 @@ fn and_more(f: &mut impl fmt::Write, count: u64) -> fmt::Result {
 fn after_changes(f: &mut impl fmt::Write, count: u64) -> fmt::Result {
     match count {
         0 | 1 => Ok(()),
-        _ => write!(f, ", after {} other changes of it", count - 1),
+        _ => write!(f, ", after {} other changes of this interface", count - 1),
     }
 }

@@ -77,7 +77,7 @@ fn advice(refused: &Refused) -> Option<String> {
     let text = match refused.cause {
         _ if refused.unopened => {
             "its seal does not open: the sender probably has another passphrase (a blank or a line break at its end \
-             counts, too), salt, group or port; or somebody without it tries something"
+             counts, too), salt, group or port; or somebody without the passphrase sends datagrams here"
         }
         DropCause::Clear => {
             "it is not sealed: the sender probably has no passphrase, and this bus has one"
@@ -99,13 +99,14 @@ fn advice(refused: &Refused) -> Option<String> {
             let which = if ahead < 0 { "behind" } else { "ahead of" };
             return Some(format!(
                 "the sender's clock is {seconds} s {which} this one: set the clocks, or raise `clock_tolerance`; \
-                 or it is a recording"
+                 or it is a replay"
             ));
         }
         DropCause::Duplicate => {
             let seconds = refused.age_ms? / 1000;
             return Some(format!(
-                "it was received before, and it was sent {seconds} s ago: somebody shows recordings, or the sender's clock is \
+                "it was received before, and it was sent {seconds} s ago: somebody replays recorded datagrams, or the \
+                 sender's clock is \
                  behind this one and the network doubles datagrams"
             ));
         }
@@ -113,33 +114,33 @@ fn advice(refused: &Refused) -> Option<String> {
             (Some(age), Some(left)) => {
                 let (age, left) = (age.div_ceil(1000), left.div_ceil(1000));
                 return Some(format!(
-                    "by its time it was sent {age} s ago, before this bus was started, which a sealed bus takes for a \
-                     recording in its first minute: if the sender's clock is behind this one, set the clocks, or it is \
-                     heard in {left} s"
+                    "by its time it was sent {age} s ago, before this bus was started, which a sealed bus treats as a \
+                     replay in its first minute: if the sender's clock is behind this one, set the clocks, or wait \
+                     {left} s"
                 ));
             }
             _ => {
-                "it was sent long before what came last: a recording, or a network that holds datagrams back"
+                "it was sent long before the newest one: a replay, or a network that delays datagrams"
             }
         },
         DropCause::Recipient => {
-            "it is for another bus: one that was at this address before, or somebody passes on what others are sent"
+            "it is for another bus: one that was at this address before, or somebody forwards what others were sent"
         }
         DropCause::Sender => {
             "it names another sender than its seal: a member of the group poses as another"
         }
         DropCause::Malformed => {
             "it breaks the protocol's format: another program probably uses this group and port, so choose another \
-             `port`; or somebody tries something"
+             `port`; or somebody sends forged datagrams"
         }
         DropCause::OverLimit => {
             "it claims to be larger than this bus takes: raise `max_message_size` if it is meant to be"
         }
         DropCause::Inconsistent => {
-            "it contradicts what came before it: two senders probably use one id, or somebody tries something"
+            "it contradicts what came before it: two senders probably use one id, or somebody sends forged datagrams"
         }
         DropCause::Reserved => {
-            "its key begins with `__ec_` and means nothing here: the sender probably is of a newer version"
+            "its key begins with `__ec_` and means nothing here: the sender probably runs a newer version"
         }
         DropCause::Crowded => {
             "there was no room for it: raise `max_held_bytes`, or have its senders send less at once"
@@ -150,7 +151,7 @@ fn advice(refused: &Refused) -> Option<String> {
         }
         DropCause::Unfollowed => {
             "order and repair are off for its sender: too many senders have come, or too many at a time from this \
-             address; its events are delivered as they come, and what is lost of them is not noticed"
+             address; its events are delivered as they arrive, and lost ones are not detected"
         }
         _ => return None,
     };

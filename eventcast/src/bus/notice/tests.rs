@@ -150,15 +150,11 @@ fn what_is_said_of_refused_datagrams() {
             None,
             "it was sent 6 s ago, before this bus was started",
         ),
-        (
-            DropCause::Old,
-            None,
-            "set the clocks, or it is heard in 42 s",
-        ),
+        (DropCause::Old, None, "set the clocks, or wait 42 s"),
         (DropCause::Malformed, None, "another program probably uses"),
         (DropCause::OverLimit, None, "`max_message_size`"),
         (DropCause::Crowded, None, "`max_held_bytes`"),
-        (DropCause::Reserved, None, "of a newer version"),
+        (DropCause::Reserved, None, "runs a newer version"),
         (
             DropCause::Inconsistent,
             None,

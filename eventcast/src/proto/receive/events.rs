@@ -119,18 +119,20 @@ impl LostReason {
     #[must_use]
     pub const fn describe(self) -> &'static str {
         match self {
-            Self::Unanswered => "they were asked for, and did not come in time",
-            Self::Incomplete => "not all of their chunks came in time",
+            Self::Unanswered => "requested, but not received in time",
+            Self::Incomplete => "not all chunks were received in time",
             Self::Gone => {
-                "their sender does not have them any more (a larger `history_bytes` of the sender keeps them longer)"
+                "the sender no longer has them (a larger `history_bytes` there keeps them longer)"
             }
-            Self::Crowded => "too much waited for them, or there was no room for their chunks",
-            Self::TooMany => "there are too many to ask for",
+            Self::Crowded => {
+                "too many later events waited for them, or there was no room for their chunks"
+            }
+            Self::TooMany => "too many were missing to request them",
             Self::Overtaken => {
-                "they were sent just before their sender was heard of, and later ones were delivered first"
+                "sent just before this bus discovered the sender, whose later events were delivered first"
             }
             Self::Refused => {
-                "they came, and were refused: malformed, of another kind of bus, or larger than max_message_size"
+                "received, but refused: malformed, of another kind of bus, or larger than `max_message_size`"
             }
         }
     }
@@ -162,10 +164,10 @@ impl LeftReason {
     pub const fn describe(self) -> &'static str {
         match self {
             Self::Goodbye => "it said goodbye",
-            Self::Silent => "it has been silent; its last events may be missing",
-            Self::Restarted => "it has been started again",
+            Self::Silent => "silent for `peer_timeout`; its last events may be missing",
+            Self::Restarted => "it was started again",
             Self::Crowded => {
-                "too many senders have come, most of them from its address, and it had to make room"
+                "its place was needed: too many senders have come, most of them from its address"
             }
         }
     }
@@ -286,7 +288,7 @@ impl ExpiredReason {
     #[must_use]
     pub const fn describe(self) -> &'static str {
         match self {
-            Self::Silent => "nothing more of it came for `message_ttl`",
+            Self::Silent => "no more of it came for `message_ttl`",
             Self::Overdue => "it was not complete after 20 times `message_ttl`",
             Self::Crowded => "there was no room for it (`max_held_bytes`)",
         }

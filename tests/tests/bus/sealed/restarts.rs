@@ -202,7 +202,7 @@ fn receive() {
     b.hears_at_once(&mut a, 5_001);
     let refused = dropped(&b.bus, "old");
     assert!(refused >= recorded.len() as u64, "{refused}");
-    b.told_seldom("old", "a recording");
+    b.told_seldom("old", "a replay");
 }
 
 /// The bus that is to hear, and what it is to have heard.

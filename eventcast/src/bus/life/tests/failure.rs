@@ -90,7 +90,7 @@ fn failed_and_works_again(a: &Bus, b: &Bus, life: &Mutex<Vec<String>>, said: &st
     let told = std::mem::take(&mut *life.lock().unwrap());
     assert_eq!(told.len(), 2, "{told:?}");
     assert!(told[0].contains(said), "{told:?}");
-    assert!(told[0].contains("`start` may be tried again"), "{told:?}");
+    assert!(told[0].contains("call `start` to try again"), "{told:?}");
     assert_eq!(told[1], "stopped");
     a.stats();
 
