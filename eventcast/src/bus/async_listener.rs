@@ -14,8 +14,8 @@ use super::{
     backlog::{Backlog, Bound, Overflow},
     listener::{Claim, Delivery, Fault, FromArgs, Listener, Sink, Waiting},
     owner::Owner,
+    process::user_code::{self, LogLimit, Panicked},
     received::Received,
-    user_code::{self, LogLimit, Panicked},
 };
 use crate::text::printable;
 

@@ -15,8 +15,10 @@ use super::{
     config::ListenerQueue,
     core::{Core, Parts},
     extension::Extension,
-    process::Process,
-    random::{random, random_u64},
+    process::{
+        Process,
+        random::{random, random_u64},
+    },
 };
 use crate::error::Result;
 

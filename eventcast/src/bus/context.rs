@@ -8,8 +8,8 @@ use std::{
 
 use super::{
     engine_cell::EngineCell,
-    failure::{Failure, caught},
     owner::Owner,
+    process::failure::{Failure, caught},
     shared::Shared,
     start_gate::StartGate,
 };

@@ -24,11 +24,11 @@ use super::{
     origin::Origin,
     outbox::SendState,
     owner::Owner,
+    process::user_code::{self, Panicked},
     received::Received,
     session::Session,
     shared::Shared,
     table::List,
-    user_code::{self, Panicked},
 };
 use crate::{
     codec::{self, IntoArgs, RawArgs},

@@ -14,7 +14,7 @@ use sha2::{Digest, Sha256};
 use super::{
     notice::Notice,
     options::Options,
-    random::fill_random,
+    process::random::fill_random,
     secret::{Keys, Secret},
 };
 use crate::proto::{IvSource, SealConfig, SealKey, SealKeys};

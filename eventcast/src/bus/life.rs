@@ -20,17 +20,19 @@ use tokio::sync::Notify;
 use super::{
     context::{Context, Supervisor},
     extension::Extension,
-    failure::{Failure, caught},
     key_ring::KeyRing,
     notice::Notice,
     owner::Owner,
+    process::{
+        failure::{Failure, caught},
+        user_code,
+    },
     session::Session,
     set_keys::spawn,
     shared::Shared,
     stats::Stats,
     telemetry::Telemetry,
     transition::{Completion, Promise, Transition, log_failure},
-    user_code,
 };
 use crate::error::Error;
 

@@ -29,11 +29,13 @@ use super::{
     options::Options,
     origin::Origin,
     owner::Owner,
+    process::{
+        runtime::CachedRuntime,
+        user_code::{self, Driving, Panicked},
+    },
     received::Received,
-    runtime::CachedRuntime,
     table::Registration,
     telemetry::Telemetry,
-    user_code::{self, Driving, Panicked},
 };
 use crate::{
     codec::{self, Args, DecodeError, RawArgs},

@@ -9,8 +9,8 @@ use std::{
 
 use super::{
     backlog::{Backlog, Bound, Overflow},
+    process::user_code,
     stream_error::TryNextError,
-    user_code,
 };
 
 #[derive(Debug)]

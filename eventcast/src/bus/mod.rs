@@ -22,7 +22,6 @@
 
 mod async_listener;
 mod backlog;
-mod blocking;
 mod build;
 mod builder;
 mod config;
@@ -31,8 +30,6 @@ mod core;
 mod emit;
 mod engine_cell;
 mod extension;
-mod failure;
-mod fork;
 mod guard;
 mod interfaces;
 mod key_ring;
@@ -57,11 +54,9 @@ mod outbox;
 mod owner;
 mod pattern;
 mod process;
-mod random;
 mod reading;
 mod received;
 mod retired;
-mod runtime;
 mod secret;
 mod session;
 mod set_keys;
@@ -74,7 +69,6 @@ mod table;
 mod telemetry;
 mod transition;
 mod unicast;
-mod user_code;
 mod wait_for;
 
 use std::{
@@ -116,7 +110,11 @@ pub use self::{
     transition::Transition,
     wait_for::{Stopped, WaitFor},
 };
-use self::{blocking::block_on, core::Core, notice_sink::NoticeSink};
+use self::{
+    core::Core,
+    notice_sink::NoticeSink,
+    process::{blocking::block_on, fork, user_code},
+};
 use crate::{codec::IntoArgs, error::EmitError, event::NetEvent};
 
 /// A handle to an event bus.

@@ -24,7 +24,7 @@ use std::{
 use tracing::Level;
 
 pub use self::cause::{ConsoleRefusedCause, RefusedCause};
-use super::{failure::Failure, listener_id::ListenerId, origin::Origin};
+use super::{listener_id::ListenerId, origin::Origin, process::failure::Failure};
 use crate::{
     codec::DecodeError,
     net::{InterfaceEvent, InterfaceLeftReason, SendError},

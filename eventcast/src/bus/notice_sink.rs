@@ -7,9 +7,11 @@ use super::{
     listener_id::ListenerId,
     mailbox::Mailbox,
     notice::Notice,
-    process::Process,
-    runtime::CachedRuntime,
-    user_code::{self, LogLimit},
+    process::{
+        Process,
+        runtime::CachedRuntime,
+        user_code::{self, LogLimit},
+    },
 };
 
 /// How many notices wait for a listener or a stream; then the newest give way. All of them are logged as well.

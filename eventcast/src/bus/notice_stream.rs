@@ -11,9 +11,9 @@ use std::{
 use futures_core::Stream;
 
 use super::{
-    blocking::{block_on, deadline},
     notice::Notice,
     notice_sink::NoticeSink,
+    process::blocking::{block_on, deadline},
     stream_error::{RecvTimeoutError, TryNextError},
     telemetry::Telemetry,
 };

@@ -15,7 +15,7 @@ mod typed;
 use std::fmt;
 
 pub use self::{listen::Listen, pattern::IntoPattern};
-use super::user_code;
+use super::process::user_code;
 
 /// The builder, and the listener that it is for. Where there is no builder this panics with the reason, once the listener,
 /// which is the user's, has been dropped: not while that panic is under way, where another one would end the process.

@@ -33,10 +33,9 @@ use super::{
     notice::Notice,
     origin::Origin,
     outbox::Outbox,
-    runtime::CachedRuntime,
+    process::{runtime::CachedRuntime, user_code::Driving},
     table::List,
     unicast::HeardUnicast,
-    user_code::Driving,
 };
 use crate::{
     net::{CameBy, Receiver, Waker},

@@ -16,16 +16,18 @@ use super::secret::Secret;
 use super::{
     context::{Context, Supervisor},
     engine_cell::EngineCell,
-    failure::{Failure, caught},
     notice::Notice,
     options::Options,
     outbox::{Outbox, SendState},
     owner::Owner,
-    random::{random, random_u64},
+    process::{
+        failure::{Failure, caught},
+        random::{random, random_u64},
+        user_code::Driving,
+    },
     reading::{self, Lane, READING, Reading},
     shared::Shared,
     stats::SessionFigures,
-    user_code::Driving,
 };
 use crate::{
     error::Error,

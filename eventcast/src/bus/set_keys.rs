@@ -3,12 +3,14 @@
 use std::sync::Arc;
 
 use super::{
-    failure::{Failure, caught},
     key_ring::KeySet,
     life::Lifecycle,
+    process::{
+        failure::{Failure, caught},
+        user_code,
+    },
     secret::Keys,
     transition::{Completion, Transition},
-    user_code,
 };
 use crate::{error::Error, proto::SealKeys};
 

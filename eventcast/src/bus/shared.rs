@@ -12,7 +12,10 @@ use std::{
 use tokio::sync::Notify;
 
 use super::{
-    listeners::Listeners, options::Options, process::Process, telemetry::Telemetry, user_code,
+    listeners::Listeners,
+    options::Options,
+    process::{Process, user_code},
+    telemetry::Telemetry,
 };
 use crate::proto::Peer;
 

@@ -13,13 +13,15 @@ use futures_core::Stream;
 
 use super::{
     backlog::Overflow,
-    blocking::{block_on, deadline},
     listener::{Fault, FromArgs, Listener, Sink, Waiting},
     mailbox::Mailbox,
     owner::Owner,
+    process::{
+        blocking::{block_on, deadline},
+        user_code,
+    },
     received::Received,
     stream_error::{RecvTimeoutError, TryNextError},
-    user_code,
     wait_for::Condition,
 };
 

@@ -21,9 +21,11 @@ use super::{
     listener_id::ListenerId,
     notice::Notice,
     notice_sink::NoticeSink,
-    process::Process,
+    process::{
+        Process,
+        user_code::{self, Driving},
+    },
     stats::Counters,
-    user_code::{self, Driving},
 };
 
 pub(crate) struct Telemetry {

@@ -9,8 +9,8 @@ use std::{
 };
 
 use super::{
-    blocking::{block_on, deadline},
     listener::FromArgs,
+    process::blocking::{block_on, deadline},
     received::Received,
     stream_error::RecvTimeoutError,
     subscription::Subscription,

@@ -6,7 +6,6 @@ use super::super::{
     Bus,
     async_listener::{AsyncListener, AsyncSink},
     backlog::{Bound, Overflow},
-    fork,
     listener::{FromArgs, Inline, Listener, Sink},
     listener_id::ListenerId,
     mailbox::Mailbox,
@@ -18,6 +17,7 @@ use super::super::{
     wait_for::WaitFor,
 };
 use super::pattern::IntoPattern;
+use crate::bus::process::fork;
 use crate::{
     codec::Args,
     event::{self, InvalidKey, KeyConflict, NetEvent},

@@ -63,7 +63,7 @@ mod counted {
     static COUNTS: AtomicBool = AtomicBool::new(false);
 
     #[inline]
-    pub(super) fn this_process() -> u64 {
+    pub(crate) fn this_process() -> u64 {
         if !COUNTS.load(Ordering::Acquire) {
             begin_to_count();
         }

@@ -1,6 +1,13 @@
 //! What a bus knows of the process that it runs in: whether it is still the same one, the time, the tokio runtime, and
 //! what is to be done about a panic on a thread of the bus.
 
+pub(crate) mod blocking;
+pub(crate) mod failure;
+pub(crate) mod fork;
+pub(crate) mod random;
+pub(crate) mod runtime;
+pub(crate) mod user_code;
+
 use std::{
     sync::OnceLock,
     time::{Instant, SystemTime},
@@ -8,7 +15,7 @@ use std::{
 
 use tokio::runtime::Handle;
 
-use super::{
+use self::{
     failure::{Failure, caught},
     fork::Home,
     runtime::RuntimeSlot,
