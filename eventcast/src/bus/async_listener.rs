@@ -11,10 +11,10 @@ use std::{
 };
 
 use super::{
-    backlog::{Backlog, Bound, Overflow},
     listener::{Claim, Delivery, Fault, FromArgs, Listener, Sink, Waiting},
     owner::Owner,
     process::user_code::{self, LogLimit, Panicked},
+    queue::backlog::{Backlog, Bound, Overflow},
     received::Received,
 };
 use crate::text::printable;

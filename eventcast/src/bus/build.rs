@@ -10,7 +10,6 @@ use tokio::runtime::Handle;
 
 use super::{
     Bus, Transition,
-    backlog::Bound,
     builder::Builder,
     config::ListenerQueue,
     core::{Core, Parts},
@@ -19,6 +18,7 @@ use super::{
         Process,
         random::{random, random_u64},
     },
+    queue::backlog::Bound,
 };
 use crate::error::Result;
 

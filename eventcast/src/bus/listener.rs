@@ -20,11 +20,9 @@ use tokio::runtime::Handle;
 
 use super::{
     async_listener::AsyncSink,
-    backlog::{Pushed, Server, WorkQueue},
     limit::Tally,
     listener_id::ListenerId,
     listener_info::ListenerMode,
-    mailbox::Mailbox,
     notice::Notice,
     options::Options,
     origin::Origin,
@@ -32,6 +30,10 @@ use super::{
     process::{
         runtime::CachedRuntime,
         user_code::{self, Driving, Panicked},
+    },
+    queue::{
+        backlog::{Pushed, Server, WorkQueue},
+        mailbox::Mailbox,
     },
     received::Received,
     table::Registration,

@@ -21,7 +21,6 @@
 //! No lock is ever held while a listener runs, or anything else that is the user's, its `Drop` included.
 
 mod async_listener;
-mod backlog;
 mod build;
 mod builder;
 mod config;
@@ -40,7 +39,6 @@ mod listener;
 mod listener_id;
 mod listener_info;
 mod listeners;
-mod mailbox;
 #[cfg(feature = "metrics")]
 mod metrics;
 mod nesting;
@@ -54,6 +52,7 @@ mod outbox;
 mod owner;
 mod pattern;
 mod process;
+mod queue;
 mod reading;
 mod received;
 mod retired;
@@ -63,7 +62,6 @@ mod set_keys;
 mod shared;
 mod start_gate;
 mod stats;
-mod stream_error;
 mod subscription;
 mod table;
 mod telemetry;
@@ -87,7 +85,6 @@ pub(crate) use self::extension::Extension;
 pub(crate) use self::nesting::{Misfit, misfits_of};
 pub use self::{
     async_listener::AsyncListener,
-    backlog::Overflow,
     build::Start,
     builder::Builder,
     config::{Config, ConfigError, ConfigLayer, ListenerQueue},
@@ -102,10 +99,13 @@ pub use self::{
     origin::Origin,
     outbox::SendState,
     pattern::{InvalidPattern, Pattern},
+    queue::{
+        backlog::Overflow,
+        error::{RecvTimeoutError, TryNextError},
+    },
     received::{Received, ReceivedParts},
     secret::{Keys, Secret},
     stats::Stats,
-    stream_error::{RecvTimeoutError, TryNextError},
     subscription::{SubscribeOptions, Subscription},
     transition::Transition,
     wait_for::{Stopped, WaitFor},

@@ -3,14 +3,16 @@
 use std::{sync::Arc, time::Instant};
 
 use super::{
-    backlog::{Bound, Overflow, Pushed, Server, WorkQueue},
     listener_id::ListenerId,
-    mailbox::Mailbox,
     notice::Notice,
     process::{
         Process,
         runtime::CachedRuntime,
         user_code::{self, LogLimit},
+    },
+    queue::{
+        backlog::{Bound, Overflow, Pushed, Server, WorkQueue},
+        mailbox::Mailbox,
     },
 };
 

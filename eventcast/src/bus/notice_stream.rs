@@ -14,7 +14,7 @@ use super::{
     notice::Notice,
     notice_sink::NoticeSink,
     process::blocking::{block_on, deadline},
-    stream_error::{RecvTimeoutError, TryNextError},
+    queue::error::{RecvTimeoutError, TryNextError},
     telemetry::Telemetry,
 };
 

@@ -26,7 +26,6 @@ use std::{
 use tokio::runtime::Handle;
 
 use super::{
-    backlog::Server,
     context::Context,
     interfaces,
     listener::{Delivery, Listener, Offered, Waiting},
@@ -34,6 +33,7 @@ use super::{
     origin::Origin,
     outbox::Outbox,
     process::{runtime::CachedRuntime, user_code::Driving},
+    queue::backlog::Server,
     table::List,
     unicast::HeardUnicast,
 };

@@ -12,16 +12,18 @@ use std::{
 use futures_core::Stream;
 
 use super::{
-    backlog::Overflow,
     listener::{Fault, FromArgs, Listener, Sink, Waiting},
-    mailbox::Mailbox,
     owner::Owner,
     process::{
         blocking::{block_on, deadline},
         user_code,
     },
+    queue::{
+        backlog::Overflow,
+        error::{RecvTimeoutError, TryNextError},
+        mailbox::Mailbox,
+    },
     received::Received,
-    stream_error::{RecvTimeoutError, TryNextError},
     wait_for::Condition,
 };
 

@@ -11,8 +11,8 @@ use std::{
 use super::{
     listener::FromArgs,
     process::blocking::{block_on, deadline},
+    queue::error::RecvTimeoutError,
     received::Received,
-    stream_error::RecvTimeoutError,
     subscription::Subscription,
 };
 

@@ -5,10 +5,8 @@ use std::{fmt, marker::PhantomData, num::NonZeroUsize, panic::Location, sync::Ar
 use super::super::{
     Bus,
     async_listener::{AsyncListener, AsyncSink},
-    backlog::{Bound, Overflow},
     listener::{FromArgs, Inline, Listener, Sink},
     listener_id::ListenerId,
-    mailbox::Mailbox,
     pattern::InvalidPattern,
     received::Received,
     shared::Shared,
@@ -18,6 +16,10 @@ use super::super::{
 };
 use super::pattern::IntoPattern;
 use crate::bus::process::fork;
+use crate::bus::queue::{
+    backlog::{Bound, Overflow},
+    mailbox::Mailbox,
+};
 use crate::{
     codec::Args,
     event::{self, InvalidKey, KeyConflict, NetEvent},

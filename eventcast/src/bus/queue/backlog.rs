@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::process::fork::Home;
+use crate::bus::process::fork::Home;
 
 /// How long a thread that has emptied a queue waits for more before it ends. Long enough that a listener with a
 /// steady trickle keeps its thread, short enough that a quiet bus soon has none to spare.

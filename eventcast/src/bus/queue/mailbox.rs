@@ -9,9 +9,9 @@ use std::{
 
 use super::{
     backlog::{Backlog, Bound, Overflow},
-    process::user_code,
-    stream_error::TryNextError,
+    error::TryNextError,
 };
+use crate::bus::process::user_code;
 
 #[derive(Debug)]
 pub(crate) struct Mailbox<T> {
