@@ -10,8 +10,7 @@ use tokio::runtime::Handle;
 
 use super::{
     Bus, Transition,
-    builder::Builder,
-    config::ListenerQueue,
+    config::{ListenerQueue, builder::Builder},
     core::{Core, Parts},
     extension::Extension,
     process::{

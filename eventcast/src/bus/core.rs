@@ -7,9 +7,18 @@ use super::config::Setting;
 #[cfg(feature = "metrics")]
 use super::metrics::Published;
 use super::{
-    Bus, WeakBus, extension::Extension, key_ring::KeyRing, last_resort::LastResort,
-    life::Lifecycle, listener_id::ListenerId, listeners::Listeners, notice::Notice,
-    options::Options, owner::Owner, process::Process, secret::Secret, shared::Shared,
+    Bus, WeakBus,
+    config::{options::Options, secret::Secret},
+    extension::Extension,
+    key_ring::KeyRing,
+    last_resort::LastResort,
+    life::Lifecycle,
+    listener_id::ListenerId,
+    listeners::Listeners,
+    notice::Notice,
+    owner::Owner,
+    process::Process,
+    shared::Shared,
     telemetry::Telemetry,
 };
 

@@ -12,10 +12,12 @@ use std::{
 use sha2::{Digest, Sha256};
 
 use super::{
+    config::{
+        options::Options,
+        secret::{Keys, Secret},
+    },
     notice::Notice,
-    options::Options,
     process::random::fill_random,
-    secret::{Keys, Secret},
 };
 use crate::proto::{IvSource, SealConfig, SealKey, SealKeys};
 

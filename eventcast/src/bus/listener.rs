@@ -20,11 +20,11 @@ use tokio::runtime::Handle;
 
 use super::{
     async_listener::AsyncSink,
+    config::options::Options,
     limit::Tally,
     listener_id::ListenerId,
     listener_info::ListenerMode,
     notice::Notice,
-    options::Options,
     origin::Origin,
     owner::Owner,
     process::{

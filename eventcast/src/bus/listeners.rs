@@ -10,9 +10,9 @@ use std::{
 };
 
 use super::{
+    config::options::Options,
     listener::{Listener, Sink},
     listener_id::ListenerId,
-    options::Options,
     owner::Owner,
     process::Process,
     retired::Retired,

@@ -22,7 +22,6 @@
 
 mod async_listener;
 mod build;
-mod builder;
 mod config;
 mod context;
 mod core;
@@ -46,7 +45,6 @@ mod notice;
 mod notice_sink;
 mod notice_stream;
 mod on;
-mod options;
 mod origin;
 mod outbox;
 mod owner;
@@ -56,7 +54,6 @@ mod queue;
 mod reading;
 mod received;
 mod retired;
-mod secret;
 mod session;
 mod set_keys;
 mod shared;
@@ -86,8 +83,11 @@ pub(crate) use self::nesting::{Misfit, misfits_of};
 pub use self::{
     async_listener::AsyncListener,
     build::Start,
-    builder::Builder,
-    config::{Config, ConfigError, ConfigLayer, ListenerQueue},
+    config::{
+        Config, ConfigError, ConfigLayer, ListenerQueue,
+        builder::Builder,
+        secret::{Keys, Secret},
+    },
     emit::Emitted,
     guard::ListenerGuard,
     listener::FromArgs,
@@ -104,7 +104,6 @@ pub use self::{
         error::{RecvTimeoutError, TryNextError},
     },
     received::{Received, ReceivedParts},
-    secret::{Keys, Secret},
     stats::Stats,
     subscription::{SubscribeOptions, Subscription},
     transition::Transition,

@@ -12,12 +12,12 @@ use std::{
 };
 
 #[cfg(feature = "classic")]
-use super::secret::Secret;
+use super::config::secret::Secret;
 use super::{
+    config::options::Options,
     context::{Context, Supervisor},
     engine_cell::EngineCell,
     notice::Notice,
-    options::Options,
     outbox::{Outbox, SendState},
     owner::Owner,
     process::{

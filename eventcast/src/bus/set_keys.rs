@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use super::{
+    config::secret::Keys,
     key_ring::KeySet,
     life::Lifecycle,
     process::{
         failure::{Failure, caught},
         user_code,
     },
-    secret::Keys,
     transition::{Completion, Transition},
 };
 use crate::{error::Error, proto::SealKeys};

@@ -12,8 +12,8 @@ use std::{
 use tokio::sync::Notify;
 
 use super::{
+    config::options::Options,
     listeners::Listeners,
-    options::Options,
     process::{Process, user_code},
     telemetry::Telemetry,
 };

@@ -26,10 +26,10 @@ pub(super) const SERVICE_LINK: &str = "this looks like a variable that Kubernete
 
 /// What the environment says.
 #[derive(Debug, Default, PartialEq)]
-pub(in crate::bus) struct Variables {
+pub(crate) struct Variables {
     /// What it says of options, rightly or not.
-    pub(in crate::bus) config: Config,
-    pub(in crate::bus) unknown: Vec<UnknownVariable>,
+    pub(crate) config: Config,
+    pub(crate) unknown: Vec<UnknownVariable>,
 }
 
 /// An environment variable that looks like one of eventcast's, and is none. It has no effect.
@@ -46,7 +46,7 @@ pub(crate) struct UnknownVariable {
 
 impl UnknownVariable {
     /// One text for each, but one alone for all that Kubernetes makes.
-    pub(in crate::bus) fn describe(unknown: &[Self]) -> Vec<String> {
+    pub(crate) fn describe(unknown: &[Self]) -> Vec<String> {
         let (links, others): (Vec<_>, Vec<_>) = unknown
             .iter()
             .partition(|variable| variable.is_service_link);
@@ -85,7 +85,7 @@ impl Variables {
     /// milliseconds, or has a unit (`3s`); a boolean is `true`, `1`, `yes` or `on`, or `false`,
     /// `0`, `no` or `off`. A variable that is set and empty is a wrong value where an empty text
     /// is.
-    pub(in crate::bus) fn read<N: AsRef<OsStr>, V: AsRef<OsStr>>(
+    pub(crate) fn read<N: AsRef<OsStr>, V: AsRef<OsStr>>(
         variables: impl IntoIterator<Item = (N, V)>,
     ) -> Self {
         let mut read = Self::default();

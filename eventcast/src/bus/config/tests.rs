@@ -9,9 +9,10 @@ use std::time::Duration;
 use proptest::prelude::*;
 use serde::Deserialize;
 
+use super::options::Layers;
 use super::value::Raw;
 use super::*;
-use crate::{bus::options::Layers, text::assert_is_printable};
+use crate::text::assert_is_printable;
 use cases::{CASES, ID};
 
 fn from_json(text: &str) -> Result<Config, String> {

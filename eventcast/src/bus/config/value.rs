@@ -12,7 +12,8 @@ use std::time::Duration;
 use zeroize::Zeroize;
 
 use super::GroupAddress;
-use crate::{bus::secret::Secret, text::printable};
+use super::secret::Secret;
+use crate::text::printable;
 
 /// Stands for a value that is never shown.
 pub(super) const HIDDEN: &str = "a value that is not shown";

@@ -10,21 +10,21 @@ mod tests;
 use std::{net::SocketAddr, path::Path};
 
 #[cfg(feature = "repl")]
-use super::config::Setting;
-use super::config::{Config, ConfigError, ConfigLayer, GroupAddress, UnknownVariable, Variables};
+use super::Setting;
 use super::secret::Secret;
+use super::{Config, ConfigError, ConfigLayer, GroupAddress, UnknownVariable, Variables};
 
-pub(crate) use super::config::Options;
+pub(crate) use super::Options;
 
 /// The ports that IANA gives to nobody, out of which a random one is drawn (RFC 6335, section 6).
 const FIRST_RANDOM_PORT: u16 = 49_152;
 
 /// What was said in each of the places.
 #[derive(Debug, Default)]
-pub(super) struct Layers {
-    pub(super) builder: Config,
-    pub(super) environment: Variables,
-    pub(super) file: Config,
+pub(crate) struct Layers {
+    pub(crate) builder: Config,
+    pub(crate) environment: Variables,
+    pub(crate) file: Config,
 }
 
 impl Layers {
@@ -32,7 +32,7 @@ impl Layers {
     /// the defaults; and what there is to warn about. A wrong value is an error if it counts.
     ///
     /// `random` is asked at most once, for the port.
-    pub(super) fn resolve(
+    pub(crate) fn resolve(
         &self,
         random: impl FnOnce() -> u64,
     ) -> Result<(Options, Vec<String>), ConfigError> {
@@ -143,7 +143,7 @@ impl Layers {
 
     /// Every option, as the console shows it.
     #[cfg(feature = "repl")]
-    pub(super) fn settings(&self, options: &Options) -> Vec<Setting> {
+    pub(crate) fn settings(&self, options: &Options) -> Vec<Setting> {
         options.settings(self.by_rank())
     }
 

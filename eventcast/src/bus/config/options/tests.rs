@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
-use super::super::builder::Builder;
-use super::super::config::{GroupAddress, ListenerQueue};
 use super::*;
+use crate::bus::config::builder::Builder;
+use crate::bus::config::{GroupAddress, ListenerQueue};
 
 const NO_VARIABLES: [(&str, &str); 0] = [];
 

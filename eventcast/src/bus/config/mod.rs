@@ -7,16 +7,19 @@
 //! check and the field of [`Options`] come from it.
 //!
 //! Not responsible for which place wins, nor for rules between two options: that is
-//! [`options`](super::options). Nothing here opens a socket or asks the machine anything; that
+//! [`options`](self::options). Nothing here opens a socket or asks the machine anything; that
 //! an interface exists is found out at start.
 //!
 //! Contract: every wrong value is a [`ConfigError`] that names option, value and range; whether it
 //! matters depends on the other places. No input panics.
 
+pub(crate) mod builder;
 mod environment;
 mod error;
 mod file;
 mod group;
+pub(crate) mod options;
+pub(crate) mod secret;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -26,13 +29,13 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-pub(super) use environment::{UnknownVariable, Variables};
+pub(crate) use environment::{UnknownVariable, Variables};
 pub use error::{ConfigError, ConfigLayer};
 pub(crate) use group::GroupAddress;
 pub use value::ListenerQueue;
 
-use super::builder::Builder;
-use super::secret::Secret;
+use self::builder::Builder;
+use self::secret::Secret;
 
 #[cfg(feature = "repl")]
 pub(crate) use table::Setting;

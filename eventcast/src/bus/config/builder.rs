@@ -1,12 +1,12 @@
 //! The builder of a bus: collects options, and hands them on.
 //!
-//! The setters, one for each option, stand in the table of [`config`](super::config).
+//! The setters, one for each option, stand in the table of [`config`](crate::bus::config).
 
 use std::ffi::OsStr;
 
-use super::config::{Config, ConfigError, ConfigLayer, SECRET, Variables};
 use super::options::{Layers, Options};
 use super::secret::Secret;
+use super::{Config, ConfigError, ConfigLayer, SECRET, Variables};
 
 /// Collects the options of a bus.
 ///
@@ -17,11 +17,11 @@ use super::secret::Secret;
 #[derive(Clone, Debug)]
 #[must_use = "a builder does nothing until a bus is built from it"]
 pub struct Builder {
-    pub(super) config: Config,
+    pub(crate) config: Config,
     file: Config,
     environment: bool,
-    pub(super) runtime: Option<tokio::runtime::Handle>,
-    pub(super) receive: Vec<Secret>,
+    pub(crate) runtime: Option<tokio::runtime::Handle>,
+    pub(crate) receive: Vec<Secret>,
 }
 
 impl Builder {
@@ -92,7 +92,7 @@ impl Builder {
 
     /// What was said about the bus in each of the places. `variables` are those of the process, and looked at only if
     /// this builder may.
-    pub(super) fn layers<N: AsRef<OsStr>, V: AsRef<OsStr>>(
+    pub(crate) fn layers<N: AsRef<OsStr>, V: AsRef<OsStr>>(
         &self,
         variables: impl IntoIterator<Item = (N, V)>,
     ) -> Layers {
@@ -113,7 +113,7 @@ impl Builder {
     /// # Errors
     ///
     /// The first wrong value that counts.
-    pub(super) fn options(
+    pub(crate) fn options(
         &self,
         layers: &Layers,
         random: impl FnOnce() -> u64,

@@ -67,7 +67,7 @@ impl Secret {
     /// # Errors
     ///
     /// What must be otherwise, to follow "must be".
-    pub(super) fn from_file(path: &Path) -> Result<Self, String> {
+    pub(crate) fn from_file(path: &Path) -> Result<Self, String> {
         let refuse = |error: io::Error| format!("a file that this program can read: {error}");
         let check = |facts: &fs::Metadata| {
             if facts.is_file() && facts.len() <= LONGEST_FILE {
@@ -103,12 +103,12 @@ impl Secret {
     }
 
     /// Whether a key can be made of it.
-    pub(super) fn is_usable(&self) -> bool {
+    pub(crate) fn is_usable(&self) -> bool {
         self.check().is_ok()
     }
 
     /// Whether a key can be made of it, or why not.
-    pub(super) fn check(&self) -> Result<(), SealKeyError> {
+    pub(crate) fn check(&self) -> Result<(), SealKeyError> {
         match &self.0 {
             Kind::Passphrase(text) if text.is_empty() => Err(SealKeyError::EmptyPassphrase),
             // A ready key takes no time.
@@ -129,13 +129,13 @@ impl Secret {
     }
 
     /// Whether a person can type it as a line.
-    pub(super) fn is_line(&self) -> bool {
+    pub(crate) fn is_line(&self) -> bool {
         let text = self.as_passphrase();
         text.is_some_and(|text| !text.is_empty() && !text.contains(char::is_control))
     }
 
     /// The passphrase, unless it is a ready key.
-    pub(super) fn as_passphrase(&self) -> Option<&str> {
+    pub(crate) fn as_passphrase(&self) -> Option<&str> {
         match &self.0 {
             Kind::Passphrase(text) => Some(text),
             Kind::ReadyKey(_) => None,
@@ -151,7 +151,7 @@ impl Secret {
     }
 
     /// The key that comes of it. A passphrase takes some time.
-    pub(super) fn to_key(&self, salt: &[u8]) -> Result<SealKey, SealKeyError> {
+    pub(crate) fn to_key(&self, salt: &[u8]) -> Result<SealKey, SealKeyError> {
         match &self.0 {
             Kind::Passphrase(text) => SealKey::from_passphrase(text, salt),
             Kind::ReadyKey(bytes) => SealKey::from_ready_key(bytes, salt),
@@ -190,8 +190,8 @@ impl fmt::Debug for Secret {
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Keys {
-    pub(super) send: Secret,
-    pub(super) receive: Vec<Secret>,
+    pub(crate) send: Secret,
+    pub(crate) receive: Vec<Secret>,
 }
 
 impl Keys {
@@ -220,7 +220,7 @@ impl Keys {
     }
 
     /// All of them, the one to send with first.
-    pub(super) fn all(&self) -> impl Iterator<Item = &Secret> {
+    pub(crate) fn all(&self) -> impl Iterator<Item = &Secret> {
         std::iter::once(&self.send).chain(&self.receive)
     }
 }
