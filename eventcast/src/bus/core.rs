@@ -5,21 +5,18 @@ use std::sync::{Arc, Weak, atomic::Ordering};
 #[cfg(feature = "repl")]
 use super::config::Setting;
 #[cfg(feature = "metrics")]
-use super::metrics::Published;
+use super::telemetry::metrics::Published;
 use super::{
     Bus, WeakBus,
     config::{options::Options, secret::Secret},
     extension::Extension,
     key_ring::KeyRing,
-    last_resort::LastResort,
     life::Lifecycle,
-    listener_id::ListenerId,
     listeners::Listeners,
-    notice::Notice,
     owner::Owner,
     process::Process,
     shared::Shared,
-    telemetry::Telemetry,
+    telemetry::{Telemetry, last_resort::LastResort, listener_id::ListenerId, notice::Notice},
 };
 
 pub(crate) struct Core {

@@ -20,8 +20,6 @@ use super::{
     core::Core,
     listener::{Delivery, Listener, Waiting},
     nesting::{self, Deeper, MAX_DEPTH},
-    notice::Notice,
-    origin::Origin,
     outbox::SendState,
     owner::Owner,
     process::user_code::{self, Panicked},
@@ -29,6 +27,7 @@ use super::{
     session::Session,
     shared::Shared,
     table::List,
+    telemetry::{notice::Notice, origin::Origin},
 };
 use crate::{
     codec::{self, IntoArgs, RawArgs},

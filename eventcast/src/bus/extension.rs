@@ -3,7 +3,7 @@
 #[cfg(feature = "repl")]
 use std::net::SocketAddr;
 
-use super::{WeakBus, config::options::Options, notice::Notice};
+use super::{WeakBus, config::options::Options, telemetry::notice::Notice};
 use crate::error::Error;
 
 /// A part that runs beside a bus and uses its public API alone.

@@ -1,7 +1,7 @@
 //! What a bus does when the interfaces of its machine change: the sockets have followed already, now the engine and
 //! the senders learn of it.
 
-use super::{context::Context, notice::Notice, outbox::Outbox};
+use super::{context::Context, outbox::Outbox, telemetry::notice::Notice};
 use crate::{net::Change, proto::Host};
 
 /// Takes over what has changed, on the reading thread. The sender thread may hold this up while it waits for a full

@@ -16,8 +16,8 @@ use super::{
         options::Options,
         secret::{Keys, Secret},
     },
-    notice::Notice,
     process::random::fill_random,
+    telemetry::notice::Notice,
 };
 use crate::proto::{IvSource, SealConfig, SealKey, SealKeys};
 

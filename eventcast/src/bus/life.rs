@@ -21,7 +21,6 @@ use super::{
     context::{Context, Supervisor},
     extension::Extension,
     key_ring::KeyRing,
-    notice::Notice,
     owner::Owner,
     process::{
         failure::{Failure, caught},
@@ -30,8 +29,7 @@ use super::{
     session::Session,
     set_keys::spawn,
     shared::Shared,
-    stats::Stats,
-    telemetry::Telemetry,
+    telemetry::{Telemetry, notice::Notice, stats::Stats},
     transition::{Completion, Promise, Transition, log_failure},
 };
 use crate::error::Error;

@@ -21,11 +21,7 @@ use tokio::runtime::Handle;
 use super::{
     async_listener::AsyncSink,
     config::options::Options,
-    limit::Tally,
-    listener_id::ListenerId,
     listener_info::ListenerMode,
-    notice::Notice,
-    origin::Origin,
     owner::Owner,
     process::{
         runtime::CachedRuntime,
@@ -37,7 +33,9 @@ use super::{
     },
     received::Received,
     table::Registration,
-    telemetry::Telemetry,
+    telemetry::{
+        Telemetry, listener_id::ListenerId, notice::Notice, origin::Origin, rate_limit::Tally,
+    },
 };
 use crate::{
     codec::{self, Args, DecodeError, RawArgs},

@@ -2,7 +2,7 @@
 
 use std::{fmt, panic::Location};
 
-use super::{listener_id::ListenerId, pattern::Pattern};
+use super::{pattern::Pattern, telemetry::listener_id::ListenerId};
 use crate::text::printable;
 
 /// A listener of events as it is registered: [`Bus::listeners`](crate::Bus::listeners) lists them.

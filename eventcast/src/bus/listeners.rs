@@ -12,11 +12,11 @@ use std::{
 use super::{
     config::options::Options,
     listener::{Listener, Sink},
-    listener_id::ListenerId,
     owner::Owner,
     process::Process,
     retired::Retired,
     table::{List, Lookup, Table},
+    telemetry::listener_id::ListenerId,
 };
 use crate::event::{self, KeyConflict, NetEvent};
 

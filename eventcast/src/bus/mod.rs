@@ -31,21 +31,12 @@ mod extension;
 mod guard;
 mod interfaces;
 mod key_ring;
-mod last_resort;
 mod life;
-mod limit;
 mod listener;
-mod listener_id;
 mod listener_info;
 mod listeners;
-#[cfg(feature = "metrics")]
-mod metrics;
 mod nesting;
-mod notice;
-mod notice_sink;
-mod notice_stream;
 mod on;
-mod origin;
 mod outbox;
 mod owner;
 mod pattern;
@@ -58,7 +49,6 @@ mod session;
 mod set_keys;
 mod shared;
 mod start_gate;
-mod stats;
 mod subscription;
 mod table;
 mod telemetry;
@@ -91,12 +81,8 @@ pub use self::{
     emit::Emitted,
     guard::ListenerGuard,
     listener::FromArgs,
-    listener_id::ListenerId,
     listener_info::{ListenerInfo, ListenerMode, ListenerScope},
-    notice::{ConsoleRefusedCause, Notice, RefusedCause},
-    notice_stream::NoticeStream,
     on::{IntoPattern, Listen},
-    origin::Origin,
     outbox::SendState,
     pattern::{InvalidPattern, Pattern},
     queue::{
@@ -104,15 +90,21 @@ pub use self::{
         error::{RecvTimeoutError, TryNextError},
     },
     received::{Received, ReceivedParts},
-    stats::Stats,
     subscription::{SubscribeOptions, Subscription},
+    telemetry::{
+        listener_id::ListenerId,
+        notice::{ConsoleRefusedCause, Notice, RefusedCause},
+        notice_stream::NoticeStream,
+        origin::Origin,
+        stats::Stats,
+    },
     transition::Transition,
     wait_for::{Stopped, WaitFor},
 };
 use self::{
     core::Core,
-    notice_sink::NoticeSink,
     process::{blocking::block_on, fork, user_code},
+    telemetry::notice_sink::NoticeSink,
 };
 use crate::{codec::IntoArgs, error::EmitError, event::NetEvent};
 

@@ -13,7 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{context::Context, notice::Notice, process::user_code};
+use super::{context::Context, process::user_code, telemetry::notice::Notice};
 use crate::{
     net::{Egress, Rests, RetryBudget, SendError, Sent, Transmitter, UdpSocket},
     proto::{Destination, Transmit},

@@ -29,12 +29,11 @@ use super::{
     context::Context,
     interfaces,
     listener::{Delivery, Listener, Offered, Waiting},
-    notice::Notice,
-    origin::Origin,
     outbox::Outbox,
     process::{runtime::CachedRuntime, user_code::Driving},
     queue::backlog::Server,
     table::List,
+    telemetry::{notice::Notice, origin::Origin},
     unicast::HeardUnicast,
 };
 use crate::{

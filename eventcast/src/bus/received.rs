@@ -4,7 +4,7 @@ use std::{fmt, ops::Deref, sync::Arc};
 
 use serde::{Serialize, Serializer, ser::SerializeStruct};
 
-use super::{Bus, origin::Origin, owner::Owner};
+use super::{Bus, owner::Owner, telemetry::origin::Origin};
 
 /// An event as a listener gets it.
 ///

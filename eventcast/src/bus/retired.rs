@@ -10,7 +10,7 @@ use std::{
 
 use super::{
     listener::{Listener, Sink},
-    listener_id::ListenerId,
+    telemetry::listener_id::ListenerId,
 };
 
 /// How many are kept. Of a program that takes off more of them without a runtime, the oldest miss what waits for them,

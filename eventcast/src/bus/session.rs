@@ -17,7 +17,6 @@ use super::{
     config::options::Options,
     context::{Context, Supervisor},
     engine_cell::EngineCell,
-    notice::Notice,
     outbox::{Outbox, SendState},
     owner::Owner,
     process::{
@@ -27,7 +26,7 @@ use super::{
     },
     reading::{self, Lane, READING, Reading},
     shared::Shared,
-    stats::SessionFigures,
+    telemetry::{notice::Notice, stats::SessionFigures},
 };
 use crate::{
     error::Error,

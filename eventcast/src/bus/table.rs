@@ -17,9 +17,8 @@ use std::{
 
 use super::{
     listener::{Listener, Sink},
-    listener_id::ListenerId,
     pattern::Pattern,
-    telemetry::Telemetry,
+    telemetry::{Telemetry, listener_id::ListenerId},
 };
 
 /// For how many keys the listeners are remembered, where there are patterns. Keys come from the network, so there

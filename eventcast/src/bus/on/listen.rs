@@ -6,7 +6,6 @@ use super::super::{
     Bus,
     async_listener::{AsyncListener, AsyncSink},
     listener::{FromArgs, Inline, Listener, Sink},
-    listener_id::ListenerId,
     pattern::InvalidPattern,
     received::Received,
     shared::Shared,
@@ -20,6 +19,7 @@ use crate::bus::queue::{
     backlog::{Bound, Overflow},
     mailbox::Mailbox,
 };
+use crate::bus::telemetry::listener_id::ListenerId;
 use crate::{
     codec::Args,
     event::{self, InvalidKey, KeyConflict, NetEvent},

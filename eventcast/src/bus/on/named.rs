@@ -4,7 +4,6 @@ use super::{
     super::{
         Bus,
         async_listener::AsyncListener,
-        listener_id::ListenerId,
         received::Received,
         subscription::{SubscribeOptions, Subscription},
         wait_for::WaitFor,
@@ -12,6 +11,7 @@ use super::{
     agreed, if_agreed,
     listen::refused_key,
 };
+use crate::bus::telemetry::listener_id::ListenerId;
 use crate::{codec::Args, event::InvalidKey};
 
 /// Listening to events by key, without a type.

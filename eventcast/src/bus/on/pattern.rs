@@ -4,7 +4,6 @@ use super::{
     super::{
         Bus,
         async_listener::AsyncListener,
-        listener_id::ListenerId,
         pattern::{InvalidPattern, Pattern},
         received::Received,
         subscription::{SubscribeOptions, Subscription},
@@ -13,6 +12,7 @@ use super::{
     agreed, if_agreed,
     listen::refused_pattern,
 };
+use crate::bus::telemetry::listener_id::ListenerId;
 use crate::codec::Args;
 
 /// What is a pattern, or a text that may be one: a [`Pattern`], a `&str`, a `String`, or a reference to one of these.

@@ -6,13 +6,13 @@ use super::{
     super::{
         Bus,
         async_listener::AsyncListener,
-        listener_id::ListenerId,
         received::Received,
         subscription::{SubscribeOptions, Subscription},
         wait_for::WaitFor,
     },
     agreed, if_agreed,
 };
+use crate::bus::telemetry::listener_id::ListenerId;
 use crate::event::{KeyConflict, NetEvent};
 
 /// Listening to typed events.

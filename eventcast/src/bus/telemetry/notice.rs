@@ -1,6 +1,6 @@
 //! Notices: what the bus itself has to say. They are never network events, and no network event is ever a notice.
 //!
-//! What hears them is a matter of [`telemetry`](super::telemetry), and how often of [`limit`](super::limit).
+//! What hears them is a matter of [`telemetry`](crate::bus::telemetry), and how often of [`limit`](super::rate_limit).
 //!
 //! | file | what is in it |
 //! | --- | --- |
@@ -24,7 +24,8 @@ use std::{
 use tracing::Level;
 
 pub use self::cause::{ConsoleRefusedCause, RefusedCause};
-use super::{listener_id::ListenerId, origin::Origin, process::failure::Failure};
+use super::{listener_id::ListenerId, origin::Origin};
+use crate::bus::process::failure::Failure;
 use crate::{
     codec::DecodeError,
     net::{InterfaceEvent, InterfaceLeftReason, SendError},
@@ -375,7 +376,7 @@ impl Notice {
     }
 
     /// How many this notice stands for, where such notices are summed up by the bus.
-    pub(super) fn count_mut(&mut self) -> Option<&mut u64> {
+    pub(crate) fn count_mut(&mut self) -> Option<&mut u64> {
         match self {
             Self::InterfaceJoined { count, .. }
             | Self::InterfaceLeft { count, .. }
@@ -394,7 +395,7 @@ impl Notice {
     }
 
     /// How much it matters.
-    pub(super) fn level(&self) -> Level {
+    pub(crate) fn level(&self) -> Level {
         match self {
             Self::Started { .. }
             | Self::Stopped
@@ -427,7 +428,7 @@ impl Notice {
         )
     }
 
-    pub(super) fn log(&self) {
+    pub(crate) fn log(&self) {
         // Target and level are constants of each place that logs.
         match (self.level(), self.is_of_console()) {
             (Level::ERROR, _) => tracing::error!(target: "eventcast", "{self}"),

@@ -2,9 +2,8 @@
 
 use std::{sync::Arc, time::Instant};
 
-use super::{
-    listener_id::ListenerId,
-    notice::Notice,
+use super::{listener_id::ListenerId, notice::Notice};
+use crate::bus::{
     process::{
         Process,
         runtime::CachedRuntime,

@@ -10,12 +10,10 @@ use std::{
 
 use futures_core::Stream;
 
-use super::{
-    notice::Notice,
-    notice_sink::NoticeSink,
+use super::{Telemetry, notice::Notice, notice_sink::NoticeSink};
+use crate::bus::{
     process::blocking::{block_on, deadline},
     queue::error::{RecvTimeoutError, TryNextError},
-    telemetry::Telemetry,
 };
 
 /// The notices of a bus, as a [`Stream`]. It ends when the last handle of the bus has gone and the bus has stopped.

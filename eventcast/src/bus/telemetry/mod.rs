@@ -1,11 +1,22 @@
 //! What a bus reports: counters, and notices.
 //!
 //! Every notice takes one way: the rate limit, the log, and then the listeners of notices, each on a thread of its own, and
-//! the streams. A notice that neither the log nor anything else takes goes to the [last resort](super::last_resort).
+//! the streams. A notice that neither the log nor anything else takes goes to the [last resort](self::last_resort).
 //!
 //! A thread of its own reports each sum of held back notices when its pause is over, and ends when nothing is held back:
 //! a sum is due also on a bus that does not run, or whose own threads are held up. The stop of the bus and the end of its
 //! last handle report at once what is held back.
+
+pub(crate) mod last_resort;
+pub(crate) mod listener_id;
+#[cfg(feature = "metrics")]
+pub(crate) mod metrics;
+pub(crate) mod notice;
+pub(crate) mod notice_sink;
+pub(crate) mod notice_stream;
+pub(crate) mod origin;
+pub(crate) mod rate_limit;
+pub(crate) mod stats;
 
 use std::{
     hash::RandomState,
@@ -15,17 +26,17 @@ use std::{
 
 use tracing::Level;
 
-use super::{
+use self::{
     last_resort::LastResort,
-    limit::{Limiter, Scope, Tally},
     listener_id::ListenerId,
     notice::Notice,
     notice_sink::NoticeSink,
-    process::{
-        Process,
-        user_code::{self, Driving},
-    },
+    rate_limit::{Limiter, Scope, Tally},
     stats::Counters,
+};
+use super::process::{
+    Process,
+    user_code::{self, Driving},
 };
 
 pub(crate) struct Telemetry {
@@ -267,8 +278,9 @@ mod tests {
         time::Duration,
     };
 
+    use super::rate_limit::Limiter;
     use super::*;
-    use crate::{Bus, bus::limit::Limiter};
+    use crate::Bus;
 
     /// A bus that has not been started, and whose pause is short.
     fn bus(pause: Duration) -> Bus {

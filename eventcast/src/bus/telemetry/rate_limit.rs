@@ -74,7 +74,7 @@ impl Cause {
 /// What a notice is about, from wide to narrow. Source and thing are keyed hashes: names have no bound, and nobody
 /// outside can choose two that collide.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Scope {
+pub(crate) struct Scope {
     cause: Cause,
     source: u64,
     /// `None`: no two are the same thing. Each passes by itself while its source has not caused too many.
@@ -97,7 +97,7 @@ impl LimitKey for Key {
 
 impl Scope {
     /// `None`: the notice is never held back.
-    pub(super) fn of(notice: &Notice, hasher: &RandomState) -> Option<Self> {
+    pub(crate) fn of(notice: &Notice, hasher: &RandomState) -> Option<Self> {
         fn hash(hasher: &RandomState, value: impl Hash) -> u64 {
             hasher.hash_one(value)
         }
@@ -281,14 +281,14 @@ struct Window {
     things: u32,
 }
 
-pub(super) struct Limiter {
+pub(crate) struct Limiter {
     pause: Duration,
     table: RateLimited<Key, Held, RandomState>,
     windows: Box<[Window]>,
 }
 
 impl Limiter {
-    pub(super) fn new(pause: Duration) -> Self {
+    pub(crate) fn new(pause: Duration) -> Self {
         Self {
             pause,
             table: RateLimited::new(pause, CAPACITY, RandomState::new()),
@@ -297,7 +297,7 @@ impl Limiter {
     }
 
     /// Takes a notice; gives it back where it is to be reported now. `None`: it is part of a later sum.
-    pub(super) fn note(
+    pub(crate) fn note(
         &mut self,
         now: Duration,
         scope: Scope,
@@ -313,18 +313,18 @@ impl Limiter {
     }
 
     /// When [`pop_due`](Self::pop_due) is to be called. `None`: nothing is held back.
-    pub(super) fn next_due(&self) -> Option<Duration> {
+    pub(crate) fn next_due(&self) -> Option<Duration> {
         self.table.next_due()
     }
 
     /// The next sum whose pause is over.
-    pub(super) fn pop_due(&mut self, now: Duration) -> Option<Notice> {
+    pub(crate) fn pop_due(&mut self, now: Duration) -> Option<Notice> {
         let (_, held) = self.table.pop_due(now)?;
         Some(held.into_notice())
     }
 
     /// All that is held back, due or not.
-    pub(super) fn drain(&mut self) -> Vec<Notice> {
+    pub(crate) fn drain(&mut self) -> Vec<Notice> {
         let held = self.table.drain().into_iter();
         held.map(|(_, held)| held.into_notice()).collect()
     }

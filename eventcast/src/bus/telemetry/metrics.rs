@@ -1,6 +1,6 @@
 //! The figures of a bus for the recorder of the crate `metrics`.
 //!
-//! Nothing is recorded while the bus works: [`Bus::publish_metrics`](super::Bus::publish_metrics) looks at [`Stats`] and
+//! Nothing is recorded while the bus works: [`Bus::publish_metrics`](crate::bus::Bus::publish_metrics) looks at [`Stats`] and
 //! hands on what has changed since it did so last. So several buses of one group add up in one series, and a bus whose
 //! figures are not published does nothing at all for them.
 
