@@ -8,7 +8,7 @@ use std::{
 
 use super::{
     engine_cell::EngineCell,
-    owner::Owner,
+    listeners::owner::Owner,
     process::failure::{Failure, caught},
     shared::Shared,
     start_gate::StartGate,

@@ -18,15 +18,17 @@ use tokio::runtime::Handle;
 
 use super::{
     core::Core,
-    listener::{Delivery, Listener, Waiting},
-    nesting::{self, Deeper, MAX_DEPTH},
+    listeners::{
+        listener::{Delivery, Listener, Waiting},
+        nesting::{self, Deeper, MAX_DEPTH},
+        owner::Owner,
+        received::Received,
+        registry::List,
+    },
     outbox::SendState,
-    owner::Owner,
     process::user_code::{self, Panicked},
-    received::Received,
     session::Session,
     shared::Shared,
-    table::List,
     telemetry::{notice::Notice, origin::Origin},
 };
 use crate::{

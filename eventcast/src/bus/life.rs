@@ -21,7 +21,7 @@ use super::{
     context::{Context, Supervisor},
     extension::Extension,
     key_ring::KeyRing,
-    owner::Owner,
+    listeners::owner::Owner,
     process::{
         failure::{Failure, caught},
         user_code,

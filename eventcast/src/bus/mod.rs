@@ -20,7 +20,6 @@
 //!
 //! No lock is ever held while a listener runs, or anything else that is the user's, its `Drop` included.
 
-mod async_listener;
 mod build;
 mod config;
 mod context;
@@ -32,29 +31,19 @@ mod guard;
 mod interfaces;
 mod key_ring;
 mod life;
-mod listener;
-mod listener_info;
 mod listeners;
-mod nesting;
 mod on;
 mod outbox;
-mod owner;
-mod pattern;
 mod process;
 mod queue;
 mod reading;
-mod received;
-mod retired;
 mod session;
 mod set_keys;
 mod shared;
 mod start_gate;
-mod subscription;
-mod table;
 mod telemetry;
 mod transition;
 mod unicast;
-mod wait_for;
 
 use std::{
     fmt,
@@ -69,9 +58,8 @@ pub(crate) use self::config::{Options, Setting};
 #[cfg(feature = "repl")]
 pub(crate) use self::extension::Extension;
 #[cfg(feature = "repl")]
-pub(crate) use self::nesting::{Misfit, misfits_of};
+pub(crate) use self::listeners::nesting::{Misfit, misfits_of};
 pub use self::{
-    async_listener::AsyncListener,
     build::Start,
     config::{
         Config, ConfigError, ConfigLayer, ListenerQueue,
@@ -80,17 +68,21 @@ pub use self::{
     },
     emit::Emitted,
     guard::ListenerGuard,
-    listener::FromArgs,
-    listener_info::{ListenerInfo, ListenerMode, ListenerScope},
+    listeners::{
+        async_sink::AsyncListener,
+        info::{ListenerInfo, ListenerMode, ListenerScope},
+        listener::FromArgs,
+        pattern::{InvalidPattern, Pattern},
+        received::{Received, ReceivedParts},
+        subscription::{SubscribeOptions, Subscription},
+        wait_for::{Stopped, WaitFor},
+    },
     on::{IntoPattern, Listen},
     outbox::SendState,
-    pattern::{InvalidPattern, Pattern},
     queue::{
         backlog::Overflow,
         error::{RecvTimeoutError, TryNextError},
     },
-    received::{Received, ReceivedParts},
-    subscription::{SubscribeOptions, Subscription},
     telemetry::{
         listener_id::ListenerId,
         notice::{ConsoleRefusedCause, Notice, RefusedCause},
@@ -99,7 +91,6 @@ pub use self::{
         stats::Stats,
     },
     transition::Transition,
-    wait_for::{Stopped, WaitFor},
 };
 use self::{
     core::Core,

@@ -28,11 +28,13 @@ use tokio::runtime::Handle;
 use super::{
     context::Context,
     interfaces,
-    listener::{Delivery, Listener, Offered, Waiting},
+    listeners::{
+        listener::{Delivery, Listener, Offered, Waiting},
+        registry::List,
+    },
     outbox::Outbox,
     process::{runtime::CachedRuntime, user_code::Driving},
     queue::backlog::Server,
-    table::List,
     telemetry::{notice::Notice, origin::Origin},
     unicast::HeardUnicast,
 };

@@ -17,8 +17,8 @@ use super::{
     config::options::Options,
     context::{Context, Supervisor},
     engine_cell::EngineCell,
+    listeners::owner::Owner,
     outbox::{Outbox, SendState},
-    owner::Owner,
     process::{
         failure::{Failure, caught},
         random::{random, random_u64},

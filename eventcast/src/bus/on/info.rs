@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use super::super::{
-    Bus,
+use super::super::Bus;
+use crate::bus::listeners::{
+    info::{ListenerInfo, ListenerScope},
     listener::Listener,
-    listener_info::{ListenerInfo, ListenerScope},
     pattern::Pattern,
 };
 

@@ -2,18 +2,17 @@
 
 use std::{fmt, marker::PhantomData, num::NonZeroUsize, panic::Location, sync::Arc};
 
-use super::super::{
-    Bus,
-    async_listener::{AsyncListener, AsyncSink},
+use super::super::{Bus, shared::Shared};
+use super::pattern::IntoPattern;
+use crate::bus::listeners::{
+    async_sink::{AsyncListener, AsyncSink},
     listener::{FromArgs, Inline, Listener, Sink},
     pattern::InvalidPattern,
     received::Received,
-    shared::Shared,
+    registry::{Place, Registration, Topic},
     subscription::{SubscribeOptions, Subscription},
-    table::{Place, Registration, Topic},
     wait_for::WaitFor,
 };
-use super::pattern::IntoPattern;
 use crate::bus::process::fork;
 use crate::bus::queue::{
     backlog::{Bound, Overflow},

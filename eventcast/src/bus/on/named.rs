@@ -1,15 +1,11 @@
 //! Listening to events by key, without a type.
 
-use super::{
-    super::{
-        Bus,
-        async_listener::AsyncListener,
-        received::Received,
-        subscription::{SubscribeOptions, Subscription},
-        wait_for::WaitFor,
-    },
-    agreed, if_agreed,
-    listen::refused_key,
+use super::{super::Bus, agreed, if_agreed, listen::refused_key};
+use crate::bus::listeners::{
+    async_sink::AsyncListener,
+    received::Received,
+    subscription::{SubscribeOptions, Subscription},
+    wait_for::WaitFor,
 };
 use crate::bus::telemetry::listener_id::ListenerId;
 use crate::{codec::Args, event::InvalidKey};

@@ -1,16 +1,12 @@
 //! Listening to many events at once.
 
-use super::{
-    super::{
-        Bus,
-        async_listener::AsyncListener,
-        pattern::{InvalidPattern, Pattern},
-        received::Received,
-        subscription::{SubscribeOptions, Subscription},
-        wait_for::WaitFor,
-    },
-    agreed, if_agreed,
-    listen::refused_pattern,
+use super::{super::Bus, agreed, if_agreed, listen::refused_pattern};
+use crate::bus::listeners::{
+    async_sink::AsyncListener,
+    pattern::{InvalidPattern, Pattern},
+    received::Received,
+    subscription::{SubscribeOptions, Subscription},
+    wait_for::WaitFor,
 };
 use crate::bus::telemetry::listener_id::ListenerId;
 use crate::codec::Args;

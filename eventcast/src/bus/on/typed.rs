@@ -2,15 +2,12 @@
 
 use std::num::NonZeroUsize;
 
-use super::{
-    super::{
-        Bus,
-        async_listener::AsyncListener,
-        received::Received,
-        subscription::{SubscribeOptions, Subscription},
-        wait_for::WaitFor,
-    },
-    agreed, if_agreed,
+use super::{super::Bus, agreed, if_agreed};
+use crate::bus::listeners::{
+    async_sink::AsyncListener,
+    received::Received,
+    subscription::{SubscribeOptions, Subscription},
+    wait_for::WaitFor,
 };
 use crate::bus::telemetry::listener_id::ListenerId;
 use crate::event::{KeyConflict, NetEvent};

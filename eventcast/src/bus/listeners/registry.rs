@@ -18,8 +18,8 @@ use std::{
 use super::{
     listener::{Listener, Sink},
     pattern::Pattern,
-    telemetry::{Telemetry, listener_id::ListenerId},
 };
+use crate::bus::telemetry::{Telemetry, listener_id::ListenerId};
 
 /// For how many keys the listeners are remembered, where there are patterns. Keys come from the network, so there
 /// is no end to them; beyond this it is worked out anew.
@@ -351,7 +351,7 @@ impl Inner {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{bus::listener::Inline, codec::Args};
+    use crate::{bus::listeners::listener::Inline, codec::Args};
 
     fn add(table: &Table, key: &str, place: Place) -> ListenerId {
         let registration = Registration {

@@ -19,10 +19,11 @@ use std::{
 use tokio::runtime::Handle;
 
 use super::{
-    async_listener::AsyncSink,
+    async_sink::AsyncSink, info::ListenerMode, owner::Owner, received::Received,
+    registry::Registration,
+};
+use crate::bus::{
     config::options::Options,
-    listener_info::ListenerMode,
-    owner::Owner,
     process::{
         runtime::CachedRuntime,
         user_code::{self, Driving, Panicked},
@@ -31,8 +32,6 @@ use super::{
         backlog::{Pushed, Server, WorkQueue},
         mailbox::Mailbox,
     },
-    received::Received,
-    table::Registration,
     telemetry::{
         Telemetry, listener_id::ListenerId, notice::Notice, origin::Origin, rate_limit::Tally,
     },

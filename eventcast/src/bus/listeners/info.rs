@@ -2,7 +2,8 @@
 
 use std::{fmt, panic::Location};
 
-use super::{pattern::Pattern, telemetry::listener_id::ListenerId};
+use super::pattern::Pattern;
+use crate::bus::telemetry::listener_id::ListenerId;
 use crate::text::printable;
 
 /// A listener of events as it is registered: [`Bus::listeners`](crate::Bus::listeners) lists them.

@@ -4,7 +4,8 @@ use std::{fmt, ops::Deref, sync::Arc};
 
 use serde::{Serialize, Serializer, ser::SerializeStruct};
 
-use super::{Bus, owner::Owner, telemetry::origin::Origin};
+use super::owner::Owner;
+use crate::bus::{Bus, telemetry::origin::Origin};
 
 /// An event as a listener gets it.
 ///

@@ -8,12 +8,10 @@ use std::{
     time::Duration,
 };
 
-use super::{
-    listener::FromArgs,
+use super::{listener::FromArgs, received::Received, subscription::Subscription};
+use crate::bus::{
     process::blocking::{block_on, deadline},
     queue::error::RecvTimeoutError,
-    received::Received,
-    subscription::Subscription,
 };
 
 /// The listener was taken off, or the last handle of the bus went, before the event came.

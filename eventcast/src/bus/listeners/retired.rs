@@ -8,10 +8,8 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use super::{
-    listener::{Listener, Sink},
-    telemetry::listener_id::ListenerId,
-};
+use super::listener::{Listener, Sink};
+use crate::bus::telemetry::listener_id::ListenerId;
 
 /// How many are kept. Of a program that takes off more of them without a runtime, the oldest miss what waits for them,
 /// which is told.

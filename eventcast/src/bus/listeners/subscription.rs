@@ -14,6 +14,10 @@ use futures_core::Stream;
 use super::{
     listener::{Fault, FromArgs, Listener, Sink, Waiting},
     owner::Owner,
+    received::Received,
+    wait_for::Condition,
+};
+use crate::bus::{
     process::{
         blocking::{block_on, deadline},
         user_code,
@@ -23,8 +27,6 @@ use super::{
         error::{RecvTimeoutError, TryNextError},
         mailbox::Mailbox,
     },
-    received::Received,
-    wait_for::Condition,
 };
 
 /// How much a subscription holds while nobody reads it, and what gives way then.

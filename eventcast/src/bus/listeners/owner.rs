@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use super::{Bus, WeakBus, listeners::Listeners};
+use super::Listeners;
+use crate::bus::{Bus, WeakBus};
 
 /// The bus, as its own parts know it.
 ///
-/// A [`Received`](super::Received) gives its listener a handle of the bus, so it has to hold what the handles share. This
+/// A [`Received`](crate::bus::Received) gives its listener a handle of the bus, so it has to hold what the handles share. This
 /// trait is the one edge that leads from the parts of a bus back up to [`Bus`].
 pub(crate) trait Owner: Send + Sync {
     /// What the listeners of the bus share.

@@ -13,9 +13,11 @@ use std::{
 use super::{
     listener::{Claim, Delivery, Fault, FromArgs, Listener, Sink, Waiting},
     owner::Owner,
+    received::Received,
+};
+use crate::bus::{
     process::user_code::{self, LogLimit, Panicked},
     queue::backlog::{Backlog, Bound, Overflow},
-    received::Received,
 };
 use crate::text::printable;
 

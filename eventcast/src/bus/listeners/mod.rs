@@ -1,5 +1,17 @@
 //! What the listeners of one bus share: the registry, and its limits.
 
+pub(crate) mod async_sink;
+pub(crate) mod info;
+pub(crate) mod listener;
+pub(crate) mod nesting;
+pub(crate) mod owner;
+pub(crate) mod pattern;
+pub(crate) mod received;
+pub(crate) mod registry;
+pub(crate) mod retired;
+pub(crate) mod subscription;
+pub(crate) mod wait_for;
+
 use std::{
     any::{TypeId, type_name},
     panic::Location,
@@ -9,15 +21,13 @@ use std::{
     },
 };
 
-use super::{
-    config::options::Options,
+use self::{
     listener::{Listener, Sink},
     owner::Owner,
-    process::Process,
+    registry::{List, Lookup, Table},
     retired::Retired,
-    table::{List, Lookup, Table},
-    telemetry::listener_id::ListenerId,
 };
+use super::{config::options::Options, process::Process, telemetry::listener_id::ListenerId};
 use crate::event::{self, KeyConflict, NetEvent};
 
 pub(crate) struct Listeners {
