@@ -9,8 +9,8 @@ use super::telemetry::metrics::Published;
 use super::{
     Bus, WeakBus,
     config::{options::Options, secret::Secret},
+    driver::key_ring::KeyRing,
     extension::Extension,
-    key_ring::KeyRing,
     life::Lifecycle,
     listeners::{Listeners, owner::Owner},
     process::Process,

@@ -18,6 +18,7 @@ use tokio::runtime::Handle;
 
 use super::{
     core::Core,
+    driver::{send_loop::SendState, session::Session},
     listeners::{
         listener::{Delivery, Listener, Waiting},
         nesting::{self, Deeper, MAX_DEPTH},
@@ -25,9 +26,7 @@ use super::{
         received::Received,
         registry::List,
     },
-    outbox::SendState,
     process::user_code::{self, Panicked},
-    session::Session,
     shared::Shared,
     telemetry::{notice::Notice, origin::Origin},
 };

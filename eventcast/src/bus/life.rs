@@ -18,15 +18,17 @@ use std::{
 use tokio::sync::Notify;
 
 use super::{
-    context::{Context, Supervisor},
+    driver::{
+        context::{Context, Supervisor},
+        key_ring::KeyRing,
+        session::Session,
+    },
     extension::Extension,
-    key_ring::KeyRing,
     listeners::owner::Owner,
     process::{
         failure::{Failure, caught},
         user_code,
     },
-    session::Session,
     set_keys::spawn,
     shared::Shared,
     telemetry::{Telemetry, notice::Notice, stats::Stats},

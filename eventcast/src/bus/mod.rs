@@ -22,28 +22,20 @@
 
 mod build;
 mod config;
-mod context;
 mod core;
+mod driver;
 mod emit;
-mod engine_cell;
 mod extension;
 mod guard;
-mod interfaces;
-mod key_ring;
 mod life;
 mod listeners;
 mod on;
-mod outbox;
 mod process;
 mod queue;
-mod reading;
-mod session;
 mod set_keys;
 mod shared;
-mod start_gate;
 mod telemetry;
 mod transition;
-mod unicast;
 
 use std::{
     fmt,
@@ -66,6 +58,7 @@ pub use self::{
         builder::Builder,
         secret::{Keys, Secret},
     },
+    driver::send_loop::SendState,
     emit::Emitted,
     guard::ListenerGuard,
     listeners::{
@@ -78,7 +71,6 @@ pub use self::{
         wait_for::{Stopped, WaitFor},
     },
     on::{IntoPattern, Listen},
-    outbox::SendState,
     queue::{
         backlog::Overflow,
         error::{RecvTimeoutError, TryNextError},

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{
     config::secret::Keys,
-    key_ring::KeySet,
+    driver::key_ring::KeySet,
     life::Lifecycle,
     process::{
         failure::{Failure, caught},

@@ -3,7 +3,7 @@
 //! Listeners are caught where they are called. Any other panic is a bug of this crate, or comes out of a subscriber of
 //! `tracing`, which runs wherever something is logged. What the engine holds after one is anybody's guess: so each
 //! thread of a session, and each call of the user's that enters the engine, runs within
-//! [`Context::guard`](crate::bus::context::Context::guard), which ends the session. A bus that looked alive and heard nothing any more would be worse than one that says that it has stopped.
+//! [`Context::guard`](crate::bus::driver::context::Context::guard), which ends the session. A bus that looked alive and heard nothing any more would be worse than one that says that it has stopped.
 
 use super::user_code::{self, Panicked};
 use crate::error::Error;

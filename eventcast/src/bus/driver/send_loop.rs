@@ -13,7 +13,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{context::Context, process::user_code, telemetry::notice::Notice};
+use super::context::Context;
+use crate::bus::{process::user_code, telemetry::notice::Notice};
 use crate::{
     net::{Egress, Rests, RetryBudget, SendError, Sent, Transmitter, UdpSocket},
     proto::{Destination, Transmit},

@@ -11,7 +11,7 @@ use std::{
 
 use sha2::{Digest, Sha256};
 
-use super::{
+use crate::bus::{
     config::{
         options::Options,
         secret::{Keys, Secret},

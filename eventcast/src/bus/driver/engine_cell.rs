@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use super::process::failure::caught;
+use crate::bus::process::failure::caught;
 use crate::{
     net::Waker,
     proto::{Accepted, Engine, EngineStats, Events, Now, Outgoing, Refusal},

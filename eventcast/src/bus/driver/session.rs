@@ -1,7 +1,7 @@
 //! One start of a bus, up to its stop: the sockets, the engine, and the threads that drive them.
 //!
 //! Three threads, all asleep while nothing happens: one reads and calls listeners, one watches over its calls
-//! (both in [`reading`](super::reading)), one sends what the emitting threads could not ([`Outbox`]).
+//! (both in [`reading`](super::receive_loop)), one sends what the emitting threads could not ([`Outbox`]).
 
 use std::{
     net::SocketAddr,
@@ -11,20 +11,22 @@ use std::{
     },
 };
 
-#[cfg(feature = "classic")]
-use super::config::secret::Secret;
 use super::{
-    config::options::Options,
     context::{Context, Supervisor},
     engine_cell::EngineCell,
+    receive_loop::{self, Lane, READING, Reading},
+    send_loop::{Outbox, SendState},
+};
+#[cfg(feature = "classic")]
+use crate::bus::config::secret::Secret;
+use crate::bus::{
+    config::options::Options,
     listeners::owner::Owner,
-    outbox::{Outbox, SendState},
     process::{
         failure::{Failure, caught},
         random::{random, random_u64},
         user_code::Driving,
     },
-    reading::{self, Lane, READING, Reading},
     shared::Shared,
     telemetry::{notice::Notice, stats::SessionFigures},
 };
@@ -107,10 +109,10 @@ impl Session {
         let (context, reading) = (Arc::clone(&self.context), Arc::clone(&self.reading));
         self.context.spawn("eventcast-read", READING, move || {
             context.gate.wait();
-            reading::lead(&reading, lane);
+            receive_loop::lead(&reading, lane);
         })?;
         // From here on what was started has to be closed again when something fails.
-        let unwatched = reading::start_watching(&self.reading);
+        let unwatched = receive_loop::start_watching(&self.reading);
         let session = self.clone();
         let sent = self
             .context

@@ -9,7 +9,7 @@ use std::{collections::HashSet, net::SocketAddr};
 const CAPACITY: usize = 4_096;
 
 #[derive(Default)]
-pub(super) struct HeardUnicast {
+pub(crate) struct HeardUnicast {
     addresses: HashSet<SocketAddr>,
     /// The address noted last: usually the next one too.
     last: Option<SocketAddr>,
@@ -17,7 +17,7 @@ pub(super) struct HeardUnicast {
 
 impl HeardUnicast {
     /// A unicast datagram has come from there.
-    pub(super) fn note(&mut self, from: SocketAddr) {
+    pub(crate) fn note(&mut self, from: SocketAddr) {
         if self.last != Some(from) {
             self.last = Some(from);
             if self.addresses.len() < CAPACITY {
@@ -27,7 +27,7 @@ impl HeardUnicast {
     }
 
     /// Whether one ever has, as far as this is known.
-    pub(super) fn has_heard(&self, address: SocketAddr) -> bool {
+    pub(crate) fn has_heard(&self, address: SocketAddr) -> bool {
         self.addresses.len() >= CAPACITY || self.addresses.contains(&address)
     }
 }

@@ -6,12 +6,11 @@ use std::{
     thread,
 };
 
-use super::{
-    engine_cell::EngineCell,
+use super::{engine_cell::EngineCell, start_gate::StartGate};
+use crate::bus::{
     listeners::owner::Owner,
     process::failure::{Failure, caught},
     shared::Shared,
-    start_gate::StartGate,
 };
 use crate::{
     error::Error,

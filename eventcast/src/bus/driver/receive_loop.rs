@@ -25,18 +25,15 @@ use std::{
 
 use tokio::runtime::Handle;
 
-use super::{
-    context::Context,
-    interfaces,
+use super::{context::Context, interfaces, send_loop::Outbox, unicast::HeardUnicast};
+use crate::bus::{
     listeners::{
         listener::{Delivery, Listener, Offered, Waiting},
         registry::List,
     },
-    outbox::Outbox,
     process::{runtime::CachedRuntime, user_code::Driving},
     queue::backlog::Server,
     telemetry::{notice::Notice, origin::Origin},
-    unicast::HeardUnicast,
 };
 use crate::{
     net::{CameBy, Receiver, Waker},

@@ -1,12 +1,13 @@
 //! What a bus does when the interfaces of its machine change: the sockets have followed already, now the engine and
 //! the senders learn of it.
 
-use super::{context::Context, outbox::Outbox, telemetry::notice::Notice};
+use super::{context::Context, send_loop::Outbox};
+use crate::bus::telemetry::notice::Notice;
 use crate::{net::Change, proto::Host};
 
 /// Takes over what has changed, on the reading thread. The sender thread may hold this up while it waits for a full
 /// socket.
-pub(super) fn follow(context: &Context, outbox: &Outbox, change: Change) {
+pub(crate) fn follow(context: &Context, outbox: &Outbox, change: Change) {
     let hosts: Vec<_> = change
         .egress
         .iter()
