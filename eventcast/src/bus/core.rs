@@ -11,7 +11,7 @@ use super::{
     config::{options::Options, secret::Secret},
     driver::key_ring::KeyRing,
     extension::Extension,
-    life::Lifecycle,
+    lifecycle::Lifecycle,
     listeners::{Listeners, owner::Owner},
     process::Process,
     shared::Shared,

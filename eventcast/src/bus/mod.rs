@@ -27,15 +27,13 @@ mod driver;
 mod emit;
 mod extension;
 mod guard;
-mod life;
+mod lifecycle;
 mod listeners;
 mod on;
 mod process;
 mod queue;
-mod set_keys;
 mod shared;
 mod telemetry;
-mod transition;
 
 use std::{
     fmt,
@@ -61,6 +59,7 @@ pub use self::{
     driver::send_loop::SendState,
     emit::Emitted,
     guard::ListenerGuard,
+    lifecycle::transition::Transition,
     listeners::{
         async_sink::AsyncListener,
         info::{ListenerInfo, ListenerMode, ListenerScope},
@@ -82,7 +81,6 @@ pub use self::{
         origin::Origin,
         stats::Stats,
     },
-    transition::Transition,
 };
 use self::{
     core::Core,

@@ -3,14 +3,16 @@
 use std::sync::Arc;
 
 use super::{
+    Lifecycle,
+    transition::{Completion, Transition},
+};
+use crate::bus::{
     config::secret::Keys,
     driver::key_ring::KeySet,
-    life::Lifecycle,
     process::{
         failure::{Failure, caught},
         user_code,
     },
-    transition::{Completion, Transition},
 };
 use crate::{error::Error, proto::SealKeys};
 
@@ -80,7 +82,7 @@ impl Lifecycle {
 }
 
 /// Starts the thread on which keys are derived, since that takes time.
-pub(super) fn spawn(work: impl FnOnce() + Send + 'static) -> Result<(), Error> {
+pub(crate) fn spawn(work: impl FnOnce() + Send + 'static) -> Result<(), Error> {
     std::thread::Builder::new()
         .name("eventcast-keys".into())
         .spawn(work)

@@ -8,7 +8,7 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
-use super::process::{failure::Failure, user_code};
+use crate::bus::process::{failure::Failure, user_code};
 use crate::error::Error;
 
 /// Something that is going to be completed. Where a panic comes in the way it is all the same, as failed: nobody waits

@@ -1,7 +1,9 @@
 //! Starting and stopping: which of the two a bus is doing, and who waits for it to be done.
 
+pub(crate) mod set_keys;
 #[cfg(test)]
 mod tests;
+pub(crate) mod transition;
 
 #[cfg(feature = "repl")]
 use std::net::SocketAddr;
@@ -17,6 +19,10 @@ use std::{
 
 use tokio::sync::Notify;
 
+use self::{
+    set_keys::spawn,
+    transition::{Completion, Promise, Transition, log_failure},
+};
 use super::{
     driver::{
         context::{Context, Supervisor},
@@ -29,10 +35,8 @@ use super::{
         failure::{Failure, caught},
         user_code,
     },
-    set_keys::spawn,
     shared::Shared,
     telemetry::{Telemetry, notice::Notice, stats::Stats},
-    transition::{Completion, Promise, Transition, log_failure},
 };
 use crate::error::Error;
 
