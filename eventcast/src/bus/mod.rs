@@ -26,7 +26,6 @@ mod core;
 mod driver;
 mod emit;
 mod extension;
-mod guard;
 mod lifecycle;
 mod listeners;
 mod on;
@@ -58,7 +57,6 @@ pub use self::{
     },
     driver::send_loop::SendState,
     emit::Emitted,
-    guard::ListenerGuard,
     lifecycle::transition::Transition,
     listeners::{
         async_sink::AsyncListener,
@@ -69,7 +67,7 @@ pub use self::{
         subscription::{SubscribeOptions, Subscription},
         wait_for::{Stopped, WaitFor},
     },
-    on::{IntoPattern, Listen},
+    on::{IntoPattern, Listen, guard::ListenerGuard},
     queue::{
         backlog::Overflow,
         error::{RecvTimeoutError, TryNextError},

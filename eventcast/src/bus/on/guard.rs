@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, Weak},
 };
 
-use super::{Bus, core::Core, telemetry::listener_id::ListenerId};
+use crate::bus::{Bus, core::Core, telemetry::listener_id::ListenerId};
 
 /// Takes a listener off when it is dropped. [`Bus::guard`] makes one.
 ///

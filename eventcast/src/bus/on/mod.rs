@@ -6,6 +6,7 @@
 //! | `listen` | the builder, in which all of them end |
 //! | `info` | what is registered |
 
+pub(crate) mod guard;
 mod info;
 mod listen;
 mod named;
