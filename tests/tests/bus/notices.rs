@@ -150,8 +150,9 @@ fn a_flood_during_a_stop() {
     eventually("all of it is told", || {
         told.all().iter().sum::<u64>() == refused()
     });
-    // The first, what was held back until the stop began, one more, and what came until the sockets were closed.
-    assert!(told.len() <= 4, "{:?}", told.all());
+    // One at once and a sum three times: until the stop begins, until others have been served, until the sockets are
+    // closed.
+    assert!(told.len() <= 6, "{:?}", told.all());
 }
 
 fn each_misfit_is_told() {
