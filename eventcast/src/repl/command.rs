@@ -63,7 +63,8 @@ pub(super) struct Entry {
     summary: &'static str,
     /// What else there is to say.
     more: &'static str,
-    read: fn(&[value::Token<'_>]) -> Result<Command, String>,
+    /// From what follows the name, and the whole line.
+    read: fn(&[value::Token<'_>], &str) -> Result<Command, String>,
 }
 
 impl PartialEq for Entry {
@@ -78,7 +79,7 @@ static COMMANDS: &[Entry] = &[
         form: "[COMMAND]",
         summary: "the commands, or one of them in full",
         more: "",
-        read: |words| {
+        read: |words, _| {
             let [name] = at_most(words)?;
             name.map(find).transpose().map(Command::Help)
         },
@@ -88,7 +89,7 @@ static COMMANDS: &[Entry] = &[
         form: "",
         summary: "this bus: its id, its group, whether it runs and whether it is sealed",
         more: "",
-        read: |words| none(words, Command::Info),
+        read: |words, _| none(words, Command::Info),
     },
     Entry {
         name: "config",
@@ -96,7 +97,7 @@ static COMMANDS: &[Entry] = &[
         summary: "the options, each with its value and where it was set",
         more: "With PART those whose names contain it. A value with nothing behind it was not set: it is the default, \
                or follows from another option. A passphrase and a token are never shown.",
-        read: |words| {
+        read: |words, _| {
             let [part] = at_most(words)?;
             Ok(Command::Config(part.unwrap_or_default().to_owned()))
         },
@@ -106,17 +107,17 @@ static COMMANDS: &[Entry] = &[
         form: "",
         summary: "the other buses on the group",
         more: "Peers of another make say no hello, and are not among them.",
-        read: |words| none(words, Command::Peers),
+        read: |words, _| none(words, Command::Peers),
     },
     Entry {
         name: "listeners",
         form: "[PATTERN]",
         summary: "the listeners of this program, each with its key or pattern and where it was registered",
         more: "With a PATTERN those whose event, or whose own pattern, matches it.",
-        read: |words| {
+        read: |words, line| {
             let [pattern] = at_most(words)?;
             pattern
-                .map_or(Ok(Pattern::every()), read_pattern)
+                .map_or(Ok(Pattern::every()), |token| read_pattern(token, line))
                 .map(Command::Listeners)
         },
     },
@@ -125,7 +126,7 @@ static COMMANDS: &[Entry] = &[
         form: "[PART]",
         summary: "the statistics that are not 0",
         more: "With PART all whose names contain it, those that are 0 too.",
-        read: |words| {
+        read: |words, _| {
             let [part] = at_most(words)?;
             Ok(Command::Stats(part.map(str::to_owned)))
         },
@@ -140,12 +141,15 @@ static COMMANDS: &[Entry] = &[
                emit greeting hello 5\n\
                emit UserJoined {user: 7, name: \"Ada\"}\n\
                emit \"Pair<u8, String>\" [1, \"a\"]",
-        read: |words| match words {
+        read: |words, line| match words {
             [] => Err("which event? `emit KEY [VALUE ...]`".to_owned()),
             [key, values @ ..] => {
-                let args: Result<_, _> = values.iter().map(|token| value::value(token)).collect();
+                let args: Result<_, _> = values
+                    .iter()
+                    .map(|token| value::value(token, line))
+                    .collect();
                 Ok(Command::Emit {
-                    key: value::text(key)?,
+                    key: value::text(key, line)?,
                     args: args?,
                 })
             }
@@ -158,10 +162,10 @@ static COMMANDS: &[Entry] = &[
         more: "Without a PATTERN all of them. In one, `*` stands for any run of characters but `.`, `**` for any run, `?` \
                for one character, and `\\` takes the next as it is. A client that reads too slowly sees how many events \
                it missed.",
-        read: |words| {
+        read: |words, line| {
             let [pattern] = at_most(words)?;
             pattern
-                .map_or(Ok(Pattern::every()), read_pattern)
+                .map_or(Ok(Pattern::every()), |token| read_pattern(token, line))
                 .map(Command::Watch)
         },
     },
@@ -170,9 +174,12 @@ static COMMANDS: &[Entry] = &[
         form: "[PATTERN]",
         summary: "ends a `watch`, or all of them",
         more: "",
-        read: |words| {
+        read: |words, line| {
             let [pattern] = at_most(words)?;
-            pattern.map(read_pattern).transpose().map(Command::Unwatch)
+            pattern
+                .map(|token| read_pattern(token, line))
+                .transpose()
+                .map(Command::Unwatch)
         },
     },
     Entry {
@@ -180,7 +187,7 @@ static COMMANDS: &[Entry] = &[
         form: "on|off",
         summary: "shows the notices of the bus as they come, or no longer",
         more: "",
-        read: |words| match words {
+        read: |words, _| match words {
             ["on"] => Ok(Command::Notices(true)),
             ["off"] => Ok(Command::Notices(false)),
             _ => Err("`notices on` or `notices off`".to_owned()),
@@ -193,7 +200,7 @@ static COMMANDS: &[Entry] = &[
         summary: "how much this program logs, and sets it",
         more: "COMPONENT is `eventcast` or `eventcast::repl`, without it both; LEVEL is off, error, warn, info, debug or \
                trace. It holds for all buses of the program, until it ends.",
-        read: |words| {
+        read: |words, _| {
             let level = |text: &str| text.parse::<Level>().map_err(|error| error.to_string());
             Ok(Command::Log(match *words {
                 [] => None,
@@ -213,21 +220,21 @@ static COMMANDS: &[Entry] = &[
         form: "",
         summary: "starts the bus where it is stopped",
         more: "",
-        read: |words| none(words, Command::Start),
+        read: |words, _| none(words, Command::Start),
     },
     Entry {
         name: "stop",
         form: "",
         summary: "stops the bus; the program and this console go on",
         more: "",
-        read: |words| none(words, Command::Stop),
+        read: |words, _| none(words, Command::Stop),
     },
     Entry {
         name: "exit",
         form: "",
         summary: "ends this connection",
         more: "",
-        read: |words| none(words, Command::Exit),
+        read: |words, _| none(words, Command::Exit),
     },
 ];
 
@@ -238,7 +245,7 @@ pub(super) fn parse(line: &str) -> Result<Option<Command>, String> {
         return Ok(None);
     };
     let entry = find(name)?;
-    match (entry.read)(rest) {
+    match (entry.read)(rest, line) {
         Ok(command) => Ok(Some(command)),
         Err(mistake) => Err(format!("{}: {mistake}", entry.name)),
     }
@@ -285,8 +292,8 @@ fn find(name: &str) -> Result<&'static Entry, String> {
     })
 }
 
-fn read_pattern(token: &str) -> Result<Pattern, String> {
-    let text = value::text(token)?;
+fn read_pattern(token: &str, line: &str) -> Result<Pattern, String> {
+    let text = value::text(token, line)?;
     text.parse()
         .map_err(|error: crate::InvalidPattern| error.to_string())
 }

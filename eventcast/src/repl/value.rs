@@ -125,17 +125,50 @@ fn end_of_brackets(text: &str, line: &str) -> Result<usize, String> {
     ))
 }
 
-/// A word as it is, or the text within quotes.
-pub(super) fn text(token: Token<'_>) -> Result<String, String> {
+/// A word as it is, or the text within quotes. The token stands in `line`.
+pub(super) fn text(token: Token<'_>, line: &str) -> Result<String, String> {
     match token.chars().next() {
-        Some('"' | '\'') => json5::from_str(token)
-            .map_err(|error| format!("{} is no text: {error}", shortened(token))),
+        Some('"' | '\'') => json5::from_str(token).map_err(|error| {
+            let why = reason(&error, token, line);
+            format!("{} is no text: {why}", shortened(token))
+        }),
         _ => Ok(token.to_owned()),
     }
 }
 
-/// A value: JSON5, or a bare word, which is a text.
-pub(super) fn value(token: Token<'_>) -> Result<Bson, String> {
+/// What is wrong with a token of this line, and in which column of it.
+fn reason(error: &json5::Error, token: Token<'_>, line: &str) -> String {
+    let text = error.to_string();
+    let Some(position) = error.position() else {
+        return text;
+    };
+    let text = text
+        .strip_suffix(&format!(" at {position}"))
+        .unwrap_or(&text);
+    // JSON5 has line breaks that are none here (ECMA-262, section 7.3), and counts columns from the last of them.
+    let is_break = |c: char| matches!(c, '\u{2028}' | '\u{2029}');
+    let line_start = match position.line.checked_sub(1) {
+        None => Some(0),
+        Some(nth) => token
+            .match_indices(is_break)
+            .nth(nth)
+            .map(|(at, c)| at + c.len()),
+    };
+    let from = (token.as_ptr().addr()).checked_sub(line.as_ptr().addr());
+    let before = from
+        .zip(line_start)
+        .and_then(|(from, start)| line.get(..from + start));
+    match before {
+        Some(before) => {
+            let column = before.chars().count() + position.column + 1;
+            format!("{text} (column {column})")
+        }
+        None => text.to_owned(),
+    }
+}
+
+/// A value: JSON5, or a bare word, which is a text. The token stands in `line`.
+pub(super) fn value(token: Token<'_>, line: &str) -> Result<Bson, String> {
     let is_word = !token.starts_with(|c: char| "\"'{[+-.".contains(c) || c.is_ascii_digit())
         && !matches!(token, "true" | "false" | "null" | "NaN" | "Infinity");
     if is_word {
@@ -145,14 +178,16 @@ pub(super) fn value(token: Token<'_>) -> Result<Bson, String> {
         .map(|Typed(value)| value)
         .map_err(|error| {
             let advice = "a text is written in quotes";
-            format!("{} is no value: {error}; {advice}", shortened(token))
+            let why = reason(&error, token, line);
+            format!("{} is no value: {why}; {advice}", shortened(token))
         })
 }
 
 /// All the values in a line.
 #[cfg(any(test, feature = "proto"))]
 pub(super) fn values(line: &str) -> Result<Vec<Bson>, String> {
-    tokens(line)?.into_iter().map(value).collect()
+    let tokens = tokens(line)?.into_iter();
+    tokens.map(|token| value(token, line)).collect()
 }
 
 /// The beginning of what was typed, for an error.
@@ -305,6 +340,28 @@ mod tests {
     }
 
     #[test]
+    fn what_is_wrong_in_a_value_has_a_column_of_the_line() {
+        for (line, column) in [
+            ("emit x [1, ?]", 12),
+            ("emit é é [1 2]", 13),
+            ("emit x {a: 1, b}", 16),
+            ("emit x {a: {$date: 'nope'}}", 12),
+            ("  [1] 'a' {a:}", 14),
+            ("emit x \"\\u12\"", 9),
+            ("emit x ['\u{2028}', \u{2028} ?]", 16),
+        ] {
+            let error = tokens(line).unwrap().into_iter().skip(1);
+            let error = error.map(|token| value(token, line)).find_map(Result::err);
+            let error = error.unwrap();
+            assert!(
+                error.contains(&format!(" (column {column})")),
+                "{line}: {error}"
+            );
+            assert!(!error.contains("line 1"), "{line}: {error}");
+        }
+    }
+
+    #[test]
     fn nesting_has_an_end() {
         let deep = |depth: usize| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
         assert!(values(&deep(MAX_DEPTH)).is_ok());
@@ -362,7 +419,7 @@ mod tests {
                 Bson::Document(doc! { "a": 5_i64 }),
             ),
         ] {
-            assert_eq!(value(typed).unwrap(), expected, "{typed}");
+            assert_eq!(value(typed, typed).unwrap(), expected, "{typed}");
         }
         for wrong in [
             "2024-01-02",
@@ -373,7 +430,7 @@ mod tests {
             "\"\\x\"",
             "{$oid: 5}",
         ] {
-            assert!(value(wrong).is_err(), "{wrong}");
+            assert!(value(wrong, wrong).is_err(), "{wrong}");
         }
     }
 
