@@ -28,10 +28,10 @@
 //! | read events, or their keys | nothing: AES-128-CBC, with an IV from the system's random source for each datagram | `sealed::nothing_shows_on_the_wire` |
 //! | see that two events are alike | nothing: sealed twice, they differ everywhere | `sealed::nothing_repeats_on_the_wire` |
 //! | send an event, or change one | it is dropped: HMAC-SHA-256 over all of it, looked at before anything else | `no_bit_and_no_length_of_a_datagram_can_be_changed` |
-//! | learn something from how the bus reacts | nothing: whatever is wrong with the seal, it sends nothing, keeps nothing, and says the same words | `sealed::what_is_changed_is_refused_in_silence` |
-//! | show a datagram a second time | it is dropped: each has a number that counts once; and told, where no network would double it so late (`what_was_had_is_told_where_no_network_doubles_so_late`) | `nothing_that_was_recorded_has_any_effect_again`, `sealed::killed_senders_are_heard_at_once_when_they_are_back` |
+//! | learn something from how the bus reacts | nothing: whatever is wrong with the seal, it sends nothing, keeps nothing, and says the same words | `sealed::altered_datagrams_get_no_answer` |
+//! | show a datagram a second time | it is dropped: each has a number that counts once; and told, where no network would double it so late (`what_was_had_is_told_where_no_network_doubles_so_late`) | `nothing_that_was_recorded_has_any_effect_again`, `sealed::killed_senders_are_heard_at_once_after_a_restart` |
 //! | take it to another group, or to another bus | it is dropped: the seal names both | `the_bad_vectors_are_refused_for_their_cause`, `what_is_sealed_is_opened_by_whom_it_is_for` |
-//! | use the bus against others | little: what does not open is never answered, and of a request that it holds back and moves to another address the answer goes there, once, and opens for nobody else | `sealed::what_is_changed_is_refused_in_silence`, `a_request_that_was_held_back_and_moved_is_answered_once_and_for_its_sender_alone` |
+//! | use the bus against others | little: what does not open is never answered, and of a request that it holds back and moves to another address the answer goes there, once, and opens for nobody else | `sealed::altered_datagrams_get_no_answer`, `a_request_that_was_held_back_and_moved_is_answered_once_and_for_its_sender_alone` |
 //! | fill its memory | the tables of senders and windows have a limit, at which nobody is unheard and nothing is taken a second time | `incarnations_are_bounded`, `thousands_that_come_and_go_make_no_newcomer_unheard` |
 //! | send in the clear what a bus would obey | it is dropped unread | `sealed::clear_requests_are_not_obeyed` |
 //!
@@ -82,8 +82,8 @@
 //!   guesses: take four words or more. Where somebody guesses from the same address, one who knows the token waits for
 //!   up to 24 s, or has to come again.
 //! - **Take all places.** Those that have not said the token give way at once to who comes from another address, from
-//!   the address that has most of them (`console_guarded::strangers_keep_nobody_out`,
-//!   `console_guarded::those_without_a_token_give_way`).
+//!   the address that has most of them (`console_guarded::strangers_do_not_shut_out_clients_with_the_token`,
+//!   `console_guarded::clients_without_a_token_give_way`).
 //!
 //! # What a member can do
 //!
@@ -150,7 +150,7 @@
 //! # What it costs
 //!
 //! The rounds take a tenth of a second or two once in a process for each passphrase and salt, on a thread of their
-//! own: no async thread waits (`sealed::a_start_holds_up_nobody`). **In a program that is built without optimisation
+//! own: no async thread waits (`sealed::deriving_a_key_blocks_no_runtime_thread`). **In a program that is built without optimisation
 //! they take seconds.** That is mended by two lines in the program's `Cargo.toml`, which build the dependencies with
 //! optimisation and the program itself without:
 //!

@@ -30,7 +30,7 @@
 //! - events of other senders;
 //! - events that are best effort.
 //!
-//! The test `repair::small_events_pass_a_large_one` shows all four.
+//! The test `repair::small_events_pass_a_large_message` shows all four.
 //!
 //! Where files or pictures must not hold up commands, send them on a bus of their own, in the same process and the same
 //! group: every bus is a sender by itself.

@@ -16,12 +16,18 @@ use crate::common::{builder, collect, count, dropped, fence, send_paced};
 
 pub(crate) fn cases() -> Vec<Case> {
     vec![
-        Case::new("causes::every_row", every_row),
-        Case::new("causes::told_once_for_each_cause", told_once_for_each_cause),
+        Case::new(
+            "causes::every_drop_cause_is_counted",
+            every_drop_cause_is_counted,
+        ),
+        Case::new(
+            "causes::each_cause_is_reported_once",
+            each_cause_is_reported_once,
+        ),
         Case::new("causes::too_many_incomplete", too_many_incomplete),
         Case::new(
-            "causes::small_things_that_become_large",
-            small_things_that_become_large,
+            "causes::a_message_that_is_too_large_as_values",
+            a_message_that_is_too_large_as_values,
         )
         .in_own_process(),
     ]
@@ -201,7 +207,7 @@ fn rows(group: Group) -> Vec<Row> {
     rows
 }
 
-fn every_row() {
+fn every_drop_cause_is_counted() {
     let group = Group::unused();
     let (bus, _) = started(group);
     let tap = Tap::join(group);
@@ -237,7 +243,7 @@ fn every_row() {
     }
 }
 
-fn told_once_for_each_cause() {
+fn each_cause_is_reported_once() {
     let group = Group::unused();
     let (bus, told) = started(group);
     let tap = Tap::join(group);
@@ -297,7 +303,7 @@ struct Crumbs(Vec<()>);
 
 /// A message of 2 MiB that would be 100 MiB as values is a decode failure for who has no type for it, and comes to who
 /// has one.
-fn small_things_that_become_large() {
+fn a_message_that_is_too_large_as_values() {
     const COUNT: usize = 1_000_000;
     let group = Group::unused();
     let bus = builder(group)

@@ -31,8 +31,8 @@ pub(crate) fn cases() -> Vec<Case> {
             ch02_of_a_bus_in_any_order,
         ),
         Case::new(
-            "chunks::one_that_never_ends_is_told",
-            one_that_never_ends_is_told,
+            "chunks::a_message_without_an_end_is_reported",
+            a_message_without_an_end_is_reported,
         ),
         Case::new("chunks::sizes_around_the_limit", sizes_around_the_limit),
         Case::new("chunks::large", large),
@@ -219,7 +219,7 @@ fn ch02_of_a_bus_in_any_order() {
     assert_eq!(seen.len(), 5);
 }
 
-fn one_that_never_ends_is_told() {
+fn a_message_without_an_end_is_reported() {
     let group = Group::unused();
     let (b, tap) = (started(gives_up_soon(group)), Tap::join(group));
     let told = Seen::new();

@@ -25,7 +25,10 @@ pub(crate) fn cases() -> Vec<Case> {
         case("console::tells_notices", tells_notices),
         case("console::starts_and_stops", starts_and_stops),
         case("console::refused_start", refused_start),
-        case("console::is_told_of", is_told_of),
+        case(
+            "console::opening_and_clients_are_notices",
+            opening_and_clients_are_notices,
+        ),
         case(
             "console::goes_with_the_last_handle",
             goes_with_the_last_handle,
@@ -36,7 +39,10 @@ pub(crate) fn cases() -> Vec<Case> {
         case("console::port_is_free_again", port_is_free_again).in_own_process(),
         case("console::sets_log_levels", sets_log_levels).in_own_process(),
         case("console::leaves_on_request", leaves_on_request),
-        case("console::says_what_does_not_fit", says_what_does_not_fit),
+        case(
+            "console::reports_values_that_do_not_decode",
+            reports_values_that_do_not_decode,
+        ),
         case("console::marks_and_a_last_line", marks_and_a_last_line),
     ]
 }
@@ -198,7 +204,7 @@ fn emits() {
 }
 
 /// What a console emits and a listener's type cannot hold is not "0 listeners" and nothing else.
-fn says_what_does_not_fit() {
+fn reports_values_that_do_not_decode() {
     let bus = started(with_console(Group::unused()));
     for _ in 0..2 {
         bus.on::<Reading>(|_| {});
@@ -380,7 +386,7 @@ fn refused_start() {
     assert_eq!(row(&console.ask("info"), "state"), ["stopped"]);
 }
 
-fn is_told_of() {
+fn opening_and_clients_are_notices() {
     let bus = with_console(Group::unused()).build().unwrap();
     let seen = Seen::new();
     let list = seen.clone();

@@ -35,15 +35,19 @@ use crate::{
 pub(crate) fn cases() -> Vec<Case> {
     let case = |name: &str, body: fn()| Case::new(name, body);
     vec![
-        case("console_guarded::none_unasked", none_unasked).in_own_process(),
         case(
-            "console_guarded::for_others_with_a_token",
-            for_others_with_a_token,
+            "console_guarded::no_console_by_default",
+            no_console_by_default,
+        )
+        .in_own_process(),
+        case(
+            "console_guarded::other_machines_need_a_token",
+            other_machines_need_a_token,
         )
         .in_own_network(),
         case("console_guarded::token", token),
         case("console_guarded::secrets_never_show", secrets_never_show),
-        case(SAYS_ALL, says_all).in_own_process(),
+        case(SAYS_ALL, no_secret_in_all_output).in_own_process(),
         case("console_guarded::browsers", browsers),
         case("console_guarded::terminals", terminals),
         case("console_guarded::telnet", telnet),
@@ -62,12 +66,12 @@ pub(crate) fn cases() -> Vec<Case> {
             many_connections_guess_no_faster,
         ),
         case(
-            "console_guarded::those_without_a_token_give_way",
-            those_without_a_token_give_way,
+            "console_guarded::clients_without_a_token_give_way",
+            clients_without_a_token_give_way,
         ),
         case(
-            "console_guarded::strangers_keep_nobody_out",
-            strangers_keep_nobody_out,
+            "console_guarded::strangers_do_not_shut_out_clients_with_the_token",
+            strangers_do_not_shut_out_clients_with_the_token,
         ),
         case(
             "console_guarded::clients_that_do_not_read",
@@ -119,7 +123,7 @@ fn listening() -> Vec<SocketAddr> {
 }
 
 /// RP-01: nothing listens unless it was asked for, and then on this machine alone.
-fn none_unasked() {
+fn no_console_by_default() {
     let quiet = bus(Group::unused());
     assert_eq!(listening(), []);
     assert_eq!(quiet.repl_address(), None);
@@ -138,7 +142,7 @@ fn none_unasked() {
     eventually("it is closed", || listening().is_empty());
 }
 
-fn for_others_with_a_token() {
+fn other_machines_need_a_token() {
     let open = || with_console(Group::unused()).repl_host("0.0.0.0");
     let error = open().build().unwrap_err().to_string();
     assert!(
@@ -215,10 +219,10 @@ fn token() {
 
 const PASSPHRASE: &str = "alpha-bravo-charlie";
 const TOKEN: &str = "delta-echo-foxtrot";
-const SAYS_ALL: &str = "console_guarded::says_all";
+const SAYS_ALL: &str = "console_guarded::no_secret_in_all_output";
 
 /// Everything that a console can be made to say, and all that is logged meanwhile.
-fn says_all() {
+fn no_secret_in_all_output() {
     use eventcast::log::{self, Component, Level};
 
     log::install().expect("nobody else did");
@@ -594,7 +598,7 @@ fn many_connections_guess_no_faster() {
 
 /// Where all places are taken by those of one address that have not said the token, others have a place at once, and
 /// one more of that address after a while.
-fn those_without_a_token_give_way() {
+fn clients_without_a_token_give_way() {
     let bus = started(with_console(Group::unused()).repl_token("delta echo"));
     let mut strangers: Vec<_> = (0..32)
         .map(|_| {
@@ -641,7 +645,7 @@ fn those_without_a_token_give_way() {
 }
 
 /// Clients that take all places and say no token, or a wrong one, and come again at once.
-fn strangers_keep_nobody_out() {
+fn strangers_do_not_shut_out_clients_with_the_token() {
     let bus = started(with_console(Group::unused()).repl_token("delta echo"));
     let log_in = || {
         let mut console = Console::connect(address(&bus));

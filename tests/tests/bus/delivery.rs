@@ -30,7 +30,10 @@ pub(crate) fn cases() -> Vec<Case> {
             same_type_gets_the_very_value,
         ),
         Case::new("delivery::origin", origin),
-        Case::new("delivery::a_mismatch_is_told", a_mismatch_is_told),
+        Case::new(
+            "delivery::a_decode_failure_is_reported",
+            a_decode_failure_is_reported,
+        ),
         Case::new(
             "delivery::reading_thread_runs_quick_listeners",
             reading_thread_runs_quick_listeners,
@@ -227,7 +230,7 @@ fn origin() {
     assert_eq!(heard[1].time(), None);
 }
 
-fn a_mismatch_is_told() {
+fn a_decode_failure_is_reported() {
     let (a, b) = pair();
     let told = Seen::new();
     let list = told.clone();

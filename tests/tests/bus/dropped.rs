@@ -39,7 +39,7 @@ pub(crate) fn cases() -> Vec<Case> {
         ),
         Case::new("dropped::a_once_is_dropped_after_its_call", a_once),
         Case::new(
-            "dropped::what_is_refused_is_dropped_before_the_panic",
+            "dropped::a_refused_listener_is_dropped_before_the_panic",
             what_is_refused,
         )
         .in_own_process(),
@@ -72,7 +72,7 @@ pub(crate) fn cases() -> Vec<Case> {
             an_event_that_panics_when_it_is_decoded,
         ),
         Case::new(
-            "dropped::a_drop_that_blocks_holds_up_nobody",
+            "dropped::a_drop_that_blocks_delays_no_other_listener",
             a_drop_that_blocks,
         ),
         Case::new("dropped::a_drop_may_call_the_bus", a_drop_may_call_the_bus),

@@ -32,7 +32,7 @@ pub(crate) fn cases() -> Vec<Case> {
         Case::new("emit::too_deep", too_deep),
         Case::new("emit::not_started", not_started),
         Case::new("emit::key_conflict", key_conflict),
-        Case::new("emit::bad_names", bad_names),
+        Case::new("emit::invalid_keys", invalid_keys),
         Case::new("emit::converts_into_error", converts_into_error),
         Case::new("emit::from_any_thread", from_any_thread),
         Case::new("emit::emit_wait", emit_wait),
@@ -373,7 +373,7 @@ fn key_conflict() {
     assert_eq!(watched.names_sent(), ["Clash", "Same"]);
 }
 
-fn bad_names() {
+fn invalid_keys() {
     let bus = bus(Group::unused());
     let long = "n".repeat(1_025);
     for name in ["", long.as_str(), "a\nb", "__ec_"] {

@@ -18,10 +18,13 @@ use crate::{
 
 pub(crate) fn cases() -> Vec<Case> {
     vec![
-        Case::new("ends::what_is_taken_off_ends", what_is_taken_off_ends),
         Case::new(
-            "ends::what_is_taken_off_ends_who_waits",
-            what_is_taken_off_ends_who_waits,
+            "ends::streams_and_waits_end_when_they_are_taken_off",
+            streams_and_waits_end_when_they_are_taken_off,
+        ),
+        Case::new(
+            "ends::taking_a_listener_off_wakes_its_readers",
+            taking_a_listener_off_wakes_its_readers,
         ),
         Case::new("ends::a_stopped_bus_ends_nothing", a_stopped_bus),
         Case::new("ends::by_pattern", by_pattern),
@@ -60,7 +63,7 @@ const WAYS: [(&str, Off); 5] = [
     }),
 ];
 
-fn what_is_taken_off_ends() {
+fn streams_and_waits_end_when_they_are_taken_off() {
     for (what, off) in WAYS {
         println!("{what}");
         let bus = bus(Group::unused());
@@ -97,7 +100,7 @@ fn what_is_taken_off_ends() {
 }
 
 /// Those who wait already are woken, on any runtime.
-fn what_is_taken_off_ends_who_waits() {
+fn taking_a_listener_off_wakes_its_readers() {
     for runtime in Runtime::ALL {
         for (what, off) in WAYS {
             println!("{what}, {runtime:?}");

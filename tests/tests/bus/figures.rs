@@ -17,7 +17,10 @@ use crate::common::{builder, bus, count, emit_whole, pair, send_paced};
 
 pub(crate) fn cases() -> Vec<Case> {
     vec![
-        Case::new("figures::what_is_held", what_is_held),
+        Case::new(
+            "figures::held_bytes_and_incomplete_messages",
+            held_bytes_and_incomplete_messages,
+        ),
         Case::new("figures::joined_events", joined_events),
         Case::new("figures::subscriptions", subscriptions),
         Case::new("figures::over_a_restart", over_a_restart),
@@ -27,7 +30,7 @@ pub(crate) fn cases() -> Vec<Case> {
     ]
 }
 
-fn what_is_held() {
+fn held_bytes_and_incomplete_messages() {
     let group = Group::unused();
     let (bus, tap) = (bus(group), Tap::join(group));
     assert_eq!(bus.stats().messages_incomplete, 0);

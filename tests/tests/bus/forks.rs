@@ -30,7 +30,11 @@ use crate::common::{Count, Runtime, builder, bus, count, started};
 
 pub(crate) fn cases() -> Vec<Case> {
     vec![
-        Case::new("forks::a_child_says_so_and_harms_nobody", says_so).in_own_process(),
+        Case::new(
+            "forks::a_child_refuses_and_leaves_the_parent_alone",
+            says_so,
+        )
+        .in_own_process(),
         Case::new("forks::a_child_waits_for_no_lock", waits_for_no_lock).in_own_process(),
         Case::new("forks::a_child_can_build_a_bus_of_its_own", builds_its_own).in_own_process(),
         Case::new(
@@ -38,7 +42,11 @@ pub(crate) fn cases() -> Vec<Case> {
             never_started,
         )
         .in_own_process(),
-        Case::new("forks::a_child_of_a_listener_hears_no_more", of_a_listener).in_own_process(),
+        Case::new(
+            "forks::a_child_forked_in_a_listener_receives_nothing",
+            of_a_listener,
+        )
+        .in_own_process(),
     ]
 }
 

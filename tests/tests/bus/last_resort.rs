@@ -30,16 +30,19 @@ pub(crate) fn cases() -> Vec<Case> {
     vec![
         Case::new(NOBODY_HEARD, a_bus_alone_says_so_once),
         Case::new(
-            "last_resort::a_bus_that_is_heard_says_nothing",
-            a_bus_that_hears_another_says_nothing,
+            "last_resort::a_bus_that_hears_another_does_not_warn",
+            a_bus_that_hears_another_does_not_warn,
         ),
         Case::new(
-            "last_resort::a_bus_that_refuses_says_how_many",
-            a_bus_that_refuses_says_how_many,
+            "last_resort::a_bus_that_refuses_datagrams_counts_them",
+            a_bus_that_refuses_datagrams_counts_them,
         ),
         Case::new(WARNS, warns).in_own_process(),
         Case::new("last_resort::lines_of_warnings", lines_of_warnings),
-        Case::new("last_resort::is_not_needed", is_not_needed),
+        Case::new(
+            "last_resort::silent_where_warnings_are_taken",
+            silent_where_warnings_are_taken,
+        ),
         Case::new("last_resort::is_turned_off", is_turned_off),
         Case::new("last_resort::a_log_is_not_doubled", a_log_is_not_doubled),
         Case::new(
@@ -47,7 +50,10 @@ pub(crate) fn cases() -> Vec<Case> {
             a_random_port_is_a_warning,
         ),
         #[cfg(target_os = "linux")]
-        Case::new("last_resort::nobody_reads_it", nobody_reads_it),
+        Case::new(
+            "last_resort::standard_error_is_not_read",
+            standard_error_is_not_read,
+        ),
     ]
 }
 
@@ -172,7 +178,7 @@ fn lines_of_warnings() {
     assert_eq!(having(KEY), 0, "{printed}");
 }
 
-fn is_not_needed() {
+fn silent_where_warnings_are_taken() {
     for role in ["listener", "stream", "subscriber", "scoped"] {
         assert_eq!(printed(role, &[]), "", "{role}");
     }
@@ -208,7 +214,7 @@ fn a_random_port_is_a_warning() {
 
 /// A pipe that is full, and one whose other end is closed: the bus goes on, and stops.
 #[cfg(target_os = "linux")]
-fn nobody_reads_it() {
+fn standard_error_is_not_read() {
     for role in ["full pipe", "closed pipe"] {
         let mut child = play(WARNS, &[], role)
             .stdin(Stdio::null())
@@ -299,7 +305,7 @@ fn alone(bus: &Bus) -> Seen<u64> {
     seen
 }
 
-fn a_bus_that_hears_another_says_nothing() {
+fn a_bus_that_hears_another_does_not_warn() {
     let group = Group::unused();
     let (a, b) = (bus(group), bus(group));
     let told = [alone(&a), alone(&b)];
@@ -323,7 +329,7 @@ fn a_bus_that_hears_another_says_nothing() {
     }
 }
 
-fn a_bus_that_refuses_says_how_many() {
+fn a_bus_that_refuses_datagrams_counts_them() {
     let group = Group::unused();
     let bus = started(builder(group));
     let told = alone(&bus);

@@ -29,7 +29,10 @@ pub(crate) fn cases() -> Vec<Case> {
         Case::new("life::idempotent", idempotent),
         Case::new("life::futures_may_be_dropped", futures_may_be_dropped),
         Case::new("life::many_rounds", many_rounds),
-        Case::new("life::what_is_queued_goes_out", what_is_queued_goes_out),
+        Case::new(
+            "life::queued_events_are_sent_before_stop_ends",
+            queued_events_are_sent_before_stop_ends,
+        ),
         Case::new("life::stats_while_it_stops", stats_while_it_stops),
         Case::new("life::a_listener_may_await_stop", a_listener_may_await_stop),
         Case::new(
@@ -37,8 +40,8 @@ pub(crate) fn cases() -> Vec<Case> {
             stop_waits_for_no_listener,
         ),
         Case::new(
-            "life::the_last_handle_leaves_nothing",
-            the_last_handle_leaves_nothing,
+            "life::dropping_the_last_handle_leaves_no_thread",
+            dropping_the_last_handle_leaves_no_thread,
         )
         .in_own_process(),
         Case::new("life::weak_handles", weak_handles),
@@ -56,12 +59,12 @@ pub(crate) fn cases() -> Vec<Case> {
             started_comes_before_stopped,
         ),
         Case::new(
-            "life::stopped_is_heard_before_stop_ends",
-            stopped_is_heard_before_stop_ends,
+            "life::stopped_is_reported_before_stop_ends",
+            stopped_is_reported_before_stop_ends,
         ),
         Case::new(
-            "life::stopped_is_heard_after_the_last_handle",
-            stopped_is_heard_after_the_last_handle,
+            "life::stopped_is_reported_after_the_last_handle",
+            stopped_is_reported_after_the_last_handle,
         ),
         Case::new(
             "life::a_notice_listener_may_await_stop",
@@ -161,7 +164,7 @@ fn many_rounds() {
     );
 }
 
-fn what_is_queued_goes_out() {
+fn queued_events_are_sent_before_stop_ends() {
     let group = Group::unused();
     let tap = Tap::join(group);
     for round in 0..20 {
@@ -250,7 +253,7 @@ fn stop_waits_for_no_listener() {
     drop(release);
 }
 
-fn the_last_handle_leaves_nothing() {
+fn dropping_the_last_handle_leaves_no_thread() {
     let sockets = || {
         let files = fs::read_dir("/proc/self/fd").expect("Linux tells a process of its files");
         files
@@ -429,7 +432,7 @@ fn started_comes_before_stopped() {
 }
 
 /// What a program prints of it is printed when `stop` has been awaited and the process may end.
-fn stopped_is_heard_before_stop_ends() {
+fn stopped_is_reported_before_stop_ends() {
     let group = Group::unused();
     let a = builder(group).build().expect("good options");
     let heard = Seen::new();
@@ -449,7 +452,7 @@ fn stopped_is_heard_before_stop_ends() {
     }
 }
 
-fn stopped_is_heard_after_the_last_handle() {
+fn stopped_is_reported_after_the_last_handle() {
     let group = Group::unused();
     let a = bus(group);
     let heard = Seen::new();

@@ -30,7 +30,10 @@ pub(crate) fn cases() -> Vec<Case> {
         case("lossy::small_events_both_ways", small_events_both_ways),
         case("lossy::a_network_that_falls_apart", falls_apart),
         case("lossy::one_lost_event", one_lost_event),
-        case("lossy::a_greeting_on_joining", a_greeting_on_joining),
+        case(
+            "lossy::events_sent_to_a_peer_that_joins",
+            events_sent_to_a_peer_that_joins,
+        ),
         case("lossy::a_firewall_is_named", a_firewall_is_named),
         case("lossy::the_cable_itself", the_cable_itself),
     ]
@@ -246,7 +249,7 @@ fn one_lost_event() {
 
 /// Whoever joins is greeted. Of the greetings nothing gets through at first, and the newcomer has not heard of their
 /// sender: it is owed them all the same.
-fn a_greeting_on_joining() {
+fn events_sent_to_a_peer_that_joins() {
     let network = Network::new();
     let a = network.on_a(|a| a);
     let greeter = a.downgrade();

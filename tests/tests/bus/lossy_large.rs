@@ -18,9 +18,9 @@ pub(crate) fn cases() -> Vec<Case> {
     vec![
         case("lossy::sixteen_mebibytes_ten_of_ten", sixteen_mebibytes)
             .within(Duration::from_secs(180)),
-        case("lossy::a_large_one_given_up", given_up),
+        case("lossy::a_large_message_given_up", given_up),
         case(
-            "lossy::a_large_one_that_its_sender_has_dropped",
+            "lossy::a_large_message_that_its_sender_has_dropped",
             dropped_by_its_sender,
         ),
         case(

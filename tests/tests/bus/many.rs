@@ -21,10 +21,13 @@ pub(crate) fn cases() -> Vec<Case> {
     vec![
         Case::new("many::patterns_hear_what_they_match", patterns),
         Case::new("many::one_list_in_order_of_registration", one_list),
-        Case::new("many::every_event_but_the_bus_own", every),
-        Case::new("many::a_pattern_that_is_none", no_pattern),
-        Case::new("many::streams_by_name_and_pattern", streams),
-        Case::new("many::what_gives_way_in_a_stream", policies),
+        Case::new("many::on_every_gets_all_but_the_protocols_own", every),
+        Case::new("many::an_invalid_pattern_is_refused", no_pattern),
+        Case::new("many::streams_by_key_and_pattern", streams),
+        Case::new(
+            "many::a_full_stream_drops_the_oldest_or_the_newest",
+            policies,
+        ),
         Case::new("many::async_side_by_side", side_by_side),
     ]
 }

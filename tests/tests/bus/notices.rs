@@ -26,16 +26,19 @@ pub(crate) fn cases() -> Vec<Case> {
             "notices::a_listener_in_a_loop_of_panics",
             a_listener_in_a_loop_of_panics,
         ),
-        Case::new("notices::a_sum_comes_at_the_stop", a_sum_comes_at_the_stop),
         Case::new(
-            "notices::a_stop_tells_of_a_flood_in_sum",
-            a_flood_during_a_stop,
+            "notices::counts_are_reported_at_the_stop",
+            counts_are_reported_at_the_stop,
         ),
-        Case::new("notices::each_misfit_is_told", each_misfit_is_told),
+        Case::new("notices::a_stop_sums_up_a_flood", a_flood_during_a_stop),
+        Case::new(
+            "notices::each_decode_failure_is_reported",
+            each_decode_failure_is_reported,
+        ),
         Case::new("notices::invented_senders", invented_senders),
         Case::new(
-            "notices::what_a_slow_listener_missed_adds_up",
-            what_a_slow_listener_missed_adds_up,
+            "notices::missed_events_of_a_slow_listener_add_up",
+            missed_events_of_a_slow_listener_add_up,
         ),
         Case::new(SHOWS_HOSTILE_TEXTS, shows_hostile_texts).in_own_process(),
         Case::new(
@@ -104,7 +107,7 @@ fn a_listener_in_a_loop_of_panics() {
     assert_eq!(b.stats().listener_panics, TIMES as u64);
 }
 
-fn a_sum_comes_at_the_stop() {
+fn counts_are_reported_at_the_stop() {
     let (a, b) = pair();
     let told = Seen::new();
     let list = told.clone();
@@ -155,7 +158,7 @@ fn a_flood_during_a_stop() {
     assert!(told.len() <= 6, "{:?}", told.all());
 }
 
-fn each_misfit_is_told() {
+fn each_decode_failure_is_reported() {
     let (a, b) = pair();
     let told = Seen::new();
     let list = told.clone();
@@ -227,7 +230,7 @@ fn invented_senders() {
     assert!(told.len() <= 100, "{} notices", told.len());
 }
 
-fn what_a_slow_listener_missed_adds_up() {
+fn missed_events_of_a_slow_listener_add_up() {
     let group = Group::unused();
     let a = bus(group);
     let b = crate::common::started(crate::common::builder(group).listener_queue(

@@ -22,7 +22,7 @@ pub(crate) fn cases() -> Vec<Case> {
     vec![Case::new(STOPPED, stopped)]
 }
 
-const STOPPED: &str = "pauses::a_stopped_receiver_says_of_nobody_that_it_is_gone";
+const STOPPED: &str = "pauses::a_paused_receiver_reports_no_peer_as_left";
 
 /// Set for the process that is stopped: the group's port and its address.
 const GROUP: &str = "EVENTCAST_TEST_GROUP";

@@ -18,7 +18,10 @@ use crate::common::{builder, bus, pair, started};
 pub(crate) fn cases() -> Vec<Case> {
     vec![
         Case::new("repair::sixteen_mebibytes_ten_of_ten", sixteen_mebibytes),
-        Case::new("repair::small_events_pass_a_large_one", passing_a_large_one),
+        Case::new(
+            "repair::small_events_pass_a_large_message",
+            passing_a_large_one,
+        ),
         Case::new("repair::numbers", numbers),
         Case::new("repair::peers_come_and_go", peers),
         Case::new("repair::a_burst_larger_than_the_buffer", burst),

@@ -23,14 +23,23 @@ use crate::common::{builder, bus, count, fence, gives_up_soon, send_paced, start
 
 pub(crate) fn cases() -> Vec<Case> {
     vec![
-        Case::new("requests::ch05_hostile_ones", ch05_hostile_ones),
-        Case::new("requests::ch06_an_address_that_did_not_ask", ch06_cannon),
-        Case::new("requests::ch08_no_more_than_allowed", ch08_giving_up),
-        Case::new("requests::ch08_ten_thousand_given_up", ch08_ten_thousand).in_own_process(),
-        Case::new("requests::ch08_one_that_drips", ch08_one_that_drips),
+        Case::new("requests::ch05_hostile_requests", ch05_hostile_requests),
         Case::new(
-            "requests::gone_counts_from_its_sender_alone",
-            gone_counts_from_its_sender_alone,
+            "requests::ch06_no_answer_to_an_address_that_did_not_ask",
+            ch06_cannon,
+        ),
+        Case::new(
+            "requests::ch08_requests_stay_within_the_limit",
+            ch08_giving_up,
+        ),
+        Case::new("requests::ch08_ten_thousand_given_up", ch08_ten_thousand).in_own_process(),
+        Case::new(
+            "requests::ch08_a_chunk_now_and_then",
+            ch08_a_chunk_now_and_then,
+        ),
+        Case::new(
+            "requests::only_the_sender_can_end_a_message_as_gone",
+            only_the_sender_can_end_a_message_as_gone,
         ),
     ]
 }
@@ -193,7 +202,7 @@ fn read_all(socket: &UdpSocket, from: SocketAddr) -> Seen<Vec<u8>> {
     came
 }
 
-fn ch05_hostile_ones() {
+fn ch05_hostile_requests() {
     let group = Group::unused();
     let listener = bus(group);
     let good = count(&listener, "good");
@@ -442,7 +451,7 @@ fn ch08_ten_thousand() {
 }
 
 /// A chunk now and then, for ever.
-fn ch08_one_that_drips() {
+fn ch08_a_chunk_now_and_then() {
     let group = Group::unused();
     let b = started(gives_up_soon(group));
     let told = expired(&b);
@@ -468,7 +477,7 @@ fn ch08_one_that_drips() {
 }
 
 /// Nine of ten chunks have come. Somebody else says that the rest cannot be had any more, and then the sender does.
-fn gone_counts_from_its_sender_alone() {
+fn only_the_sender_can_end_a_message_as_gone() {
     let group = Group::unused();
     let b = started(builder(group).message_ttl(Duration::from_secs(60)));
     let lost = Seen::new();

@@ -34,7 +34,7 @@ pub(crate) fn cases() -> Vec<Case> {
             "slow::order_before_during_and_after_the_move",
             order_around_the_move,
         ),
-        Case::new("slow::a_full_queue_is_told", a_full_queue_is_told),
+        Case::new("slow::a_full_queue_is_reported", a_full_queue_is_reported),
         Case::new("slow::all_listeners_slow_at_once", all_slow_at_once),
     ]
 }
@@ -182,7 +182,7 @@ fn moved_listeners(bus: &Bus) -> Seen<ListenerId> {
     moved
 }
 
-fn a_full_queue_is_told() {
+fn a_full_queue_is_reported() {
     let group = Group::unused();
     let a = bus(group);
     let small = common::builder(group).listener_queue(eventcast::ListenerQueue {

@@ -32,10 +32,7 @@ pub(crate) fn cases() -> Vec<Case> {
             mc05_own_and_doubled,
         ),
         Case::new("sockets::many_buses_on_one_group", many_buses),
-        Case::new(
-            "sockets::io01_a_peer_that_is_gone",
-            io01_a_peer_that_is_gone,
-        ),
+        Case::new("sockets::io01_a_peer_that_left", io01_a_peer_that_left),
         Case::new("sockets::interface_by_name", interface_by_name),
         Case::new("sockets::loopback_off", loopback_off),
     ]
@@ -211,7 +208,7 @@ fn many_buses() {
     }
 }
 
-fn io01_a_peer_that_is_gone() {
+fn io01_a_peer_that_left() {
     let group = Group::unused();
     let (a, b) = (bus(group), bus(group));
     let ok = count(&a, "ok");

@@ -45,15 +45,15 @@ pub(crate) fn cases() -> Vec<Case> {
             an_async_listener_outlives_its_runtime,
         ),
         Case::new(
-            "surroundings::an_async_listener_without_a_runtime_is_told",
+            "surroundings::an_async_listener_without_a_runtime_is_reported",
             without_a_runtime,
         ),
         Case::new(
-            "surroundings::a_runtime_that_nobody_drives_is_left",
-            a_runtime_that_nobody_drives,
+            "surroundings::a_runtime_that_is_not_driven_is_replaced",
+            a_runtime_that_is_not_driven,
         ),
         Case::new(
-            "surroundings::no_runtime_is_told_once_and_summed_up",
+            "surroundings::no_runtime_is_reported_once_and_summed_up",
             no_runtime_is_summed_up,
         ),
         Case::new("surroundings::the_stack_is_that_of_a_thread", the_stack),
@@ -241,7 +241,7 @@ fn without_a_runtime() {
 }
 
 /// It is there, but its thread does something else by now.
-fn a_runtime_that_nobody_drives() {
+fn a_runtime_that_is_not_driven() {
     let builder = || tokio::runtime::Builder::new_current_thread().build();
     let (first, second) = (builder().expect("a runtime"), builder().expect("a runtime"));
     let bus = common::builder(Group::unused())

@@ -20,7 +20,10 @@ const GROUP_ADDRESS: Ipv4Addr = Ipv4Addr::new(239, 192, 79, 1);
 pub(crate) fn cases() -> Vec<Case> {
     let case = |name: &str, body: fn()| Case::new(name, body).in_own_network();
     vec![
-        Case::new("unsent::what_went_out_says_so", what_went_out_says_so),
+        Case::new(
+            "unsent::emitted_tells_sent_from_not_sent",
+            emitted_tells_sent_from_not_sent,
+        ),
         case(
             "unsent::an_interface_that_is_down",
             an_interface_that_is_down,
@@ -95,7 +98,7 @@ fn warned(seen: &Seen<Notice>, words: &[&str]) {
     });
 }
 
-fn what_went_out_says_so() {
+fn emitted_tells_sent_from_not_sent() {
     let bus = common::bus(Group::unused());
     // The thread that sends may be busy with a hello.
     eventually("it went out", || {

@@ -31,7 +31,7 @@ pub(crate) fn cases() -> Vec<Case> {
             "values::bson_types_in_a_typed_event",
             bson_types_in_a_typed_event,
         ),
-        Case::new("values::by_name_everything_keeps_its_type", by_name),
+        Case::new("values::arguments_by_key_keep_their_types", by_name),
         Case::new("values::held_in_serdes_buffers", held_in_serdes_buffers),
         Case::new("values::fields_that_are_skipped", fields_that_are_skipped),
         Case::new("values::json_as_text", json_as_text),

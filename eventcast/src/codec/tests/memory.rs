@@ -34,7 +34,7 @@ fn decoded(array: &[u8], limit: usize) -> Result<Args, DecodeError> {
 }
 
 #[test]
-fn small_things_that_become_large() {
+fn a_message_that_is_too_large_as_values() {
     // A null; an empty document; a document with one key, an empty array, an empty string.
     let cheap: [(&[u8], usize); 5] = [
         (b"\x0a\0", size_of::<Bson>()),

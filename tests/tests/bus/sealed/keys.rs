@@ -27,7 +27,10 @@ pub(super) fn cases() -> Vec<Case> {
             "sealed::set_keys_says_what_is_wrong",
             set_keys_says_what_is_wrong,
         ),
-        case("sealed::a_start_holds_up_nobody", a_start_holds_up_nobody),
+        case(
+            "sealed::deriving_a_key_blocks_no_runtime_thread",
+            deriving_a_key_blocks_no_runtime_thread,
+        ),
         case("sealed::stopped_while_it_starts", stopped_while_it_starts),
         case("sealed::keys_set_while_it_starts", keys_set_while_it_starts),
         case("sealed::blanks_at_an_end_are_warned_about", stray_blanks),
@@ -118,7 +121,7 @@ fn set_keys_says_what_is_wrong() {
 }
 
 /// CR-04, second half: the slow derivation is on no thread of the runtime.
-fn a_start_holds_up_nobody() {
+fn deriving_a_key_blocks_no_runtime_thread() {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .build()

@@ -28,8 +28,8 @@ pub(super) fn cases() -> Vec<Case> {
             clear_requests_are_not_obeyed,
         ),
         case(
-            "sealed::what_is_changed_is_refused_in_silence",
-            what_is_changed_is_refused_in_silence,
+            "sealed::altered_datagrams_get_no_answer",
+            altered_datagrams_get_no_answer,
         ),
     ]
 }
@@ -150,7 +150,7 @@ fn clear_requests_are_not_obeyed() {
 }
 
 /// CR-03: every bit, the header's among them.
-fn what_is_changed_is_refused_in_silence() {
+fn altered_datagrams_get_no_answer() {
     let group = Group::unused();
     let tap = Tap::join(group);
     let quiet = || sealed(group, 7).heartbeat(Duration::from_secs(60));

@@ -81,7 +81,7 @@ fn restarted_senders() {
     assert!(dropped(&late, "old") >= 500, "{:?}", late.stats().dropped);
 }
 
-const KILLED: &str = "sealed::killed_senders_are_heard_at_once_when_they_are_back";
+const KILLED: &str = "sealed::killed_senders_are_heard_at_once_after_a_restart";
 
 /// How many events a sender emits before it is killed.
 const EVENTS: usize = 500;
