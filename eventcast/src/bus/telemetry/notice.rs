@@ -194,8 +194,8 @@ pub enum Notice {
         last: u64,
         /// How many they are; fewer than from the first to the last if others came that are between them.
         count: u64,
-        /// Which numbers, in ascending order, from and to: all of them, unless they are more than 1,024 ranges, or of several
-        /// peers.
+        /// Which numbers, in ascending order, from and to: all of them, unless they are more than 1,024 ranges, or more than
+        /// 65,536 of all peers within ten seconds, or of several peers.
         ranges: Vec<(u64, u64)>,
         /// Of how many peers at the same address they were: nearly always 1. If it is more, `peer` is one of them, `first`,
         /// `last` and `ranges` are about that one, and `count` is about all.

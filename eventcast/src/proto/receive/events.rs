@@ -70,7 +70,7 @@ pub struct Lost<'a> {
     /// How many there are: as many as from the first to the last where they follow each other.
     pub count: u64,
     /// Which numbers, in ascending order: from and to, both included. All of them, unless there are more than 1,024 ranges
-    /// of numbers, or [`peers`](Self::peers) is more than 1.
+    /// of numbers, or more than 65,536 of all senders within ten seconds, or [`peers`](Self::peers) is more than 1.
     pub ranges: &'a [(u64, u64)],
     /// Whose they are, in number: 1, unless more senders at one IP address lost something than are told of one by one. Then
     /// `peer` is one of them, `first`, `last` and `ranges` are about it, and `count` is about all.

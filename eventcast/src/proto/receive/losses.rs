@@ -28,6 +28,11 @@ use crate::proto::{
 /// Most ranges of numbers that are told together. What is beyond them is counted.
 pub(in crate::proto) const MAX_RANGES: usize = 1024;
 
+/// Most ranges that wait to be told of all streams together, but for a few of each: they are kept for ten seconds, and
+/// whoever makes them does not choose how much that takes.
+const MAX_ALL_RANGES: usize = 65_536;
+const A_FEW: usize = 8;
+
 /// Of how many streams of one IP address losses are told one by one within ten seconds.
 pub(in crate::proto) const MAX_AT_ONCE: u32 = 64;
 
@@ -48,6 +53,8 @@ struct Line {
 
 pub(in crate::proto) struct Losses {
     lines: HashMap<Key, Line, HashKey>,
+    /// How many ranges they have.
+    ranges: usize,
     /// All lines with something that has not been told, by when it is told.
     due: BTreeSet<(Duration, Key)>,
     budgets: Budgets<IpAddr>,
@@ -62,6 +69,7 @@ impl Losses {
     pub(in crate::proto) fn new(key: HashKey) -> Self {
         Self {
             lines: HashMap::with_hasher(key),
+            ranges: 0,
             due: BTreeSet::new(),
             budgets: Budgets::new(MAX_AT_ONCE, MAX_AT_ONCE, key),
             together: Vec::new(),
@@ -85,9 +93,14 @@ impl Losses {
             return self.begin(now, key, new());
         };
         match &mut line.loss {
-            Some(loss) => loss.add(span),
+            Some(loss) => {
+                self.ranges -= loss.ranges.len();
+                loss.add(span, self.ranges < MAX_ALL_RANGES);
+                self.ranges += loss.ranges.len();
+            }
             None if now < line.until => {
                 line.loss = Some(new());
+                self.ranges += 1;
                 self.due.insert((line.until, key));
             }
             None => {
@@ -106,8 +119,11 @@ impl Losses {
             if let Some(line) = self.lines.get_mut(&key)
                 && let Some(loss) = &mut line.loss
             {
+                self.ranges -= loss.ranges.len();
                 taken = taken.saturating_add(loss.remove(span));
+                self.ranges += loss.ranges.len();
                 if loss.count == 0 {
+                    self.ranges -= loss.ranges.len();
                     line.loss = None;
                     self.due.remove(&(line.until, key));
                 }
@@ -135,6 +151,7 @@ impl Losses {
             let Some(loss) = line.loss.take() else {
                 continue;
             };
+            self.ranges -= loss.ranges.len();
             let ip = loss.peer.address.ip();
             if self.budgets.take(now, ip) {
                 line.until = now + PAUSE;
@@ -155,6 +172,7 @@ impl Losses {
                     None => self.together.push((slot, loss)),
                 }
             } else {
+                self.ranges += loss.ranges.len();
                 line.loss = Some(loss);
                 line.until = until;
                 line.put_off = true;
@@ -173,6 +191,7 @@ impl Losses {
         while let Some((_, key)) = self.due.pop_first() {
             let line = self.lines.get_mut(&key);
             if let Some(loss) = line.and_then(|line| line.loss.take()) {
+                self.ranges -= loss.ranges.len();
                 return Some(loss);
             }
         }
@@ -206,6 +225,7 @@ impl Losses {
         let told = if at_once {
             Some(loss)
         } else {
+            self.ranges += loss.ranges.len();
             line.loss = Some(loss);
             self.due.insert((until, key));
             None
@@ -239,11 +259,13 @@ impl Loss {
         }
     }
 
-    fn add(&mut self, span: Span) {
+    /// Adds more, with a range of its own beyond the first few where there is room for more ranges.
+    fn add(&mut self, span: Span, has_room: bool) {
         self.count = self.count.saturating_add(count(span));
         self.first = self.first.min(span.0);
         self.last = self.last.max(span.1);
-        if self.ranges.len() < MAX_RANGES || self.ranges.touches(span) {
+        let most = if has_room { MAX_RANGES } else { A_FEW };
+        if self.ranges.len() < most || self.ranges.touches(span) {
             self.ranges.insert(span);
         }
     }
@@ -353,6 +375,35 @@ mod tests {
             losses.note(secs(11), stream, &peer, (1, u64::MAX), GONE);
             losses.note(secs(11), stream, &peer, (1, u64::MAX), GONE);
         }
+    }
+
+    #[test]
+    fn all_streams_together_have_no_more_ranges_than_so() {
+        let mut losses = losses();
+        let streams = 500;
+        let (mut noted, mut told) = (0, 0);
+        for stream in 0..streams {
+            let peer = peer(stream);
+            for i in 0..1_000 {
+                let number = 2 * i + 1;
+                let loss = losses.note(secs(1), stream.into(), &peer, (number, number), GONE);
+                (noted, told) = (noted + 1, told + loss.map_or(0, |loss| loss.count));
+            }
+        }
+        let most = MAX_ALL_RANGES + A_FEW * streams as usize;
+        assert!(losses.ranges <= most, "{}", losses.ranges);
+        // Who comes late has a few all the same.
+        let late = losses.lines[&(u64::from(streams) - 1, GONE)].loss.as_ref();
+        assert_eq!(
+            late.map(|loss| (loss.count, loss.ranges.len())),
+            Some((999, A_FEW))
+        );
+        told += losses.take_back(0, (0, u64::MAX));
+        while let Some(loss) = losses.pop_due(secs(11)) {
+            told += loss.count;
+        }
+        assert_eq!((noted, told), (500_000, 500_000));
+        assert_eq!(losses.ranges, 0);
     }
 
     #[test]
