@@ -340,12 +340,31 @@ impl Engine {
         sealing.set_keys(keys);
     }
 
-    /// Takes a datagram from the network, whatever it holds.
+    /// Takes a datagram that was sent to the group, whatever it holds.
     ///
     /// After it, [`take_events`](Self::take_events) may have something to tell, and
     /// [`poll_timeout`](Self::poll_timeout) another answer.
     #[inline]
     pub fn handle_datagram(&mut self, now: Now, from: SocketAddr, bytes: &[u8]) {
+        self.handle(now, from, bytes, Encapsulation::default());
+    }
+
+    /// Takes a datagram that was sent to this bus alone, as [`handle_datagram`](Self::handle_datagram) does one that was
+    /// sent to the group.
+    ///
+    /// Such a datagram answers a request, which may have come from a bus that had the same address before: so it
+    /// says nothing about where the numbers of its sender begin.
+    #[inline]
+    pub fn handle_unicast(&mut self, now: Now, from: SocketAddr, bytes: &[u8]) {
+        let encapsulation = Encapsulation {
+            to_one: true,
+            ..Encapsulation::default()
+        };
+        self.handle(now, from, bytes, encapsulation);
+    }
+
+    #[inline]
+    fn handle(&mut self, now: Now, from: SocketAddr, bytes: &[u8], encapsulation: Encapsulation) {
         trip!(self, Datagram);
         self.present = now.elapsed;
         self.stats.received_datagrams += 1;
@@ -356,7 +375,7 @@ impl Engine {
             return;
         }
         let result = if self.sealing.is_none() {
-            self.receive(now, from, bytes, Encapsulation::default())
+            self.receive(now, from, bytes, encapsulation)
         } else {
             self.receive_sealed(now, from, bytes)
         };

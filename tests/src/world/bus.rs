@@ -178,10 +178,14 @@ impl Bus {
         self.engine.has_left()
     }
 
-    /// Takes a datagram.
-    pub(super) fn hear(&mut self, at: Nanos, from: SocketAddr, bytes: &[u8]) {
+    /// Takes a datagram, from the socket that belongs to it alone or from the group's.
+    pub(super) fn hear(&mut self, at: Nanos, from: SocketAddr, bytes: &[u8], to_one: bool) {
         let now = self.now(at);
-        self.engine.handle_datagram(now, from, bytes);
+        if to_one {
+            self.engine.handle_unicast(now, from, bytes);
+        } else {
+            self.engine.handle_datagram(now, from, bytes);
+        }
     }
 
     /// The next datagrams: where they go (`None`: to the group), and all of them.

@@ -107,6 +107,16 @@ pub enum What {
         /// The network had altered the datagram, and it may have been refused.
         altered: bool,
     },
+    /// A datagram came to a bus that was sent before the bus began, or is a piece of a message that may have been, or
+    /// makes its sender seem to have begun after the bus: so it may miss what had gone out when it began.
+    Recalled {
+        /// Who heard.
+        by: Life,
+        /// Whose datagram.
+        of: Life,
+        /// It may miss numbers from this one on.
+        from: u64,
+    },
     /// The network altered the content of a message on its way, so that no checksum but the application's shows it.
     Altered {
         /// For whom.

@@ -156,6 +156,7 @@ enum Future {
     Arrive {
         from: usize,
         to: usize,
+        to_one: bool,
         bytes: Rc<[u8]>,
     },
 }
@@ -236,8 +237,13 @@ impl Trial {
                         self.pump(member);
                     }
                 }
-                Future::Arrive { from, to, bytes } => {
-                    self.members[to].bus.hear(at, address(from), &bytes);
+                Future::Arrive {
+                    from,
+                    to,
+                    to_one,
+                    bytes,
+                } => {
+                    self.members[to].bus.hear(at, address(from), &bytes, to_one);
                     self.pump(to);
                 }
             }
@@ -313,8 +319,13 @@ impl Trial {
             if !lost {
                 self.row.repairs_received += u64::from(sort == Sort::Repair);
                 let bytes = Rc::clone(&bytes);
-                let to = receiver;
-                self.plan_for(at, Future::Arrive { from, to, bytes });
+                let arrival = Future::Arrive {
+                    from,
+                    to: receiver,
+                    to_one: to.is_some(),
+                    bytes,
+                };
+                self.plan_for(at, arrival);
             } else if let Sort::First(number) = sort {
                 self.members[receiver].missed.insert(number, at);
             }

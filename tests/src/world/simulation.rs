@@ -77,6 +77,8 @@ struct Simulation<'p> {
     incarnations: Vec<Option<u64>>,
     records: Vec<Record>,
     messages: HashMap<[u8; 20], MessageKey>,
+    /// When they were emitted.
+    emitted: HashMap<MessageKey, Nanos>,
     /// How many messages each life has sent.
     places: Vec<u64>,
     /// What was sent once.
@@ -198,6 +200,7 @@ impl<'p> Simulation<'p> {
             incarnations: Vec::new(),
             records: Vec::new(),
             messages: HashMap::new(),
+            emitted: HashMap::new(),
             places: Vec::new(),
             had: HashSet::new(),
             payload: Vec::new(),
@@ -551,6 +554,7 @@ impl<'p> Simulation<'p> {
         self.figures.messages += 1;
         self.places[life as usize] += 1;
         self.messages.insert(id, message);
+        self.emitted.insert(message, self.now);
         self.note(What::Sent {
             message,
             ordered,

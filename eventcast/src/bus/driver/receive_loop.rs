@@ -531,7 +531,10 @@ impl Lane {
             }
             // One that has failed takes nothing any more.
             if let Some(engine) = locked.get_or_insert_with(|| context.engine.lock()) {
-                engine.handle_datagram(now, from, bytes);
+                match came_by {
+                    CameBy::Group => engine.handle_datagram(now, from, bytes),
+                    CameBy::Unicast => engine.handle_unicast(now, from, bytes),
+                }
             }
         });
         let is_due = |engine: &Engine| engine.poll_timeout().is_some_and(|due| due <= now.elapsed);

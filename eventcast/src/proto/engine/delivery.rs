@@ -537,6 +537,24 @@ impl Engine {
         self.assembler.set_elsewhere(self.streams.held());
     }
 
+    /// Whether a sealed message was emitted before this bus was started: when several have asked for one, it is sealed
+    /// anew and goes to the group as it was. The sender's clock alone is read, at two moments.
+    fn is_older_than_this_bus(
+        &mut self,
+        now: Now,
+        incoming: &Incoming<'_>,
+        sender: &Sender,
+    ) -> bool {
+        let Some(sealed) = sender.encapsulation.sealed_ms else {
+            return false;
+        };
+        let Some(emitted) = self.times.read(incoming.time) else {
+            return false;
+        };
+        let up = now.elapsed.saturating_sub(self.heartbeat.started);
+        u128::from(sealed.saturating_sub(emitted)) > up.as_millis()
+    }
+
     /// The stream that a message belongs to, if it has a number and its sender is followed.
     #[inline]
     pub(super) fn stream_of(
@@ -549,9 +567,15 @@ impl Engine {
             return Ok(None);
         };
         let (at, peer) = (sender.at, &sender.peer);
-        if sender.encapsulation.repeated && self.streams.find(&peer.id, peer.incarnation).is_none()
+        let known = self.peers[at].stream;
+        let known = known.filter(|known| self.streams.get(*known).is_some());
+        let known = known.or_else(|| self.streams.find(&peer.id, peer.incarnation));
+        let stream = known.and_then(|known| self.streams.get(known));
+        if stream.is_none_or(|stream| stream.reorder.would_begin_at(number))
+            && (sender.encapsulation.is_answer()
+                || self.is_older_than_this_bus(now, incoming, sender))
         {
-            // What others asked for says nothing about where to begin.
+            // It says nothing about where to begin.
             return Err(DropCause::Unsolicited.into());
         }
         // The sender's clock alone is read, at two moments: it need not agree with any other. It may have been set

@@ -11,7 +11,7 @@ use super::{
 use crate::proto::{
     Destination, DropCause, MessageId, Now, SealConfig, SealKeys, Transmit,
     hash::HashKey,
-    seal::{AuthenticatedSender, Sealing, Unsealable, id_bytes, opened},
+    seal::{AuthenticatedSender, Opened, Sealing, Unsealable, id_bytes, opened},
     wire::{Metadata, SEALED},
 };
 
@@ -85,10 +85,16 @@ impl Engine {
         let Some(sealed) = &mut self.sealing else {
             return Err(DropCause::Sealed.into());
         };
-        let authenticated = sealed.sealing.open(now, bytes, &mut sealed.plain)?;
+        let Opened {
+            authenticated,
+            to_one,
+            sent_ms,
+        } = sealed.sealing.open(now, bytes, &mut sealed.plain)?;
         let plain = std::mem::take(&mut sealed.plain);
         let encapsulation = Encapsulation {
             authenticated: Some(authenticated),
+            to_one,
+            sealed_ms: Some(sent_ms),
             ..Encapsulation::default()
         };
         let result = self.receive(now, from, opened(&plain), encapsulation);

@@ -46,6 +46,10 @@ pub(super) struct Encapsulation {
     /// It was sent again for several: it is treated as if it had come by itself, but says nothing about where a stream
     /// begins.
     pub(super) repeated: bool,
+    /// It was sent to this bus alone, as the answer to a request.
+    pub(super) to_one: bool,
+    /// When it was sealed, by its sender's clock.
+    pub(super) sealed_ms: Option<u64>,
     /// It was sealed, by this one.
     pub(super) authenticated: Option<AuthenticatedSender>,
     /// It was ciphertext of the classic cipher.
@@ -693,6 +697,12 @@ impl Engine {
 }
 
 impl Encapsulation {
+    /// Whether somebody has asked for it: this bus, another one, or one that was at this address before.
+    #[inline]
+    pub(super) fn is_answer(self) -> bool {
+        self.repeated || self.to_one && !cfg!(eventcast_sabotage = "former_life")
+    }
+
     /// How much of what came this is, where what it was taken out of counts too.
     #[inline]
     fn own_len(self, bytes: &[u8]) -> u64 {

@@ -293,6 +293,11 @@ impl ReorderBuffer {
         }
     }
 
+    /// Whether a message with this number would show that the stream begins earlier than it seems to.
+    pub(in crate::proto) fn would_begin_at(&self, number: u64) -> bool {
+        number < self.next && (self.tentative || self.undecided_until.is_some())
+    }
+
     /// Notes that a message with this number exists: those before it that are not there are missing from now on, and
     /// it is not. Gives whether it was missing, and how it came.
     #[inline]

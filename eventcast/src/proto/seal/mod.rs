@@ -91,6 +91,16 @@ pub(super) const fn longest_sealed_in(len: usize) -> usize {
     longest_in(len.saturating_sub(AROUND_BOX))
 }
 
+/// What is known of a sealed datagram once it is open.
+#[derive(Clone, Copy)]
+pub(super) struct Opened {
+    pub(super) authenticated: AuthenticatedSender,
+    /// It was sealed for this bus alone, not for the group.
+    pub(super) to_one: bool,
+    /// When it was sealed, by its sender's clock: milliseconds since 1970.
+    pub(super) sent_ms: u64,
+}
+
 /// What the HMAC of a box vouches for: who has sealed it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct AuthenticatedSender {
@@ -219,7 +229,7 @@ impl Sealing {
         now: Now,
         bytes: &[u8],
         plain: &mut Vec<u8>,
-    ) -> Result<AuthenticatedSender, Unsealable> {
+    ) -> Result<Opened, Unsealable> {
         let sealed = match SealedFrame::read(bytes) {
             Ok(SealedFrame::Box(sealed)) => sealed,
             Ok(SealedFrame::Classic) => return Err(Unsealable::For(DropCause::Classic)),
@@ -256,7 +266,11 @@ impl Sealing {
             .replays
             .take(now.elapsed, sealer, counter, header.send_time);
         match taken {
-            Ok(()) => Ok(authenticated),
+            Ok(()) => Ok(Opened {
+                authenticated,
+                to_one,
+                sent_ms: header.send_time,
+            }),
             Err(DropCause::Duplicate) => Err(received_before(now, header.send_time)),
             Err(cause) => Err(Unsealable::For(cause)),
         }

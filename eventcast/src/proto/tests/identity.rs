@@ -1,7 +1,7 @@
 //! Who a sender is, and since when: two that share an id, one that was started again, clocks that are set.
 
 use super::{
-    net::{Net, nothing},
+    net::{Net, engine_address, nothing},
     sealed::seal_with,
     *,
 };
@@ -221,4 +221,125 @@ fn a_message_without_a_hello_waits_for_a_moment_alone() {
         by == 1 && net::name_of(datagram) == "__ec_hello"
     });
     assert_eq!(net.told(0), ["lost", "here"]);
+}
+
+/// Engine 0 has said this, of which some is lost, and engine 1 is started again at its address before it gets what is
+/// sent again, which is given as well: where it went, and the datagrams.
+fn start_again(
+    is_sealed: bool,
+    texts: &[&str],
+    loses: impl Fn(usize, &[u8]) -> bool,
+) -> (Net, Vec<(Destination, Vec<u8>)>) {
+    let seal = |config: &mut Config| config.seal = is_sealed.then(|| seal_with(7));
+    let mut net = Net::with(8, seal);
+    net.run(6_000, nothing);
+    for text in texts {
+        net.emit(0, text);
+    }
+    let before = net.log.len();
+    let loses = |by: usize, to: usize, datagram: &[u8]| by == 0 && loses(to, datagram);
+    net.run(6_020, loses);
+    // Nothing of what is sent again reaches anybody.
+    let mut seen = std::collections::HashSet::new();
+    net.run(6_200, |by, _, _| by == 0);
+    let mut repairs = Vec::new();
+    for (_, by, to, datagram) in &net.log[before..] {
+        let clear = if is_sealed {
+            sealed::inner(datagram)
+        } else {
+            datagram.clone()
+        };
+        let name = net::name_of(&clear);
+        if *by == 0 && (name == "e" && !seen.insert(clear) || name == "__ec_again") {
+            repairs.push((*to, datagram.clone()));
+        }
+    }
+    // A process takes the place of the first one, with another incarnation.
+    let now = net.now();
+    let mut config = Config::new("engine-1", now.unix_ms, HOST, 9001);
+    seal(&mut config);
+    net.engines[1] = Engine::new(config, [9; 32], now);
+    net.told(1);
+    (net, repairs)
+}
+
+/// What is sent again comes to the new process at once, or after the sender's hello; then it is told of no losses of
+/// before, and gets what is new.
+fn is_told_of_nothing_old(mut net: Net, repairs: &[(Destination, Vec<u8>)], after_hello: bool) {
+    if after_hello {
+        net.run(7_300, |by, to, _| by == 0 && to != 1);
+    }
+    for (to, datagram) in repairs {
+        let now = net.now();
+        match to {
+            Destination::Peer(_) => net.engines[1].handle_unicast(now, engine_address(0), datagram),
+            Destination::Group => net.engines[1].handle_datagram(now, engine_address(0), datagram),
+        }
+    }
+    net.run(8_000, nothing);
+    net.emit(0, "new");
+    net.run(30_000, nothing);
+    let mut told = net.told(1);
+    told.retain(|told| !told.starts_with("refused") && !told.starts_with("left"));
+    assert_eq!(told, ["new"], "after the hello: {after_hello}");
+    let stats = net.engines[1].stats();
+    assert_eq!((stats.lost_messages, stats.requests_sent), (0, 0));
+}
+
+const OLD: [&str; 8] = ["1", "2", "3", "4", "5", "6", "7", "8"];
+
+#[test]
+fn a_repair_for_one_that_was_there_before_begins_no_stream() {
+    for is_sealed in [false, true] {
+        for after_hello in [false, true] {
+            let misses = |to: usize, datagram: &[u8]| to == 1 && third(is_sealed, datagram);
+            let (net, repairs) = start_again(is_sealed, &OLD, misses);
+            assert!(!repairs.is_empty());
+            assert!(
+                repairs
+                    .iter()
+                    .all(|(to, _)| *to == Destination::Peer(engine_address(1)))
+            );
+            is_told_of_nothing_old(net, &repairs, after_hello);
+        }
+    }
+}
+
+#[test]
+fn a_repair_for_several_begins_no_stream() {
+    for is_sealed in [false, true] {
+        for after_hello in [false, true] {
+            let misses = |_: usize, datagram: &[u8]| third(is_sealed, datagram);
+            let (net, repairs) = start_again(is_sealed, &OLD, misses);
+            assert!(repairs.iter().any(|(to, _)| *to == Destination::Group));
+            is_told_of_nothing_old(net, &repairs, after_hello);
+        }
+    }
+}
+
+#[test]
+fn nor_does_a_chunk_of_one() {
+    let long = "x".repeat(5_000);
+    let texts = ["1", "2", &long, "4", "5"];
+    for is_sealed in [false, true] {
+        for after_hello in [false, true] {
+            for all in [false, true] {
+                let misses =
+                    |to: usize, datagram: &[u8]| (all || to == 1) && third(is_sealed, datagram);
+                let (net, repairs) = start_again(is_sealed, &texts, misses);
+                assert!(!repairs.is_empty());
+                is_told_of_nothing_old(net, &repairs, after_hello);
+            }
+        }
+    }
+}
+
+/// Whether a datagram is the third message, or a chunk of it.
+fn third(is_sealed: bool, datagram: &[u8]) -> bool {
+    let clear = if is_sealed {
+        sealed::inner(datagram)
+    } else {
+        datagram.to_vec()
+    };
+    net::number_of(&clear) == Some(3)
 }

@@ -7,8 +7,8 @@ use super::*;
 /// The time that a datagram travels.
 const TRAVEL: Duration = Duration::from_millis(1);
 
-/// A datagram under way: when it arrives, which one it is, to whom, from where, and what it holds.
-type Copy = (Duration, u64, usize, SocketAddr, Vec<u8>);
+/// A datagram under way: when it arrives, which one it is, to whom, to whom alone or not, from where, and what it holds.
+type Copy = (Duration, u64, usize, bool, SocketAddr, Vec<u8>);
 
 /// Engines 0, 1, 2, .. at the ports 9000, 9001, ..
 pub(super) struct Net {
@@ -121,9 +121,13 @@ impl Net {
             while let Some(next) = self.under_way.peek()
                 && next.0.0 <= self.now
             {
-                let Reverse((_, _, to, from, bytes)) = self.under_way.pop().unwrap();
+                let Reverse((_, _, to, alone, from, bytes)) = self.under_way.pop().unwrap();
                 let now = self.now_of(to);
-                self.engines[to].handle_datagram(now, from, &bytes);
+                if alone {
+                    self.engines[to].handle_unicast(now, from, &bytes);
+                } else {
+                    self.engines[to].handle_datagram(now, from, &bytes);
+                }
             }
             for i in 0..self.engines.len() {
                 let now = self.now_of(i);
@@ -152,7 +156,8 @@ impl Net {
                             self.sent += 1;
                             let arrival = self.now + TRAVEL;
                             let from = engine_address(by);
-                            let copy = (arrival, self.sent, to, from, datagram.to_vec());
+                            let alone = transmit.to != Destination::Group;
+                            let copy = (arrival, self.sent, to, alone, from, datagram.to_vec());
                             self.under_way.push(Reverse(copy));
                         }
                     }

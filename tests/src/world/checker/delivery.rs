@@ -3,9 +3,12 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::{Named, Promise, Violations};
-use crate::world::history::{Content, History, Life, LifeFacts, MILLI, MessageKey, Nanos, What};
+use crate::world::history::{
+    Content, History, Kind, Life, LifeFacts, MILLI, MessageKey, Nanos, What,
+};
 
-/// Clocks are read in milliseconds: who began so little before another may take itself for the younger one.
+/// Clocks are read in milliseconds: who began so little before another may take itself for the younger one, and what
+/// was sent so little before it for later.
 const CLOCK_GRAIN: Nanos = 2 * MILLI;
 
 /// What is passed is told so soon: losses of one sender are told at most once in ten seconds, in sum.
@@ -21,6 +24,8 @@ pub(super) fn check(history: &History, violations: &mut Violations) {
         pairs: HashMap::new(),
         altered: HashSet::new(),
         posed: HashSet::new(),
+        out: HashMap::new(),
+        chunks: HashSet::new(),
     };
     for record in &history.records {
         deliveries.take(record.at, &record.what);
@@ -38,6 +43,9 @@ struct Deliveries<'h, 'v> {
     altered: HashSet<(Life, MessageKey)>,
     /// For whom somebody else has sealed something as whom: what is told of that one need not be so.
     posed: HashSet<(Life, Life)>,
+    /// When the last piece of a message went out for the first time, and the pieces that have gone out.
+    out: HashMap<MessageKey, Nanos>,
+    chunks: HashSet<(MessageKey, u32)>,
 }
 
 /// What a life has sent, in order.
@@ -62,6 +70,8 @@ struct Pair {
     /// The sender had sent so many numbers when it heard of the receiver: what follows is owed, whatever the receiver
     /// heard first, if it hears the sender say so.
     heard_at: Option<u64>,
+    /// Of what had gone out when the receiver began, it may miss numbers from this one on.
+    recalled: Option<u64>,
     /// What was heard in altered datagrams before anything else: the bus may have taken it for the beginning.
     doubtful: u64,
     /// The highest number that the receiver can know of.
@@ -115,6 +125,11 @@ impl Deliveries<'_, '_> {
                 claimed,
                 altered,
             } => self.heard(by, of, number, claimed, altered),
+            What::Recalled { by, of, from } => {
+                let pair = self.pairs.entry((by, of)).or_default();
+                let least = pair.recalled.map_or(from, |before| before.min(from));
+                pair.recalled = Some(least);
+            }
             What::Altered { to, message } => {
                 self.altered.insert((to, message));
             }
@@ -144,6 +159,19 @@ impl Deliveries<'_, '_> {
             }
             What::Posed { to, of } => {
                 self.posed.insert((to, of));
+            }
+            What::Cast {
+                kind:
+                    Kind::Data {
+                        message: Some(message),
+                        chunk,
+                        ..
+                    },
+                ..
+            } => {
+                if self.chunks.insert((message, chunk)) {
+                    self.out.insert(message, at);
+                }
             }
             What::Cast { .. }
             | What::Joined { .. }
@@ -383,7 +411,27 @@ impl Deliveries<'_, '_> {
         }
     }
 
+    /// Whether a number had gone out when a receiver began, which has heard nothing since that was sent before it.
+    fn precedes(&self, to: Life, of: Life, number: u64) -> bool {
+        let places = &self.streams[of as usize].numbered;
+        let place = number
+            .checked_sub(1)
+            .and_then(|index| places.get(index as usize));
+        let message = place.map(|&place| MessageKey { sender: of, place });
+        let out = message.and_then(|message| self.out.get(&message));
+        let recalled = self.pairs.get(&(to, of)).and_then(|pair| pair.recalled);
+        out.is_some_and(|out| out + CLOCK_GRAIN < self.life(to).started)
+            && recalled.is_none_or(|from| number < from)
+    }
+
     fn told(&mut self, at: Nanos, to: Life, of: Life, number: u64) {
+        if self.precedes(to, of, number) {
+            let history = self.history;
+            self.violations.add(at, Promise::TrueReports, || {
+                let (to, of) = (Named(history, to), Named(history, of));
+                format!("{to} is told that number {number} of {of} is lost, which had gone out before it began")
+            });
+        }
         let pair = self.pairs.entry((to, of)).or_default();
         let now = if number > pair.seen {
             Fate::ToldOfClaim

@@ -4,7 +4,7 @@ use std::{net::SocketAddr, rc::Rc};
 
 use super::{Actor, Cast, Future, Simulation};
 use crate::world::{
-    history::What,
+    history::{MILLI, What},
     network::{Copy, State},
     reading::Said,
     sealed::{Label, Verdict},
@@ -50,17 +50,20 @@ impl Simulation<'_> {
                 } else {
                     Some(copy.state)
                 };
-                self.hear(to, cast.from, &copy.bytes, Some(cast).zip(state));
+                let to_one = cast.to.is_some();
+                let what = (&copy.bytes[..], to_one);
+                self.hear(to, cast.from, what, Some(cast).zip(state));
             }
         }
     }
 
-    /// Lets a bus hear something, which may be what was sent, in that state.
+    /// Lets a bus hear something, by the group's socket or by that for it alone, which may be what was sent, in that
+    /// state.
     pub(super) fn hear(
         &mut self,
         to: usize,
         from: SocketAddr,
-        bytes: &[u8],
+        (bytes, to_one): (&[u8], bool),
         cast: Option<(&Rc<Cast>, State)>,
     ) {
         if let Some((cast, state)) = cast {
@@ -75,7 +78,7 @@ impl Simulation<'_> {
         let mut refused = None;
         if let Actor::Bus(bus) = &mut seat.actor {
             let before = of.map(|_| bus.refused_seals());
-            bus.hear(self.now, from, bytes);
+            bus.hear(self.now, from, bytes, to_one);
             refused = of.filter(|_| before < Some(bus.refused_seals()));
         }
         if let Some(of) = refused {
@@ -155,8 +158,18 @@ impl Simulation<'_> {
             let known = seat.known.get(&cast.by).copied().unwrap_or_default();
             let [by_claim, by_message] = known;
             let before = if claimed { by_claim } else { by_message };
-            // What others have asked for says nothing about where to begin.
-            let begins = !matches!(reading.said, Said::Again(_));
+            // What somebody has asked for says nothing about where to begin; nor does, on a sealed bus, what was emitted
+            // before it was started.
+            let is_repair = matches!(reading.said, Said::Again(_)) || cast.to.is_some();
+            let emitted = cast.message.and_then(|message| self.emitted.get(&message));
+            let started = self.lives[life as usize].started;
+            let is_older = sealed
+                && emitted.is_some_and(|emitted| {
+                    // As a bus reads clocks.
+                    let age = cast.at / MILLI - emitted / MILLI;
+                    age > (self.now - started) / MILLI
+                });
+            let begins = !(is_repair || is_older) || claimed;
             if let Some(number) = number
                 && before.map_or(begins || by_claim.is_some(), |before| before < number)
             {
@@ -172,6 +185,26 @@ impl Simulation<'_> {
                     claimed,
                     altered,
                 });
+            }
+            let (own, sender) = (&self.lives[life as usize], &self.lives[cast.by as usize]);
+            if let Some(number) = number.filter(|_| !is_repair || claimed)
+                && sender.started < own.started
+            {
+                // By what it says of its sender's age that one seems to be so much younger.
+                let under_way = self.now - cast.at;
+                let from = if sender.started + under_way >= own.started {
+                    Some(1)
+                } else {
+                    // Others overtake one that goes out in chunks.
+                    let goes_on = reading.seq_len > 1 && !cast.repair;
+                    let is_old = cast.at < own.started || goes_on;
+                    is_old.then_some(number + u64::from(claimed))
+                };
+                news.extend(from.map(|from| What::Recalled {
+                    by: life,
+                    of: cast.by,
+                    from,
+                }));
             }
             if let Some(message) = cast.message {
                 // What is in a box is as it was, or not there.

@@ -133,6 +133,8 @@ impl Simulation<'_> {
                 self.note(What::Met { by, address });
             }
         }
-        self.hear(to, *from, bytes, of.as_ref().zip(state));
+        let to_one = of.as_ref().is_some_and(|cast| cast.to.is_some());
+        let what = (&bytes[..], to_one);
+        self.hear(to, *from, what, of.as_ref().zip(state));
     }
 }
