@@ -500,19 +500,18 @@ impl Streams {
     /// Drops a stream of the IP address with most of them, if the newcomer's has fewer, and of the address with most of
     /// that one.
     fn drop_crowded(&mut self, newcomer: SocketAddr) -> Option<()> {
-        let indexes = self.shares.fullest(newcomer)?;
-        // The oldest and the latest few are looked at. One in which something waits stays; else the one goes of which
-        // least came.
-        let few = indexes
-            .values()
-            .take(FEW)
-            .chain(indexes.values().rev().take(FEW));
-        let candidates = few.filter_map(|&index| {
-            let stream = self.slots[index].as_ref()?;
-            let came = (stream.figures.received > 0, stream.last_heard, index);
-            (!stream.reorder.has_waiting()).then_some(came)
+        // The oldest and the latest few are looked at, of a few addresses where several have as many. One in which
+        // something waits goes last, and else the one of which least came.
+        let candidates = self.shares.fullest(newcomer)?.flat_map(|indexes| {
+            let latest = indexes.values().rev().take(FEW);
+            indexes.values().take(FEW).chain(latest)
         });
-        let (_, _, index) = candidates.min()?;
+        let candidates = candidates.filter_map(|&index| {
+            let stream = self.slots[index].as_ref()?;
+            let waits = stream.reorder.has_waiting();
+            Some((waits, stream.figures.received > 0, stream.last_heard, index))
+        });
+        let (.., index) = candidates.min()?;
         self.retire(index)
     }
 
@@ -646,8 +645,8 @@ impl Shares {
         }
     }
 
-    /// The streams of the address that is to give way to a newcomer, if one is.
-    fn fullest(&self, newcomer: SocketAddr) -> Option<&BTreeMap<u64, usize>> {
+    /// The streams of each of a few addresses of which one is to give way to a newcomer, if one is.
+    fn fullest(&self, newcomer: SocketAddr) -> Option<impl Iterator<Item = &BTreeMap<u64, usize>>> {
         let (most, fullest) = self.by_count.last()?;
         let own = self.ips.get(&newcomer.ip());
         let own_count = own.map_or(0, |own| own.count);
@@ -660,8 +659,10 @@ impl Shares {
             let count = own.addresses.get(&newcomer).map_or(0, BTreeMap::len);
             (*most > count + 1).then_some(own)?
         };
-        let (_, address) = ip.by_count.last()?;
-        ip.addresses.get(address)
+        let (most, _) = *ip.by_count.last()?;
+        let alike = ip.by_count.iter().rev().take(FEW);
+        let alike = alike.take_while(move |(count, _)| *count == most);
+        Some(alike.filter_map(|(_, address)| ip.addresses.get(address)))
     }
 }
 

@@ -71,7 +71,7 @@ fn gone(id: &str, spans: &[(u64, u64)]) -> Vec<u8> {
 }
 
 fn event(id: &str, number: u64) -> Vec<u8> {
-    let payload = payload(vec![(number as i64).into()]);
+    let payload = payload(vec![number.to_string().into()]);
     datagram(id, "e", Some(number), (1, number), &payload)
 }
 
@@ -141,8 +141,12 @@ fn lose_the_place(why: Why, drops: impl Fn(u64) -> bool) -> Net {
             crowd(&mut net, MAX_STREAMS, elsewhere);
         }
         Why::Crowded => {
-            crowd(&mut net, MAX_STREAMS - 1, |i| address(1_000 + i as u16));
+            let beside = |i| address(1_000 + i as u16);
+            crowd(&mut net, MAX_STREAMS - 1, beside);
             let now = net.now();
+            for i in 0..MAX_STREAMS - 1 {
+                net.engines[1].handle_datagram(now, beside(i), &event(&name(i), 1));
+            }
             let newcomer = hello("newcomer", 0);
             net.engines[1].handle_datagram(now, elsewhere(0), &newcomer);
         }
@@ -201,6 +205,26 @@ fn what_is_missing_of_a_sender_that_has_to_make_room_is_reported() {
             assert_eq!(told, [""; 0]);
         }
     }
+}
+
+#[test]
+fn streams_in_which_something_waits_give_way_as_well() {
+    let mut net = Net::new(2);
+    net.run(100, |by, _, _| by == 0);
+    let one_ip = |i: usize| ([10, 6, 6, 6], 6_000 + (i % 64) as u16).into();
+    crowd(&mut net, MAX_STREAMS, one_ip);
+    for i in 0..MAX_STREAMS {
+        let now = net.now();
+        net.engines[1].handle_datagram(now, one_ip(i), &event(&name(i), 2));
+    }
+    let now = net.now();
+    net.engines[1].handle_datagram(now, elsewhere(1), &hello("honest", 0));
+    let stats = net.engines[1].stats();
+    assert_eq!(stats.drops.get(DropCause::Unfollowed), 0);
+    // One that is missing, and the one that waited for it.
+    assert_eq!((stats.lost_messages, stats.peers), (2, MAX_STREAMS));
+    let peers = net.engines[1].peers(now);
+    assert!(peers.iter().any(|peer| peer.peer.id == "honest"));
 }
 
 #[test]
