@@ -1,9 +1,9 @@
-//! Whether it pays to look for datagrams again and again for a moment before sleeping.
+//! Decides whether a thread looks for datagrams again and again for a moment before it sleeps.
 //!
-//! To be put to sleep and woken takes some 5 µs on each side, which is as much as everything else that an event costs.
-//! Where one datagram follows the other closely, a thread that has not gone to sleep has the next one sooner, and whom
-//! it comes from need not wake it. Where they come singly, looking on would only take a core from others. So it is
-//! done for as long as nearly all waits turn out short, and whether they do is seen in the waits themselves.
+//! Sleeping and waking costs some 5 µs on each side, as much as everything else that an event costs. Where datagrams
+//! follow each other closely, a thread that stays awake gets the next one sooner, and its sender need not wake it.
+//! Where they come singly, staying awake would only take a core from other threads. So a thread stays awake as long as
+//! nearly all of its waits turn out short; the waits themselves show whether they do.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Sorts the system's errors: which pass by themselves, and which speak of one datagram alone.
+//! Sorts the system's errors: which of them pass by themselves, and which concern one datagram alone.
 
 use std::io::{self, ErrorKind};
 
@@ -30,8 +30,8 @@ mod number {
 
 /// Whether receiving may simply go on after `error`.
 ///
-/// Everything passes but what says that the socket itself is not one: a bus that stops to listen
-/// because of an error it does not know looks alive and is deaf.
+/// Every error passes except those by which the descriptor is no socket: a bus that stopped receiving because of an
+/// unknown error would look alive and be deaf.
 pub(super) fn receive_passes(error: &io::Error) -> bool {
     !error
         .raw_os_error()
@@ -43,7 +43,7 @@ pub(super) fn receive_passes(error: &io::Error) -> bool {
 pub(super) enum SendRefusal {
     /// The socket's buffer is full: wait until it is writable.
     Full,
-    /// Says nothing about this datagram: an interruption, or the echo of an earlier one.
+    /// Does not concern this datagram: an interruption, or the error of an earlier datagram.
     TryAgain,
     /// The system or the network is short of something: pause.
     Passing,
@@ -74,7 +74,7 @@ pub(super) fn classify_send(error: &io::Error, to_group: bool) -> SendRefusal {
         | ErrorKind::NetworkUnreachable
         | ErrorKind::HostUnreachable
         | ErrorKind::AddrNotAvailable
-        // A packet filter that has no room for another connection says so.
+        // A packet filter that has no room for another connection returns this.
         | ErrorKind::PermissionDenied
             if to_group =>
         {
@@ -84,7 +84,7 @@ pub(super) fn classify_send(error: &io::Error, to_group: bool) -> SendRefusal {
     }
 }
 
-/// Whether a refusal speaks of the interface: it is down, has gone, or has not the address any more.
+/// Whether a refusal concerns the interface: it is down, was removed, or no longer has the address.
 pub(super) fn is_about_interface(error: &io::Error) -> bool {
     error.raw_os_error() == Some(number::NO_DEVICE)
         || matches!(

@@ -44,7 +44,7 @@ pub enum OpenError {
     PortTaken {
         /// The port of the group.
         port: u16,
-        /// What the system said.
+        /// The system's error.
         source: Arc<io::Error>,
     },
     /// The fixed unicast port is taken. It cannot be shared: answers would reach the wrong process.
@@ -53,20 +53,20 @@ pub enum OpenError {
     )]
     #[non_exhaustive]
     UnicastPortTaken {
-        /// The port that was asked for.
+        /// The requested port.
         port: u16,
-        /// What the system said.
+        /// The system's error.
         source: Arc<io::Error>,
     },
     /// This user may not use that port.
     #[error("no permission to use port {port} ({source}): set `{option}` to one of 1024 or above")]
     #[non_exhaustive]
     Permission {
-        /// The port that was asked for.
+        /// The requested port.
         port: u16,
         /// The option that sets it.
         option: &'static str,
-        /// What the system said.
+        /// The system's error.
         source: Arc<io::Error>,
     },
     /// The system refused to join the group on the interface that was chosen, or to send there.
@@ -80,7 +80,7 @@ pub enum OpenError {
         group: IpAddr,
         /// The interface, as `name (address)`.
         interface: String,
-        /// What the system said.
+        /// The system's error.
         source: Arc<io::Error>,
     },
     /// There is no route for multicast, and loopback could not be used either.
@@ -92,9 +92,9 @@ pub enum OpenError {
     NoRoute {
         /// The group.
         group: IpAddr,
-        /// What the system said about the route.
+        /// The system's error for the route.
         source: Arc<io::Error>,
-        /// What the system said about loopback.
+        /// The system's error for loopback.
         loopback: Arc<io::Error>,
     },
     /// The interface is there, but its IPv6 address cannot be used, or not yet: a new one is tentative for a second or
@@ -116,7 +116,7 @@ pub enum OpenError {
     Socket {
         /// What was being done.
         what: &'static str,
-        /// What the system said.
+        /// The system's error.
         source: Arc<io::Error>,
     },
 }
@@ -199,7 +199,7 @@ pub(crate) enum OpenWarning {
         /// Those that are used, each as `name (address)`.
         interfaces: Vec<String>,
     },
-    /// No interface but loopback can be used: the bus is heard on this machine only.
+    /// No interface but loopback can be used: only this machine receives what the bus sends.
     LoopbackOnly {
         /// The group.
         group: IpAddr,
@@ -215,7 +215,7 @@ pub(crate) enum OpenWarning {
         /// Where it leads, as `name (address)`.
         interface: String,
     },
-    /// The interface was chosen all the same, and is used.
+    /// The interface was chosen by name, and is used in spite of this.
     NoMulticast {
         /// The interface, as `name (address)`.
         interface: String,
@@ -231,19 +231,19 @@ pub(crate) enum OpenWarning {
         /// The interface's name.
         name: String,
     },
-    /// The option `address` is not one of this machine any more.
+    /// The option `address` is no longer an address of this machine.
     AddressLost {
         /// The address.
         address: IpAddr,
     },
     /// The system does not list its interfaces.
     Unlisted {
-        /// What the system said.
+        /// The system's error.
         source: Arc<io::Error>,
     },
-    /// The system does not tell of changes of interfaces, addresses and routes.
+    /// The system does not report changes of interfaces, addresses and routes.
     Unwatched {
-        /// What the system said.
+        /// The system's error.
         source: Arc<io::Error>,
     },
     /// One of several interfaces cannot be used; the others are.
@@ -251,11 +251,11 @@ pub(crate) enum OpenWarning {
         /// Which, and why.
         error: OpenError,
     },
-    /// The system made a buffer smaller than was asked.
+    /// The system made a buffer smaller than requested.
     BufferCapped {
         /// Which buffer.
         buffer: Buffer,
-        /// Bytes asked for.
+        /// Bytes requested.
         asked: usize,
         /// Bytes that the system gave.
         got: usize,
@@ -385,7 +385,7 @@ pub enum SendError {
         len: usize,
         /// The MTU of the interface by which it leaves, in bytes, where it is known.
         mtu: Option<u32>,
-        /// What the system said.
+        /// The system's error.
         source: Arc<io::Error>,
     },
     /// The system refused for another reason, or for too long.
@@ -401,7 +401,7 @@ pub enum SendError {
         /// The interface by which it was to leave, as `name (address)`, or the last ones that there were. `None`: it
         /// was for one peer, and the route decides.
         interface: Option<String>,
-        /// What the system said.
+        /// The system's error.
         source: Arc<io::Error>,
     },
 }
@@ -415,7 +415,7 @@ impl SendError {
         }
     }
 
-    /// Whether the interface cannot be used, which says nothing about the datagram.
+    /// Whether the interface cannot be used; the datagram itself is not at fault then.
     pub(crate) fn is_about_interface(&self) -> bool {
         match self {
             Self::TooLong { .. } => false,

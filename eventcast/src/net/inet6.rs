@@ -26,7 +26,7 @@ pub(super) struct Inet6Address {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum AddressState {
     Ready,
-    /// The link is being asked whether another machine has it.
+    /// Duplicate address detection is under way.
     Tentative,
     /// Another machine has it.
     Duplicate,
@@ -84,7 +84,7 @@ pub(super) fn unready(index: u32, address: Option<Ipv6Addr>) -> Option<Inet6Addr
         })
         .filter(|one| one.state() != AddressState::Ready)
         .collect();
-    // One that will be ready soon says more than one that never will.
+    // One that will be ready soon is the better explanation than one that never will be.
     unready.sort_by_key(|one| one.state() == AddressState::Duplicate);
     unready.into_iter().next()
 }

@@ -154,7 +154,7 @@ pub(super) struct Link {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Inability {
     Down,
-    /// Without the flag. The kernel would send all the same, but mostly nobody is there to hear.
+    /// Without the flag. The kernel would send all the same, but mostly no other host receives it.
     NoMulticast,
 }
 
@@ -190,8 +190,7 @@ impl Interfaces {
         })
     }
 
-    /// What there is without a list: an address is used as it is given, and the system says whether it is one of
-    /// this machine.
+    /// Without a list an address is used as it is given, and the system refuses one that is not of this machine.
     pub(super) fn unlisted(error: Arc<io::Error>) -> Self {
         Self {
             list: system::list_without_netlink(),
@@ -419,11 +418,11 @@ impl Link {
         }
     }
 
-    /// Whether datagrams that leave by it may be handed to the kernel joined together.
+    /// Whether the kernel may get several datagrams joined together for this interface.
     ///
-    /// A card, or the kernel just before it, cuts them apart, and so does the loopback interface
-    /// for those who read there. A virtual link hands them on as they are to whatever stands at
-    /// its other end; a capture or a bridge in user space then sees one packet beyond the MTU.
+    /// A network card, or the kernel just before it, cuts them apart, and so does the loopback interface for its
+    /// receivers. A virtual link passes them on as they are to its other end; a capture or a bridge in user space there
+    /// sees one packet that exceeds the MTU.
     pub(super) fn cuts_joined_datagrams(&self) -> bool {
         self.is_loopback || is_card(&self.name)
     }
@@ -527,7 +526,7 @@ mod system {
 
     use super::{Interface, Link};
 
-    /// Every address of every interface that is up. Which of them can do multicast is not told.
+    /// Every address of every interface that is up. Which of them can do multicast is unknown here.
     pub(super) fn list() -> io::Result<(Vec<Interface>, Vec<Link>)> {
         let found = if_addrs::get_if_addrs()?;
         let list = found.into_iter().map(|one| Interface {
@@ -739,7 +738,7 @@ mod tests {
             let choice = text.parse().unwrap();
             interfaces.find(&choice, family).unwrap_err().to_string()
         };
-        // From the blocks for documentation: nobody has them.
+        // From the blocks for documentation: no machine has them.
         let text = error("203.0.113.77", Family::V4);
         assert!(text.contains("203.0.113.77"), "{text}");
         assert!(text.contains("(127.0.0.1), eth0 (10.0.0.1)"), "{text}");

@@ -1,14 +1,13 @@
-//! Which interfaces a bus is on, from its start to its stop: joined anew when one comes back, left
-//! when it goes.
+//! Which interfaces a bus is on, from its start to its stop: each is joined again when it comes back, and left when it
+//! goes.
 //!
-//! Each interface has a group's socket of its own. So there may be any number of them (Linux takes
-//! 20 memberships a socket, `net.ipv4.igmp_max_memberships`), and one that changes takes nothing
-//! from the others.
+//! Each interface has a group socket of its own. So there may be any number of them (Linux allows 20 memberships a
+//! socket, `net.ipv4.igmp_max_memberships`), and a change of one does not disturb the others.
 //!
-//! Contract: [`InterfaceMonitor::open`] fails unless the bus can hear and be heard, as far as the system can
-//! tell without sending anything. After that [`InterfaceMonitor::reconcile`] compares what there is with what is
-//! wanted, and says what to open and what to close; it fails in nothing, but may say that it wants
-//! to try again. Who reads and who sends is told what changed, and does it.
+//! Contract: [`InterfaceMonitor::open`] fails unless the bus can receive and be received, as far as the system can tell
+//! without sending anything. After that [`InterfaceMonitor::reconcile`] compares the interfaces that exist with those
+//! that are wanted, and returns what to open and what to close; it never fails, but may ask to be called again soon.
+//! The receiver and the transmitter get the changes and carry them out.
 
 use std::{
     fmt, io,
@@ -42,16 +41,16 @@ pub(super) struct InterfaceMonitor {
     followed: Option<u32>,
     /// The system does not list its interfaces.
     is_unlisted: bool,
-    /// What went wrong the last time, so that it is told once.
+    /// What went wrong the last time, so that it is reported once.
     failures: Vec<String>,
     /// What there was to be warned about the last time, likewise.
     warned: Vec<String>,
 }
 
-/// What a choice of interfaces comes to.
+/// What a choice of interfaces resolves to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Basis {
-    /// What was asked for.
+    /// The choice.
     #[default]
     Chosen,
     /// Where the route leads.
@@ -106,7 +105,7 @@ pub(crate) enum InterfaceEvent {
     Left {
         /// Its name.
         name: String,
-        /// The address that the bus had there.
+        /// The address that the bus used there.
         address: IpAddr,
         /// Why.
         reason: InterfaceLeftReason,
@@ -115,19 +114,19 @@ pub(crate) enum InterfaceEvent {
     Trouble(String),
 }
 
-/// Why a bus is not on an interface any more.
+/// Why a bus left an interface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum InterfaceLeftReason {
-    /// The interface has gone.
+    /// The interface was removed.
     Gone,
     /// It was taken down.
     Down,
-    /// It has not the address any more that the bus had there.
+    /// It no longer has the address that the bus used there.
     AddressGone,
-    /// It can still be used, and another one is now what `multicast_interface` comes to.
+    /// It can still be used, but `multicast_interface` resolves to another one now.
     NotChosen,
-    /// The system refuses it, or says that it cannot do multicast any more.
+    /// The system refuses it, or reports that it can no longer do multicast.
     Refused,
 }
 
@@ -328,7 +327,7 @@ impl InterfaceMonitor {
         changes
     }
 
-    /// Leaves the interfaces that are not wanted any more.
+    /// Leaves the interfaces that are no longer wanted.
     fn leave(
         &mut self,
         reconciliation: &Reconciliation,
@@ -426,7 +425,7 @@ impl InterfaceMonitor {
     }
 }
 
-/// What is wanted at one moment, joined where it had not been before.
+/// What is wanted at one moment, joined where it was not before.
 #[derive(Default)]
 struct Reconciliation {
     steps: Vec<Step>,
@@ -611,7 +610,7 @@ impl Reconciliation {
         let followed = monitor.followed;
         let (interface, is_followed) = match found {
             Ok(found) => (found, false),
-            // The address that was given has gone. The interface may have another one.
+            // The given address no longer exists. The interface may have another one.
             Err(InterfaceError::NotOurs { .. }) if followed.is_some() => {
                 let index = followed.unwrap_or_default();
                 let other = interfaces.with_index(index, family);
@@ -667,7 +666,7 @@ impl Wanted<'_> {
         Ok(Step::New(joined, socket))
     }
 
-    /// What a refusal comes to.
+    /// What follows from a refusal.
     fn refuse(&self, label: &str, index: u32, obstacle: Obstacle) -> OpenError {
         let source = obstacle.into_error();
         let own = match self.options.address {
@@ -706,7 +705,7 @@ fn none_does_multicast() -> io::Error {
     )
 }
 
-/// Why a member is none any more, now that there are these interfaces.
+/// Why a member is no longer one, now that there are these interfaces.
 fn why_left(
     joined: &JoinedInterface,
     interfaces: &Interfaces,
@@ -752,7 +751,7 @@ fn unicast_address(
     let any = options.family().any();
     let address = match (options.address, first, &options.interface) {
         (Some(address), ..) => address,
-        // Where they lead today says nothing about tomorrow, and the port has to stay the same.
+        // Today's route may change tomorrow, and the port has to stay the same.
         (None, _, InterfaceChoice::Default | InterfaceChoice::All) | (None, None, _) => any,
         (None, Some(first), _) => first.host,
     };

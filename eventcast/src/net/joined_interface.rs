@@ -1,8 +1,8 @@
-//! Where a bus joins its group and by where it sends: which interfaces its choice comes to now,
-//! and the address that it has there.
+//! Where a bus joins its group and from where it sends: the interfaces that its choice resolves to now, and the bus's
+//! address on each.
 //!
-//! Contract: nothing is sent and nothing stays open. The answer holds until the interfaces or the
-//! routes of the machine change.
+//! Contract: nothing is sent and nothing stays open. The answer holds until the interfaces or the routes of the machine
+//! change.
 
 use std::{
     fmt, io,
@@ -67,10 +67,10 @@ impl<E: Into<io::Error>> From<E> for Obstacle {
     }
 }
 
-/// How a socket is told by which interface to send to a group.
+/// How a socket is set to send to a group by an interface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Outgoing {
-    /// Not at all, which only IPv4 has: the route decides.
+    /// Not set, which only IPv4 allows: the route decides.
     Route,
     /// By an address of it.
     V4(Ipv4Addr),
@@ -167,8 +167,8 @@ impl JoinedInterface {
             return Err(Obstacle::Route { name, inability });
         }
         let name = link.map_or_else(|| "default".to_owned(), |link| link.name.clone());
-        // Said by its address where that is clear, so that an interface to which a route leads later on is the same
-        // place as one that was taken without a route.
+        // Identified by its address where that is unambiguous, so that an interface to which a route leads later on is
+        // the same one as when it was taken without a route.
         let is_clear = interfaces.has_once(host)
             && interfaces.with_address(host).map(|one| one.index) == index;
         Ok(Self {

@@ -1,9 +1,8 @@
 //! Making the sockets of a bus: binding, joining, sharing, buffers.
 //!
-//! Contract: a group's socket that comes from here hears its group on one interface and nothing
-//! else, as far as the system can do that; a unicast socket shares its port with nobody. What the
-//! system refuses is told in an [`OpenError`]. Which interfaces there are to be is decided
-//! elsewhere (`joined_interface.rs`, `interface_monitor.rs`).
+//! Contract: a group socket from here receives its group on one interface and nothing else, as far as the system can do
+//! that; a unicast socket shares its port with no other. What the system refuses becomes an [`OpenError`]. Which
+//! interfaces there are to be is decided elsewhere (`joined_interface.rs`, `interface_monitor.rs`).
 
 use std::{
     io,
@@ -32,8 +31,8 @@ pub(crate) struct SocketOptions {
     pub(crate) group: IpAddr,
     /// Where to join it, and by where to send.
     pub(crate) interface: InterfaceChoice,
-    /// Whether other buses of this machine hear this one. On the loopback interface they always
-    /// do: there the interface itself gives back what is sent.
+    /// Whether other buses of this machine receive what this one sends. On the loopback interface they always do: that
+    /// interface itself returns everything.
     pub(crate) loopback: bool,
     /// How many routers a datagram to the group may pass, and one; at most 255.
     pub(crate) ttl: u32,
@@ -52,8 +51,8 @@ impl SocketOptions {
     }
 }
 
-/// Opens the socket that hears the group at a place, and joins it there. The filter for the bus's
-/// own datagrams goes by the port of its unicast socket.
+/// Opens the group socket of one interface and joins the group there. The filter for the bus's own datagrams matches
+/// the port of its unicast socket.
 pub(super) fn open_group(
     options: &SocketOptions,
     joined: &JoinedInterface,
@@ -65,20 +64,20 @@ pub(super) fn open_group(
         source: Arc::new(source),
     })?;
     if let Some(size) = options.receive_buffer {
-        // That it came out smaller is told of the unicast socket, where it does likewise.
+        // A buffer that came out smaller is reported for the unicast socket, where the same happens.
         set_buffer(&socket, Buffer::Receive, size);
     }
     Ok(socket)
 }
 
-/// Keeps the bus's own datagrams off a group's socket, where they would come back at all.
+/// Keeps the bus's own datagrams off a group socket, where they would come back.
 pub(super) fn filter_own(
     socket: &Socket,
     options: &SocketOptions,
     joined: &JoinedInterface,
     unicast_port: u16,
 ) -> Option<SelfFilter> {
-    // The loopback interface brings everything back, whatever the option says.
+    // The loopback interface returns everything, whatever the option is.
     (options.loopback || joined.host.is_loopback())
         .then(|| set_self_filter(socket, joined.host, unicast_port))
         .flatten()
@@ -94,7 +93,7 @@ fn join(socket: &Socket, options: &SocketOptions, joined: &JoinedInterface) -> i
     }
 }
 
-/// The socket that hears the group, and shares its port with all that share it too.
+/// The group socket, which shares its port with all sockets that allow it.
 fn bind_group(options: &SocketOptions, joined: &JoinedInterface) -> Result<Socket, OpenError> {
     let family = options.family();
     let socket = udp_socket(family).map_err(OpenError::socket("make a socket"))?;
@@ -119,7 +118,7 @@ fn bind_group(options: &SocketOptions, joined: &JoinedInterface) -> Result<Socke
                 option: "port",
                 source: Arc::new(source),
             },
-            // The scope of a group on one link is an interface, and it has gone.
+            // The scope of a group on one link is an interface, which was removed.
             io::ErrorKind::AddrNotAvailable | io::ErrorKind::InvalidInput
                 if family == Family::V6 =>
             {
@@ -131,13 +130,13 @@ fn bind_group(options: &SocketOptions, joined: &JoinedInterface) -> Result<Socke
             }
             _ => OpenError::socket("bind the socket of the group")(source),
         })?;
-    // IPv6 has it that a member on one interface hears the group on all. Where this is refused, as
-    // older kernels do to ordinary users, what comes twice is dropped later.
+    // By default a member on one interface receives an IPv6 group on all. Where turning this off is refused, as older
+    // kernels do to ordinary users, duplicates are dropped later.
     #[cfg(any(target_os = "linux", target_os = "android"))]
     if family == Family::V6 {
         let _ = socket.bind_device(Some(joined.name.as_bytes()));
     }
-    // Some systems ask the receiving socket whether it wants what its own machine sent.
+    // Some systems apply this option of the receiving socket to what their own machine sent.
     let _ = match family {
         Family::V4 => socket.set_multicast_loop_v4(options.loopback),
         Family::V6 => socket.set_multicast_loop_v6(options.loopback),
@@ -221,7 +220,7 @@ fn hear_only_joined(socket: &Socket, family: Family) {
     let _ = (socket, family);
 }
 
-/// What every system does if it is not told otherwise (RFC 1112, section 6.1; RFC 3493, section 5.2).
+/// The default of every system (RFC 1112, section 6.1; RFC 3493, section 5.2).
 const DEFAULT_TTL: u32 = 1;
 
 /// Sets by where, how far, and whether to this machine too, a socket sends to groups. Nothing is refused where it is
@@ -263,14 +262,14 @@ pub(super) fn choose(socket: &Socket, outgoing: Outgoing) -> io::Result<()> {
     }
 }
 
-/// Sets a buffer and looks at what the system made of it.
+/// Sets a buffer and reads back the size that the system chose.
 fn set_buffer(socket: &Socket, buffer: Buffer, asked: usize) -> Option<OpenWarning> {
     let get = || {
         let got = match buffer {
             Buffer::Receive => socket.recv_buffer_size(),
             Buffer::Send => socket.send_buffer_size(),
         };
-        // Linux doubles what was set, for its own bookkeeping, and tells the double.
+        // Linux doubles the size for its own bookkeeping, and returns the double.
         got.map(|got| {
             if cfg!(any(target_os = "linux", target_os = "android")) {
                 got / 2
@@ -289,7 +288,7 @@ fn set_buffer(socket: &Socket, buffer: Buffer, asked: usize) -> Option<OpenWarni
     while set(size).is_err() && size / 2 > before {
         size /= 2;
     }
-    // What cannot be read cannot be told of.
+    // A size that cannot be read cannot be reported.
     let got = get().unwrap_or(asked);
     (got < asked).then_some(OpenWarning::BufferCapped { buffer, asked, got })
 }

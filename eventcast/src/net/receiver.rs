@@ -1,9 +1,9 @@
-//! Waiting for datagrams on all sockets of a bus, and reading them in turn.
+//! Waiting for datagrams on all sockets of a bus, and reading the sockets in turn.
 //!
-//! Contract: one thread at a time calls [`Receiver::wait`], then [`Receiver::receive`] until it
-//! returns 0, and so on; and [`Receiver::look_around`] each time in between, which mostly does
-//! nothing. An error that passes by itself is counted and skipped, and repeated ones
-//! bring pauses: neither deafness nor a busy loop. Only a socket that is none any more is told.
+//! Contract: one thread at a time calls [`Receiver::wait`], then [`Receiver::receive`] until it returns 0, and so on;
+//! and [`Receiver::look_around`] each time in between, which mostly does nothing. An error that passes by itself is
+//! counted and skipped, and repeated ones lead to pauses: neither deafness nor a busy loop. Only a descriptor that is
+//! no socket any more is an error of the call.
 
 use std::{
     io,
@@ -29,15 +29,14 @@ use super::{
 /// Batches after which the other sockets are looked at, although this one still has some.
 const BATCHES_BETWEEN_LOOKS: u32 = 16;
 
-/// How many sockets that are ready the system tells of at once; the others it tells of next.
+/// How many ready sockets one call of the system reports; the next call reports the others.
 const EVENTS: usize = 32;
 
 /// How long after the first word of a change the interfaces are looked at: most changes come in
 /// several steps.
 const SETTLING: Duration = Duration::from_millis(100);
 
-/// How often the interfaces are looked at while something is missing, or where the system does not
-/// tell of changes.
+/// How often the interfaces are listed while something is missing, or where the system does not report changes.
 const BETWEEN_LOOKS_AROUND: Duration = Duration::from_secs(1);
 
 const WAKER: Token = Token(usize::MAX);
@@ -50,7 +49,7 @@ pub(crate) struct Receiver {
     waker: Waker,
     origin: Instant,
     sockets: RoundRobin<UdpSource>,
-    /// Batches read since the system was last asked which socket is ready.
+    /// Batches read since the system last reported which sockets are ready.
     batches: u32,
     /// The last look found the waker's call.
     woken: bool,
@@ -58,9 +57,9 @@ pub(crate) struct Receiver {
     monitor: InterfaceMonitor,
     /// The id of the unicast socket.
     unicast: u32,
-    /// Tells of changes. `None`: the system does not.
+    /// Reports changes. `None`: the system does not.
     watch: Option<Watch>,
-    /// Why it does not, as it was told.
+    /// Why it does not, as it was reported.
     unwatched: Option<String>,
     /// When the interfaces are to be looked at.
     next_look_around: Option<Duration>,
@@ -119,8 +118,7 @@ impl Receiver {
         Ok((receiver, unicast))
     }
 
-    /// Looks at the interfaces, if it is time to, and joins and leaves what is to be. What has to
-    /// be done elsewhere about it is told.
+    /// Lists the interfaces, if it is time to, joins and leaves what is due, and returns what has to be done elsewhere.
     pub(crate) fn look_around(&mut self) -> Option<Change> {
         let now = self.origin.elapsed();
         self.next_look_around.filter(|at| *at <= now)?;
@@ -170,7 +168,7 @@ impl Receiver {
         self.monitor.interfaces()
     }
 
-    /// Asks the system to tell of changes, if it does not do so yet. What is to be told about that is told once.
+    /// Asks the system to report changes, if it does not do so yet. A failure is reported once.
     fn watch(&mut self) -> Option<OpenWarning> {
         if self.watch.is_some() {
             return None;
@@ -188,7 +186,7 @@ impl Receiver {
             Err(source) => source,
         };
         let text = source.to_string();
-        // Elsewhere than on Linux there is none, and where interfaces cannot be listed that has been told.
+        // Only Linux has it; and where interfaces cannot be listed, that was reported already.
         let is_known = source.kind() == io::ErrorKind::Unsupported && !cfg!(target_os = "linux");
         if is_known || self.monitor.is_unlisted() || self.unwatched.as_ref() == Some(&text) {
             tracing::debug!(target: "eventcast", error = %source, "interfaces are looked at each second");
@@ -233,7 +231,7 @@ impl Receiver {
                     self.busy_poll.waited(Duration::ZERO);
                     return Ok(());
                 }
-                // Whoever has the next datagram to send may be waiting for this very core.
+                // The thread that sends the next datagram may be waiting for this very core.
                 std::thread::yield_now();
             }
         }
@@ -242,11 +240,11 @@ impl Receiver {
         Ok(())
     }
 
-    /// Reads one batch from one of the sockets that are ready, in turn, and hands each datagram
-    /// to `each` with the address it came from, and the way it came. Never blocks.
+    /// Reads one batch from one of the ready sockets, in turn, and hands each datagram to `each` with its sender's
+    /// address and the socket it came by. Never blocks.
     ///
-    /// Returns how many there were; 0: nothing is left, [`Self::wait`]. An error means that a
-    /// socket cannot be used any more.
+    /// Returns how many there were; 0: nothing is left, call [`Self::wait`]. An error means that a socket can no longer
+    /// be used.
     pub(crate) fn receive(
         &mut self,
         mut each: impl FnMut(SocketAddr, &[u8], CameBy),
@@ -275,8 +273,8 @@ impl Receiver {
         Ok(self.sockets.is_ready(self.origin.elapsed()))
     }
 
-    /// How many datagrams the kernel has dropped because they were not read in time; it tells
-    /// with the next that arrives. Always 0 but on Linux.
+    /// How many datagrams the kernel dropped because they were not read in time; it reports the count with the next one
+    /// that arrives. 0 except on Linux.
     pub(crate) fn kernel_drops(&mut self) -> u64 {
         let mut drops = self.earlier_drops;
         for (id, source) in self.sockets.sources() {

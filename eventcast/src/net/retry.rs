@@ -10,8 +10,8 @@ const FIRST_PAUSE: Duration = Duration::from_millis(1);
 /// No pause is longer: a link that comes back is used again at once as far as a person can see.
 const LONGEST_PAUSE: Duration = Duration::from_millis(100);
 
-/// How long one datagram is tried before it is given up, so that the failure is told within a
-/// second. Later it would be of little use: the receivers have asked for it again or given it up.
+/// How long one datagram is tried before the transmitter drops it, so that the failure is reported within a second.
+/// Later it would be of little use: by then the receivers have requested it again, or stopped waiting for it.
 const PATIENCE: Duration = Duration::from_millis(900);
 
 /// Pauses that double from 1 ms to 100 ms, until something succeeds.
@@ -36,7 +36,7 @@ impl Pauses {
     }
 }
 
-/// For the one who sends again after [`Sent::Pause`](super::Sent::Pause): ends it within 1 s in all.
+/// Limits the retries after [`Sent::Pause`](super::Sent::Pause) to 1 s in all.
 ///
 /// `now` is the time since any fixed moment, and must not go back.
 #[derive(Debug, Default)]
@@ -53,14 +53,14 @@ impl RetryBudget {
         (!left.is_zero()).then(|| pause.min(left))
     }
 
-    /// Call when something was sent, or given up.
+    /// Call when the datagram was sent or dropped.
     pub(crate) fn reset(&mut self) {
         self.ends = None;
     }
 }
 
-/// How long one of several interfaces is left out once it has refused: long enough that it costs
-/// the others nothing, and within the second in which one that has gone is noticed.
+/// How long one of several interfaces is left out once it has refused: long enough that it costs the others nothing,
+/// and within the second in which a removed one is noticed.
 const REST: Duration = Duration::from_secs(1);
 
 /// Which of several interfaces are left out for now.

@@ -1,8 +1,8 @@
 //! Several sources of datagrams, read in turn.
 //!
-//! Contract: a source is read when it has been told ready, until it is empty. An error that passes
-//! by itself is counted and skipped, and repeated ones bring pauses: neither deafness nor a busy
-//! loop. Only a socket that is none any more is told. No clock in here.
+//! Contract: a source that was reported ready is read until it is empty. An error that passes by itself is counted and
+//! skipped, and repeated ones lead to pauses: neither deafness nor a busy loop. Only a descriptor that is no socket any
+//! more is an error of the call. No clock in here.
 
 use std::{io, net::SocketAddr, time::Duration};
 
@@ -28,7 +28,7 @@ struct Slot<S> {
     /// What names the source.
     id: u32,
     source: S,
-    /// There may be something: readiness was told, and the socket was not empty since.
+    /// There may be something: the source was reported ready, and was not empty since.
     ready: bool,
     errors_in_a_row: u32,
     pauses: Pauses,
@@ -175,7 +175,7 @@ mod tests {
     use crate::net::source::Batch;
     use std::{cell::Cell, collections::VecDeque, io::ErrorKind};
 
-    /// Gives what it was told to give, then nothing.
+    /// Returns its script, then nothing.
     #[derive(Default)]
     struct Fake {
         script: VecDeque<Result<&'static [u8], ErrorKind>>,
@@ -277,7 +277,7 @@ mod tests {
                 ..Fake::default()
             },
         );
-        // What the system tells of one that was taken away is nothing to anybody.
+        // Readiness of a source that was removed is ignored.
         sockets.set_ready(1);
         sockets.set_ready(7);
         while read(&mut sockets) > 0 {}

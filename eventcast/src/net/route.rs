@@ -1,7 +1,7 @@
 //! By which interface the system would send to an address.
 //!
-//! Contract: nothing is sent. `None` where there is no route, or the system does not say: only Linux does, and only
-//! where netlink sockets are allowed. The source address of a route, which every system tells, may belong to another
+//! Contract: nothing is sent. `None` where there is no route, or the system does not answer: only Linux does, and only
+//! where netlink sockets are allowed. The source address of a route, which every system returns, may belong to another
 //! interface: that of a tunnel without an address of its own does.
 
 #[cfg(target_os = "linux")]
@@ -40,7 +40,7 @@ mod linux {
         let kernel = NetlinkAddr::new(0, 0);
         let question = question(to, from);
         sendto(netlink.as_raw_fd(), &question, &kernel, MsgFlags::empty()).ok()?;
-        // The kernel answers within the call that asks.
+        // The kernel answers within the same call.
         let mut answer = [0; ANSWER];
         let len = recv(netlink.as_raw_fd(), &mut answer, MsgFlags::MSG_DONTWAIT).ok()?;
         interface_of(&answer[..len])
@@ -70,7 +70,7 @@ mod linux {
         question.extend(((MESSAGE_HEADER + body.len()) as u32).to_ne_bytes());
         question.extend(libc::RTM_GETROUTE.to_ne_bytes());
         question.extend((libc::NLM_F_REQUEST as u16).to_ne_bytes());
-        // The number of the question, and of who asks: there is but one.
+        // Sequence number and port of the request: there is but one.
         question.extend([0; 8]);
         question.extend(body);
         question

@@ -20,7 +20,7 @@ use std::{
 
 use socket2::Socket;
 
-/// How often the filter has had something to drop.
+/// How many datagrams the filter has dropped.
 #[derive(Clone, Debug, Default)]
 pub(super) struct SelfFilter(Arc<AtomicU64>);
 
@@ -65,7 +65,7 @@ pub(super) fn set_self_filter(group: &Socket, host: IpAddr, port: u16) -> Option
             (IPV6_SOURCE, words.to_vec())
         }
     };
-    // Whatever differs leads to the last instruction; each word takes two.
+    // Any difference jumps to the last instruction; each word takes two instructions.
     let mut to_the_last = 2 * words.len() as u8 + 1;
     let mut program = vec![
         SockFilter::new(LOAD_HALF, 0, 0, UDP_SOURCE_PORT),

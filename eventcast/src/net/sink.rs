@@ -27,7 +27,7 @@ pub(crate) struct Egress {
     pub(super) self_filter: Option<SelfFilter>,
 }
 
-/// Something by which datagrams are sent. Nothing here blocks, but where it says so.
+/// Something by which datagrams are sent. Nothing here blocks, unless it says so.
 pub(crate) trait Sink {
     /// From now on datagrams to the group leave by this interface.
     fn choose(&mut self, egress: &Egress) -> io::Result<()>;
@@ -38,7 +38,7 @@ pub(crate) trait Sink {
     /// Sends datagrams of `segment_size` bytes, the last may be shorter, in one call: all or none.
     fn send_segments(&mut self, to: SocketAddr, bytes: &[u8], segment_size: u16) -> io::Result<()>;
 
-    /// Whether [`Self::send_segments`] exists here at all.
+    /// Whether [`Self::send_segments`] exists on this system.
     fn has_segments(&self) -> bool;
 
     /// The MTU of the way to `to`, where it is known.
@@ -112,7 +112,7 @@ impl Sink for UdpSink {
         self.has_segments
     }
 
-    /// Looked up when it is asked for, since it may change at any time.
+    /// Looked up at each use, since it may change at any time.
     fn mtu(&self, to: SocketAddr) -> Option<u32> {
         kernel::mtu(self.egress.as_ref()?, to)
     }

@@ -125,7 +125,7 @@ fn unicast_reaches_exactly_the_one() {
     let to_b = b.unicast;
     send(&mut a, to_b, b"for b", None);
     assert_eq!(receive(&mut b, 1)[0].1, b"for b");
-    // Whatever came before this datagram would have come before it here too.
+    // An earlier datagram would have arrived before this one here, too.
     send_to_group(&mut a, b"end");
     assert_eq!(receive(&mut c, 1)[0].1, b"end");
 }
@@ -216,12 +216,12 @@ fn many_senders_thick_and_thin_arrive_whole() {
 fn what_the_kernel_dropped_is_counted() {
     let options = options();
     let (mut a, mut b) = (open_sure(&options), open_sure(&options));
-    // Far more than the system's buffer holds, and nobody reads.
+    // Far more than the system's buffer holds, and nothing reads it.
     let mut sent = 2_000;
     for _ in 0..sent {
         send_to_group(&mut a, &[1; 8_000]);
     }
-    // The kernel tells with the next datagram that it has room for.
+    // The kernel reports the count with the next datagram that it has room for.
     let (mut got, started) = (0, Instant::now());
     while got + b.receiver.kernel_drops() < sent && started.elapsed() < SOON {
         send_to_group(&mut a, b"tells");

@@ -1,8 +1,7 @@
-//! Hearing from the system that interfaces, addresses or routes may have changed.
+//! Learning from the system that interfaces, addresses or routes may have changed.
 //!
-//! Contract: costs nothing while nothing changes. It tells that something did, not what; whoever
-//! wants to know looks at the list. Only Linux tells; elsewhere [`Watch::open`] fails, and there is
-//! nothing for it but to look from time to time.
+//! Contract: costs nothing while nothing changes. It reports that something changed, not what: the caller reads the
+//! list again. Only Linux reports changes; elsewhere [`Watch::open`] fails, and the caller looks from time to time.
 
 #[cfg(target_os = "linux")]
 pub(super) use linux::Watch;
@@ -26,7 +25,7 @@ mod linux {
         },
     };
 
-    /// What is told of: interfaces, their addresses, and the routes, which say what the default is.
+    /// The subscriptions: interfaces, their addresses, and the routes, which determine the default.
     const GROUPS: libc::c_int = libc::RTMGRP_LINK
         | libc::RTMGRP_IPV4_IFADDR
         | libc::RTMGRP_IPV4_ROUTE
@@ -56,13 +55,13 @@ mod linux {
             registry.register(&mut SourceFd(&fd), token, Interest::READABLE)
         }
 
-        /// Takes all that was told; whether there was anything.
+        /// Reads all reports; whether there was any.
         pub(in crate::net) fn drain(&self) -> bool {
             let mut buffer = [0; BUFFER_SIZE];
             let mut told = false;
             loop {
                 match recv(self.0.as_raw_fd(), &mut buffer, MsgFlags::MSG_DONTWAIT) {
-                    // More was told than there was room for: then there was something, too.
+                    // There were more reports than the buffer holds: something changed, too.
                     Ok(_) | Err(Errno::ENOBUFS) => told = true,
                     Err(Errno::EINTR) => {}
                     Err(_) => return told,

@@ -124,7 +124,7 @@ fn no_buffer_space_pauses_and_then_succeeds() {
     assert_eq!(pauses, [1, 2]);
     assert_eq!(transmitter.sink.out, [b"hello"]);
     assert_eq!(transmitter.passing_errors(), 2);
-    // Success began the pauses anew.
+    // Success reset the pauses.
     transmitter.sink.script.push_back(Some(Errno::ENOBUFS));
     let sent = transmitter.try_send(to(GROUP), None, b"x", None);
     assert!(
@@ -266,7 +266,7 @@ fn too_long_names_the_option_and_the_mtu() {
     for part in ["1500 bytes", GROUP, "`max_payload_size`", "MTU is 1280"] {
         assert!(text.contains(part), "{part}: {text}");
     }
-    // What fails one datagram says nothing about sending together.
+    // The failure of one datagram does not turn off sending together.
     transmitter.sink.longest = None;
     assert!(matches!(
         transmitter.try_send(to(GROUP), None, &[7; 2000], Some(1500)),
