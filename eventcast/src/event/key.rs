@@ -87,8 +87,8 @@ pub(crate) const fn check_key(key: &str) -> Result<(), InvalidKey> {
     Ok(())
 }
 
-/// `key`, or a compile error where the derive joined one that cannot stand. For constants alone:
-/// the panic is a message to whoever compiles.
+/// `key`, or a compile error where the derive joined one that is invalid. For constants alone: the compiler shows the
+/// panic.
 #[track_caller]
 pub const fn checked_key(key: &'static str) -> &'static str {
     match check_key(key) {
@@ -109,7 +109,7 @@ pub const fn checked_key(key: &'static str) -> &'static str {
     }
 }
 
-/// What a name that does not fit says, here and where names are joined.
+/// The message for a key or name that is too long, here and where names are joined.
 pub(super) const TOO_LONG: &str = "the key of a generic event, or the name of a type in it, is longer than 1024 bytes: \
      give the event or that type a shorter one with `#[net_event(name = \"…\")]`";
 

@@ -161,11 +161,11 @@ pub trait NetEvent: Serialize + DeserializeOwned + Send + Sync + 'static {
     /// How the declaration maps to arguments, and what the derive wrote down of it.
     const SHAPE: Shape;
 
-    /// Whether the event is sent as best effort: at once, never twice, and neither waited for nor asked for again
-    /// when it is lost. `#[net_event(best_effort)]` sets it, for events of which only the newest matters.
+    /// Whether the event is sent as best effort: at once, never twice, and a lost one is neither waited for nor
+    /// requested again. `#[net_event(best_effort)]` sets it, for events of which only the newest matters.
     const BEST_EFFORT: bool = false;
 
-    /// What the declaration is made of, whatever it is spelled like; for the derive.
+    /// The shape of the declaration, whatever its layout in the source; for the derive.
     #[doc(hidden)]
     fn __fields() -> Option<registry::Fields> {
         None

@@ -42,7 +42,7 @@ pub struct KeyClaim {
     pub location: &'static Location<'static>,
 }
 
-/// What a declaration is made of, whatever it is spelled like. The derive writes it.
+/// The parts of a declaration, whatever its layout in the source. The derive writes it.
 #[derive(PartialEq, Eq)]
 pub struct Fields {
     /// The kind, and the names of fields and variants.
@@ -71,12 +71,12 @@ impl fmt::Display for KeyClaim {
 
 impl std::error::Error for KeyConflict {}
 
-/// Lets the type use its key, if no other one of another shape has done so before. To be asked
-/// before each use: the first claim of a key is kept with its place, later ones only look.
+/// Claims the key for the type, unless another type of another shape has claimed it. Call it before each use: the first
+/// claim is kept with its place, later calls only compare.
 ///
 /// # Errors
 ///
-/// The key is held by another type whose shape differs. Nothing was changed.
+/// Another type whose shape differs has the key. Nothing was changed.
 pub(crate) fn claim(
     key: &'static str,
     type_id: TypeId,
@@ -132,7 +132,7 @@ impl Entry {
 }
 
 impl Registry {
-    /// `None`: nobody has claimed the key yet.
+    /// `None`: the key is not claimed yet.
     fn look(&self, key: &'static str, claimant: &Entry) -> Option<Result<(), KeyConflict>> {
         let holder = self.first.get(key)?;
         if holder.type_id == claimant.type_id || holder.is_like(claimant) {
@@ -248,7 +248,7 @@ mod tests {
         };
         assert!(of("newtype(Vec<u8>)", bytes).is_like(&of("newtype(std::vec::Vec<u8>)", bytes)));
         assert!(!of("newtype(Vec<u8>)", bytes).is_like(&of("newtype(Words)", words)));
-        // One that was written by hand says nothing of it.
+        // A shape that was written by hand has no field types to compare.
         assert!(!of("newtype(Vec<u8>)", bytes).is_like(&of("newtype(Bytes)", || None)));
         assert!(!of("newtype(A)", || None).is_like(&of("newtype(B)", || None)));
     }

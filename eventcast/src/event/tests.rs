@@ -1,4 +1,4 @@
-//! What the derive makes of each kind of declaration.
+//! The key and the shape that the derive makes of each kind of declaration.
 
 use std::{collections::HashMap, fmt::Debug, marker::PhantomData};
 
@@ -314,7 +314,7 @@ fn names_of_the_prelude_may_be_taken() {
     assert_eq!(key::<shadowed::str<u8>>(), "str<u8>");
 }
 
-/// Declarations that come out of a `macro_rules`, whose parts are wrapped in invisible groups.
+/// Declarations that come from a `macro_rules`, whose parts are wrapped in invisible groups.
 mod expanded {
     use super::*;
 

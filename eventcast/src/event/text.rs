@@ -53,7 +53,7 @@ pub trait ConstParam {
 pub enum ConstKind {
     /// A number without sign.
     Unsigned,
-    /// A number whose sign was extended to 128 bits.
+    /// A number that was sign-extended to 128 bits.
     Signed,
     /// 0 or 1.
     Bool,
@@ -152,7 +152,7 @@ impl ConstText {
     }
 }
 
-/// Both texts are made of whole `str`s, one after the other.
+/// Both texts consist of whole `str`s, one after the other.
 const fn utf8(bytes: &[u8]) -> &str {
     match str::from_utf8(bytes) {
         Ok(text) => text,

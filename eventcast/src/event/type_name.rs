@@ -119,7 +119,7 @@ macro_rules! join {
     };
 }
 
-/// What stands after `=>` is the order of the parameters in the name; others are left out.
+/// After `=>` stands the order of the parameters in the name; others are left out.
 macro_rules! generic {
     ($($ty:ty where [$($param:tt)+] => $name:ident < $first:ident $(, $more:ident)* >;)+) => {
         $(impl<$($param)+> TypeName for $ty {
