@@ -25,7 +25,7 @@ pub(crate) struct Item<'a> {
     pub(crate) deprecated: bool,
 }
 
-/// A parameter that an instance of a generic event is told apart by.
+/// A parameter that distinguishes the instances of a generic event.
 pub(crate) enum Param<'a> {
     Type(&'a Ident),
     Const(&'a Ident, &'a Type),

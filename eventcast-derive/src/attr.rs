@@ -77,7 +77,7 @@ pub(crate) fn read_options(attrs: &[Attribute], errors: &mut Errors) -> Options 
     options
 }
 
-/// Tells where options belong that stand inside of the type.
+/// Says where options belong that were written inside of the type.
 pub(crate) fn refuse_options(attrs: &[Attribute], place: Place, errors: &mut Errors) {
     let place = match place {
         Place::Field => "a field",
@@ -139,7 +139,7 @@ fn is_parenthesised(list: &MetaList) -> bool {
     matches!(list.delimiter, MacroDelimiter::Paren(_))
 }
 
-/// The attributes of the right form; the others are told.
+/// The attributes of the right form; the others are reported.
 fn lists<'a>(attrs: &'a [Attribute], errors: &mut Errors) -> Vec<&'a MetaList> {
     let mut lists = Vec::new();
     for attr in ours(attrs) {
@@ -184,7 +184,7 @@ struct Entry {
     rest: TokenStream,
 }
 
-/// The options of a list; what is none is told.
+/// The options of a list; whatever is no option is reported.
 fn entries(list: &MetaList, errors: &mut Errors) -> Vec<Entry> {
     let mut entries = Vec::new();
     let mut tokens = list.tokens.clone().into_iter().peekable();

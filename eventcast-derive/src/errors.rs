@@ -1,4 +1,4 @@
-//! Collects the mistakes of a type, so that one build tells all of them.
+//! Collects the mistakes of a type, so that one build reports all of them.
 
 use proc_macro2::{Span, TokenStream};
 use quote::ToTokens;

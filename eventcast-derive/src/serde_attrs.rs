@@ -26,14 +26,14 @@ pub(crate) fn is_skipped(field: &Field) -> bool {
     has(SKIP) || has(SKIP_SERIALIZING) && has(SKIP_DESERIALIZING)
 }
 
-/// Whether a field is written by a function of its own, whatever its type is.
+/// Whether a function given by an attribute writes the field, whatever its type is.
 pub(crate) fn is_written_otherwise(field: &Field) -> bool {
     let has = |name| word(&field.attrs, name).is_some();
     has(WITH) || has(SERIALIZE_WITH)
 }
 
-/// Refuses fields without names that are sent but not read, the reverse, or for some values only: they are told apart
-/// by their place, and what is left out moves those behind it.
+/// Refuses fields without names that are sent but not read, read but not sent, or sent for some values only: such
+/// fields are identified by their place, and an omitted one shifts the later ones.
 pub(crate) fn refuse_moving_fields(data: &Data, errors: &mut Errors) {
     match data {
         Data::Struct(data) => refuse_in(&data.fields, "a tuple struct", errors),

@@ -206,7 +206,7 @@ impl Writer {
             Delimiter::Parenthesis => ("(", ")"),
             Delimiter::Bracket => ("[", "]"),
             Delimiter::Brace => ("{", "}"),
-            // What a `macro_rules` put in; nobody wrote a delimiter.
+            // A group that `macro_rules` inserted: it has no delimiter in the source.
             Delimiter::None => return self.stream(inside),
         };
         // `&'a [u8]`; a parenthesis follows its word closely: `Fn(u8)`.

@@ -1,4 +1,4 @@
-//! The pattern of a key: text, and parameters whose names are put in.
+//! The pattern of a key: text, and parameters that their names replace.
 
 use syn::{Ident, ext::IdentExt};
 
@@ -7,7 +7,7 @@ use crate::{
     errors::{did_you_mean, listed},
 };
 
-/// What a key is made of, in order. No two texts stand side by side, and none is empty.
+/// The parts of a key, in order. No two texts stand side by side, and none is empty.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Template {
     pub(crate) pieces: Vec<Piece>,

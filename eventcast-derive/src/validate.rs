@@ -12,7 +12,7 @@ use crate::{
     template::{Piece, Template},
 };
 
-/// An event, as far as it could be made out; without mistakes only if none was told.
+/// An event, as far as the declaration could be understood; free of mistakes only if none was reported.
 pub(crate) struct Event<'a> {
     pub(crate) item: &'a Item<'a>,
     /// The type and const parameters.
@@ -27,7 +27,7 @@ const MAX_KEY_LEN: usize = 1024;
 /// Keys that start so are the protocol's own.
 const RESERVED_PREFIX: &str = "__ec_";
 
-/// `None`: mistakes were told that leave nothing to write from. Others may have been told besides.
+/// `None`: the reported mistakes leave nothing to generate code from. Other mistakes may have been reported, too.
 pub(crate) fn validate<'a>(item: &'a Item<'a>, errors: &mut Errors) -> Option<Event<'a>> {
     for lifetime in item.lifetimes() {
         errors.at(
