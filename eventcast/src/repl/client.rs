@@ -1,8 +1,8 @@
-//! The thread of one client: its socket, and when to wait for what.
+//! The thread of one client: its socket, and what it waits for.
 //!
-//! Each client has a thread of its own, because a command may call listeners of the program, and one that hangs must
-//! not take the console from the others. A client costs at most one line, [`Output::HIGH_WATER`] bytes and what its
-//! watches hold: while it does not read, nothing is read from it either.
+//! Each client has a thread of its own, because a command may call listeners of the program, and a listener that hangs
+//! must not block the other clients. A client costs at most one line, [`Output::HIGH_WATER`] bytes and what its watches
+//! hold: while it does not read, nothing is read from it either.
 
 use std::{
     io::{self, ErrorKind, Read, Write},
@@ -28,17 +28,17 @@ use super::{
 /// How long a client may take to say the token.
 const LOGIN_TIME: Duration = Duration::from_secs(30);
 
-/// How long a client that said a wrong token waits for the answer, so that trying many takes long.
+/// How long a client that sent a wrong token waits for the answer, so that trying many takes long.
 const BARRED_TIME: Duration = Duration::from_secs(1);
 
-/// A client that has said nothing for so long gives way, where there is no place for another.
+/// A client that was idle for so long gives up its place where there is no other for a new client.
 pub(super) const IDLE_TIME: Duration = Duration::from_secs(10);
 
 /// How long what is left is tried to be sent when a connection ends.
 const FAREWELL_TIME: Duration = Duration::from_secs(1);
 
-/// For so long events are gathered that are to be shown: nobody reads faster, and a wake-up and a packet for each of
-/// them would take the processor from those who work.
+/// For how long events are gathered before they are shown: no person reads faster, and a wake-up and a packet for each
+/// event would take the processor from the program's own work.
 const GATHER: Duration = Duration::from_millis(2);
 
 const STREAM: mio::Token = mio::Token(0);
@@ -54,11 +54,11 @@ pub(super) struct Bell {
     /// It carries something out, which may take as long as the program's listeners do.
     busy: AtomicBool,
     watching: AtomicBool,
-    /// It has not said the token.
+    /// It has not sent the right token yet.
     locked: AtomicBool,
-    /// Whom its address belongs to.
+    /// The owner of its address.
     whose: IpAddr,
-    /// When the client said something last, in milliseconds since `created`.
+    /// When the client last sent something, in milliseconds since `created`.
     heard: AtomicU64,
     created: Instant,
 }
@@ -76,7 +76,7 @@ impl Bell {
         self.close();
     }
 
-    /// Whose client it is, where that has not said the token.
+    /// The owner of the client's address, where it has not sent the right token.
     pub(super) fn locked(&self) -> Option<IpAddr> {
         self.locked.load(Ordering::Relaxed).then_some(self.whose)
     }
@@ -85,8 +85,7 @@ impl Bell {
         self.displaced.load(Ordering::Acquire)
     }
 
-    /// For how long the client has said nothing, and whether it is shown something. `None`: what it said is still
-    /// carried out.
+    /// For how long the client has been idle, and whether it is shown something. `None`: a command of it is under way.
     pub(super) fn idle(&self) -> Option<(bool, Duration)> {
         if self.busy.load(Ordering::Acquire) {
             return None;
@@ -104,7 +103,7 @@ impl Bell {
 
     fn ring(&self) {
         if !self.rung.swap(true, Ordering::AcqRel) {
-            // It fails where the poll has gone, and the thread with it.
+            // It fails where the poll was dropped, and the thread with it.
             let _ = self.waker.wake();
         }
     }
@@ -132,9 +131,9 @@ pub(super) struct Client {
     unread: std::ops::Range<usize>,
     /// The socket may have more to read.
     readable: bool,
-    /// The client says no more.
+    /// The client closed its side.
     ended: bool,
-    /// When whoever has not said the token by then has to go.
+    /// When a client without the right token is disconnected.
     login_ends: Instant,
 }
 
@@ -174,10 +173,10 @@ impl Client {
         Arc::clone(&self.bell)
     }
 
-    /// Serves the client until it has done, or the bus has gone.
+    /// Serves the client until it leaves, or the bus is dropped.
     pub(super) fn run(mut self) {
         self.session.greet(&mut self.out);
-        // Where the connection is broken there is nobody to tell.
+        // Where the connection is broken the message cannot reach the client.
         let last = self.serve().unwrap_or(Flow::Close);
         if self.session.is_forked() {
             // The connection is the parent's.
@@ -216,7 +215,8 @@ impl Client {
         let mut cx = Context::from_waker(&waker);
         let mut events = Events::with_capacity(4);
         loop {
-            // A swap, so that what was done before the last ring is seen from here on: that ring may have woken nobody.
+            // A swap, so that all writes before the last notification are visible from here on: that notification may
+            // have been merged with an earlier one.
             self.bell.rung.swap(false, Ordering::AcqRel);
             let flow = self.advance(&mut cx)?;
             if flow != Flow::Go {
@@ -238,7 +238,7 @@ impl Client {
         }
     }
 
-    /// Does what can be done without waiting. What it leaves undone, the socket or the bell will tell.
+    /// Does what can be done without waiting. The socket or the waker reports when there is more.
     fn advance(&mut self, cx: &mut Context<'_>) -> io::Result<Flow> {
         loop {
             let idle = loop {
@@ -261,7 +261,7 @@ impl Client {
         }
     }
 
-    /// Takes in one thing that the client has said, or says one thing to it. `None`: there is neither.
+    /// Handles one input of the client, or one output for it. `None`: there is neither.
     fn step(&mut self, cx: &mut Context<'_>) -> io::Result<Option<Flow>> {
         // Looked at each time: a client that never stops sending is never waited for.
         let is_late = self.session.is_locked() && self.login_time().is_zero();
@@ -280,7 +280,7 @@ impl Client {
                 return Ok(Some(Flow::Go));
             }
             if self.ended {
-                // What has no end of its own is answered all the same.
+                // A last line without a line break is answered as well.
                 let last = self.telnet.finish();
                 return Ok(Some(last.map_or(Flow::Close, |input| self.take(input))));
             }
@@ -291,7 +291,7 @@ impl Client {
         })
     }
 
-    /// Carries out what the client has said.
+    /// Carries out a command of the client.
     fn take(&mut self, input: Input) -> Flow {
         self.bell.hear();
         self.bell.busy.store(true, Ordering::Release);
@@ -320,7 +320,7 @@ impl Client {
         flow
     }
 
-    /// Reads once from the socket; false at the end of what the client says.
+    /// Reads once from the socket; false at the end of the client's input.
     fn receive(&mut self) -> io::Result<bool> {
         match self.stream.read(&mut self.input[..]) {
             Ok(0) => return Ok(false),
@@ -390,7 +390,7 @@ impl Client {
         }
     }
 
-    /// Waits until the socket or the bell has something to tell.
+    /// Waits until the socket or the waker reports something.
     fn wait(&mut self, events: &mut Events, patience: Option<Duration>) -> io::Result<()> {
         match self.poll.poll(events, patience) {
             Err(error) if error.kind() != ErrorKind::Interrupted => return Err(error),
@@ -411,7 +411,7 @@ impl Client {
     }
 }
 
-/// Says why, and goes.
+/// Sends the reason, and ends.
 pub(super) fn turn_away(mut stream: TcpStream, why: &str) {
     let _ = stream.write(format!("{why}\r\n").as_bytes());
     let _ = stream.shutdown(Shutdown::Write);

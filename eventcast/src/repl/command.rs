@@ -1,8 +1,8 @@
-//! The commands: how each is written, what it does, and from a line to one of them.
+//! The commands: how each is written, what it does, and the parser of a line.
 //!
 //! The list is fixed. Nothing that is typed is ever run as code or given to a shell.
 //!
-//! Contract: pure. Every line is a command, nothing at all, or a mistake that says what to write instead.
+//! Contract: pure. Every line is a command, empty, or a mistake whose text says what to write instead.
 
 use std::fmt::Write as _;
 
@@ -13,7 +13,7 @@ use super::{output::columns, value};
 use crate::log::{Component, Level};
 use crate::{Pattern, names::nearest};
 
-/// What a client asks for.
+/// A command of a client.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Command {
     /// All commands, or one of them in full.

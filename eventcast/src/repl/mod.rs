@@ -17,15 +17,15 @@
 //! # }
 //! ```
 //!
-//! It opens at the first start of the bus, stays open while the bus is stopped, so that it can be started again from
-//! there, and goes with the last handle. Whoever changes a program's environment and not its code turns it on by
-//! `EVENTCAST_REPL=true`, or by `EVENTCAST_REPL_PORT=4000`.
+//! It opens at the first start of the bus, stays open while the bus is stopped, so that the bus can be started again
+//! from there, and closes when the last handle of the bus is dropped. `EVENTCAST_REPL=true`, or
+//! `EVENTCAST_REPL_PORT=4000`, in the environment of a program turns it on without a change of the code.
 //!
 //! # Talking to it
 //!
 //! `telnet 127.0.0.1 4000` or `nc 127.0.0.1 4000`: a line is a command, and what comes back is for a person to read,
-//! not for a program; it may change with any version. A last line without a line break is answered, but what would
-//! change something is not done: there may have been more of it. `help` lists the commands:
+//! not for a program; it may change with any version. A last line without a line break is answered, but a
+//! command that changes something is not executed: the line may be incomplete. `help` lists the commands:
 //!
 //! | command | what it does |
 //! | --- | --- |
@@ -37,7 +37,7 @@
 //! | `stats [PART]` | the statistics that are not 0 |
 //! | `emit KEY [VALUE ...]` | sends an event, and calls the listeners of this program |
 //! | `watch [PATTERN]`, `unwatch [PATTERN]` | shows events as they come, from here and from the network |
-//! | `notices on`, `notices off` | shows what the bus tells about itself as it happens |
+//! | `notices on`, `notices off` | shows the notices of the bus as they come |
 //! | `log [[COMPONENT] LEVEL]` | how much this program logs, and sets it (with the feature `log`) |
 //! | `start`, `stop` | starts and stops the bus; the program and the console go on |
 //! | `exit` | ends this connection |
@@ -45,12 +45,12 @@
 //! A value is JSON5 without comments, and a bare word is a text: `emit greeting hello 5`. What BSON has and JSON has not
 //! is written and shown as MongoDB's Extended JSON, relaxed: `{$date: "2024-01-02T03:04:05Z"}`.
 //!
-//! # Who may talk to it
+//! # Who may use it
 //!
-//! Whoever reaches it may see and send all that the program may. So there is none that was not asked for, it listens
-//! on 127.0.0.1 unless `repl_host` says otherwise, and where others can reach it a `repl_token` has to be given, which
-//! a client says first. Neither that nor anything else that is typed is encrypted: across a network, reach it through
-//! `ssh -L`. On this machine every user can connect, unless there is a token.
+//! A client can see and send all that the program can. So a console has to be turned on; it listens on 127.0.0.1
+//! unless `repl_host` says otherwise; and where other machines can reach it, a `repl_token` has to be given, which a
+//! client sends first. Neither the token nor anything else that is typed is encrypted: across a network, reach the
+//! console through `ssh -L`. On this machine every user can connect, unless there is a token.
 //!
 //! The commands are these and no others; nothing that is typed is run as code or given to a shell. No passphrase and
 //! no token is ever shown. What came from the network is shown so that no terminal obeys it: control characters are
@@ -58,19 +58,20 @@
 //! anything is done, and so does a first byte that nobody types, as of TLS: a web page cannot make a browser say the
 //! lines behind them, nor that line, whatever it takes for a method. (Whoever means such a text writes it in quotes.)
 //!
-//! Who says a wrong token waits: the third from one address within a minute is looked at after half a second, each
-//! further one after twice as long, up to 8 s. They are looked at one after the other, over however many connections they
-//! come; one that would wait for more than 24 s is turned away. Clients from other addresses are served meanwhile.
+//! A wrong token costs time: the third one from an address within a minute is checked after half a second, each
+//! further one after twice as long, up to 8 s. The tokens of an address are checked one after the other, over however
+//! many connections they come; one that would wait for more than 24 s is refused. Clients from other addresses are
+//! served meanwhile.
 //!
 //! # Bounds
 //!
-//! A line has at most 65,536 bytes, 32 clients are served at once, those among them that have not said the token for at
-//! most 30 s, and each watches at most 16 patterns. Where all places are taken, a client that has said nothing for 10 s
-//! gives way to one that comes, rather one that watches nothing; without such a one, who comes is turned away. Before all
-//! others give way those that have not said the token, the oldest from the address that has most of them: to one that
-//! comes from elsewhere at once, to others of that address when they are idle. A client that
-//! does not read costs what its watches hold (1,024 events each, and no more bytes than `listener_queue` allows), and
-//! is told how many events it has missed; the bus does not wait for it. Each client has a thread of its own.
+//! A line has at most 65,536 bytes. 32 clients are served at once, those without the right token for at most 30 s, and
+//! each watches at most 16 patterns. Where all places are taken, a client that was idle for 10 s is disconnected for a
+//! new one, preferably one that watches nothing; where there is none, the new one is refused. Clients without the
+//! right token are disconnected before all others, the oldest of the address that has most of them: at once for a
+//! client from another address, once they are idle for one of the same address. A client that does not read costs what
+//! its watches hold (1,024 events each, and no more bytes than `listener_queue` allows), and sees how many events it
+//! missed; the bus does not wait for it. Each client has a thread of its own.
 
 mod client;
 mod command;
@@ -212,7 +213,7 @@ enum State {
     #[default]
     NotYet,
     Open(Server),
-    /// The last handle has gone.
+    /// The last handle of the bus was dropped.
     Over,
 }
 

@@ -4,12 +4,12 @@ use std::fmt::{self, Write as _};
 
 use crate::text::printable;
 
-/// Bytes that wait to be sent. Whoever adds to them stops at [`HIGH_WATER`](Self::HIGH_WATER).
+/// Bytes that wait to be sent. Callers stop adding at [`HIGH_WATER`](Self::HIGH_WATER).
 #[derive(Debug, Default)]
 pub(super) struct Output {
     bytes: Vec<u8>,
     sent: usize,
-    /// A prompt is the last that was said.
+    /// The last output was a prompt.
     prompted: bool,
 }
 
@@ -17,10 +17,10 @@ impl Output {
     /// When so many bytes wait, no more are added: a client that does not read is not read from either.
     pub(super) const HIGH_WATER: usize = 64 * 1024;
 
-    /// Adds one line, whatever is in it: a line break in a host name makes no second one.
+    /// Adds one line, whatever its text is: a line break in a host name makes no second one.
     pub(super) fn line(&mut self, text: impl fmt::Display) {
         if std::mem::take(&mut self.prompted) {
-            // What comes by itself takes the place of the prompt, which follows anew.
+            // Output that was not requested replaces the prompt, which follows again.
             self.bytes.push(b'\r');
         }
         self.bytes
@@ -83,8 +83,8 @@ impl Output {
     }
 }
 
-/// Rows as columns: each as wide as its widest entry, two blanks between them. The last is as long as it is. Each row
-/// is one line, whatever is in it.
+/// Formats rows as columns: each as wide as its widest entry, two blanks between them. The last column is not padded.
+/// Each row is one line, whatever its texts are.
 pub(super) fn columns<const N: usize>(rows: &[[String; N]]) -> String {
     /// What is longer moves what follows in its own row alone.
     const WIDEST: usize = 64;

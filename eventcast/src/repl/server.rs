@@ -1,4 +1,4 @@
-//! The console's listening socket, and who is connected to it.
+//! The console's listening socket, and its connected clients.
 
 use std::{
     cmp::Reverse,
@@ -26,16 +26,16 @@ use super::{
 };
 use crate::{ConsoleRefusedCause, WeakBus};
 
-/// How many clients there are at once. Each costs a thread, and nobody looks over so many shoulders.
+/// The most clients at once. Each costs a thread, and no console needs more readers.
 pub(super) const MAX_CLIENTS: usize = 32;
 
-/// How many threads they have at most, those among them that end to give way to others.
+/// The most threads of clients, those included that are about to end.
 const MAX_THREADS: usize = 2 * MAX_CLIENTS;
 
-/// More than so many that have not said the token are no accident.
+/// More clients than this without the right token are no accident.
 const MAX_LOCKED: usize = MAX_CLIENTS / 2;
 
-/// A client whose machine has vanished is given up after some minutes of silence.
+/// A client whose machine has vanished is disconnected after some minutes of silence.
 const KEEPALIVE: Duration = Duration::from_secs(60);
 
 /// After an error that is none of the client's, such as too many open files, clients wait so long.
@@ -100,7 +100,7 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // Here and not by its thread: another bus may want the port as soon as the last handle of this one has gone.
+        // Here and not by its thread: another bus may want the port as soon as the last handle of this one was dropped.
         drop(self.shared.listener().take());
         // It fails where the thread has ended.
         let _ = self.shared.waker.wake();
@@ -145,10 +145,11 @@ impl Shared {
         }
     }
 
-    /// Whether there is a place for one more from this address. Where there is none, one gives way: of those that have
-    /// not said the token the oldest of the address that has most of them, so that nobody keeps those out who come from
-    /// elsewhere; where these are few, or its own, the one that has said nothing for longest, rather one that is not
-    /// shown anything. So an address that has most of them costs no more threads by coming again and again.
+    /// Whether there is a place for one more client from this address. Where there is none, another client is
+    /// disconnected: of those without the right token the oldest of the address that has most of them, so that no
+    /// address can shut out the others; where these are few, or from the same address, the client that was idle
+    /// longest, preferably one that is not shown anything. So an address that has most of the clients costs no more
+    /// threads by connecting again and again.
     fn has_room(&self, from: IpAddr) -> bool {
         let clients = self.clients();
         let staying = || clients.iter().filter(|(_, bell)| !bell.is_displaced());
@@ -249,7 +250,7 @@ impl Shared {
     }
 }
 
-/// The one that has said nothing for longest, and for long enough, rather one that is not shown anything.
+/// The client that was idle longest, and for long enough, preferably one that is not shown anything.
 fn longest_idle<'a>(clients: impl Iterator<Item = (u64, &'a Arc<Bell>)>) -> Option<&'a Arc<Bell>> {
     let idle = clients.filter_map(|(id, bell)| {
         let (watching, idle) = bell.idle()?;
@@ -258,7 +259,7 @@ fn longest_idle<'a>(clients: impl Iterator<Item = (u64, &'a Arc<Bell>)>) -> Opti
     idle.max_by_key(|&(order, _)| order).map(|(_, bell)| bell)
 }
 
-/// The place of one client among all, given up when this is dropped.
+/// The place of one client among all; dropping it frees the place.
 struct Place {
     shared: Arc<Shared>,
     id: u64,

@@ -1,8 +1,8 @@
-//! One client of the console: what it has said, what it watches, and what it is answered.
+//! One client of the console: its input, its watches, and its answers.
 //!
 //! Responsible for the login, for carrying out commands on the bus, and for turning events and notices into lines. Not
-//! responsible for sockets nor for waiting: [`client`](super::client) drives it, and stops adding when the
-//! [`Output`] is high.
+//! responsible for sockets nor for waiting: [`client`](super::client) drives it, and stops adding when the [`Output`]
+//! is high.
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -37,7 +37,7 @@ const MAX_SHOWN: usize = 4_096;
 /// How many patterns one client watches.
 const MAX_WATCHES: usize = 16;
 
-/// What stands before what a person types, and what a client is asked for where there is a token.
+/// The prompt, and the one for the token where there is a token.
 const PROMPT: &str = "> ";
 const TOKEN: &str = "token: ";
 
@@ -45,7 +45,7 @@ const TOKEN: &str = "token: ";
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Flow {
     Go,
-    /// Something was said for the token: whether it is right is looked at after a pause.
+    /// A token was sent: it is checked after a pause.
     Weigh(Duration),
     /// The token was wrong: it ends after a pause, with these words.
     Barred,
@@ -58,18 +58,18 @@ pub(super) struct Session {
     bus: WeakBus,
     /// What the client still has to say before anything else.
     token: Option<Arc<Token>>,
-    /// What was said for it.
+    /// The token that was sent.
     said: String,
     guesses: Arc<Guesses>,
     from: SocketAddr,
     watches: Vec<Watch>,
-    /// Which of them says something next, if it has something.
+    /// Which watch is served next, if it has an event.
     next_watch: usize,
     notices: Option<NoticeStream>,
-    /// A `start` or a `stop` under way, and what is said when it is done.
+    /// A `start` or a `stop` under way, and the answer when it is done.
     doing: Option<(Transition, &'static str)>,
     warnings: Arc<Warnings>,
-    /// The bus was told of this client.
+    /// The notice about this client was given.
     announced: bool,
 }
 
@@ -102,7 +102,8 @@ impl Session {
         }
     }
 
-    /// Says what this is, to those who may know it, and tells the bus of them: of others it could be told too often.
+    /// Sends the greeting, once the client is allowed to see it, and notifies the bus of the client: notices about
+    /// clients without the token could come at any rate.
     pub(super) fn greet(&mut self, out: &mut Output) {
         if self.is_locked() {
             return;
@@ -120,7 +121,7 @@ impl Session {
         }
     }
 
-    /// Whom its address belongs to.
+    /// The owner of its address.
     pub(super) fn whose(&self) -> IpAddr {
         token::whose(self.from.ip())
     }
@@ -145,7 +146,7 @@ impl Session {
         self.doing.is_some()
     }
 
-    /// Takes in what the client has said.
+    /// Handles input of the client.
     pub(super) fn handle(&mut self, input: Input, out: &mut Output) -> Flow {
         match input {
             Input::Answer(bytes) => {
@@ -219,7 +220,7 @@ impl Session {
         Flow::Close
     }
 
-    /// Looks at what was said for the token.
+    /// Checks the token that was sent.
     pub(super) fn weigh(&mut self, out: &mut Output) -> Flow {
         let said = std::mem::take(&mut self.said);
         match self.token.take_if(|token| token.is(&said)) {
@@ -239,7 +240,7 @@ impl Session {
         Flow::Barred
     }
 
-    /// Says one thing that has happened, if there is one.
+    /// Writes one thing that has happened, if there is one.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>, out: &mut Output) -> Poll<Flow> {
         if let Some((transition, done)) = &mut self.doing {
             let result = std::task::ready!(Pin::new(transition).poll(cx));
@@ -264,7 +265,7 @@ impl Session {
         };
         match std::task::ready!(Pin::new(notices).poll_next(cx)) {
             Some(notice) => Poll::Ready(notice),
-            // The bus has gone, and the connection will, too.
+            // The bus was dropped, and the connection ends with it.
             None => {
                 self.notices = None;
                 Poll::Pending
@@ -272,11 +273,11 @@ impl Session {
         }
     }
 
-    /// Says what the watches have to say next: one event, or that some were missed.
+    /// Writes the next output of the watches: one event, or that some were missed.
     fn poll_watches(&mut self, cx: &mut Context<'_>, out: &mut Output) -> Poll<()> {
         let count = self.watches.len();
         for turn in 0..count {
-            // Behind the one served last, so that a busy one leaves room for the others.
+            // Begins behind the watch served last, so that a busy one leaves room for the others.
             let at = (self.next_watch + turn) % count;
             while let Poll::Ready(Some(event)) =
                 Pin::new(&mut self.watches[at].events).poll_next(cx)
@@ -289,7 +290,7 @@ impl Session {
                         "({newly} events missed: they came faster than they were read)"
                     ));
                 }
-                // An event that two patterns match is said once.
+                // An event that two patterns match is shown once.
                 let mut before = self.watches[..at].iter();
                 if before.any(|other| other.pattern.matches(event.key())) {
                     continue;
@@ -302,7 +303,7 @@ impl Session {
         Poll::Pending
     }
 
-    /// Asks for the next line, where one may be typed.
+    /// Writes the prompt, where a line may be typed.
     pub(super) fn prompt(&self, out: &mut Output) {
         if self.is_locked() {
             out.ask(TOKEN);
@@ -412,7 +413,7 @@ fn shown(event: &Received<Args>) -> String {
     let origin = event.origin();
     let time = origin.time().map(|time| {
         let text = humantime::format_rfc3339_millis(time).to_string();
-        // `2024-01-02T03:04:05.006Z`, and the day is today for whoever watches.
+        // `2024-01-02T03:04:05.006Z` without the date: a person who watches knows the day.
         text.get(11..23).map(str::to_owned).unwrap_or(text)
     });
     let time = time.as_deref().unwrap_or("--:--:--.---");

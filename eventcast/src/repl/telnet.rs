@@ -42,12 +42,12 @@ const PASTE: [&[u8]; 2] = [b"\x1b[200~", b"\x1b[201~"];
 /// How much of the end of a line that is too long is kept, to see whether it is one of HTTP.
 const KEPT_END: usize = 16;
 
-/// What a client has said.
+/// One input of a client.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Input {
     /// A line, without its end.
     Line(String),
-    /// What the client said last, without the end of a line.
+    /// A last line, without a line break.
     Cut(String),
     /// A line of more than [`MAX_LINE`] bytes. It was thrown away.
     TooLong,
@@ -57,10 +57,10 @@ pub(super) enum Input {
     Interrupt,
     /// The client has done.
     End,
-    /// The very first byte is one that nobody types, or a line is one of a request of HTTP: the client speaks another
-    /// protocol. Within what follows there may be lines that somebody else has put there.
+    /// The very first byte is one that nobody types, or a line belongs to a request of HTTP: the client speaks another
+    /// protocol. Later lines may come from a web page and not from a person.
     Foreign(&'static str),
-    /// A telnet option was asked for or offered; these bytes refuse it.
+    /// A telnet option was requested or offered; these bytes refuse it.
     Answer([u8; 3]),
 }
 
@@ -116,7 +116,7 @@ impl Telnet {
         }
     }
 
-    /// What was begun when the client has said all.
+    /// The unfinished line, when the client closes its side.
     pub(super) fn finish(&mut self) -> Option<Input> {
         let begun = self.overlong || !self.line.is_empty();
         begun.then(|| match self.end_line() {
@@ -238,10 +238,10 @@ fn is_plain(byte: u8) -> bool {
     byte >= b' ' && byte != key::DELETE && byte != command::ESCAPE && byte != b'~'
 }
 
-/// Whether a line is one of a request that a browser sends. A page from anywhere can make a browser connect to this
-/// machine, with a method, a path and lines of its own choosing; by a name that it has bound to this machine's address
-/// it may even send what it likes. But it cannot leave out what ends the first line (RFC 9112, section 3), nor the
-/// host. A person who means that text writes it in quotes.
+/// Whether a line belongs to a request that a browser sends. A web page can make a browser connect to this machine,
+/// with a method, a path and lines of its own choosing; by a host name that resolves to this machine's address it may
+/// even send arbitrary bodies. But it cannot leave out the end of the first line (RFC 9112, section 3), nor the host. A
+/// person who means that text writes it in quotes.
 fn is_http(line: &[u8]) -> bool {
     let is_version = |word: &[u8]| {
         word.strip_prefix(b"HTTP/").is_some_and(|version| {
@@ -266,8 +266,8 @@ fn is_foreign(byte: u8) -> bool {
         && ![key::INTERRUPT, key::END, key::BACKSPACE, ESCAPE].contains(&byte)
 }
 
-/// What is to be said to a client that asks for an option or offers one: no, to all but a timing mark. That it stops
-/// doing so needs no answer, and giving one could go on for ever (RFC 854, page 3).
+/// The answer to a client that requests or offers an option: no, except for a timing mark. The end of an option needs
+/// no answer, and answering it could go on for ever (RFC 854, page 3).
 fn refusal(asked: u8, option: u8) -> Option<[u8; 3]> {
     let answer = match asked {
         command::DO if option == TIMING_MARK => command::WILL,

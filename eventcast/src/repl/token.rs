@@ -11,7 +11,7 @@ use std::{
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
-/// The token of a console. What is kept of it is an HMAC, so that comparing takes the same time whatever is said.
+/// The token of a console, kept as an HMAC, so that comparing takes the same time for every input.
 pub(super) struct Token(Hmac<Sha256>);
 
 impl Token {
@@ -34,7 +34,7 @@ impl fmt::Debug for Token {
     }
 }
 
-/// How many addresses are remembered that said a wrong token.
+/// The most addresses that are remembered for a wrong token.
 const MAX_GUESSERS: usize = 256;
 
 /// For so long an address is remembered.
@@ -47,13 +47,13 @@ const FREE: u32 = 2;
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(8);
 
-/// The tokens of one address are looked at one after the other, over however many connections they come. One that would
-/// wait for longer than this is not looked at: so somebody who knows the token waits no longer either, and those who
-/// guess cannot put others off for ever by what they have said and gone away from.
+/// The tokens of one address are checked one after the other, over however many connections they come. One that would
+/// wait for longer than this is not checked: so a client with the right token waits no longer either, and guesses from
+/// connections that were closed meanwhile cannot delay others for ever.
 pub(super) const LONGEST_WAIT: Duration = Duration::from_secs(24);
 
-/// Who says tokens, and how often: each costs the next from the same address a pause, before it is looked at. Until it
-/// is found to be right a token counts as wrong, so that many at once gain nothing.
+/// The addresses that send tokens, and how often: each token costs the next one from the same address a pause before it
+/// is checked. A token counts as wrong until it is found to be right, so that many at once gain nothing.
 #[derive(Debug, Default)]
 pub(super) struct Guesses(Mutex<HashMap<IpAddr, Guesser>>);
 
@@ -74,8 +74,8 @@ impl Guesser {
 }
 
 impl Guesses {
-    /// A token was said: how long it has to wait until it is looked at. `None`: it is not, since too many from this
-    /// address wait already.
+    /// Registers a token that was sent, and returns how long it waits for its check. `None`: it is not checked, since
+    /// too many from this address wait already.
     pub(super) fn turn(&self, from: IpAddr, now: Instant) -> Option<Duration> {
         let mut guessers = self.lock();
         let from = whose(from);
@@ -102,7 +102,7 @@ impl Guesses {
         Some(wait)
     }
 
-    /// Somebody at this address knows the token.
+    /// A client of this address has the right token.
     pub(super) fn right(&self, from: IpAddr) {
         self.lock().remove(&whose(from));
     }
@@ -113,7 +113,8 @@ impl Guesses {
     }
 }
 
-/// Whom an address belongs to: of IPv6, a machine has as many as it likes of 64 bits each (RFC 4291, section 2.5.1).
+/// The owner of an address: of IPv6 a machine has as many addresses as it likes within 64 bits (RFC 4291, section
+/// 2.5.1).
 pub(super) fn whose(address: IpAddr) -> IpAddr {
     match address {
         IpAddr::V4(_) => address,
@@ -178,7 +179,7 @@ mod tests {
             "{looked_at} guesses in ten minutes"
         );
         assert_eq!(guesses.turn(other, begin + minutes), Some(Duration::ZERO));
-        // Once they have stopped, one who knows it waits no longer than those who wait there still.
+        // Once they have stopped, a client with the right token waits no longer than those that still wait.
         let after = begin + minutes + LONGEST_WAIT;
         assert!(guesses.turn(mine, after).is_some());
     }

@@ -1,10 +1,10 @@
 //! Arguments as a person types them: words, and values of JSON5.
 //!
-//! What BSON has and JSON has not is MongoDB's Extended JSON (version 2): `{"$oid": ".."}`, `{"$date": ".."}`,
-//! `{"$binary": {..}}` and so on. [`show`](super::show) writes what is read here.
+//! What BSON has and JSON lacks is MongoDB's Extended JSON (version 2): `{"$oid": ".."}`, `{"$date": ".."}`,
+//! `{"$binary": {..}}` and so on. [`show`](super::show) writes the forms that are read here.
 //!
-//! Contract: pure. What is not understood is refused, at any depth of nesting, and nothing is guessed but one thing that
-//! is said: a bare word is a text.
+//! Contract: pure. Unknown forms are refused, at any depth of nesting, and nothing is guessed except that a bare word
+//! is a text.
 
 use std::fmt;
 
@@ -281,7 +281,7 @@ impl<'de> Visitor<'de> for TypedVisitor {
     }
 }
 
-/// A map whose first key has been read already.
+/// A map whose first key was read already.
 struct Again<A> {
     first: Option<String>,
     access: A,
