@@ -15,10 +15,10 @@ pub(super) use self::keys::Keys;
 use super::raw::{FIXED_LENGTHS, HIGHS, NOT_FIXED, before_zero, read_i32, read_word};
 use super::{SUBTYPE_BINARY_OLD, element};
 
-/// The deepest nesting of documents and arrays that is taken or sent; the outermost document is 1.
+/// The deepest nesting of documents and arrays that is accepted or sent; the outermost document is 1.
 ///
-/// Decoders follow nesting by recursion, and serde's frames are large without optimisation: this
-/// much fits a thread of 2 MiB with room to spare, and nobody nests events deeper by intent.
+/// Decoders follow nesting by recursion, and serde's frames are large without optimisation: this depth fits a thread of
+/// 2 MiB with room to spare, and no real event is nested deeper.
 pub const MAX_DEPTH: usize = 64;
 
 /// How many bytes an ObjectId takes.
@@ -79,8 +79,8 @@ pub fn check_document(bytes: &[u8]) -> Result<(), Malformed> {
     check_nested(bytes, MAX_DEPTH, false)
 }
 
-/// As [`check_document`], for a document that has few elements: `most` in all, of those that are nested too. One with
-/// more is refused when so many have been seen, whatever follows, and before keys are compared.
+/// Checks a document as [`check_document`] does, but allows `most` elements in all, those of nested documents included.
+/// A document with more is refused at the first one too many, whatever follows, and before keys are compared.
 pub(crate) fn check_small_document(bytes: &[u8], most: usize) -> Result<(), Malformed> {
     let keys = Keys::of_array(false);
     walk::<true>(bytes, keys, &mut [Frame::default(); USUAL_DEPTH], most)
@@ -207,14 +207,14 @@ fn walk<const LIMITED: bool>(
                 }
                 namespace + OBJECT_ID_LENGTH
             }
-            // A zero before the declared end: the document is shorter than it says.
+            // A zero before the declared end: the document is shorter than its length field claims.
             0 => return Err(Malformed::Length),
             unknown => return Err(Malformed::UnknownType(unknown)),
         };
     }
 }
 
-/// Checks the key that begins at `at`, notes it, and says where the value begins.
+/// Checks the key that begins at `at`, notes it, and returns where the value begins.
 #[inline(always)]
 fn check_key(bytes: &[u8], at: usize, end: usize, keys: &mut Keys) -> Result<usize, Malformed> {
     let (zero, ascii, word) = find_zero(bytes, at, end).ok_or(Malformed::Truncated)?;
@@ -227,7 +227,7 @@ fn check_key(bytes: &[u8], at: usize, end: usize, keys: &mut Keys) -> Result<usi
     Ok(zero + 1)
 }
 
-/// Checks a text that ends with its first zero, and says what comes after it.
+/// Checks a text that ends with its first zero, and returns what follows it.
 fn check_text(bytes: &[u8], at: usize, end: usize) -> Result<usize, Malformed> {
     let (zero, ascii, _) = find_zero(bytes, at, end).ok_or(Malformed::Truncated)?;
     if !ascii && std::str::from_utf8(&bytes[at..zero]).is_err() {
@@ -280,7 +280,7 @@ fn find_far_zero(bytes: &[u8], at: usize, end: usize) -> Option<(usize, bool, u6
     Some((from + length, ascii, folded.rotate_left(5) ^ before))
 }
 
-/// Checks a string with its length before it, and says how many bytes it takes in all.
+/// Checks a string with its length field, and returns how many bytes both take.
 #[inline]
 fn check_string(rest: &[u8]) -> Result<usize, Malformed> {
     let declared = read_i32(rest, 0).ok_or(Malformed::Truncated)?;
@@ -314,7 +314,7 @@ fn check_binary(rest: &[u8]) -> Result<usize, Malformed> {
     Ok(5 + length)
 }
 
-/// Checks the two lengths and the code of a code with scope, and says where the scope begins.
+/// Checks the two lengths and the code of a code with scope, and returns where the scope begins.
 fn check_scope_head(rest: &[u8]) -> Result<usize, Malformed> {
     let declared = read_i32(rest, 0).ok_or(Malformed::Truncated)?;
     let length = usize::try_from(declared).map_err(|_| Malformed::Length)?;

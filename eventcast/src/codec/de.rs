@@ -1,12 +1,11 @@
 //! BSON to serde: typed values straight from checked bytes.
 //!
-//! Responsible for the argument mapping on the way in and for exact conversion between BSON's
-//! kinds of numbers. Strings and bytes are lent, not copied; nothing is allocated here unless
-//! something fails, or a value has one of BSON's own types.
+//! Responsible for the argument mapping on the way in and for exact conversion between BSON's kinds of numbers. Strings
+//! and bytes are borrowed, not copied; nothing is allocated here unless something fails, or a value has one of BSON's
+//! own types.
 //!
-//! Contract: the bytes have passed [`check_document`](super::check_document). Others give errors
-//! or nonsense, never a panic. Recursion is bounded by the depth of the bytes, and by
-//! [`MAX_STEPS`] for types that nest without end.
+//! Contract: the bytes have passed [`check_document`](super::check_document). Other bytes give errors or wrong values,
+//! never a panic. Recursion is bounded by the depth of the bytes, and by [`MAX_STEPS`] for types that nest without end.
 
 mod access;
 mod args;
@@ -60,31 +59,30 @@ pub fn decode_event_with_room<T: DeserializeOwned + Send>(
     room::with_room(ANYWHERE, || decode_event(args, shape))
 }
 
-/// Decodes arguments into whatever `T` asks for: a tuple or another sequence takes all of them,
-/// `()` none, anything else the first.
+/// Decodes arguments into a `T`: a tuple or another sequence takes all of them, `()` none, anything else the first.
 ///
 /// # Errors
 ///
-/// As [`decode_event`].
+/// Those of [`decode_event`].
 pub fn decode_args<T: DeserializeOwned>(args: RawArgs<'_>) -> Result<T, DecodeError> {
     const { must_be_small::<T>() };
     T::deserialize(ArgsDeserializer::new(args))
 }
 
-/// As [`decode_args`], wherever the caller is and however much of its stack is taken: what needs more than a little is
-/// decoded on a thread with a large stack.
+/// Decodes arguments into a `T` with however much stack the caller has left: what needs more than a little is decoded
+/// on a thread with a large stack.
 ///
 /// # Errors
 ///
-/// As `decode_args`.
+/// Those of [`decode_event`].
 pub(super) fn decode_args_anywhere<T: DeserializeOwned + Send>(
     args: RawArgs<'_>,
 ) -> Result<T, DecodeError> {
     room::with_room(INLINE, || decode_args(args))
 }
 
-/// How many bytes of values may be under way on the stack at once. Of 2 MiB, the stack of a tokio worker, this leaves
-/// more than a quarter for the frames that are there whatever the size of the values, and for who called.
+/// The most bytes of values that may be on the stack at once. Of 2 MiB, the stack of a tokio worker, this leaves more
+/// than a quarter for the frames, which do not depend on the size of the values, and for the caller.
 const MAX_STACK: u32 = 1_400 << 10;
 
 /// How many copies of a value its frames hold at once. Measured without optimisation: 14 to 15.
@@ -111,9 +109,9 @@ pub(super) struct Deserializer<'de> {
     inline: u32,
     /// How deep this is in a buffer of serde's.
     buffered: u8,
-    /// The bson crate's wrapper asked for the readable form of what is inside.
+    /// A wrapper of the bson crate requested the readable form of the value inside.
     human_readable: bool,
-    /// The bson crate asked for the raw form of this value.
+    /// The bson crate requested the raw form of this value.
     raw: bool,
 }
 
@@ -211,7 +209,7 @@ impl<'de> Deserializer<'de> {
         let (_, bytes) = self.binary()?;
         let mut items = de::value::SeqDeserializer::new(bytes.iter().copied());
         let value = visitor.visit_seq(&mut items)?;
-        // Says how many were left.
+        // Returns how many were left.
         items.end()?;
         Ok(value)
     }
@@ -263,8 +261,8 @@ impl<'de> Deserializer<'de> {
         )
     }
 
-    /// For a plain type that is not there: its own visitor tells what it expected, unless it would
-    /// take one of BSON's own types for the map or the bytes that serde's model makes of it.
+    /// For a missing value of a plain type: its own visitor makes the error, unless it would accept one of BSON's own
+    /// types as the map or the bytes that serde's model makes of it.
     #[cold]
     fn visit_other<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
         if self.is_special() {
@@ -273,7 +271,7 @@ impl<'de> Deserializer<'de> {
         de::Deserializer::deserialize_any(self, visitor)
     }
 
-    /// A newtype by which the bson crate says what it wants.
+    /// A newtype by which the bson crate requests a form.
     fn deserialize_announced<V: Visitor<'de>>(
         self,
         name: &str,
@@ -512,7 +510,7 @@ impl<'de> de::Deserializer<'de> for Deserializer<'de> {
         if self.kind() == element::DOCUMENT {
             return self.visit_document(visitor);
         }
-        // A date is no struct without fields; but the bson crate asks for its types like this.
+        // A date is no struct without fields; but the bson crate requests its types in this way.
         if self.is_special() && !fields.iter().any(|field| field.starts_with('$')) {
             return self.refuse(&visitor);
         }

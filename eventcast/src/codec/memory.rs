@@ -1,8 +1,8 @@
 //! How much memory arguments take once they are `Bson` values.
 //!
-//! A few bytes on the wire can become a hundred in memory, or more: a null in an array takes two, and as a `Bson` as
-//! much as the largest variant. Whoever sends a message of the largest size chooses what it is made of, so what
-//! decoding to [`Args`](super::Args) may take has a bound of its own.
+//! A few bytes on the wire can become a hundred in memory, or more: a null in an array takes two bytes, and as a `Bson`
+//! as much as the largest variant. The sender of a message of the largest size chooses its values, so decoding to
+//! [`Args`](super::Args) has a memory limit of its own.
 //!
 //! Responsible for the estimate alone: it is made by walking the bytes, and errs on the high side.
 
@@ -23,7 +23,7 @@ const ENTRY: usize = VALUE + size_of::<String>() + 3 * size_of::<usize>();
 /// A map that has any entry has room for so many, and up to twice as many as it has.
 const FEWEST_ENTRIES: usize = 4;
 
-/// What an allocation takes beside the bytes that were asked for.
+/// The overhead of an allocation beside the requested bytes.
 const ALLOCATION: usize = 32;
 
 /// Refuses arguments that would take more than `limit` bytes as values.

@@ -1,11 +1,11 @@
-//! What a version 3 peer of another make does not survive (WIRE.md section 3): its BSON library, or the JSON that it
-//! makes of what came, fails on these, and nothing catches that.
+//! The values that end a version 3 peer of another make (WIRE.md section 3): its BSON library, or its conversion to
+//! JSON, fails on these, and nothing catches that.
 
 use super::raw::{RawArgs, RawElements, RawValue};
 use super::{EncodeError, EncodeErrorKind, MAX_DEPTH, element};
 use crate::event::ShapeKind;
 
-/// The event key that ends an old peer: its own emitter throws when nobody listens to it.
+/// The event key that ends an old peer: its own emitter throws when nothing listens to that key.
 pub(crate) const FATAL_NAME: &str = "error";
 
 /// Refuses a payload document that was just encoded, if an old peer would end with it.

@@ -1,13 +1,12 @@
-//! Whether what an event serializes to can be read by its own type: tried by the sender, before it goes out.
+//! Whether an event's own type can read what the event serializes to: its sender tries it before it sends.
 //!
-//! serde's attributes can part the two ways (`skip_serializing_if` without `default`, another name each way, a field
-//! of a tuple left out), and nothing but decoding shows it. So the first event of each make is decoded once by its
-//! sender: makes differ by the structs, tuples and variants that occur in it, by how many fields those had, and by how
-//! deep they lay.
-//! What is made of raw documents differs by its content, and is decoded each time.
+//! serde's attributes can separate the two ways (`skip_serializing_if` without `default`, another name each way, a
+//! field of a tuple left out), and nothing but decoding shows it. So the sender decodes the first event of each make
+//! once: makes differ by the structs, tuples and variants that occur in the event, by the number of their fields, and
+//! by their depth. An event with raw documents differs by its content, and is decoded each time.
 //!
-//! Responsible for remembering what was tried. The memory is a small table for the whole process, in which a newer
-//! entry displaces an older one; what was displaced is tried again.
+//! Responsible for remembering which makes were tried. The memory is a small table for the whole process, in which a
+//! newer entry displaces an older one; a displaced make is tried again.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -19,20 +18,20 @@ static KNOWN: [AtomicU64; REMEMBERED] = [const { AtomicU64::new(0) }; REMEMBERED
 
 #[cfg(test)]
 thread_local! {
-    /// Parts the makes of a type that stands for another one each time.
+    /// Separates the makes of a type that stands for another one each time.
     pub(super) static VARIANT: std::cell::Cell<u64> = const { std::cell::Cell::new(0) };
 }
 
 /// Notes what occurs in an event while it is written.
 #[derive(Default)]
 pub(super) struct Makes {
-    /// Of the event's type; zero where nobody asks.
+    /// Of the event's type; zero where it is not tracked.
     seed: u64,
     /// The last one seen: those of the items of a list are alike.
     last: u64,
     /// Those that have not been tried.
     new: Vec<u64>,
-    /// It has to be tried whatever was tried before.
+    /// It has to be tried, whatever was tried before.
     doubtful: bool,
 }
 
@@ -52,7 +51,7 @@ impl Makes {
         }
     }
 
-    /// Something called `name` occurs. `form` tells apart the forms in which it does.
+    /// Notes that something called `name` occurs. `form` distinguishes the forms in which it does.
     #[inline]
     pub(super) fn note(&mut self, name: &'static str, form: usize) {
         if self.seed == 0 {

@@ -138,7 +138,7 @@ fn encode_noting<T: Serialize>(
     }
 }
 
-/// Appends a payload document whose arguments are what `write` pushes.
+/// Appends a payload document with the arguments that `write` pushes.
 pub(super) fn encode_arguments(
     out: &mut Vec<u8>,
     write: impl FnOnce(&mut Arguments<'_>) -> Result<(), EncodeError>,

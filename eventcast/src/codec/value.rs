@@ -99,10 +99,10 @@ fn write_pointer(out: &mut Serializer<'_>, pointer: &DbPointer) -> Result<(), En
     serde::Serialize::serialize(pointer, out)
 }
 
-/// Reads a checked value. `None` where the bytes are not what their type says.
+/// Reads a checked value. `None` where the bytes do not fit their type.
 ///
-/// Follows nesting by recursion: checked bytes are no deeper than
-/// [`MAX_DEPTH`](super::MAX_DEPTH), and deeper ones are refused.
+/// Follows nesting by recursion: checked bytes are no deeper than [`MAX_DEPTH`](super::MAX_DEPTH), and deeper ones are
+/// refused.
 pub(super) fn read(value: RawValue<'_>, levels: usize) -> Option<Bson> {
     let RawValue {
         element_type,

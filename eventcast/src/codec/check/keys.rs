@@ -1,9 +1,8 @@
 //! Whether a key stands twice in one document.
 //!
-//! Each key leaves two marks in a word as it passes. Only where both were there already are the
-//! keys of that document compared: each with each while they are few, through a hash table when
-//! they are many. So the time is in proportion to the keys, whatever they are, and nothing is
-//! remembered of most documents but the word.
+//! Each key sets two bits in a word as it passes. Only where both bits were set already are the keys of that document
+//! compared: each with each while they are few, through a hash table when they are many. So the time is in proportion
+//! to the keys, whatever they are, and most documents cost no memory but the word.
 
 use std::cell::RefCell;
 use std::hash::{BuildHasher, RandomState};
@@ -19,7 +18,7 @@ const KEPT_SLOTS: usize = 16 * 1024;
 /// What is remembered of the keys of an open document.
 #[derive(Clone, Copy, Default)]
 pub(in crate::codec) struct Keys {
-    /// Two bits for each key, chosen by what it is made of.
+    /// Two bits for each key, chosen by its bytes.
     marks: u64,
     /// Both bits of a key were there when it came, so that the keys have to be compared.
     suspect: bool,
@@ -84,8 +83,8 @@ thread_local! {
     static KEY_TABLE: RefCell<KeyTable> = RefCell::default();
 }
 
-/// Finds two equal keys among many. Hashed with a random secret, so that nobody can choose keys
-/// which fall together.
+/// Finds two equal keys among many. They are hashed with a random secret, so that no sender can choose keys that
+/// collide.
 #[derive(Default)]
 struct KeyTable {
     /// Where a key begins, plus one; 0 is empty.

@@ -117,7 +117,7 @@ fn lengths_of_the_document() {
         Err(Malformed::NoFinalZero)
     );
 
-    // Ends before it says so.
+    // Ends before its length field says.
     assert_eq!(
         check_document(&document(&[0, 0, 0])),
         Err(Malformed::Length)

@@ -22,7 +22,7 @@ pub(super) fn key_of<'de>(element: &RawElement<'de>) -> Result<&'de str, DecodeE
 pub(super) struct Entries<'de> {
     outer: Deserializer<'de>,
     elements: RawElements<'de>,
-    /// The entry whose value is to come.
+    /// The entry whose value comes next.
     entry: Option<(&'de str, RawValue<'de>)>,
 }
 

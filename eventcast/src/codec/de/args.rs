@@ -198,7 +198,7 @@ impl<'de> de::Deserializer<'de> for ArgsDeserializer<'de> {
     }
 }
 
-/// An argument that did not come. A type whose fields all have defaults can do without it.
+/// A missing argument. A type whose fields all have defaults can do without it.
 #[derive(Clone, Copy)]
 pub(super) struct Missing;
 

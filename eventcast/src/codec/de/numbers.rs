@@ -14,7 +14,7 @@ const TWO_POW_64: f64 = 18_446_744_073_709_551_616.0;
 const TWO_POW_127: f64 = TWO_POW_63 * TWO_POW_64;
 
 impl<'de> Deserializer<'de> {
-    /// For an integer type, whose own visitor refuses what is out of its range.
+    /// For an integer type, whose own visitor refuses a number out of its range.
     #[inline]
     pub(super) fn visit_integer<V: Visitor<'de>>(
         self,

@@ -1,11 +1,11 @@
-//! Room on the stack for what serde decodes out of a buffer of its own.
+//! Room on the stack for values that serde decodes out of a buffer of its own.
 //!
-//! Where a type is `untagged`, has a tag inside, or is flattened, serde first takes in all that came, and makes the
-//! type out of that afterwards. How large those values are, and how many are under way within one another, cannot be
-//! seen from here; how deep the buffer is, can be. What is deeper than usual is decoded anew on a thread whose stack
-//! has room for the largest values on every level, so that no sender can end the thread that receives.
+//! Where a type is `untagged`, has a tag inside, or is flattened, serde first reads the whole value into a buffer, and
+//! makes the type out of that afterwards. How large those values are, and how many are nested, cannot be seen from
+//! here; how deep the buffer is, can be. A deeper one than usual is decoded again on a thread whose stack has room for
+//! the largest values on every level, so that no sender can overflow the stack of a receiving thread.
 //!
-//! The same holds for everything that takes more than a little of a stack of which nobody knows how much is left.
+//! The same holds for everything that takes more than a little of a stack of unknown size.
 
 use std::{any::type_name, cell::Cell, panic, thread};
 
@@ -25,7 +25,7 @@ const STACK_SIZE: usize = 64 << 20;
 
 #[derive(Clone, Copy, PartialEq)]
 enum Room {
-    /// Nobody bounds it.
+    /// The size of such a value has no bound.
     Unbounded,
     Bounded,
     /// Something was refused that needs more.
@@ -103,7 +103,7 @@ pub(super) fn with_room<T: Send>(
     let room = ROOM.get();
     drop(bound);
     if room == Room::Exceeded {
-        // Whatever came of it: a type may have gone on after the refusal.
+        // Whatever its result: a type may have gone on after the refusal.
         drop(outcome);
         return on_a_large_stack(decode);
     }

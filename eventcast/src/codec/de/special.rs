@@ -1,8 +1,7 @@
 //! BSON's own types on the way into a typed event.
 //!
-//! The types of the `bson` crate read themselves from maps in the manner of extended JSON: an
-//! ObjectId from a map with the one key `$oid`. When its raw types ask, they get shorter maps that
-//! lend the bytes.
+//! The types of the `bson` crate read themselves from maps in the manner of extended JSON: an ObjectId from a map with
+//! the one key `$oid`. The crate's raw types get shorter maps, which borrow the bytes.
 
 use bson::oid::ObjectId;
 use serde::de::{self, DeserializeSeed, IntoDeserializer, MapAccess, Visitor};
@@ -40,7 +39,7 @@ fn model<'de>(value: Deserializer<'de>) -> Result<Pairs<'de>, DecodeError> {
     };
     let bytes = value.value.bytes;
     Ok(match value.kind() {
-        // These two only when the raw form was asked for.
+        // These two only for the raw form.
         element::DOCUMENT => Pairs::one(newtype::RAW_DOCUMENT, Part::Bytes(bytes)),
         element::ARRAY => Pairs::one(newtype::RAW_ARRAY, Part::Bytes(bytes)),
         element::OBJECT_ID if value.raw => Pairs::one("$oid", Part::Bytes(bytes)),

@@ -113,7 +113,7 @@ pub(in crate::codec) struct Entries<'s, 'a> {
     pub(super) inner: &'s mut Serializer<'a>,
     pub(super) start: usize,
     pub(super) keys: Keys,
-    /// Where the key begins whose value is to come.
+    /// Where the key begins whose value comes next.
     pub(super) key: Option<usize>,
     /// The variant that it belongs to, and where the document around it begins.
     pub(super) variant: Option<(&'static str, usize)>,

@@ -320,7 +320,7 @@ impl Serializer<'_> {
     }
 }
 
-/// Refuses the name under which serde_json shows JSON that is text: as a document it would be read by nobody.
+/// Refuses the name by which serde_json marks JSON that is text: as a document no listener could read it.
 #[inline]
 pub(super) fn refuse_raw_json(name: &str) -> Result<(), EncodeError> {
     if name == RAW_JSON {

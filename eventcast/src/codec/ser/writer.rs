@@ -26,13 +26,13 @@ pub(in crate::codec) struct Serializer<'a> {
     steps: usize,
     /// The value to come is a `Bson`: its integers keep their width.
     pub(super) exact: bool,
-    /// The value to come is one of the bson crate's, whose compact form loses nothing and takes no text.
+    /// The next value is one of the bson crate's, whose compact form loses nothing and takes no text.
     pub(super) compact: bool,
-    /// The bson crate's wrapper asked for the readable form of what is inside.
+    /// A wrapper of the bson crate requested the readable form of the value inside.
     pub(super) human_readable: bool,
-    /// What the bson crate said the next bytes are.
+    /// What the bson crate announced the next bytes to be.
     pub(super) hint: Hint,
-    /// An element failed; a `Serialize` that goes on all the same cannot make that good.
+    /// An element failed; a `Serialize` that goes on after that cannot repair it.
     pub(super) broken: bool,
     /// What occurred in the value.
     pub(super) makes: Makes,
@@ -144,11 +144,11 @@ impl<'a> Serializer<'a> {
         value.serialize(&mut *self)
     }
 
-    /// Whether a type is to write the form for people: all but the bson crate's own, which are written compactly and
+    /// Whether a type is to write the form for people: all do but the bson crate's own, which are written compactly and
     /// keep their BSON type.
     ///
-    /// A type must not be told otherwise: where serde holds a value in a buffer on the way in (`flatten`,
-    /// `untagged`, an internal tag), it reads the form for people whatever the format says.
+    /// The answer has to be the same for all others: where serde holds a value in a buffer on the way in (`flatten`,
+    /// `untagged`, an internal tag), it reads the form for people, whatever the format prefers.
     #[inline]
     pub(super) fn for_people(&self) -> bool {
         self.human_readable || !self.compact && self.hint == Hint::None
@@ -207,7 +207,7 @@ impl<'a> Serializer<'a> {
         Ok(())
     }
 
-    /// Begins a document or array and says where, for [`end_document`](Self::end_document).
+    /// Begins a document or array and returns where, for [`end_document`](Self::end_document).
     #[inline]
     pub(in crate::codec) fn begin_document(&mut self, kind: u8) -> Result<usize, EncodeError> {
         self.set_type(kind);
@@ -308,7 +308,7 @@ pub(super) fn too_deep() -> EncodeError {
     EncodeError::new(EncodeErrorKind::TooDeep)
 }
 
-/// A word that is equal for equal keys, made of their ends. `None` for a key with a zero in it.
+/// A word that is equal for equal keys, built from their ends. `None` for a key with a zero in it.
 #[inline(always)]
 fn word_of(key: &[u8]) -> Option<u64> {
     let length = key.len() as u64;
@@ -340,8 +340,8 @@ fn has_zero(word: u64) -> bool {
     super::super::raw::before_zero(word).is_some()
 }
 
-/// Whether `T` is a BSON value whose integers have a width of their own. `Bson` calls
-/// `serialize_i64` like everything else, so its type is all that tells it apart.
+/// Whether `T` is a BSON value whose integers have a width of their own. `Bson` calls `serialize_i64` like every other
+/// type, so only its type distinguishes it.
 #[inline]
 fn keeps_widths<T: ?Sized>() -> bool {
     let id = typeid::of::<T>();

@@ -1,4 +1,4 @@
-//! Bytes that somebody made up.
+//! Bytes that no encoder made.
 
 use std::collections::BTreeMap;
 
@@ -22,7 +22,7 @@ enum Level {
     High,
 }
 
-/// Says in its error what came.
+/// Puts what came into its error.
 #[derive(Debug)]
 struct Checked;
 
@@ -188,7 +188,7 @@ fn malformed_values_are_errors_even_unchecked() {
     ];
     for (kind, value) in values {
         let args = RawArgs::from_parts(kind, value);
-        // Whatever they say, none may panic.
+        // Whatever their result, none may panic.
         let _ = Args::from_raw(args);
         let _ = decode_args::<(Bson,)>(args);
         let _ = decode_args::<(bson::RawBson,)>(args);

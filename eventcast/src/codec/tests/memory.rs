@@ -91,7 +91,7 @@ fn what_is_inside_counts() {
 
 #[test]
 fn what_honest_senders_send_has_room() {
-    // The bound of a bus whose messages may have no more bytes than this one.
+    // The limit of a bus whose `max_message_size` is the length of this message.
     let honest = [
         Bson::Int32(7),
         Bson::Double(0.5),

@@ -1,4 +1,4 @@
-//! Both directions together: what is sent is what comes, and what the bson crate makes of it.
+//! Both directions together: what is sent is what arrives, and the bson crate agrees.
 
 mod bson_types;
 mod hostile;

@@ -1,4 +1,4 @@
-//! What cannot be sent, and what the error says.
+//! Values that cannot be sent, and the text of the error.
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;

@@ -1,8 +1,8 @@
-//! Every way in which serde can represent a type, times every type that has a form of its own for people, or is known
-//! to a serializer by a private name: what was encoded decodes as the same, or was refused.
+//! Every way in which serde can represent a type, times every type that has a form of its own for people, or that a
+//! serializer knows by a private name: each is refused by `emit`, or decodes as the same.
 //!
-//! serde holds a value in a buffer of its own where a representation asks for it (`untagged`, `flatten`, an internal
-//! tag), and what is read from there is read in the form for people.
+//! serde holds a value in a buffer of its own where a representation needs it (`untagged`, `flatten`, an internal tag),
+//! and reads the form for people from there.
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
@@ -261,7 +261,7 @@ impl Outcome {
     }
 }
 
-/// Tries a value in every representation, and says in which it was refused.
+/// Tries a value in every representation, and notes in which it was refused.
 fn everywhere(value: &(impl Clone + Into<Sample>)) -> Vec<&'static str> {
     let value: Sample = value.clone().into();
     KIND.set(value.kind());
@@ -409,7 +409,7 @@ const DIRECT: [&str; 12] = [
     "with",
 ];
 
-/// The bytes that a value is made of.
+/// The bytes that a value is built from.
 type Seed = [u8; 32];
 
 fn number(seed: &Seed) -> u64 {
@@ -437,7 +437,7 @@ fn text(seed: &Seed) -> String {
     String::from_utf8_lossy(&seed[..usize::from(seed[8] % 32)]).replace('\0', "0")
 }
 
-/// One that says in which form it was written, and takes no other.
+/// A type that notes in which form it was written, and reads no other.
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct Form;
 
