@@ -20,7 +20,8 @@ use super::{
     core::Core,
     driver::{send_loop::SendState, session::Session},
     listeners::{
-        listener::{Delivery, Listener, Waiting},
+        delivery::{Delivery, QueuedEvent},
+        listener::Listener,
         nesting::{self, Deeper, MAX_DEPTH},
         owner::Owner,
         received::Received,
@@ -114,7 +115,7 @@ pub(crate) fn emit_typed<E: NetEvent>(
         Ok(local) => local,
         Err(kind) => return Err(EmitError::new(event, E::KEY, kind)),
     };
-    let name = list[0].name_of(E::KEY);
+    let name = list[0].identity.key_of(E::KEY);
     let received = Received::new(event, name, local.origin.clone(), core.owner());
     let listeners =
         local.deliver(|listener, runtime| listener.run_same_type(&local.owner, runtime, &received));
@@ -341,7 +342,7 @@ impl<'a> Local<'a> {
         let (mut queued, mut missed) = (Marks::default(), Marks::default());
         let (numbered, origin) = if list.iter().any(|listener| listener.has_queue()) {
             // Copied before the lock is taken.
-            let mut waiting = Waiting::copy(name, args, origin(None));
+            let mut waiting = QueuedEvent::copy(name, args, origin(None));
             let order = Some(shared.listeners.lock_local_order());
             let (numbered, order) = accept(shared, session, now, event, order)?;
             let origin = origin(numbered.as_ref());
@@ -380,14 +381,14 @@ impl<'a> Local<'a> {
     fn deliver(&self, same_type: impl Fn(&Listener, Option<&Handle>) -> Option<bool>) -> usize {
         let _deeper = Deeper::new();
         let delivery = Delivery {
-            name: self.name,
+            key: self.name,
             args: self.args,
             origin: &self.origin,
         };
         let runtime = self.runtime.as_ref();
         let reached = self.list.iter().enumerate().filter(|(at, listener)| {
             if self.queued.has(*at) {
-                listener.see_to_queue(&self.owner, self.missed.has(*at));
+                listener.serve_queue(&self.owner, self.missed.has(*at));
                 return true;
             }
             // One that has been moved to a queue since is called here all the same: in the queue there may be later

@@ -60,8 +60,8 @@ pub use self::{
     lifecycle::transition::Transition,
     listeners::{
         async_sink::AsyncListener,
+        call::FromArgs,
         info::{ListenerInfo, ListenerMode, ListenerScope},
-        listener::FromArgs,
         pattern::{InvalidPattern, Pattern},
         received::{Received, ReceivedParts},
         subscription::{SubscribeOptions, Subscription},

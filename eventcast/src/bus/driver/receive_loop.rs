@@ -28,7 +28,8 @@ use tokio::runtime::Handle;
 use super::{context::Context, interfaces, send_loop::Outbox, unicast::HeardUnicast};
 use crate::bus::{
     listeners::{
-        listener::{Delivery, Listener, Offered, Waiting},
+        delivery::{Delivery, QueuedEvent},
+        listener::{Listener, Offered},
         registry::List,
     },
     process::{runtime::CachedRuntime, user_code::Driving},
@@ -103,7 +104,7 @@ pub(crate) struct Reading {
 struct Slot {
     lane: Option<Box<Lane>>,
     /// For those who were deposed in a call: its number, and the right to serve the queue of the listener.
-    servers: Vec<(u64, Server<Waiting>)>,
+    servers: Vec<(u64, Server<QueuedEvent>)>,
 }
 
 #[derive(Default)]
@@ -332,14 +333,14 @@ impl Reading {
         let options = &self.context.shared.options;
         let server = listener
             .as_ref()
-            .and_then(|listener| listener.move_to_queue(options));
+            .and_then(|listener| listener.move_to_queue(options.listener_queue.into()));
         let has_moved = server.is_some();
         slot.servers.extend(server.map(|server| (call, server)));
         drop(slot);
         if let Some(listener) = listener
             && has_moved
         {
-            listener.report_slow(options.listener_budget);
+            listener.identity.report_slow(options.listener_budget);
         }
         Some(lane)
     }
@@ -357,7 +358,7 @@ impl Reading {
 
 /// What a leader comes back to where the lane is gone: the listener that held it up, and the right to serve its queue; or
 /// nothing, where that listener had been moved before, the session has closed, or this is a forked child.
-type Deposed = Option<(Arc<Listener>, Server<Waiting>)>;
+type Deposed = Option<(Arc<Listener>, Server<QueuedEvent>)>;
 
 /// The leading thread: delivers, reads, and so on, until the session closes or a call takes too long.
 pub(crate) fn lead(reading: &Arc<Reading>, mut lane: Box<Lane>) {
@@ -423,7 +424,7 @@ fn deliver(
         };
         let origin = Origin::remote(&message);
         let delivery = Delivery {
-            name: message.name,
+            key: message.name,
             args: message.args,
             origin: &origin,
         };

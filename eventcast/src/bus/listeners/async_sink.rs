@@ -4,6 +4,7 @@
 use std::{
     future::Future,
     marker::PhantomData,
+    mem::needs_drop,
     num::NonZeroUsize,
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -11,9 +12,13 @@ use std::{
 };
 
 use super::{
-    listener::{Claim, Delivery, Fault, FromArgs, Listener, Sink, Waiting},
+    call::{Claim, FromArgs},
+    delivery::{Delivery, QueuedEvent},
+    fault::Fault,
+    identity::ListenerIdentity,
     owner::Owner,
     received::Received,
+    user_closure::UserClosure,
 };
 use crate::bus::{
     process::user_code::{self, LogLimit, Panicked},
@@ -53,8 +58,6 @@ trait AsyncCall: Send + Sync {
         delivery: &Delivery<'_>,
         claim: &Claim<'_>,
     ) -> Result<Option<CallFuture>, Fault>;
-    /// Whether nothing runs when the closure is dropped.
-    fn is_trivial(&self) -> bool;
 }
 
 struct Closure<E, F> {
@@ -77,21 +80,17 @@ impl<E: FromArgs, F: AsyncListener<Received<E>>> AsyncCall for Closure<E, F> {
         let future = user_code::run(|| (self.function)(received))?;
         Ok(Some(Box::pin(future)))
     }
-
-    fn is_trivial(&self) -> bool {
-        !std::mem::needs_drop::<F>()
-    }
 }
 
 pub(crate) struct AsyncSink {
-    call: Box<dyn AsyncCall>,
+    call: UserClosure<dyn AsyncCall>,
     /// How many calls may be under way at once.
     concurrency: NonZeroUsize,
     state: Mutex<State>,
 }
 
 struct State {
-    backlog: Backlog<Waiting>,
+    backlog: Backlog<QueuedEvent>,
     /// Tasks that work the queue off, one call at a time each: as many as there are [`Task`]s of this round and begun
     /// ones of those before.
     running: usize,
@@ -106,16 +105,18 @@ struct State {
 }
 
 impl AsyncSink {
-    pub(crate) fn new<E: FromArgs>(
+    pub(crate) fn new<E: FromArgs, F: AsyncListener<Received<E>>>(
+        identity: Arc<ListenerIdentity>,
         bound: Bound,
         concurrency: NonZeroUsize,
-        function: impl AsyncListener<Received<E>>,
-    ) -> Self {
-        Self {
-            call: Box::new(Closure {
-                function,
-                event: PhantomData,
-            }),
+        function: F,
+    ) -> Arc<Self> {
+        let closure = Box::new(Closure {
+            function,
+            event: PhantomData,
+        });
+        Arc::new(Self {
+            call: UserClosure::new(closure, !needs_drop::<F>(), identity),
             concurrency,
             state: Mutex::new(State {
                 backlog: Backlog::new(bound, Overflow::DropNewest),
@@ -125,15 +126,15 @@ impl AsyncSink {
                 closed: false,
                 retired: false,
             }),
-        }
+        })
     }
 
-    pub(crate) fn is_trivial(&self) -> bool {
-        self.call.is_trivial()
+    pub(crate) fn identity(&self) -> &Arc<ListenerIdentity> {
+        self.call.identity()
     }
 
     /// Queues an event, and says how many were missed for it.
-    pub(crate) fn push(&self, event: Waiting, size: usize) -> u64 {
+    pub(crate) fn push(&self, event: QueuedEvent, size: usize) -> u64 {
         let mut state = self.lock();
         if state.closed {
             return 0;
@@ -142,21 +143,21 @@ impl AsyncSink {
     }
 
     /// Starts one more task where something waits and there may be one.
-    pub(crate) fn start_task(&self, owner: &Arc<dyn Owner>, listener: &Arc<Listener>) {
+    pub(crate) fn start_task(self: &Arc<Self>, owner: &Arc<dyn Owner>) {
         if !self.wants_task(&self.lock()) {
             return;
         }
         let listeners = owner.listeners();
         let Some(runtime) = listeners.process.runtime.get() else {
             // What waits is worked off in the runtime that a `start` brings.
-            listeners.retired.keep(listener);
-            return listener.report_no_runtime();
+            listeners.retired.keep(self);
+            return self.identity().report_no_runtime();
         };
         let mut state = self.lock();
         if !self.wants_task(&state) {
             return;
         }
-        let task = Task::begin(&mut state, owner, listener);
+        let task = Task::begin(&mut state, owner, self);
         drop(state);
         // A runtime that has been shut down drops the task at once.
         if let Err(panicked) = user_code::run(|| runtime.spawn(task.work())) {
@@ -165,14 +166,14 @@ impl AsyncSink {
     }
 
     /// Starts on what has been waiting for a runtime, or for one that is driven.
-    pub(crate) fn start_tasks(&self, owner: &Arc<dyn Owner>, listener: &Arc<Listener>) {
+    pub(crate) fn start_tasks(self: &Arc<Self>, owner: &Arc<dyn Owner>) {
         let mut state = self.lock();
         state.round += 1;
         state.running -= std::mem::take(&mut state.waiting);
         let waiting = state.backlog.len();
         drop(state);
         for _ in 0..waiting.min(self.concurrency.get()) {
-            self.start_task(owner, listener);
+            self.start_task(owner);
         }
     }
 
@@ -196,6 +197,14 @@ impl AsyncSink {
         waited
     }
 
+    /// Gives up what waits, which the listener misses.
+    pub(crate) fn miss_all(&self) {
+        let missed = self.close() as u64;
+        if self.identity().count_missed(missed) {
+            self.identity().report_missed();
+        }
+    }
+
     fn wants_task(&self, state: &State) -> bool {
         state.running < self.concurrency.get() && !state.backlog.is_empty()
     }
@@ -210,7 +219,7 @@ impl AsyncSink {
 /// and for whatever reason that is.
 struct Task {
     owner: Arc<dyn Owner>,
-    listener: Arc<Listener>,
+    sink: Arc<AsyncSink>,
     round: u64,
     has_begun: bool,
     /// It has been counted out under the lock already.
@@ -218,12 +227,12 @@ struct Task {
 }
 
 impl Task {
-    fn begin(state: &mut State, owner: &Arc<dyn Owner>, listener: &Arc<Listener>) -> Self {
+    fn begin(state: &mut State, owner: &Arc<dyn Owner>, sink: &Arc<AsyncSink>) -> Self {
         state.running += 1;
         state.waiting += 1;
         Self {
             owner: Arc::clone(owner),
-            listener: Arc::clone(listener),
+            sink: Arc::clone(sink),
             round: state.round,
             has_begun: false,
             is_over: false,
@@ -233,8 +242,9 @@ impl Task {
     async fn work(mut self) {
         self.set_out();
         while let Some(waiting) = self.next() {
-            let claim = self.listener.claim(&self.owner);
-            let started = self.sink().call.start(&waiting.delivery(), &claim);
+            let identity = self.sink.identity();
+            let claim = Claim::new(identity, &self.owner);
+            let started = self.sink.call.start(&waiting.delivery(), &claim);
             let called = match started {
                 Ok(Some(future)) => OneCall(Some(future)).await.map_err(Fault::from),
                 Ok(None) => Ok(()),
@@ -242,8 +252,7 @@ impl Task {
             };
             if let Err(fault) = called {
                 let delivery = waiting.delivery();
-                self.listener
-                    .report_fault(delivery.name, delivery.origin, fault);
+                identity.report_fault(delivery.key, delivery.origin, fault);
             }
             tokio::task::coop::consume_budget().await;
         }
@@ -251,7 +260,7 @@ impl Task {
 
     /// Begins, unless another task has taken its place.
     fn set_out(&mut self) {
-        let mut state = self.sink().lock();
+        let mut state = self.sink.lock();
         let is_replaced = state.round != self.round;
         if !is_replaced {
             state.waiting -= 1;
@@ -262,13 +271,13 @@ impl Task {
     }
 
     /// The next event. After the last the task is none any more.
-    fn next(&mut self) -> Option<Waiting> {
+    fn next(&mut self) -> Option<QueuedEvent> {
         // A call may have forked: what waits is for the parent, and may be locked for ever in the child.
         self.is_over |= self.owner.listeners().process.is_forked();
         if self.is_over {
             return None;
         }
-        let mut state = self.sink().lock();
+        let mut state = self.sink.lock();
         let next = state.backlog.pop();
         if next.is_none() {
             // Under this lock: what comes after this finds that the task has ended.
@@ -277,17 +286,13 @@ impl Task {
             drop(state);
             self.is_over = true;
             if is_retired {
-                self.owner.listeners().retired.let_go(self.listener.id);
+                self.owner
+                    .listeners()
+                    .retired
+                    .let_go(self.sink.identity().id);
             }
         }
         next
-    }
-
-    fn sink(&self) -> &AsyncSink {
-        let Sink::Async(sink) = self.listener.sink() else {
-            unreachable!("only async listeners have a task");
-        };
-        sink
     }
 }
 
@@ -296,7 +301,7 @@ impl Drop for Task {
         if self.is_over {
             return;
         }
-        let mut state = self.sink().lock();
+        let mut state = self.sink.lock();
         if !self.has_begun {
             if state.round != self.round {
                 return;
@@ -308,8 +313,8 @@ impl Drop for Task {
         // Its runtime has dropped it.
         let listeners = self.owner.listeners();
         listeners.process.runtime.release();
-        listeners.retired.keep(&self.listener);
-        self.listener.report_no_runtime();
+        listeners.retired.keep(&self.sink);
+        self.sink.identity().report_no_runtime();
     }
 }
 

@@ -1,7 +1,12 @@
 //! What the listeners of one bus share: the registry, and its limits.
 
 pub(crate) mod async_sink;
+pub(crate) mod call;
+pub(crate) mod delivery;
+pub(crate) mod fault;
+pub(crate) mod identity;
 pub(crate) mod info;
+pub(crate) mod inline_sink;
 pub(crate) mod listener;
 pub(crate) mod nesting;
 pub(crate) mod owner;
@@ -10,6 +15,7 @@ pub(crate) mod received;
 pub(crate) mod registry;
 pub(crate) mod retired;
 pub(crate) mod subscription;
+pub(crate) mod user_closure;
 pub(crate) mod wait_for;
 
 use std::{
@@ -78,10 +84,13 @@ impl Listeners {
     /// Starts the async listeners on what came for them before there was a runtime.
     pub(crate) fn wake_async(&self, owner: &Arc<dyn Owner>) {
         // Those that were taken off meanwhile, too: what had come for them before still reaches them.
-        for listener in self.table.all().into_iter().chain(self.retired.all()) {
+        for listener in self.table.all() {
             if let Sink::Async(sink) = listener.sink() {
-                sink.start_tasks(owner, &listener);
+                sink.start_tasks(owner);
             }
+        }
+        for sink in self.retired.all() {
+            sink.start_tasks(owner);
         }
     }
 
@@ -131,16 +140,20 @@ impl Listeners {
     pub(crate) fn retire(&self, gone: &[Arc<Listener>]) -> usize {
         for listener in gone {
             listener.retire();
-            self.retired.keep(listener);
+            if let Sink::Async(sink) = listener.sink() {
+                self.retired.keep(sink);
+            }
         }
         gone.len()
     }
 
     /// Ends all of them: the last handle of the bus has gone.
     pub(crate) fn close(&self) {
-        let retired = self.retired.take_all();
-        for listener in self.table.remove_all().into_iter().chain(retired) {
+        for listener in self.table.remove_all() {
             listener.close();
+        }
+        for sink in self.retired.take_all() {
+            sink.close();
         }
     }
 }

@@ -8,7 +8,6 @@
 use std::{
     any::TypeId,
     collections::HashMap,
-    panic::Location,
     sync::{
         Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
         atomic::{AtomicU64, Ordering},
@@ -16,10 +15,11 @@ use std::{
 };
 
 use super::{
+    identity::ListenerIdentity,
     listener::{Listener, Sink},
     pattern::Pattern,
 };
-use crate::bus::telemetry::{Telemetry, listener_id::ListenerId};
+use crate::bus::telemetry::listener_id::ListenerId;
 
 /// For how many keys the listeners are remembered, where there are patterns. Keys come from the network, so there
 /// is no end to them; beyond this it is worked out anew.
@@ -87,34 +87,22 @@ pub(crate) enum Place {
     First,
 }
 
-/// How a listener is to be registered.
-pub(crate) struct Registration {
-    pub(crate) place: Place,
-    pub(crate) once: bool,
-    /// Of a listener by type.
-    pub(crate) event_type: Option<&'static str>,
-    pub(crate) location: &'static Location<'static>,
-    pub(crate) sink: Sink,
-    pub(crate) telemetry: Arc<Telemetry>,
-}
-
-impl Registration {
-    /// The listener, wherever it goes.
-    pub(crate) fn make(self, id: ListenerId, topic: &Topic, order: i64) -> Listener {
-        let key = match topic {
-            Topic::Key(key) => Arc::clone(key),
-            Topic::Pattern(pattern) => pattern.as_str().into(),
-        };
-        Listener::new(id, key, order, self)
-    }
-}
-
 /// What stands under a key, for an event of a certain type.
 pub(crate) enum Lookup {
     /// The type has a right to the key; these listen, if any.
     Known(Option<List>),
     /// The type has not been seen with this bus yet.
     NewType,
+}
+
+impl Topic {
+    /// As it is shown: the key, or the text of the pattern.
+    pub(crate) fn text(&self) -> Arc<str> {
+        match self {
+            Self::Key(key) => Arc::clone(key),
+            Self::Pattern(pattern) => pattern.as_str().into(),
+        }
+    }
 }
 
 impl Table {
@@ -144,12 +132,14 @@ impl Table {
     pub(crate) fn insert(
         &self,
         topic: Topic,
-        registration: Registration,
+        place: Place,
+        identity: Arc<ListenerIdentity>,
+        sink: Sink,
         max: usize,
     ) -> (Arc<Listener>, Option<usize>) {
-        let id = ListenerId::next();
+        let id = identity.id;
         let mut inner = self.write();
-        let order = match registration.place {
+        let order = match place {
             Place::Last => {
                 inner.last_order += 1;
                 inner.last_order
@@ -159,7 +149,7 @@ impl Table {
                 inner.first_order
             }
         };
-        let listener = Arc::new(registration.make(id, &topic, order));
+        let listener = Arc::new(Listener::new(identity, order, sink));
         inner.keys.insert(id, topic.clone());
         let crowd = match topic {
             Topic::Key(key) => {
@@ -183,7 +173,7 @@ impl Table {
                 let entry = inner.entries.get_mut(&*key)?;
                 let before = entry.list.take()?;
                 let (gone, rest): (Vec<_>, Vec<_>) =
-                    before.iter().cloned().partition(|l| l.id == id);
+                    before.iter().cloned().partition(|l| l.identity.id == id);
                 if !rest.is_empty() {
                     entry.list = Some(rest.into());
                 }
@@ -191,7 +181,10 @@ impl Table {
                 gone.into_iter().next()
             }
             Topic::Pattern(_) => {
-                let at = inner.by_pattern.iter().position(|(_, l)| l.id == id)?;
+                let at = inner
+                    .by_pattern
+                    .iter()
+                    .position(|(_, l)| l.identity.id == id)?;
                 Some(inner.by_pattern.remove(at).1)
             }
         }
@@ -207,7 +200,7 @@ impl Table {
             return Vec::new();
         };
         for listener in list.iter() {
-            inner.keys.remove(&listener.id);
+            inner.keys.remove(&listener.identity.id);
         }
         inner.tidy(key);
         list.to_vec()
@@ -350,26 +343,36 @@ impl Inner {
 
 #[cfg(test)]
 mod tests {
+    use std::panic::Location;
+
     use super::*;
-    use crate::{bus::listeners::listener::Inline, codec::Args};
+    use crate::{
+        bus::{
+            listeners::{inline_sink::InlineSink, received::Received},
+            telemetry::Telemetry,
+        },
+        codec::Args,
+    };
+
+    /// A listener that does nothing.
+    fn inert(topic: &Topic) -> (Arc<ListenerIdentity>, Sink) {
+        let (key, telemetry) = (topic.text(), Telemetry::unheard());
+        let identity = ListenerIdentity::new(key, None, Location::caller(), false, telemetry);
+        let sink = InlineSink::new(Arc::clone(&identity), |_: &Received<Args>| ());
+        (identity, Sink::Inline(sink))
+    }
 
     fn add(table: &Table, key: &str, place: Place) -> ListenerId {
-        let registration = Registration {
-            place,
-            once: false,
-            event_type: None,
-            location: Location::caller(),
-            sink: Sink::Inline(Inline::new::<Args>(|_| ())),
-            telemetry: Telemetry::unheard(),
-        };
-        table.insert(Topic::Key(key.into()), registration, 0).0.id
+        let topic = Topic::Key(key.into());
+        let (identity, sink) = inert(&topic);
+        table.insert(topic, place, identity, sink, 0).0.identity.id
     }
 
     fn ids(table: &Table, key: &str) -> Vec<ListenerId> {
         let list = table.list(key);
         list.iter()
             .flat_map(|list| list.iter())
-            .map(|l| l.id)
+            .map(|l| l.identity.id)
             .collect()
     }
 
@@ -396,7 +399,10 @@ mod tests {
         assert!(table.remove(a).is_some());
         assert!(table.remove(a).is_none());
         let c = add(&table, "x", Place::Last);
-        assert_eq!(before.iter().map(|l| l.id).collect::<Vec<_>>(), [a, b]);
+        assert_eq!(
+            before.iter().map(|l| l.identity.id).collect::<Vec<_>>(),
+            [a, b]
+        );
         assert_eq!(ids(&table, "x"), [b, c]);
     }
 
@@ -435,16 +441,9 @@ mod tests {
     }
 
     fn add_pattern(table: &Table, pattern: &str, place: Place) -> ListenerId {
-        let registration = Registration {
-            place,
-            once: false,
-            event_type: None,
-            location: Location::caller(),
-            sink: Sink::Inline(Inline::new::<Args>(|_| ())),
-            telemetry: Telemetry::unheard(),
-        };
         let topic = Topic::Pattern(pattern.parse().unwrap());
-        table.insert(topic, registration, 0).0.id
+        let (identity, sink) = inert(&topic);
+        table.insert(topic, place, identity, sink, 0).0.identity.id
     }
 
     #[test]
@@ -488,15 +487,9 @@ mod tests {
     fn a_crowd_is_told_once() {
         let table = Table::default();
         let crowd = |max| {
-            let registration = Registration {
-                place: Place::Last,
-                once: false,
-                event_type: None,
-                location: Location::caller(),
-                sink: Sink::Inline(Inline::new::<Args>(|_| ())),
-                telemetry: Telemetry::unheard(),
-            };
-            table.insert(Topic::Key("x".into()), registration, max).1
+            let topic = Topic::Key("x".into());
+            let (identity, sink) = inert(&topic);
+            table.insert(topic, Place::Last, identity, sink, max).1
         };
         assert_eq!(crowd(2), None);
         assert_eq!(crowd(2), None);

@@ -8,7 +8,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use super::listener::{Listener, Sink};
+use super::async_sink::AsyncSink;
 use crate::bus::telemetry::listener_id::ListenerId;
 
 /// How many are kept. Of a program that takes off more of them without a runtime, the oldest miss what waits for them,
@@ -17,21 +17,19 @@ const MAX_KEPT: usize = 1_024;
 
 #[derive(Default)]
 pub(crate) struct Retired {
-    kept: Mutex<VecDeque<Arc<Listener>>>,
+    kept: Mutex<VecDeque<Arc<AsyncSink>>>,
 }
 
 impl Retired {
     /// Keeps the listener if it has been taken off and calls of it wait.
-    pub(crate) fn keep(&self, listener: &Arc<Listener>) {
-        let Sink::Async(sink) = listener.sink() else {
-            return;
-        };
+    pub(crate) fn keep(&self, sink: &Arc<AsyncSink>) {
+        let id = sink.identity().id;
         let mut kept = self.lock();
         // Looked at under this lock: a task that empties the queue lets the listener go afterwards.
-        if !sink.is_left_waiting() || kept.iter().any(|other| other.id == listener.id) {
+        if !sink.is_left_waiting() || kept.iter().any(|other| other.identity().id == id) {
             return;
         }
-        kept.push_back(Arc::clone(listener));
+        kept.push_back(Arc::clone(sink));
         let displaced = (kept.len() > MAX_KEPT).then(|| kept.pop_front());
         drop(kept);
         if let Some(displaced) = displaced.flatten() {
@@ -42,22 +40,22 @@ impl Retired {
     /// Nothing waits for the listener any more.
     pub(crate) fn let_go(&self, id: ListenerId) {
         let mut kept = self.lock();
-        let at = kept.iter().position(|listener| listener.id == id);
+        let at = kept.iter().position(|sink| sink.identity().id == id);
         let gone = at.and_then(|at| kept.remove(at));
         // What it holds is the user's.
         drop(kept);
         drop(gone);
     }
 
-    pub(crate) fn all(&self) -> Vec<Arc<Listener>> {
+    pub(crate) fn all(&self) -> Vec<Arc<AsyncSink>> {
         self.lock().iter().cloned().collect()
     }
 
-    pub(crate) fn take_all(&self) -> VecDeque<Arc<Listener>> {
+    pub(crate) fn take_all(&self) -> VecDeque<Arc<AsyncSink>> {
         std::mem::take(&mut *self.lock())
     }
 
-    fn lock(&self) -> MutexGuard<'_, VecDeque<Arc<Listener>>> {
+    fn lock(&self) -> MutexGuard<'_, VecDeque<Arc<AsyncSink>>> {
         // Nothing that can panic runs under this lock.
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }

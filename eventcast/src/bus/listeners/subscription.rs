@@ -12,10 +12,12 @@ use std::{
 use futures_core::Stream;
 
 use super::{
-    listener::{Fault, FromArgs, Listener, Sink, Waiting},
+    call::{Claim, FromArgs},
+    delivery::QueuedEvent,
+    fault::Fault,
+    listener::{Listener, Sink},
     owner::Owner,
     received::Received,
-    wait_for::Condition,
 };
 use crate::bus::{
     process::{
@@ -92,6 +94,9 @@ impl Default for SubscribeOptions {
         }
     }
 }
+
+/// The condition of a wait.
+pub(crate) type Condition<E> = Box<dyn Fn(&Received<E>) -> bool + Send + Sync>;
 
 /// The events of one key, or of all keys that a pattern matches, as a [`Stream`].
 ///
@@ -250,9 +255,9 @@ impl<E: FromArgs> Subscription<E> {
         }
     }
 
-    fn decoded(&self, waiting: &Waiting) -> Option<Received<E>> {
+    fn decoded(&self, waiting: &QueuedEvent) -> Option<Received<E>> {
         let delivery = waiting.delivery();
-        let claim = self.listener.claim(&self.owner);
+        let claim = Claim::new(&self.listener.identity, &self.owner);
         let decoded = claim.decode(&delivery).and_then(|event| {
             if claim.take() {
                 return Ok(Some(claim.received(event, &delivery)));
@@ -262,7 +267,8 @@ impl<E: FromArgs> Subscription<E> {
         });
         decoded.unwrap_or_else(|fault| {
             self.listener
-                .report_fault(delivery.name, delivery.origin, fault);
+                .identity
+                .report_fault(delivery.key, delivery.origin, fault);
             None
         })
     }
@@ -281,13 +287,13 @@ impl<E: FromArgs> Subscription<E> {
         let dropped = user_code::discard(event);
         if let Err(panicked) = holds.map(drop).and(dropped) {
             let fault = Fault::Panicked(panicked);
-            let key = &self.listener.key;
-            self.listener.report_fault(key, &origin, fault);
+            let key = &self.listener.identity.key;
+            self.listener.identity.report_fault(key, &origin, fault);
         }
         None
     }
 
-    fn mailbox(&self) -> &Mailbox<Waiting> {
+    fn mailbox(&self) -> &Mailbox<QueuedEvent> {
         let Sink::Stream(mailbox) = self.listener.sink() else {
             unreachable!("a subscription is made with a stream's listener");
         };
@@ -305,14 +311,14 @@ impl<E: FromArgs> Stream for Subscription<E> {
 
 impl<E: FromArgs> Drop for Subscription<E> {
     fn drop(&mut self) {
-        self.owner.listeners().take_off(self.listener.id);
+        self.owner.listeners().take_off(self.listener.identity.id);
     }
 }
 
 impl<E: FromArgs> fmt::Debug for Subscription<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Subscription")
-            .field("event", &self.listener.key)
+            .field("event", &self.listener.identity.key)
             .field("missed", &self.missed())
             .finish_non_exhaustive()
     }

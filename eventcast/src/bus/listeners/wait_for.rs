@@ -8,7 +8,11 @@ use std::{
     time::Duration,
 };
 
-use super::{listener::FromArgs, received::Received, subscription::Subscription};
+use super::{
+    call::FromArgs,
+    received::Received,
+    subscription::{Condition, Subscription},
+};
 use crate::bus::{
     process::blocking::{block_on, deadline},
     queue::error::RecvTimeoutError,
@@ -20,9 +24,6 @@ use crate::bus::{
     "the event did not come: its listener was taken off before, or the last handle of the bus was dropped"
 )]
 pub struct Stopped;
-
-/// The condition of a wait.
-pub(crate) type Condition<E> = Box<dyn Fn(&Received<E>) -> bool + Send + Sync>;
 
 /// The first event of a key, or of all keys that a pattern matches, after [`Bus::wait_for`](crate::Bus::wait_for) or one
 /// of its kin was called.

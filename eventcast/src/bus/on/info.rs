@@ -31,17 +31,22 @@ impl Bus {
             return Vec::new();
         }
         let mut all = self.core.shared.listeners.table.all_with_patterns();
-        all.sort_by(|(one, _), (other, _)| (&one.key, one.order).cmp(&(&other.key, other.order)));
-        let info = |(listener, pattern): (Arc<Listener>, Option<Pattern>)| ListenerInfo {
-            id: listener.id,
-            scope: match pattern {
-                Some(pattern) => ListenerScope::Pattern(pattern),
-                None => ListenerScope::Key(listener.key.to_string()),
-            },
-            event_type: listener.event_type,
-            mode: listener.mode(),
-            once: listener.is_once(),
-            registered_at: listener.location,
+        all.sort_by(|(one, _), (other, _)| {
+            (&one.identity.key, one.order).cmp(&(&other.identity.key, other.order))
+        });
+        let info = |(listener, pattern): (Arc<Listener>, Option<Pattern>)| {
+            let identity = &listener.identity;
+            ListenerInfo {
+                id: identity.id,
+                scope: match pattern {
+                    Some(pattern) => ListenerScope::Pattern(pattern),
+                    None => ListenerScope::Key(identity.key.to_string()),
+                },
+                event_type: identity.event_type,
+                mode: listener.mode(),
+                once: identity.is_once(),
+                registered_at: identity.location,
+            }
         };
         all.into_iter().map(info).collect()
     }

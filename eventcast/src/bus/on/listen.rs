@@ -6,10 +6,13 @@ use super::super::{Bus, shared::Shared};
 use super::pattern::IntoPattern;
 use crate::bus::listeners::{
     async_sink::{AsyncListener, AsyncSink},
-    listener::{FromArgs, Inline, Listener, Sink},
+    call::FromArgs,
+    identity::ListenerIdentity,
+    inline_sink::InlineSink,
+    listener::{Listener, Sink},
     pattern::InvalidPattern,
     received::Received,
-    registry::{Place, Registration, Topic},
+    registry::{Place, Topic},
     subscription::{SubscribeOptions, Subscription},
     wait_for::WaitFor,
 };
@@ -281,7 +284,9 @@ impl<'a, E: FromArgs> Listen<'a, E> {
     /// # }
     /// ```
     pub fn call(self, listener: impl Fn(&Received<E>) + Send + Sync + 'static) -> ListenerId {
-        self.insert(Sink::Inline(Inline::new(listener))).id
+        let identity = self.identity();
+        let sink = Sink::Inline(InlineSink::new(Arc::clone(&identity), listener));
+        self.insert(identity, sink).identity.id
     }
 
     /// Registers an async closure that is called for each event. Its calls run on a tokio runtime, one after the
@@ -305,8 +310,10 @@ impl<'a, E: FromArgs> Listen<'a, E> {
             process.runtime.adopt();
         }
         let bound = shared.options.listener_queue.into();
-        let sink = AsyncSink::new::<E>(bound, self.concurrency, listener);
-        self.insert(Sink::Async(Box::new(sink))).id
+        let identity = self.identity();
+        let shared_identity = Arc::clone(&identity);
+        let sink = AsyncSink::new::<E, _>(shared_identity, bound, self.concurrency, listener);
+        self.insert(identity, Sink::Async(sink)).identity.id
     }
 
     /// Registers a stream of the events, which holds up to 1,024 that nobody has read yet, and then drops the oldest.
@@ -342,7 +349,8 @@ impl<'a, E: FromArgs> Listen<'a, E> {
         };
         let mailbox = Mailbox::new(bound, options.overflow);
         let owner = core.owner();
-        Subscription::new(self.insert(Sink::Stream(mailbox)), owner)
+        let identity = self.identity();
+        Subscription::new(self.insert(identity, Sink::Stream(mailbox)), owner)
     }
 
     /// Registers a wait for the first event from now on.
@@ -385,7 +393,17 @@ impl<'a, E: FromArgs> Listen<'a, E> {
         WaitFor::new(self.subscribe_with(FIRST), Some(Box::new(condition)))
     }
 
-    fn insert(self, sink: Sink) -> Arc<Listener> {
+    fn identity(&self) -> Arc<ListenerIdentity> {
+        ListenerIdentity::new(
+            self.topic.text(),
+            self.event_type,
+            self.location,
+            self.once,
+            Arc::clone(&self.bus.core.shared.telemetry),
+        )
+    }
+
+    fn insert(self, identity: Arc<ListenerIdentity>, sink: Sink) -> Arc<Listener> {
         let Shared {
             process,
             telemetry,
@@ -393,28 +411,19 @@ impl<'a, E: FromArgs> Listen<'a, E> {
             ..
         } = &*self.bus.core.shared;
         let location = self.location;
-        let registration = Registration {
-            place: self.place,
-            once: self.once,
-            event_type: self.event_type,
-            location,
-            sink,
-            telemetry: Arc::clone(telemetry),
-        };
         if process.is_forked() {
-            let listener = registration.make(ListenerId::next(), &self.topic, 0);
-            fork::tell_deaf(&listener.key, location);
+            fork::tell_deaf(&identity.key, location);
+            let listener = Listener::new(identity, 0, sink);
             listener.close();
             return Arc::new(listener);
         }
-        let (listener, crowd) = listeners
-            .table
-            .insert(self.topic, registration, listeners.max());
+        let (topic, place, max) = (self.topic, self.place, listeners.max());
+        let (listener, crowd) = listeners.table.insert(topic, place, identity, sink, max);
         if let Some(count) = crowd {
             let text = format!(
                 "event `{}` has {count} listeners, the last registered at {location}: a leak? \
                  `set_max_listeners` raises the limit, 0 removes it",
-                printable(&listener.key),
+                printable(&listener.identity.key),
             );
             tracing::warn!(target: "eventcast", "{text}");
             telemetry.warn_at_last(&text);

@@ -1,0 +1,229 @@
+//! Listeners that run on the thread that has the event, until one is found to be slow: from then on it has a queue, and a
+//! thread of its own serves that.
+
+use std::{
+    any::{Any, TypeId},
+    marker::PhantomData,
+    mem::needs_drop,
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use tokio::runtime::Handle;
+
+use super::{
+    call::{Claim, FromArgs},
+    delivery::{Delivery, QueuedEvent},
+    fault::{Called, Fault},
+    identity::ListenerIdentity,
+    owner::Owner,
+    received::Received,
+    user_closure::UserClosure,
+};
+use crate::{
+    bus::{
+        process::{
+            runtime::CachedRuntime,
+            user_code::{self, Driving, Panicked},
+        },
+        queue::backlog::{Bound, Pushed, Server, WorkQueue},
+    },
+    codec,
+};
+
+/// A closure with the type of its event erased.
+trait Call: Send + Sync {
+    fn event_type(&self) -> TypeId;
+    /// Decodes, and runs the closure.
+    fn decoded(&self, delivery: &Delivery<'_>, claim: &Claim<'_>) -> Result<Called, Fault>;
+    /// Runs the closure on a [`Received`] of its own event type.
+    fn same_type(&self, received: &dyn Any, claim: &Claim<'_>) -> Result<Called, Fault>;
+}
+
+struct Closure<E, F> {
+    function: F,
+    event: PhantomData<fn(E)>,
+}
+
+impl<E: FromArgs, F: Fn(&Received<E>) + Send + Sync + 'static> Call for Closure<E, F> {
+    fn event_type(&self) -> TypeId {
+        TypeId::of::<E>()
+    }
+
+    fn decoded(&self, delivery: &Delivery<'_>, claim: &Claim<'_>) -> Result<Called, Fault> {
+        let event: E = claim.decode(delivery)?;
+        if !claim.take() {
+            user_code::discard(event)?;
+            return Ok(Called::UsedUp);
+        }
+        let received = claim.received(event, delivery);
+        let called = user_code::run(|| (self.function)(&received));
+        // Not while a panic goes through here, where a second one would end the process.
+        let dropped = user_code::discard(received);
+        called.and(dropped)?;
+        Ok(Called::Yes)
+    }
+
+    fn same_type(&self, received: &dyn Any, claim: &Claim<'_>) -> Result<Called, Fault> {
+        let received = received
+            .downcast_ref::<Received<E>>()
+            .expect("only events of `event_type` are handed to `same_type`");
+        if !claim.take() {
+            return Ok(Called::UsedUp);
+        }
+        user_code::run(|| (self.function)(received))?;
+        Ok(Called::Yes)
+    }
+}
+
+pub(crate) struct InlineSink {
+    call: UserClosure<dyn Call>,
+    /// There once the listener has been moved to a queue of its own.
+    queue: OnceLock<WorkQueue<QueuedEvent>>,
+    /// It has been taken off, or the last handle of the bus has gone.
+    retired: AtomicBool,
+}
+
+impl InlineSink {
+    pub(crate) fn new<E: FromArgs, F: Fn(&Received<E>) + Send + Sync + 'static>(
+        identity: Arc<ListenerIdentity>,
+        function: F,
+    ) -> Arc<Self> {
+        let closure = Box::new(Closure {
+            function,
+            event: PhantomData,
+        });
+        Arc::new(Self {
+            call: UserClosure::new(closure, !needs_drop::<F>(), identity),
+            queue: OnceLock::new(),
+            retired: AtomicBool::new(false),
+        })
+    }
+
+    /// Whether its events go through a queue.
+    pub(crate) fn has_queue(&self) -> bool {
+        self.queue.get().is_some()
+    }
+
+    /// Queues an event where there is a queue, and gives how many were missed for it.
+    pub(crate) fn push(&self, event: QueuedEvent, size: usize) -> u64 {
+        match self.queue.get().map(|queue| queue.push(event, size)) {
+            Some(Pushed::Missed(count)) => count as u64,
+            Some(Pushed::Taken | Pushed::Closed) | None => 0,
+        }
+    }
+
+    /// Starts a thread that serves the queue, where something waits in it and no thread does.
+    pub(crate) fn start_serving(self: &Arc<Self>, owner: &Arc<dyn Owner>) {
+        let Some(server) = self.queue.get().and_then(WorkQueue::server) else {
+            return;
+        };
+        let (sink, owner) = (Arc::clone(self), Arc::clone(owner));
+        let spawned = std::thread::Builder::new()
+            .name("eventcast-slow".into())
+            .stack_size(codec::STACK_SIZE)
+            .spawn(move || {
+                let serve = || sink.serve(&owner, server);
+                let process = &owner.listeners().process;
+                process.guard_thread("serving a slow listener", serve, || ());
+            });
+        if let Err(error) = spawned {
+            // The server has gone with the thread; the event stays in the queue, and the next one tries again.
+            self.call.identity().report_no_thread(&error);
+        }
+    }
+
+    /// Serves the queue: calls the listener with one event after the other.
+    pub(crate) fn serve(&self, owner: &Arc<dyn Owner>, server: Server<QueuedEvent>) {
+        let process = &owner.listeners().process;
+        let slot = &process.runtime;
+        let mut runtime = CachedRuntime::of(slot);
+        server.serve(&process.home, |event: QueuedEvent| {
+            let _pause = Driving::pause();
+            self.run(owner, runtime.get(slot), &event.delivery());
+        });
+    }
+
+    /// Decodes the event and runs the closure here and now, within the bus's runtime. A panic in it ends here.
+    pub(crate) fn run(
+        &self,
+        owner: &Arc<dyn Owner>,
+        runtime: Option<&Handle>,
+        delivery: &Delivery<'_>,
+    ) -> bool {
+        let identity = self.call.identity();
+        let claim = Claim::new(identity, owner);
+        let called = user_code::run_within(runtime, || self.call.decoded(delivery, &claim));
+        match flat(called) {
+            Ok(called) => called == Called::Yes,
+            Err(fault) => {
+                let has_panicked = matches!(fault, Fault::Panicked(_));
+                identity.report_fault(delivery.key, delivery.origin, fault);
+                has_panicked
+            }
+        }
+    }
+
+    /// Runs the closure on the very value that was emitted, if it is of the listener's own type.
+    pub(crate) fn run_same_type<E: Send + 'static>(
+        &self,
+        owner: &Arc<dyn Owner>,
+        runtime: Option<&Handle>,
+        received: &Received<E>,
+    ) -> Option<bool> {
+        if self.call.event_type() != TypeId::of::<E>() {
+            return None;
+        }
+        let identity = self.call.identity();
+        let claim = Claim::new(identity, owner);
+        let called = user_code::run_within(runtime, || self.call.same_type(received, &claim));
+        match flat(called) {
+            Ok(called) => Some(called == Called::Yes),
+            Err(fault) => {
+                identity.report_fault(received.key(), received.origin(), fault);
+                Some(true)
+            }
+        }
+    }
+
+    /// Gives a listener that is running right now, and too long, a queue of its own. The thread in which it runs gets the
+    /// right to serve it, and calls [`serve`](Self::serve) when the call returns. `None`: it has one.
+    pub(crate) fn move_to_queue(&self, bound: Bound) -> Option<Server<QueuedEvent>> {
+        let (queue, server) = WorkQueue::served(bound);
+        self.queue.set(queue).ok()?;
+        // The mark is set before the queue is looked for, as the queue was set before the mark is read here: whichever
+        // comes second finds the other.
+        if self.retired.load(Ordering::SeqCst) {
+            self.retire();
+        }
+        Some(server)
+    }
+
+    /// The listener has been taken off: what waits is worked off without delay.
+    pub(crate) fn retire(&self) {
+        self.retired.store(true, Ordering::SeqCst);
+        if let Some(queue) = self.queue.get() {
+            queue.retire();
+        }
+    }
+
+    /// Gives up what waits: the last handle of the bus has gone.
+    pub(crate) fn close(&self) {
+        self.retire();
+        if let Some(queue) = self.queue.get() {
+            queue.close();
+        }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn is_retired(&self) -> bool {
+        self.queue.get().is_some_and(WorkQueue::is_retired)
+    }
+}
+
+/// What came of a call, wherever it went wrong.
+fn flat(called: Result<Result<Called, Fault>, Panicked>) -> Result<Called, Fault> {
+    called.unwrap_or_else(|panicked| Err(panicked.into()))
+}
