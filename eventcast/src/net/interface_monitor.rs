@@ -22,7 +22,8 @@ use super::{
     inet6::{self, AddressState},
     interface::{Family, Inability, Interface, InterfaceChoice, Interfaces},
     joined_interface::{JoinedInterface, Obstacle},
-    open::{SocketOptions, filter_own, open_group, open_unicast},
+    open::{filter_own, open_group, open_unicast},
+    options::SocketOptions,
     self_filter::SelfFilter,
     sink::Egress,
 };

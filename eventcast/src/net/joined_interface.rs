@@ -11,7 +11,8 @@ use std::{
 
 use super::{
     interface::{Family, Inability, Interface, InterfaceChoice, Interfaces, Link},
-    open::{SocketOptions, set_outgoing, udp_socket},
+    options::SocketOptions,
+    outgoing::{Outgoing, set_outgoing, udp_socket},
     route,
 };
 
@@ -65,17 +66,6 @@ impl<E: Into<io::Error>> From<E> for Obstacle {
     fn from(error: E) -> Self {
         Self::System(error.into())
     }
-}
-
-/// How a socket is set to send to a group by an interface.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Outgoing {
-    /// Not set, which only IPv4 allows: the route decides.
-    Route,
-    /// By an address of it.
-    V4(Ipv4Addr),
-    /// By its number.
-    V6(u32),
 }
 
 impl JoinedInterface {

@@ -13,7 +13,7 @@
 //! | --- | --- |
 //! | which interfaces there are, and which can do multicast | `interface.rs`, with `inet6.rs` for addresses that are not ready |
 //! | which of them a bus is on, and by which address | `joined_interface.rs`, with `route.rs` for where the routes lead |
-//! | opening, joining, buffers | `open.rs`, with `self_filter.rs` for the bus's own datagrams |
+//! | opening, joining, buffers | `open.rs`, with `options.rs` for what is asked for, `outgoing.rs` for the interface to send by, and `self_filter.rs` for the bus's own datagrams |
 //! | staying on them while they come and go | `interface_monitor.rs`, with `watch.rs` to learn of it |
 //! | what can go wrong there | `error.rs` |
 //! | waiting and receiving | `receiver.rs`, with `round_robin.rs` for the next socket, `source.rs` for the system calls and `busy_poll.rs` for staying awake |
@@ -33,6 +33,8 @@ mod interface;
 mod interface_monitor;
 mod joined_interface;
 mod open;
+mod options;
+mod outgoing;
 mod receiver;
 mod retry;
 mod round_robin;
@@ -56,7 +58,7 @@ pub use error::{InterfaceError, OpenError, SendError};
 pub(crate) use interface::InterfaceChoice;
 pub(crate) use interface_monitor::InterfaceEvent;
 pub use interface_monitor::InterfaceLeftReason;
-pub(crate) use open::SocketOptions;
+pub(crate) use options::SocketOptions;
 pub(crate) use receiver::{CameBy, Change, Receiver, Waker};
 pub(crate) use retry::{Rests, RetryBudget};
 pub(crate) use sink::Egress;

@@ -10,46 +10,16 @@ use std::{
     sync::Arc,
 };
 
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::Socket;
 
 use super::{
     error::{Buffer, OpenError, OpenWarning},
-    interface::{Family, InterfaceChoice},
-    joined_interface::{JoinedInterface, Outgoing},
+    interface::Family,
+    joined_interface::JoinedInterface,
+    options::SocketOptions,
+    outgoing::{Outgoing, set_outgoing, udp_socket},
     self_filter::{SelfFilter, set_self_filter},
 };
-
-/// What is to be opened.
-#[derive(Clone, Debug)]
-pub(crate) struct SocketOptions {
-    /// The address of this machine at which unicast messages are taken. `None`: that of the
-    /// interface if one is chosen, else any.
-    pub(crate) address: Option<IpAddr>,
-    /// The port of the group; not 0.
-    pub(crate) port: u16,
-    /// The multicast group.
-    pub(crate) group: IpAddr,
-    /// Where to join it, and by where to send.
-    pub(crate) interface: InterfaceChoice,
-    /// Whether other buses of this machine receive what this one sends. On the loopback interface they always do: that
-    /// interface itself returns everything.
-    pub(crate) loopback: bool,
-    /// How many routers a datagram to the group may pass, and one; at most 255.
-    pub(crate) ttl: u32,
-    /// The port of the unicast socket. 0: the system chooses.
-    pub(crate) unicast_port: u16,
-    /// Bytes that may wait to be read, on each socket. `None`: the system's default.
-    pub(crate) receive_buffer: Option<usize>,
-    /// Bytes that may wait to leave. `None`: the system's default.
-    pub(crate) send_buffer: Option<usize>,
-}
-
-impl SocketOptions {
-    /// The group's family, which all sockets have.
-    pub(super) fn family(&self) -> Family {
-        Family::of(self.group)
-    }
-}
 
 /// Opens the group socket of one interface and joins the group there. The filter for the bus's own datagrams matches
 /// the port of its unicast socket.
@@ -181,21 +151,6 @@ pub(super) fn open_unicast(
     Ok(socket)
 }
 
-/// IP fragments are left as the systems have them: allowed.
-pub(super) fn udp_socket(family: Family) -> io::Result<Socket> {
-    let domain = match family {
-        Family::V4 => Domain::IPV4,
-        Family::V6 => Domain::IPV6,
-    };
-    let socket = Socket::new(domain, Type::DGRAM, Some(Protocol::UDP))?;
-    if family == Family::V6 {
-        // Buses of both families may have the same port.
-        socket.set_only_v6(true)?;
-    }
-    socket.set_nonblocking(true)?;
-    Ok(socket)
-}
-
 /// Programs set one of these or the other, and share only with those that set the same: so both. One is enough to
 /// start with.
 fn share_port(socket: &Socket) -> io::Result<()> {
@@ -218,48 +173,6 @@ fn hear_only_joined(socket: &Socket, family: Family) {
         Family::V6 => socket.set_multicast_all_v6(false),
     };
     let _ = (socket, family);
-}
-
-/// The default of every system (RFC 1112, section 6.1; RFC 3493, section 5.2).
-const DEFAULT_TTL: u32 = 1;
-
-/// Sets by where, how far, and whether to this machine too, a socket sends to groups. Nothing is refused where it is
-/// so already.
-pub(super) fn set_outgoing(
-    socket: &Socket,
-    options: &SocketOptions,
-    outgoing: Outgoing,
-) -> io::Result<()> {
-    if outgoing != Outgoing::Route {
-        choose(socket, outgoing)?;
-    }
-    let (ttl, loopback) = match options.family() {
-        Family::V4 => (
-            socket.set_multicast_ttl_v4(options.ttl),
-            socket.set_multicast_loop_v4(options.loopback),
-        ),
-        Family::V6 => (
-            socket.set_multicast_hops_v6(options.ttl),
-            socket.set_multicast_loop_v6(options.loopback),
-        ),
-    };
-    if options.ttl != DEFAULT_TTL {
-        ttl?;
-    }
-    if !options.loopback {
-        loopback?;
-    }
-    Ok(())
-}
-
-/// Sets by where a socket sends to groups. Only IPv4 leaves it to the route.
-pub(super) fn choose(socket: &Socket, outgoing: Outgoing) -> io::Result<()> {
-    match outgoing {
-        // It may have been set to an interface before.
-        Outgoing::Route => socket.set_multicast_if_v4(&Ipv4Addr::UNSPECIFIED),
-        Outgoing::V4(address) => socket.set_multicast_if_v4(&address),
-        Outgoing::V6(index) => socket.set_multicast_if_v6(index),
-    }
 }
 
 /// Sets a buffer and reads back the size that the system chose.

@@ -9,7 +9,10 @@ use std::{
 
 use mio::net::UdpSocket;
 
-use super::{joined_interface::Outgoing, open, self_filter::SelfFilter};
+use super::{
+    outgoing::{self, Outgoing},
+    self_filter::SelfFilter,
+};
 
 /// An interface by which a bus sends to its group.
 #[derive(Clone, Debug)]
@@ -91,7 +94,7 @@ impl Sink for UdpSink {
     fn choose(&mut self, egress: &Egress) -> io::Result<()> {
         if self.egress.as_ref().is_none_or(|set| set.id != egress.id) {
             self.egress = None;
-            open::choose(&socket2::SockRef::from(&*self.socket), egress.outgoing)?;
+            outgoing::choose(&socket2::SockRef::from(&*self.socket), egress.outgoing)?;
             self.egress = Some(egress.clone());
         }
         Ok(())
@@ -171,7 +174,7 @@ mod kernel {
     };
 
     use super::Egress;
-    use crate::net::{interface::Family, open};
+    use crate::net::{interface::Family, outgoing};
 
     /// A kernel before 4.18 would send everything as one datagram and say nothing.
     pub(super) fn probe(socket: &UdpSocket) -> bool {
@@ -180,8 +183,8 @@ mod kernel {
 
     /// Connecting makes the kernel look up the way; nothing is sent.
     pub(super) fn mtu(egress: &Egress, to: SocketAddr) -> Option<u32> {
-        let probe = open::udp_socket(Family::of(to.ip())).ok()?;
-        open::choose(&probe, egress.outgoing).ok()?;
+        let probe = outgoing::udp_socket(Family::of(to.ip())).ok()?;
+        outgoing::choose(&probe, egress.outgoing).ok()?;
         probe.connect(&to.into()).ok()?;
         // Linux answers this one for IPv6 too.
         getsockopt(&probe, sockopt::IpMtu).ok()?.try_into().ok()

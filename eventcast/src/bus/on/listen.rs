@@ -3,7 +3,7 @@
 use std::{fmt, marker::PhantomData, num::NonZeroUsize, panic::Location, sync::Arc};
 
 use super::super::{Bus, shared::Shared};
-use super::pattern::IntoPattern;
+use super::into_pattern::IntoPattern;
 use crate::bus::listeners::{
     async_sink::{AsyncListener, AsyncSink},
     call::FromArgs,

@@ -3,11 +3,13 @@
 //! | file | what is in it |
 //! | --- | --- |
 //! | `typed`, `named`, `pattern` | the short methods, for events by type, by key, and by pattern |
+//! | `into_pattern` | a pattern, or a text that is one |
 //! | `listen` | the builder, in which all of them end |
 //! | `info` | what is registered |
 
 pub(crate) mod guard;
 mod info;
+mod into_pattern;
 mod listen;
 mod named;
 mod pattern;
@@ -15,7 +17,7 @@ mod typed;
 
 use std::fmt;
 
-pub use self::{listen::Listen, pattern::IntoPattern};
+pub use self::{into_pattern::IntoPattern, listen::Listen};
 use super::process::user_code;
 
 /// The builder, and the listener that it is for. Where there is no builder this panics with the reason, once the listener,

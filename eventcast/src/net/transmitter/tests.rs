@@ -87,7 +87,7 @@ fn egress(id: u32) -> Egress {
         label: "eth7 (10.0.0.7)".into(),
         id,
         host: [10, 0, 0, id as u8].into(),
-        outgoing: crate::net::joined_interface::Outgoing::Route,
+        outgoing: crate::net::outgoing::Outgoing::Route,
         cuts: true,
         self_filter: None,
     }
