@@ -16,7 +16,7 @@ use crate::proto::{
 const WHOLE_V4: usize = 1500 - 20 - 8;
 const WHOLE_V6: usize = 1500 - 40 - 8;
 
-/// Up to this `max_payload_size` datagrams are kept whole; above, the user asks for IP fragments.
+/// Up to this `max_payload_size` datagrams are kept whole; above it, the user accepts IP fragments.
 const KEEPS_WHOLE_UP_TO: usize = WHOLE_V4;
 
 /// Fewer bytes of data in a datagram are not worth sending.
@@ -275,7 +275,7 @@ mod tests {
         };
         assert_eq!(chunker.plan(5000, WHOLE_V4 - 63, 1000), Err(refused));
         assert_eq!(chunker.plan(5000, 5000, 1000), Err(refused));
-        // Who asks for fragments gets them.
+        // A configuration that accepts fragments gets them.
         assert_eq!(
             Chunker::new(1473, 32 << 20, V4)
                 .plan(5000, 1472, 1000)

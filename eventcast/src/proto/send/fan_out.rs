@@ -1,11 +1,10 @@
-//! One datagram for each interface (WIRE.md section 2): alike, but for the address of the sender.
+//! One datagram for each interface (WIRE.md section 2): alike, except for the address of the sender.
 //!
-//! What the queue hands out for the group is kept here until every interface has had it. The
-//! datagrams are written with the longest of the addresses, so that what was measured for them
-//! holds for all; here each gets its own. Only the outer metadata is changed: what a chunk carries
-//! is the same for all interfaces.
+//! A datagram that the queue returns for the group is kept here until every interface has had its copy. The datagrams
+//! are written with the longest of the addresses, so that their measured length holds for all; here each copy gets its
+//! own address. Only the outer metadata is changed: the content of a chunk is the same for all interfaces.
 //!
-//! A bus with one interface has nothing to do with this: its datagrams pass as they are.
+//! A bus with one interface does not use this: its datagrams pass as they are.
 
 use std::{net::IpAddr, sync::Arc};
 
@@ -20,7 +19,7 @@ use crate::proto::{
 pub(in crate::proto) struct FanOut {
     /// The interfaces, each with its address as text; empty where there is one alone.
     hosts: Vec<(u32, Arc<str>)>,
-    /// Those that still wait for what others have had, the next one last.
+    /// The interfaces that still lack the datagram, the next one last.
     left: Vec<(u32, Arc<str>)>,
     /// What is being sent, as the queue gave it.
     batch: Vec<u8>,
@@ -43,7 +42,7 @@ impl FanOut {
             .retain(|(id, _)| hosts.iter().any(|host| host.interface == *id));
     }
 
-    /// Whether an interface still waits for what others have had.
+    /// Whether an interface still lacks the current datagram.
     #[inline]
     pub(in crate::proto) fn is_pending(&self) -> bool {
         !self.left.is_empty()

@@ -1,12 +1,12 @@
-//! What this bus has sent to the group, kept so that it can be sent again.
+//! The messages that this bus has sent to the group, kept so that they can be sent again.
 //!
-//! Small messages are kept as the datagrams that they were, one behind the other in blocks of memory that are used
-//! again; chunked ones as the whole message, of which any chunk can be written anew. What is kept is bounded by bytes
-//! and by age, which counts from the last chunk of a chunked message, and the oldest goes first. A chunked message that
-//! is still being sent stays, and half a second longer, since nobody can have asked for the last of it before.
+//! Small messages are kept as their datagrams, one behind the other in blocks of memory that are reused; chunked ones
+//! as the whole message, of which any chunk can be written again. The history is bounded by bytes and by age, which
+//! counts from the last chunk of a chunked message, and the oldest message is dropped first. A chunked message that is
+//! still being sent stays, and half a second longer, since no receiver can have requested the end of it earlier.
 //!
-//! Of numbered chunked messages that have gone, the last [`MAX_GONE`] ids stay with their numbers: a request names a
-//! chunked message by its id, and its requester is to learn which number cannot be had.
+//! Of numbered chunked messages that were dropped, the last [`MAX_GONE`] ids stay with their numbers: a request names a
+//! chunked message by its id, and the requester has to learn which number is no longer available.
 //!
 //! Everything is kept as it was before it was sealed.
 
@@ -27,13 +27,13 @@ const BLOCK: usize = 64 * 1024;
 /// Blocks that wait to be used again. More than a few are handed back to the system.
 const SPARE_BLOCKS: usize = 16;
 
-/// Of how many chunked messages that have gone the numbers stay known.
+/// The most chunked messages whose numbers stay known after they were dropped.
 const MAX_GONE: usize = 1024;
 
 /// What is reckoned for each of them: an entry of a hash table that may be half empty, and one of a queue.
 const GONE_COST: usize = 128;
 
-/// At most this part of the limit goes to them, whatever the limit is.
+/// At most this part of the limit is used for them, whatever the limit is.
 const GONE_SHARE: usize = 16;
 
 /// Where a chunked message stands in [`Larges`].
@@ -64,7 +64,7 @@ enum Kept {
     Large(LargeAt),
 }
 
-/// A numbered message that can still be had.
+/// A numbered message that is still available.
 pub(in crate::proto) enum Found<'a> {
     Small(&'a [u8]),
     Large(LargeAt),
@@ -91,12 +91,12 @@ impl History {
         self.bytes
     }
 
-    /// What counts within the limit: these, and what is known of those that have gone.
+    /// The bytes that count within the limit: these messages, and the numbers of those that were dropped.
     fn counted(&self) -> usize {
         self.bytes + self.larges.gone.bytes()
     }
 
-    /// The lowest number that can still be had; one more than the last when none can.
+    /// The lowest number that is still available; one more than the last number when none is.
     pub(in crate::proto) fn first(&self) -> u64 {
         let staying = self.staying.first_key_value();
         staying.map_or(self.first, |(number, _)| *number)
@@ -134,7 +134,7 @@ impl History {
         at
     }
 
-    /// The lowest number from this one on that can still be had, or the next one that will be given out.
+    /// The lowest number from this one on that is still available, or else the next one to be assigned.
     pub(in crate::proto) fn next_kept(&self, number: u64) -> u64 {
         let staying = self.staying.range(number..).next();
         let numbered = number.max(self.first);
@@ -153,12 +153,12 @@ impl History {
         })
     }
 
-    /// Lets go what is too old, or too much.
+    /// Drops messages that are too old, or exceed the limit.
     pub(in crate::proto) fn trim(&mut self, now: Duration) {
         if cfg!(eventcast_sabotage = "unbounded_history") {
             return;
         }
-        // What had to stay is older than all others.
+        // The messages that had to stay are older than all others.
         let larges = &mut self.larges;
         let bytes = &mut self.bytes;
         let (limit, max_age) = (self.limit, self.max_age);
@@ -258,7 +258,7 @@ impl Larges {
         self.by_message.get(&message).copied()
     }
 
-    /// The number of a message that was kept and has gone.
+    /// The number of a message that was kept and dropped.
     pub(in crate::proto) fn number_of_gone(&self, message: MessageId) -> Option<u64> {
         self.gone.numbers.get(&message).copied()
     }
@@ -285,7 +285,7 @@ impl Larges {
     }
 }
 
-/// The numbers of chunked messages that have gone, the oldest first out.
+/// The numbers of chunked messages that were dropped, the oldest removed first.
 struct Gone {
     numbers: HashMap<MessageId, u64, HashKey>,
     order: VecDeque<MessageId>,
@@ -338,7 +338,7 @@ impl IndexMut<LargeAt> for Larges {
 #[derive(Default)]
 struct Blocks {
     blocks: VecDeque<Block>,
-    /// How many blocks have gone.
+    /// How many blocks were dropped.
     gone: u64,
     spare: Vec<Vec<u8>>,
 }
@@ -392,7 +392,7 @@ impl Blocks {
         &block.bytes[piece.start as usize..][..piece.len()]
     }
 
-    /// Lets go the oldest.
+    /// Drops the oldest.
     fn pop(&mut self, piece: Piece) {
         debug_assert_eq!(piece.block, self.gone);
         let alone = self.blocks.len() == 1;
@@ -624,7 +624,7 @@ mod tests {
             for _ in 0..100 {
                 history.keep_small(at(1), &[7; 1_000]);
             }
-            // It was sent only just now, and others had to make room.
+            // It was sent only just now, and dropped to make room.
             assert!(history.larges.find(MessageId([1; 20])).is_some());
             let first = history.next_kept(2);
             assert!(history.last() - first < 60, "{first}");

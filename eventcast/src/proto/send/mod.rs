@@ -1,4 +1,4 @@
-//! What is sent anew: cut, numbered, paced, kept, and handed out for each interface.
+//! Sending a message for the first time: cutting, numbering, pacing, keeping, and a copy for each interface.
 
 pub(super) mod chunker;
 pub(super) mod fan_out;

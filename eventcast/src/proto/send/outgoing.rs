@@ -13,7 +13,7 @@ pub struct Outgoing<'a> {
     pub payload: &'a [u8],
     /// The fingerprint of its schema, if it has one.
     pub schema: Option<i64>,
-    /// It gets no number: receivers neither wait for it nor ask for it again.
+    /// The message gets no number: receivers neither wait for it nor request it again.
     pub best_effort: bool,
 }
 
@@ -87,8 +87,8 @@ pub enum Destination {
 pub struct Transmit {
     /// Where they go.
     pub to: Destination,
-    /// By which interface, if there are several: its number as [`Host`](crate::proto::Host) has it. `None`: by the only
-    /// one, or by whichever leads there.
+    /// The interface, if there are several: its number in [`Host`](crate::proto::Host). `None`: the only one, or the
+    /// one that the system's route chooses.
     pub interface: Option<u32>,
     /// The length of each datagram but the last, which may be shorter, if there are several.
     pub segment_size: Option<usize>,

@@ -24,9 +24,9 @@ const MAX_HANDED_OUT: usize = 65_507;
 /// Longer datagrams are handed out one by one, since the kernel does not segment into what it has to fragment.
 const MAX_SEGMENT: usize = 1472;
 
-/// The pace of chunks where nobody complains: bursts of this many datagrams and bytes, each [`PAUSE`]. At it a
-/// receiver keeps up although its thread is put aside for a while: Linux's usual socket buffer (212,992 bytes) holds
-/// some 90 datagrams of a kilobyte, which is what comes in 3 ms.
+/// The pace of chunks where no receiver reports losses: bursts of this many datagrams and bytes, each [`PAUSE`]. At
+/// this pace a receiver keeps up although its thread is suspended for a while: Linux's usual socket buffer (212,992
+/// bytes) holds some 90 datagrams of a kilobyte, which is what arrives in 3 ms.
 const BURST_DATAGRAMS: usize = 16;
 const BURST_BYTES: usize = 32 << 10;
 const PAUSE: Duration = Duration::from_micros(500);
@@ -48,7 +48,7 @@ const STEPS: u32 = 8;
 /// take it for lost.
 const LONGEST_SILENCE: Duration = Duration::from_millis(400);
 
-/// Most datagrams of the protocol's own that wait. What finds no room is said or asked for again.
+/// Most datagrams of the protocol's own that wait. One that finds no room is repeated or requested again later.
 const MAX_URGENT: usize = 1024;
 
 /// So many may wait for another reply to be added.
@@ -142,7 +142,7 @@ impl SendQueue {
         self.push_urgent_within(MAX_URGENT, to, datagram)
     }
 
-    /// Adds one that somebody has asked for: those leave room for what this bus has to say of its own.
+    /// Adds a datagram that a peer requested: these leave room for the bus's own messages.
     pub(in crate::proto) fn push_reply(&mut self, to: Destination, datagram: Vec<u8>) -> bool {
         self.push_urgent_within(MAX_REPLIES, to, datagram)
     }
@@ -364,7 +364,7 @@ impl Default for Pacer {
 }
 
 impl Pacer {
-    /// A receiver says that it lacks something.
+    /// A receiver reports a loss.
     pub(in crate::proto) fn complain(&mut self, now: Duration) {
         if now >= self.changed + DEAF_FOR {
             self.slowness = (self.slowness + self.slowness / 2).min(SLOWEST * STEPS);
