@@ -1,8 +1,8 @@
-//! Reading the datagrams of a sender that was heard before, when they have the layout that all known senders write.
+//! Reading the datagrams of a known sender, when they have the layout that all known senders write.
 //!
-//! Then everything is at a fixed place or equal to what was checked the last time, and comparing it is all there is
-//! to do. Whatever is in the least unusual is left to [`Datagram`](super::Datagram), which is slower and knows every
-//! case; both give the same values.
+//! Then every element is at a fixed place or equal to one that was checked before, and a comparison is enough. A
+//! datagram that differs in any way is left to [`Datagram`](super::Datagram), which is slower and handles every case;
+//! both give the same values.
 
 use super::{
     MAX_CHUNKS, MAX_NAME, MessageId,
@@ -29,7 +29,7 @@ pub(in crate::proto) struct Canonical<'a> {
 impl<'a> Canonical<'a> {
     /// Reads a datagram whose elements from `host` to `id` are the bytes `sender`, taken from metadata that was good.
     ///
-    /// `None` says nothing about the datagram, but that it has to be read another way.
+    /// `None` means only that the datagram has to be read the other way.
     #[inline]
     pub(in crate::proto) fn read(bytes: &'a [u8], sender: &[u8]) -> Option<Self> {
         if sender.is_empty() {

@@ -71,13 +71,13 @@ pub(in crate::proto) struct Hello<'a> {
     pub(in crate::proto) up: Duration,
     pub(in crate::proto) version: &'a str,
     pub(in crate::proto) capabilities: Vec<&'a str>,
-    /// What the one to whom it is sent alone puts into its requests, to show that it gets what is sent to it.
+    /// The token that the recipient puts into its requests, to prove that it receives what is sent to it.
     pub(in crate::proto) token: Option<u64>,
-    /// To whom more is owed than what follows after `last`. Where it is missing: to nobody.
+    /// The buses that are owed more than what follows after `last`. Missing: none.
     pub(in crate::proto) owed: Vec<Owed<'a>>,
 }
 
-/// From which number on everything is owed to a bus that was heard of lately.
+/// The first number that is owed to a bus that was discovered lately.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::proto) struct Owed<'a> {
     pub(in crate::proto) id: &'a str,
@@ -116,7 +116,7 @@ fn hello(value: RawValue<'_>) -> Result<Control<'_>, Fault> {
         owed: fields.owed()?,
         token: fields.token(),
     };
-    // `first` is one more than `last` when nothing can be had any more, and numbers count from 1.
+    // `first` is one more than `last` when nothing is available any more, and numbers count from 1.
     if hello.first == 0 || hello.first > hello.last + 1 {
         return Err(Fault::Malformed);
     }
@@ -162,7 +162,7 @@ pub(in crate::proto) fn one_binary(value: RawValue<'_>) -> Result<&[u8], Fault> 
     }
 }
 
-/// Others may ask for what never was, in numbers of any type: an index that is none is left out.
+/// Other programs may request what never existed, in numbers of any type: an index that is no index is left out.
 fn retx(value: RawValue<'_>) -> Result<Control<'_>, Fault> {
     let fields = Fields::of(value)?;
     fields.text("id", MAX_ID)?;
@@ -299,7 +299,7 @@ fn text(value: RawValue<'_>, longest: usize) -> Result<&str, Fault> {
     }
 }
 
-/// What a hello takes for naming somebody, and for naming anybody at all.
+/// The bytes that a hello takes to name one bus, and to name any bus at all.
 pub(in crate::proto) const OWED_COST: usize =
     3 + 4 + (1 + 3 + 4 + 1) + (1 + 4 + 8) + (1 + 2 + 8) + 1;
 pub(in crate::proto) const OWED_AT_ALL: usize = 1 + 5 + 4 + 1;
@@ -347,8 +347,8 @@ pub(in crate::proto) fn write_bye(
     });
 }
 
-/// Writes the payload of a nack, which asks this sender for the first of these numbers, as many as fit into so many
-/// bytes, at least one run. Gives how many runs that was, and leaves those in ascending order.
+/// Writes the payload of a nack, which requests the first of these numbers from this sender, as many as fit into so
+/// many bytes, at least one run. Returns how many runs that was, and leaves those in ascending order.
 pub(in crate::proto) fn write_nack(
     out: &mut Vec<u8>,
     (id, incarnation): (&str, u64),
@@ -369,7 +369,7 @@ pub(in crate::proto) fn write_nack(
     written
 }
 
-/// Writes the payload of a gone, likewise.
+/// Writes the payload of a gone, with the same rules.
 pub(in crate::proto) fn write_gone(
     out: &mut Vec<u8>,
     incarnation: u64,

@@ -15,7 +15,7 @@ pub(in crate::proto) struct Metadata<'a> {
     pub(in crate::proto) described: Option<Described<'a>>,
 }
 
-/// What a message says of itself and of its sender.
+/// The metadata of a message and of its sender.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::proto) struct Described<'a> {
     pub(in crate::proto) name: &'a str,
@@ -26,7 +26,7 @@ pub(in crate::proto) struct Described<'a> {
     pub(in crate::proto) schema: Option<i64>,
 }
 
-/// What a sender says of itself.
+/// The metadata of a sender.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::proto) struct Identity<'a> {
     pub(in crate::proto) host: &'a str,
@@ -45,8 +45,8 @@ impl<'a> Metadata<'a> {
         Self::from_elements(&Elements::collect(document))
     }
 
-    /// Reads the metadata of a datagram that may be one of that name, which is never cut. Of the other keys nothing is
-    /// asked but that they are there with their types.
+    /// Reads the metadata of a datagram that may be one of that name, which is never cut. The other keys only have to
+    /// be there with their types.
     pub(in crate::proto) fn parse_outer(document: &'a [u8], name: &str) -> Result<Outer, Fault> {
         codec::check_small_document(document, MAX_OUTER)?;
         let found = Elements::collect(document);
@@ -90,11 +90,11 @@ impl<'a> Metadata<'a> {
     }
 }
 
-/// Most elements of the metadata, and of the payload, of a datagram whose seal has not been looked at: twice as many as
-/// there are known keys. Whoever sends more has no key, and shall not cost more than a look at the first few.
+/// Most elements of the metadata, and of the payload, of a datagram whose seal is not checked yet: twice as many as
+/// there are known keys. A sender of more has no key, and must not cost more than reading the first few.
 pub(in crate::proto) const MAX_OUTER: usize = 32;
 
-/// What metadata says that is looked at for its name alone.
+/// The result for metadata of which only the name is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::proto) enum Outer {
     /// It has the name.
@@ -233,7 +233,7 @@ impl<'a> Elements<'a> {
         })
     }
 
-    /// Metadata of ciphertext says nothing more, and never has the keys of an incarnation.
+    /// Metadata of ciphertext has no more keys, and never those of an incarnation.
     fn check_outer(&self) -> Result<(), Fault> {
         match (self.inc.0, self.n.0) {
             (None, None) => Ok(()),

@@ -45,7 +45,7 @@ pub const VERSION: u64 = 3;
 /// Longest event key in bytes. Keys are part of every datagram, and have to leave room for data.
 pub(super) const MAX_NAME: usize = 1024;
 
-/// Longest `seqId` and `id` in bytes: eventcast's own are 40 and 16, others may do it differently within reason.
+/// Longest `seqId` and `id` in bytes: eventcast's own are 40 and 16, other programs may use longer ones within reason.
 pub(super) const MAX_ID: usize = 64;
 
 /// Longest `host` and `hostname` in bytes: the longest name of the DNS.

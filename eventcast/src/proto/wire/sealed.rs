@@ -1,7 +1,8 @@
-//! The datagram around a box: an event `__ec_sealed` that an old peer can read and hands to nobody (WIRE.md section 8).
+//! The datagram around a box: an event `__ec_sealed`, which an old peer can read and delivers to no listener (WIRE.md
+//! section 8).
 //!
 //! As it is written here it has one form, in which nothing differs but its id, three lengths and the box. That form is
-//! read at once; any other goes the thorough way, which takes the keys in any order.
+//! read fast; any other is read the general way, which accepts the keys in any order.
 
 use super::{
     Fault, Metadata, SEALED,
@@ -204,7 +205,7 @@ mod tests {
                 "{more} beside"
             );
         }
-        // However they are nested, and whatever comes behind the first few: it is not looked at.
+        // However they are nested, and whatever follows the first few: it is not read.
         let inner = document(&nulls(1_000));
         let nested = [&b"\x03d\0"[..], &inner].concat();
         assert_eq!(

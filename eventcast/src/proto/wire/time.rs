@@ -5,7 +5,7 @@
 /// The text as it travels.
 pub(in crate::proto) type TimeText = [u8; 24];
 
-/// The last moment that four digits for the year can tell.
+/// The last moment that a year of four digits can express.
 const LAST_UNIX_MS: u64 = 253_402_300_799_999;
 
 const MS_PER_DAY: u64 = 86_400_000;
@@ -52,7 +52,7 @@ impl TimeWriter {
 
 /// Reads times.
 pub(in crate::proto) struct TimeReader {
-    /// The last text's beginning, up to its point, and what it says in milliseconds.
+    /// The beginning of the last text, up to its point, and its value in milliseconds.
     second: [u8; 20],
     unix_ms: u64,
 }
