@@ -69,7 +69,7 @@ pub(super) struct Ring {
     receive: Vec<Bound>,
 }
 
-/// A key whose HMAC has taken in the group's name.
+/// A key whose HMAC has absorbed the group's name.
 struct Bound {
     key: SealKey,
     mac: HmacSha256,
@@ -110,7 +110,7 @@ impl Ring {
         out.extend_from_slice(&tag.into_bytes());
     }
 
-    /// Looks at a box as far as its HMAC. Until that is good, nothing in it says anything.
+    /// Checks a box as far as its HMAC. Until that is good, nothing in the box can be trusted.
     pub(super) fn authenticate<'a>(&'a self, sealed: &'a [u8]) -> Result<Authentic<'a>, DropCause> {
         if sealed.len() < SHORTEST || sealed.len() % BLOCK != SHORTEST % BLOCK {
             return Err(DropCause::Malformed);
@@ -248,7 +248,7 @@ mod tests {
         }
     }
 
-    /// A box around any plaintext, padded or not, of a holder of the key who breaks the rules.
+    /// A box around any plaintext, padded or not, from a holder of the key that breaks the rules.
     fn around(ring: &Ring, blocks: &[u8]) -> Vec<u8> {
         use aes::cipher::block_padding::NoPadding;
         let header = vectors::good()[0].header_of_box();

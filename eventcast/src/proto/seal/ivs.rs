@@ -1,12 +1,12 @@
-//! Where initialisation vectors come from. The protocol has no randomness of its own: whoever drives it hands in a
-//! source, which is asked for many at a time.
+//! The source of initialisation vectors. The protocol has no randomness of its own: the driver passes in a source,
+//! which fills many vectors at a time.
 
 use std::{fmt, sync::Arc};
 
-/// How many bytes are asked for at once: what a full batch of datagrams takes.
+/// How many bytes are drawn at once: as many as a full batch of datagrams takes.
 const ASKED_FOR: usize = 64 * 16;
 
-/// A source of random bytes that nobody can predict: the system's, but in tests.
+/// A source of random bytes that cannot be predicted: the system's, except in tests.
 #[derive(Clone)]
 pub struct IvSource(Arc<Fill>);
 

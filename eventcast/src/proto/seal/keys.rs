@@ -1,8 +1,8 @@
-//! Keys: from a passphrase or a ready key to what seals and opens (WIRE.md section 8, "Keys").
+//! Keys: from a passphrase or a ready key to keys that seal and open (WIRE.md section 8, "Keys").
 //!
-//! Responsible for derivation, and for wiping what it leaves behind. Everything that a datagram needs of a key is
+//! Responsible for derivation, and for wiping its intermediate values. Everything that a datagram needs of a key is
 //! prepared here once: the AES round keys, and the two states from which every HMAC begins. Not responsible for
-//! deriving off the async threads, or once per process: that is whoever calls.
+//! deriving off the async threads, or once per process: the caller is.
 
 use std::{fmt, net::IpAddr, sync::Arc};
 
@@ -14,7 +14,7 @@ use zeroize::Zeroizing;
 /// PBKDF2's rounds: what OWASP recommends with HMAC-SHA-256.
 const ROUNDS: u32 = 600_000;
 
-/// The shortest ready key, in bytes. It is taken as it is, so it has to be as hard to guess as the keys made of it.
+/// The shortest ready key, in bytes. It is used as it is, so it has to be as hard to guess as the keys derived from it.
 pub(super) const SHORTEST_READY_KEY: usize = 32;
 
 /// What the default salt and the text under the HMAC begin with.

@@ -1,14 +1,14 @@
-//! Sealed datagrams: what nobody outside the group can read, make, change or show a second time (WIRE.md section 8).
+//! Sealed datagrams: no outsider can read, make, change or replay them (WIRE.md section 8).
 //!
-//! [`Sealing`] takes a finished datagram and gives the one that travels, and the reverse. It is responsible for the
-//! counters of this bus and for what was had of others; not for what a datagram says, but that nobody without the key
-//! has said it, lately, to this bus, and for the first time.
+//! [`Sealing`] turns a finished datagram into the sealed one that travels, and back. It is responsible for the counters
+//! of this bus and for the counters received of others; not for the content of a datagram, only for the proof that a
+//! holder of the key sent it, lately, to this bus, and for the first time.
 //!
 //! | file | what |
 //! | --- | --- |
 //! | `keys` | from a passphrase to keys |
 //! | `boxes` | the bytes of a box |
-//! | `window`, `replays` | which counters were had |
+//! | `window`, `replays` | which counters were received |
 //! | `ivs` | initialisation vectors |
 //!
 //! Everything up to the HMAC looks the same from outside: nothing is kept, nothing is sent. Nothing is allocated for a
@@ -101,7 +101,7 @@ pub(super) struct Opened {
     pub(super) sent_ms: u64,
 }
 
-/// What the HMAC of a box vouches for: who has sealed it.
+/// The sender that the HMAC of a box proves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct AuthenticatedSender {
     pub(super) sender: [u8; 8],
@@ -117,7 +117,7 @@ impl AuthenticatedSender {
         }
     }
 
-    /// Whether who says so of itself can be who has sealed it.
+    /// Whether the sender that a datagram names can be the one that sealed it.
     pub(super) fn fits(self, id: &str, incarnation: Option<u64>) -> bool {
         self.fits_incarnation(incarnation) && id_bytes(id) == self.sender
     }
@@ -137,7 +137,8 @@ pub(super) enum Unsealable {
     Version(u64),
     /// A holder of the key has sealed it, and its time is off by so many milliseconds: positive if it is ahead.
     Clock(i64),
-    /// It was had before, and by its time it was sent so many milliseconds ago: longer than a network takes to double it.
+    /// It was received before, and by its time it was sent so many milliseconds ago: longer than a network takes to
+    /// duplicate it.
     Recorded(u64),
     /// By its time it was sent `age_ms` milliseconds ago, before this bus was started, which a young bus refuses for
     /// `left_ms` more.
@@ -182,7 +183,7 @@ impl Sealing {
         }
     }
 
-    /// From now on these are the keys. Counters go on, and what was had stays had.
+    /// Replaces the keys. Counters go on, and counters received before stay known.
     pub(super) fn set_keys(&mut self, keys: &SealKeys) {
         self.ring = if cfg!(eventcast_sabotage = "one_key") {
             Ring::new(&SealKeys::new(keys.send.clone()), self.group, self.port)
@@ -222,8 +223,8 @@ impl Sealing {
         });
     }
 
-    /// Opens a sealed datagram into `plain`, whose content is replaced, if it may be taken; [`opened`] is then what was
-    /// sealed. Each is opened once.
+    /// Opens a sealed datagram into `plain`, whose content is replaced, if it is acceptable; [`opened`] is then the
+    /// sealed content. Each datagram is opened once.
     pub(super) fn open(
         &mut self,
         now: Now,
@@ -302,7 +303,7 @@ impl Sealing {
     fn started_ms(&self, now: Now) -> u64 {
         let up = now.elapsed.saturating_sub(self.started.elapsed);
         let started = now.unix_ms.saturating_sub(up.as_millis() as u64);
-        // A difference below this is that of two clocks that nobody has touched.
+        // Clocks that nobody has set differ by less than this.
         if started.abs_diff(self.started.unix_ms) < BEFORE_START {
             self.started.unix_ms
         } else {
@@ -311,7 +312,7 @@ impl Sealing {
     }
 }
 
-/// Why a datagram is refused that was had, by when it was sent.
+/// The fault of a datagram that was received before, by its time of sending.
 fn received_before(now: Now, sent: u64) -> Unsealable {
     match now.unix_ms.saturating_sub(sent) {
         age if age < DOUBLED_WITHIN => Unsealable::For(DropCause::Duplicate),

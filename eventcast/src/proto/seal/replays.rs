@@ -1,7 +1,7 @@
-//! What was had of each incarnation (WIRE.md section 8, "Replays").
+//! The counters received of each incarnation (WIRE.md section 8, "Replays").
 //!
-//! Only what a holder of the key has sealed, in time and for this bus, gets this far, so only such a holder can fill
-//! this; it is bounded all the same.
+//! Only datagrams that a holder of the key has sealed, in time and for this bus, get this far, so only such a holder
+//! can fill this table; it is bounded nevertheless.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -14,25 +14,25 @@ use crate::proto::{DropCause, hash::HashKey};
 /// Most incarnations of which every counter is known.
 pub(super) const MAX_INCARNATIONS: usize = 4096;
 
-/// Most incarnations beside these of which the highest counters are known: those that had to make room. A few million
-/// bytes, and more than a thousand that come and go in a second.
+/// Most incarnations beside these of which the highest counters are known: those that were displaced. It takes a few
+/// million bytes, and allows for more than a thousand that come and go in a second.
 const MAX_GONE: usize = 65_536;
 
-/// How long what is known of an incarnation is kept after its last datagram, where a datagram stays fresh for 30 s. One
-/// whose sender's clock is ahead by that much stays fresh for twice as long.
+/// How long an incarnation stays known after its last datagram; a datagram stays fresh for 30 s. One whose sender's
+/// clock is ahead by that much stays fresh for twice as long.
 const KEPT_FOR: Duration = Duration::from_secs(60);
 
 /// The highest bit of a counter: it counts datagrams to single peers.
 pub(super) const TO_ONE: u64 = 1 << 63;
 
-/// Who sealed a datagram: the sender's 8 bytes and its incarnation.
+/// The sender of a sealed datagram: its 8 bytes of id and its incarnation.
 pub(super) type Sealer = ([u8; 8], u64);
 
 type Key = (u64, u64);
 
-/// What was had, so that nothing is taken twice. A full table never makes this bus deaf: who comes takes the place of
-/// one that has said goodbye, or else of the one that has been silent longest, and of that one the highest counters
-/// stay known, at or below which nothing is taken any more.
+/// The counters received, so that no datagram is accepted twice. A full table never makes this bus deaf: a new
+/// incarnation takes the place of one that has said goodbye, or else of the one that was silent longest, and of that
+/// one the highest counters stay known; no counter at or below them is accepted any more.
 pub(super) struct Replays {
     kept_for: Duration,
     places: HashMap<Key, usize, HashKey>,
@@ -57,13 +57,13 @@ struct Known {
     to_one: Option<Box<Window>>,
 }
 
-/// An incarnation that had to make room.
+/// An incarnation that was displaced.
 struct Gone {
     /// Which entry of the order is its.
     id: u64,
     last_heard: Duration,
     last_sent: u64,
-    /// The highest counters that were had; 0 for none.
+    /// The highest counters received; 0 for none.
     to_group: u64,
     to_one: u64,
 }
@@ -174,7 +174,8 @@ impl Replays {
         Ok(place)
     }
 
-    /// The one to make room. Where nobody has said goodbye it looks at all: only holders of the key bring that about.
+    /// The incarnation to displace. Where none has said goodbye it looks at all: only holders of the key can cause
+    /// that.
     fn next_to_go(&mut self) -> usize {
         while let Some((place, sealer)) = self.departed.pop_front() {
             let known = &self.known[place];
@@ -268,7 +269,7 @@ mod tests {
         for i in 0..count {
             assert_eq!(replays.take(S(i / 100), sealer(i), 5, i), Ok(()));
         }
-        // The first ones speak again; 100 to 199 have been silent longest.
+        // The first ones send again; 100 to 199 were silent longest.
         for i in 0..100 {
             assert_eq!(replays.take(S(50), sealer(i), 6, i), Ok(()));
         }
@@ -288,7 +289,7 @@ mod tests {
                 "{i}"
             );
         }
-        // Who had to make room is heard when it goes on.
+        // A displaced incarnation is accepted when it goes on.
         for i in 100..200 {
             assert_eq!(replays.take(S(52), sealer(i), 6, i), Ok(()));
             assert_eq!(
@@ -337,7 +338,7 @@ mod tests {
         }
         assert!(replays.gone.len() <= MAX_GONE && replays.gone_order.len() <= MAX_GONE);
         assert!(replays.departed.len() <= MAX_INCARNATIONS);
-        // Of those that were forgotten while something of them may be fresh nothing is taken, nor of others.
+        // While something of the forgotten ones may be fresh, nothing of them is accepted, nor of unknown ones.
         let now = S(41);
         for i in (0..100_000_u64).step_by(97) {
             let taken = replays.take(now, sealer(i), 1, 1_000_000 + i);
@@ -350,8 +351,8 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever comes in whatever order: nothing is taken twice while it can be fresh, nobody takes room from
-        /// others, and what was not had and is within the window is taken.
+        /// For any datagrams in any order: none is accepted twice while it can be fresh, no incarnation takes room from
+        /// others, and a counter within the window that was not received is accepted.
         #[test]
         fn nothing_is_taken_twice(
             steps in prop::collection::vec((0_u64..4, 1_u64..50, any::<bool>(), 0_u64..3), 1..500),

@@ -7,7 +7,7 @@ use rand::{Rng, SeedableRng, rngs::StdRng};
 use super::{vectors::Vector, *};
 use crate::proto::wire::MessageId;
 
-/// A bus that started long ago and has heard nothing.
+/// A bus that started long ago and has received nothing.
 fn receiver(vector: &Vector) -> (Sealing, Now) {
     let ivs = IvSource::new(|_| panic!("it does not send"));
     let config = SealConfig::new(vector.keys(), vector.group, vector.port, ivs);
@@ -103,7 +103,7 @@ fn no_bit_and_no_length_of_a_datagram_can_be_changed() {
             flipped[bit / 8] ^= 1 << (bit % 8);
             let refused = match open(&mut sealing, now, &flipped) {
                 Err(refused) => refused,
-                // Another id of the outer message says nothing: it is the same box, and this the first time.
+                // Another id of the outer message makes no difference: it is the same box, opened for the first time.
                 Ok(_) if id_at.contains(&(bit / 8)) => {
                     sealing = receiver(vector).0;
                     continue;
@@ -219,7 +219,7 @@ fn a_young_bus_takes_nothing_from_before_its_start() {
     assert_eq!(open(&mut bob, at(40_001), &early), old(1_002, 59_999));
     assert_eq!(open(&mut bob, at(68_000), &early), old(29_001, 32_000));
     assert!(open(&mut bob, at(68_000), &late).is_ok());
-    // Who has a long tolerance has grown up before such a datagram is stale.
+    // A bus with a long tolerance has run for long before such a datagram is stale.
     let mut patient = bus("patient", 6, at(40_000));
     patient.tolerance_ms = 120_000;
     assert_eq!(open(&mut patient, at(99_999), &early_too), old(61_000, 1));

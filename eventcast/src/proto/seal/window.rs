@@ -1,4 +1,4 @@
-//! Which counters were had, for one incarnation and one kind of them (WIRE.md section 8, "Replays").
+//! The counters received, for one incarnation and one kind of counter (WIRE.md section 8, "Replays").
 
 use crate::proto::DropCause;
 
@@ -10,12 +10,12 @@ const WORDS: usize = WIDTH as usize / 64;
 /// The counters from `highest - WIDTH + 1` to `highest`.
 pub(super) struct Window {
     highest: u64,
-    /// Bit `counter % WIDTH`: it was had.
+    /// Bit `counter % WIDTH`: it was received.
     had: [u64; WORDS],
 }
 
 impl Window {
-    /// Begins with the first counter that is accepted: every lower one counts as had.
+    /// Begins with the first counter that is accepted: every lower one counts as received.
     pub(super) fn new(first: u64) -> Self {
         Self {
             highest: first,
@@ -23,7 +23,7 @@ impl Window {
         }
     }
 
-    /// The highest counter that was had.
+    /// The highest counter received.
     pub(super) fn highest(&self) -> u64 {
         self.highest
     }
@@ -44,7 +44,7 @@ impl Window {
         Ok(())
     }
 
-    /// Makes this the highest counter. Those that it passes were not had.
+    /// Makes this the highest counter. The counters that it skips were not received.
     fn advance(&mut self, counter: u64) {
         if counter - self.highest >= WIDTH {
             self.had = [0; WORDS];
@@ -65,7 +65,7 @@ mod tests {
 
     use super::*;
 
-    /// Everything that was had, and nothing clever.
+    /// A plain set of all received counters, as a reference.
     struct Model {
         first: u64,
         highest: u64,
