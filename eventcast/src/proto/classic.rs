@@ -1,9 +1,9 @@
 //! The cipher of old peers (WIRE.md section 5): AES-128-CBC under a key and an initialisation vector that come from the
 //! passphrase alone.
 //!
-//! It keeps nobody out who can send: equal beginnings show, and anything can be forged, changed or repeated. So it is
-//! there for those peers alone, and only where a bus asks for it. Responsible for ciphertext, and for the few bytes of
-//! metadata that it brings along; not for what a bus takes and what it refuses.
+//! It protects against no sender: equal beginnings show, and anything can be forged, changed or repeated. So it exists
+//! for those peers alone, and only where a bus turns it on. Responsible for ciphertext, and for its few bytes of
+//! metadata; not for what a bus accepts and refuses.
 
 use std::{fmt, sync::Arc};
 
@@ -60,8 +60,8 @@ impl ClassicKey {
         debug_assert!(encrypted.is_ok(), "there is room for the padding");
     }
 
-    /// Replaces what is in `message` by what was encrypted. Nothing says that it is what somebody has encrypted but its
-    /// padding.
+    /// Replaces the ciphertext in `message` by its plaintext. Only the padding shows that it was encrypted with this
+    /// key.
     pub(super) fn decrypt(&self, text: &[u8], message: &mut Vec<u8>) -> Result<(), DropCause> {
         message.clear();
         message.extend_from_slice(text);
@@ -106,7 +106,7 @@ mod tests {
             }
         }
         assert_eq!(key.decrypt(b"", &mut back), Err(DropCause::Undecryptable));
-        // The padding alone tells another passphrase, so one in 256 or so gets through.
+        // Only the padding reveals another passphrase, so one datagram in 256 or so passes.
         let other = ClassicKey::from_passphrase("another").unwrap();
         assert_eq!(
             other.decrypt(&text, &mut back),

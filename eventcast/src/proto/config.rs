@@ -1,4 +1,4 @@
-//! What an engine is told once, when it is made.
+//! The configuration of an engine, given once, when it is made.
 
 use std::{net::IpAddr, time::Duration};
 
@@ -19,7 +19,7 @@ pub struct Now {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Host {
-    /// What names it towards whoever drives the engine.
+    /// Identifies it towards the driver.
     pub interface: u32,
     /// The address from which datagrams leave there.
     pub address: IpAddr,
@@ -59,16 +59,16 @@ pub struct Config {
     pub send_queue: usize,
     /// How much of what was sent is kept, so that it can be sent again, in bytes. 64 MiB by default.
     pub history_bytes: usize,
-    /// How long a message may make no progress before it is given up. What was sent is kept for three times as long.
-    /// 3 s by default.
+    /// How long a message may make no progress before it is dropped. What was sent is kept for three times as long. 3 s
+    /// by default.
     pub message_ttl: Duration,
-    /// How often missing chunks are asked for without any coming. 3 by default.
+    /// How often missing chunks are requested without any arriving. 3 by default.
     pub message_retransmit_attempts: u32,
     /// The time from one hello to the next. 1 s by default.
     pub heartbeat: Duration,
     /// How long a peer may be silent before it counts as gone. 5 s by default.
     pub peer_timeout: Duration,
-    /// How datagrams are sealed; `None` by default: not at all.
+    /// How datagrams are sealed; `None`, the default: they are not.
     pub seal: Option<SealConfig>,
     /// The key for the cipher of old peers. Not with [`seal`](Self::seal). `None` by default.
     #[cfg(feature = "classic")]

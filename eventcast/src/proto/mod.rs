@@ -1,26 +1,26 @@
 //! The protocol, and nothing else: no socket, no clock, no threads, no randomness but what is handed in.
 //!
-//! One [`Engine`] is one bus. Whoever owns it moves datagrams between it and the network, tells it the time, and
-//! takes from it what is to be told to the application. So a whole group of buses runs in one test, on virtual
-//! time, over any network that the test makes up.
+//! One [`Engine`] is one bus. Its driver moves datagrams between it and the network, passes in the time, and takes
+//! from it the events for the application. So a whole group of buses runs in one test, on virtual time, over any
+//! network that the test simulates.
 //!
 //! # Driving it
 //!
 //! Change, then drain. [`Engine::emit`], [`Engine::handle_datagram`] and [`Engine::handle_timeout`] change the
-//! engine and give nothing back; after any of them
+//! engine and return no datagrams; after any of them
 //!
-//! 1. call [`Engine::poll_transmit`] and send what it gives, until it gives `None`;
+//! 1. call [`Engine::poll_transmit`] and send what it returns, until it returns `None`;
 //! 2. call [`Engine::take_events`] and handle what is in the batch;
 //! 3. sleep until a datagram comes, or the earlier of [`Engine::next_transmit`] (then begin at 1) and
 //!    [`Engine::poll_timeout`] (then call [`Engine::handle_timeout`], and begin at 1).
 //!
-//! What waits to be handed in goes before timeouts: where a driver comes late, because its process was stopped or had no
-//! processor, the sockets hold what others have said meanwhile, and by the clock alone all of them were silent. So
-//! [`Engine::handle_timeout`], which finds that peers are silent and gives up gaps and incomplete messages, is for when
-//! no input is left; while some is, [`Engine::handle_timeout_amid_input`] does the rest: it asks, answers and says
-//! hello. Under input that never ends, `handle_timeout` is due after a bounded amount of it. What the system dropped
-//! meanwhile is in no socket: [`Engine::handle_pause`] takes how long the driver was away, and that time counts for
-//! nobody's silence.
+//! Waiting input goes before timeouts: where a driver comes late, because its process was stopped or had no processor,
+//! the sockets hold what the peers have sent meanwhile, and by the clock alone all of them were silent. So
+//! [`Engine::handle_timeout`], which finds silent peers and ends gaps and incomplete messages, is for when no input is
+//! left; while some is, [`Engine::handle_timeout_amid_input`] does the rest: it sends requests, answers and hellos.
+//! Under input that never ends, `handle_timeout` is due after a bounded amount of it. Datagrams that the system
+//! dropped meanwhile are in no socket: [`Engine::handle_pause`] takes how long the driver was away, and that time
+//! counts as silence of no peer.
 //!
 //! Several datagrams may be handed in before draining. Each call takes the time of the call, [`Now`]; it must not go
 //! backwards.
@@ -53,10 +53,10 @@
 //!
 //! # What comes from the network
 //!
-//! Bytes from the network are read once, in `wire`, into values that need no further checks. Whatever they are,
-//! they cause no panic, no allocation by a length that is only claimed, and no growth beyond the limits named beside
-//! each table; what is refused is counted by [`DropCause`] and told at most once in ten seconds for each cause and
-//! address. A panic is a fault of this module, but where a function's documentation says that the caller broke its
+//! Bytes from the network are read once, in `wire`, into values that need no further checks. Whatever they are, they
+//! cause no panic, no allocation by a length that is only claimed, and no growth beyond the limits that stand beside
+//! each table; what is refused is counted by [`DropCause`] and reported at most once in ten seconds for each cause and
+//! address. A panic is a fault of this module, unless the documentation of a function says that its caller broke the
 //! contract.
 //!
 //! # How it is laid out
@@ -64,8 +64,8 @@
 //! | folder | holds |
 //! | --- | --- |
 //! | `engine` | what drives the parts, and owns them all: [`Engine`] |
-//! | `receive` | `peers`, `streams`, `assembler`, `reorder_buffer`, `dedup_cache`, `events`: from a datagram to what the application gets |
-//! | `repair` | `nack_list`, `request_window`, `retransmit_queue`, `validation`: what is asked for, and what is sent again |
+//! | `receive` | `peers`, `streams`, `assembler`, `reorder_buffer`, `dedup_cache`, `events`: from a datagram to an event for the application |
+//! | `repair` | `nack_list`, `request_window`, `retransmit_queue`, `validation`: what is requested, and what is sent again |
 //! | `send` | `chunker`, `history`, `queue` with its pacer, `fan_out`: from an event to datagrams for each interface |
 //! | `seal` | boxes, keys, replays |
 //! | `wire` | the bytes, one file for each kind of thing, and their specification |
@@ -79,18 +79,19 @@
 //! network can take. [`Engine::poll_transmit`] takes what is due from the queue, or from `retransmit_queue`, seals it
 //! (`seal`) and hands it out once for each interface (`fan_out`).
 //!
-//! **A datagram to an event.** [`Engine::handle_datagram`] opens the seal first, where there is one: what comes out is a
-//! datagram like any other. `wire` reads it; `peers` knows its sender, by whose id and incarnation a bus recognises itself.
-//! Messages of the protocol's own (`__ec_…`) end in `engine::control`. A numbered message belongs to the stream of its
-//! sender (`streams`): `reorder_buffer` says whether it is the next one, came before, or waits for others, and what is
-//! missing goes to `nack_list`. One without a number is looked up by its id in `dedup_cache`. What is to be delivered is
-//! copied into `events`, once, and lies there until [`Engine::take_events`].
+//! **A datagram to an event.** [`Engine::handle_datagram`] opens the seal first, where there is one: what comes out is
+//! a datagram like any other. `wire` reads it; `peers` knows its sender, by whose id and incarnation a bus recognises
+//! itself. Messages of the protocol's own (`__ec_…`) end in `engine::control`. A numbered message belongs to the
+//! stream of its sender (`streams`): `reorder_buffer` decides whether it is the next one, a duplicate, or has to wait
+//! for others, and missing numbers go to `nack_list`. One without a number is looked up by its id in `dedup_cache`. A
+//! message to deliver is copied into `events`, once, and stays there until [`Engine::take_events`].
 //!
 //! **A chunk to its message.** As above up to the stream; then `assembler` puts it into the `reassembly_buffer` of its
-//! message. What is missing there, `chunk_nacks` asks for as far as `request_window` lets it. The last chunk hands the whole
-//! buffer back, which is read and delivered as a datagram is; a message that is given up leaves a gap that is passed.
+//! message. `chunk_nacks` requests the missing chunks as far as `request_window` allows. With the last chunk the whole
+//! buffer is complete, and is read and delivered as a datagram is; a message that is dropped incomplete leaves a gap
+//! that is skipped.
 //!
-//! A hello a second (`engine::presence`) says that a bus is there and what its last number is. What can no longer be had is
+//! A hello a second (`engine::presence`) announces the bus and its last number. What is no longer available is
 //! reported as lost.
 
 mod budgets;

@@ -1,10 +1,10 @@
-//! How much, how fast and how often: a bound on bytes, a measure of them, and a bound on what happens in a second.
+//! Rates: a limit on bytes, a measure of bytes, and a limit on events in a second.
 
 use std::time::Duration;
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// How much may be sent to somebody: so many bytes a second, and no more than that in any second.
+/// A token bucket: so many bytes a second for one recipient, and no more than that in any second.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct TokenBucket {
     spent: u64,
@@ -12,7 +12,7 @@ pub(super) struct TokenBucket {
 }
 
 impl TokenBucket {
-    /// Takes so many bytes, if they are left of so many a second.
+    /// Takes so many bytes, if the bucket for so many a second has them.
     pub(super) fn take(&mut self, now: Duration, bytes: usize, per_second: u64) -> bool {
         let has = self.has(now, bytes, per_second);
         if has {
@@ -31,14 +31,14 @@ impl TokenBucket {
             (self.spent, self.at) = (0, now);
         } else if returned > 0 {
             self.spent -= returned;
-            // What has passed beside counts the next time, however often this is asked.
+            // The rest of the time that has passed counts the next time, however often this is called.
             let for_these = (u128::from(returned) * SECOND.as_nanos()).div_ceil(back);
             self.at += Duration::from_nanos(for_these as u64);
         }
         self.spent + bytes as u64 <= burst
     }
 
-    /// Whether nothing is spent any more, whatever the rate.
+    /// Whether the bucket is full again, whatever the rate.
     pub(super) fn is_full(&self, now: Duration) -> bool {
         self.spent == 0 || self.at + Duration::from_secs(1) <= now
     }

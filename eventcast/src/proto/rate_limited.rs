@@ -14,7 +14,7 @@ use std::{
     time::Duration,
 };
 
-/// The pause between two reports of one key, wherever nothing else is said.
+/// The pause between two reports of one key, unless another is configured.
 pub(crate) const REPORT_PAUSE: Duration = Duration::from_secs(10);
 
 /// What reports are limited by.
@@ -111,7 +111,7 @@ impl<K: LimitKey, V: Sum, S: BuildHasher> RateLimited<K, V, S> {
         Some(*due)
     }
 
-    /// The next sum whose pause is over. To be called until it gives `None`.
+    /// The next sum whose pause is over. Call it until it returns `None`.
     pub(crate) fn pop_due(&mut self, now: Duration) -> Option<(K, V)> {
         self.forget_silent(now);
         // What stands in front now is not stale, and holds something back or is not over.
@@ -126,7 +126,7 @@ impl<K: LimitKey, V: Sum, S: BuildHasher> RateLimited<K, V, S> {
         Some((key, sum))
     }
 
-    /// Gives all that is held back, whether due or not, and forgets every key: the end of whatever reports.
+    /// Returns everything that is held back, whether due or not, and forgets every key: for the end of the reporter.
     pub(crate) fn drain(&mut self) -> Vec<(K, V)> {
         self.waiting = 0;
         // In the order of their pauses, so that one run is like the other.
@@ -152,7 +152,7 @@ impl<K: LimitKey, V: Sum, S: BuildHasher> RateLimited<K, V, S> {
         );
     }
 
-    /// Removes from the front what is stale, and the keys whose pause is over and of which nothing is held back.
+    /// Removes stale entries from the front, and the keys whose pause is over and of which nothing is held back.
     fn forget_silent(&mut self, now: Duration) {
         while let Some((due, key)) = self.pauses.front()
             && *due <= now

@@ -82,7 +82,7 @@ impl Report {
 }
 
 impl Sum for Report {
-    /// What is said beside the count is that of the last one.
+    /// The fields beside the count are those of the last one.
     fn add(&mut self, mut later: Self) {
         let so_far = self.count();
         let (Self::Refused(Refused { count, .. })
@@ -93,7 +93,7 @@ impl Sum for Report {
     }
 }
 
-/// What messages that were given up are reported by.
+/// Messages that were dropped are reported by this key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct ExpiredKey {
     pub(super) reason: ExpiredReason,

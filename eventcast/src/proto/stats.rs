@@ -24,9 +24,9 @@ pub enum DropCause {
     Classic,
     /// It is sealed, and this bus is not.
     Sealed,
-    /// It had to make room, or found none, among the messages that are not complete or wait for others.
+    /// It was displaced, or found no room, among the messages that are incomplete or wait for others.
     Crowded,
-    /// It asks or tells this bus of something that does not concern it.
+    /// It requests or reports something that does not concern this bus.
     Unsolicited,
     /// It comes from a sender of which too many have come, and is delivered without its number.
     Unfollowed,
@@ -42,13 +42,13 @@ pub enum DropCause {
     Time,
     /// It is sealed for another one.
     Recipient,
-    /// It is sealed, and so old that nobody knows whether it was received before.
+    /// It is sealed, and so old that it is unknown whether it was received before.
     Old,
     /// It is sealed, and names another sender than its box.
     Sender,
     /// It does not decrypt with the classic cipher.
     Undecryptable,
-    /// It greets or leaves in the name of a sender that is heard at another address.
+    /// It is a hello or goodbye in the name of a sender that is heard at another address.
     Posed,
 }
 
@@ -174,11 +174,11 @@ pub struct EngineStats {
     pub joined_messages: u64,
     /// Datagrams and messages dropped, by cause.
     pub drops: Drops,
-    /// Chunked messages given up because nothing of them came any more.
+    /// Chunked messages dropped because no more of them came.
     pub expired_messages: u64,
-    /// Numbers that were told as lost.
+    /// Numbers that were reported as lost.
     pub lost_messages: u64,
-    /// Messages that came after they had been asked for.
+    /// Messages that came after they had been requested.
     pub repaired_messages: u64,
     /// Requests sent, for messages or chunks.
     pub requests_sent: u64,
@@ -191,9 +191,9 @@ pub struct EngineStats {
     pub answers_sent: u64,
     /// Bytes of these.
     pub answers_bytes: u64,
-    /// Datagrams that were asked for and not sent again, because they would have been too much.
+    /// Datagrams that were requested and not sent again, because they would have been too much.
     pub answers_refused: u64,
-    /// Datagrams that were asked for and not sent again, because they had been just now, or are about to be.
+    /// Datagrams that were requested and not sent again, because they had just been sent, or are about to be.
     pub answers_duplicate: u64,
     /// Chunked messages that are not complete.
     pub incomplete_messages: usize,
