@@ -290,8 +290,12 @@ impl Engine {
                     body.push(&mut self.events, name, facts);
                     return Ok(());
                 }
-                let shared = Arc::ptr_eq(&facts.peer, &stream.peer);
+                let kept_of = stream.kept_of.as_ref();
+                let shared = kept_of.is_some_and(|peer| Arc::ptr_eq(peer, &facts.peer));
                 let peer_cost = if shared { 0 } else { facts.peer.size() };
+                if !shared {
+                    stream.kept_of = Some(Arc::clone(&facts.peer));
+                }
                 let held = body.hold(name, facts);
                 stream.reorder.hold(number, held, peer_cost);
                 self.bound_gaps(at);

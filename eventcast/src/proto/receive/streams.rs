@@ -69,6 +69,8 @@ pub(in crate::proto) struct Stream {
     /// What its sender says of its own numbers.
     pub(in crate::proto) vouch: Vouch,
     pub(in crate::proto) reorder: ReorderBuffer,
+    /// The sender as the message says that was kept last: those that share it are counted without.
+    pub(in crate::proto) kept_of: Option<Arc<Peer>>,
     pub(in crate::proto) last_heard: Duration,
     /// Numbers beyond belief that a message or a hello had.
     pub(in crate::proto) far_message: Option<u64>,
@@ -271,6 +273,7 @@ impl Streams {
             vouch: Vouch::default(),
             peer,
             reorder: order,
+            kept_of: None,
             last_heard: now,
             far_message: None,
             far_hello: None,

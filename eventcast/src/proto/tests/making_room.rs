@@ -284,6 +284,42 @@ fn what_is_held_is_bounded_where_the_fullest_stream_has_nothing_to_give() {
 }
 
 #[test]
+fn what_messages_say_of_their_sender_counts_while_they_wait() {
+    const MESSAGES: u64 = 100;
+    let held = |changes: bool| {
+        let mut bob = engine(config("listener"));
+        let from = elsewhere(0);
+        bob.handle_datagram(at(1), from, &event("x", 1));
+        for i in 1..=MESSAGES {
+            // Its host may have another name each time, in the hello too.
+            let which = if changes { i } else { 0 };
+            let hostname = format!("{which:0200}");
+            let mut by = |name: &str, number: Option<u64>, rest: &[u8]| {
+                let mut out = Vec::new();
+                let head = Head {
+                    seq: 0,
+                    seq_len: 1,
+                    seq_id: &MessageId([i as u8; 20]).text(),
+                    name,
+                    time: &TimeWriter::new().write(at(0).unix_ms),
+                    number,
+                    schema: None,
+                };
+                Template::new(HOST, 9100, &hostname, "x", Some(1)).write(&head, &mut out);
+                out.extend_from_slice(rest);
+                bob.handle_datagram(at(1), from, &out);
+            };
+            let good = hello("x", 2 * i + 1);
+            by(HELLO, None, parse(&good).rest);
+            by("e", Some(2 * i + 1), &payload(vec![]));
+        }
+        bob.stats().held_bytes as u64
+    };
+    let (same, others) = (held(false), held(true));
+    assert!(others >= same + (MESSAGES - 1) * 200, "{same}, {others}");
+}
+
+#[test]
 fn a_stream_has_no_more_gaps_than_so_whatever_makes_them() {
     let most = MAX_GAPS * GAP_COST;
     // Every other number is refused.
