@@ -156,9 +156,10 @@ pub(in crate::proto) struct Streams {
     next_generation: u64,
     /// Those that have said goodbye, the first one first.
     departed: VecDeque<StreamRef>,
-    /// How far the streams were that have made room, and these in order.
-    ended: HashMap<u64, Retired, HashKey>,
-    ended_order: VecDeque<u64>,
+    /// How far the streams were that have made room, with their generations, and these in order. What is there again, or has
+    /// gone again since, is in the order still.
+    ended: HashMap<u64, (u64, Retired), HashKey>,
+    ended_order: VecDeque<(u64, u64)>,
     key: HashKey,
     /// Bytes of the messages that wait in all streams.
     held: usize,
@@ -246,13 +247,14 @@ impl Streams {
             return None;
         }
         if self.slots.len() - self.free.len() >= MAX_STREAMS {
-            self.drop_departed()
+            self.drop_departed(false)
                 .or_else(|| self.drop_silent(now))
-                .or_else(|| self.drop_crowded(peer.address))?;
+                .or_else(|| self.drop_crowded(peer.address))
+                .or_else(|| self.drop_departed(true))?;
         }
         let order = match self.ended.remove(&self.hash(&peer)) {
             // It goes on where it was when it made room.
-            Some(retired) => ReorderBuffer::resumed(retired),
+            Some((_, retired)) => ReorderBuffer::resumed(retired),
             None => order,
         };
         let generation = self.next_generation;
@@ -518,16 +520,25 @@ impl Streams {
         self.retire(index)
     }
 
-    /// Drops the stream that said goodbye first, if nothing is missing or waits in it.
-    fn drop_departed(&mut self) -> Option<()> {
-        while let Some(at) = self.departed.pop_front() {
+    /// Drops a stream that said goodbye, the first one of a few in which nothing is missing and nothing waits. Where
+    /// `whatever`, the first one of all, also if something is.
+    fn drop_departed(&mut self, whatever: bool) -> Option<()> {
+        let mut looks = FEW;
+        while looks > 0
+            && let Some(at) = self.departed.pop_front()
+        {
             let Some(stream) = self.get(at) else { continue };
-            stream.is_departed = false;
+            if stream.presence != Presence::Left {
+                stream.is_departed = false;
+                continue;
+            }
             let is_over =
                 stream.held == 0 && stream.due.is_none() && !stream.reorder.has_partials();
-            if stream.presence == Presence::Left && is_over {
+            if is_over || whatever {
                 return self.retire(at.index);
             }
+            self.departed.push_back(at);
+            looks -= 1;
         }
         None
     }
@@ -538,12 +549,15 @@ impl Streams {
         let stream = self.remove(index)?;
         let (retired, lost) = stream.reorder.retire();
         if let Some(retired) = retired {
-            let hash = self.hash(&stream.peer);
-            if self.ended.insert(hash, retired).is_none() {
-                self.ended_order.push_back(hash);
-            }
+            let (hash, generation) = (self.hash(&stream.peer), stream.generation);
+            self.ended.insert(hash, (generation, retired));
+            self.ended_order.push_back((hash, generation));
             if self.ended_order.len() > MAX_ENDED
-                && let Some(oldest) = self.ended_order.pop_front()
+                && let Some((oldest, generation)) = self.ended_order.pop_front()
+                && self
+                    .ended
+                    .get(&oldest)
+                    .is_some_and(|(kept, _)| *kept == generation)
             {
                 self.ended.remove(&oldest);
             }
@@ -730,6 +744,29 @@ mod tests {
 
     fn secs(secs: u64) -> Duration {
         Duration::from_secs(secs)
+    }
+
+    #[test]
+    fn one_that_makes_room_twice_is_known_as_long_as_others() {
+        let mut streams = streams();
+        let go = |streams: &mut Streams, i: u64| {
+            let at = open(streams, secs(i), peer("x", i), &mut RateWindow::default()).unwrap();
+            let next = streams.get(at).unwrap().reorder.next_number();
+            streams.get(at).unwrap().reorder.advance();
+            streams.retire(at.index);
+            next
+        };
+        assert_eq!(go(&mut streams, 0), 1);
+        assert_eq!(go(&mut streams, 0), 2);
+        for i in 1..MAX_ENDED as u64 {
+            assert_eq!(go(&mut streams, i), 1);
+        }
+        assert_eq!(streams.ended.len(), MAX_ENDED);
+        assert_eq!(go(&mut streams, 0), 3);
+        // It is the last to go now.
+        assert_eq!(go(&mut streams, MAX_ENDED as u64), 1);
+        assert_eq!(go(&mut streams, 0), 4);
+        assert!(streams.ended.len() <= MAX_ENDED && streams.ended_order.len() <= MAX_ENDED);
     }
 
     #[test]

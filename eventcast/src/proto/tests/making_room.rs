@@ -228,6 +228,24 @@ fn streams_in_which_something_waits_give_way_as_well() {
 }
 
 #[test]
+fn who_has_said_goodbye_gives_its_place_although_something_is_missing() {
+    let mut bob = engine(config("listener"));
+    const SENDERS: usize = MAX_STREAMS + 500;
+    for i in 0..SENDERS {
+        let now = at(1 + i as u64 / 100);
+        // One after the other, at one IP address, and the last event of each is lost.
+        let from = address(1_000 + i as u16);
+        for datagram in [hello(&name(i), 0), event(&name(i), 1), bye(&name(i), 2)] {
+            bob.handle_datagram(now, from, &datagram);
+        }
+    }
+    let stats = bob.stats();
+    assert_eq!(stats.drops.total(), 0);
+    assert_eq!(stats.delivered_messages, SENDERS as u64);
+    assert_eq!(stats.lost_messages, 500, "what those lacked that went");
+}
+
+#[test]
 fn what_came_while_nobody_followed_its_sender_is_neither_lost_nor_delivered_again() {
     for large in [false, true] {
         let mut net = Net::new(2);
