@@ -114,6 +114,7 @@
 //! | hellos in another's name | the address that is asked moves only when that sender has not been heard for 2 s, and both are asked until one answers; until then they are counted, and reported as `posed` | `hellos_from_elsewhere_do_not_take_the_place_of_their_sender`, `hello_and_bye_from_elsewhere_are_counted_and_reported` |
 //! | that a message cannot be had any more, in another's name | dropped: that counts from where its sender is heard, for what was asked for there | `what_says_so_from_elsewhere_ends_no_message`, `what_was_not_asked_for_is_not_ended_by_its_sender_either` |
 //! | requests for what has gone, under the address of somebody else | one answer for each, shorter than the request and within the bounds of all others | `requests_for_what_is_gone_are_answered_within_the_bounds` |
+//! | hellos of made-up senders, so that a bus which has just started is not told what it is owed | of the 256 that are kept one of the IP address with most goes, and hellos name them in turn | `many_of_one_ip_address_push_out_none_of_others`, `a_throng_takes_no_newcomers_place` |
 //! | hellos of thousands of made-up senders | a newcomer takes the place of one of whoever has most; one that finds no room is reported: order and repair are off for it | `one_who_fills_the_table_of_streams_gives_way_to_others`, `where_no_room_is_left_it_is_told_that_order_and_repair_are_off`, `nothing_is_delivered_again_of_a_sender_that_had_to_make_room` |
 //! | anything from port 0, or from an address that is nobody's | dropped | `nothing_is_sent_to_where_nobody_is` |
 //!

@@ -551,3 +551,52 @@ fn of_each_kind() {
         flood(&kind, group, count, max_held);
     }
 }
+
+/// A bus that this one has heard of goes on being named in its hellos with what it is owed, whoever says hello from
+/// another IP address meanwhile, and however often.
+#[test]
+fn a_throng_takes_no_newcomers_place() {
+    let group = Group::unused();
+    let hello = |id: &str| {
+        let argument = doc! {
+            "inc": GOOD_INCARNATION, "last": 0_i64, "first": 1_i64, "up": 0_i64, "ver": "good", "can": [],
+        };
+        Message::event(group, "__ec_hello", vec![Bson::Document(argument)])
+            .set("id", id)
+            .set("inc", GOOD_INCARNATION)
+            .bytes()
+    };
+    let host = IpAddr::V4(Ipv4Addr::LOCALHOST);
+    let mut engine = Engine::new(Config::new(BUS, INCARNATION, host, 9001), [1; 32], now(0));
+    engine.handle_datagram(now(0), (host, 9002).into(), &hello(GOOD));
+    let payload = craft::bytes_of(&doc! { "payload": ["welcome"] });
+    let event = Outgoing {
+        name: "welcome",
+        payload: &payload,
+        schema: None,
+        best_effort: false,
+    };
+    engine.emit(now(0), event).expect("it fits");
+    let (mut hellos, mut naming) = (0, 0);
+    let mut buf = Vec::new();
+    // Twenty seconds.
+    for i in 0..20_000 {
+        let now = now(i * PER_MS);
+        // As many as are followed of one address, and more.
+        let throng = hello(&format!("{i:016x}"));
+        engine.handle_datagram(now, one_address(), &throng);
+        while engine.poll_timeout().is_some_and(|due| due <= now.elapsed) {
+            engine.handle_timeout(now);
+        }
+        while let Some(transmit) = engine.poll_transmit(now, &mut buf) {
+            let text = |text: &str| buf.windows(text.len()).any(|part| part == text.as_bytes());
+            if transmit.to == Destination::Group && text("__ec_hello") {
+                hellos += 1;
+                naming += usize::from(text(GOOD));
+            }
+        }
+    }
+    assert!(hellos >= 20, "{hellos}");
+    // The first ones come before there is anything to name.
+    assert!(naming * 10 >= hellos * 8, "{naming} of {hellos}");
+}

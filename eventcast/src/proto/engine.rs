@@ -224,7 +224,7 @@ impl Engine {
                 keys,
             ),
             streams: Streams::new(keys),
-            newcomers: Newcomers::default(),
+            newcomers: Newcomers::new(keys),
             ask_slot: Duration::ZERO,
             spans: Vec::new(),
             indexes: Vec::new(),

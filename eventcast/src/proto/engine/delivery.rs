@@ -133,8 +133,7 @@ impl Engine {
             }
             // What is sent from now on is owed to it, though it may hear of this bus only afterwards.
             let owed = self.heartbeat.last_sent().saturating_add(1);
-            self.newcomers
-                .add(now.elapsed, stream, peer.address.ip(), owed);
+            self.newcomers.add(now.elapsed, stream, peer.address, owed);
             self.answer_newcomer(now.elapsed);
             Some(stream)
         });

@@ -14,5 +14,6 @@ pub(super) mod peers;
 pub(super) mod reassembly_buffer;
 pub(super) mod reorder_buffer;
 pub(super) mod route;
+pub(super) mod shares;
 pub(super) mod streams;
 pub(super) mod vouch;

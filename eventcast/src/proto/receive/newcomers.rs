@@ -4,14 +4,19 @@
 //! bus alone knows what that was, so its hello names the newcomer with the first number that was sent after it was
 //! heard of. Not responsible for what a newcomer makes of that.
 
-use std::{collections::VecDeque, net::IpAddr, time::Duration};
+use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
 
 use crate::proto::{
-    receive::streams::{Presence, StreamRef, Streams},
+    hash::HashKey,
+    receive::{
+        shares::Shares,
+        streams::{Presence, StreamRef, Streams},
+    },
     wire::control::{MAX_OWED, OWED_AT_ALL, OWED_COST},
 };
 
-/// Most newcomers that are kept. Beyond that the oldest goes, which has been named most often.
+/// Most newcomers that are kept. Beyond that the oldest of the IP address with most of them goes, which has been named
+/// most often: so nobody who makes many up pushes out those of others.
 const MAX_NEWCOMERS: usize = 256;
 
 /// How long a newcomer is named: as long as a network may take until it carries the group to a receiver that has just
@@ -33,16 +38,18 @@ pub(in crate::proto) struct Named {
     pub(in crate::proto) number: u64,
 }
 
-#[derive(Default)]
 pub(in crate::proto) struct Newcomers {
-    list: VecDeque<Newcomer>,
+    /// By the number of the stream, which grows: the oldest first.
+    list: BTreeMap<u64, Newcomer>,
+    /// Whose they are.
+    shares: Shares,
     /// Somebody has come since the last hello.
     is_unsaid: bool,
 }
 
 struct Newcomer {
     stream: StreamRef,
-    ip: IpAddr,
+    address: SocketAddr,
     heard: Duration,
     number: u64,
     /// How often it was named.
@@ -50,25 +57,52 @@ struct Newcomer {
 }
 
 impl Newcomers {
+    pub(in crate::proto) fn new(key: HashKey) -> Self {
+        Self {
+            list: BTreeMap::new(),
+            shares: Shares::new(key),
+            is_unsaid: false,
+        }
+    }
+
     /// Notes a bus that was heard for the first time, to which everything from this number on is owed.
     pub(in crate::proto) fn add(
         &mut self,
         now: Duration,
         stream: StreamRef,
-        ip: IpAddr,
+        address: SocketAddr,
         number: u64,
     ) {
-        if self.list.len() == MAX_NEWCOMERS {
-            self.list.pop_front();
+        if self.list.len() >= MAX_NEWCOMERS {
+            self.make_room(address);
         }
-        self.list.push_back(Newcomer {
+        let newcomer = Newcomer {
             stream,
-            ip,
+            address,
             heard: now,
             number,
             said: 0,
-        });
+        };
+        if self.list.insert(stream.id(), newcomer).is_none() {
+            self.shares.add(address, stream.id(), 0);
+        }
         self.is_unsaid = true;
+    }
+
+    /// Drops the oldest of the address that has most.
+    fn make_room(&mut self, newcomer: SocketAddr) {
+        let oldest_of = |entries: &BTreeMap<u64, usize>| entries.keys().next().copied();
+        let oldest = match self.shares.fullest(newcomer) {
+            Some(addresses) => addresses.filter_map(oldest_of).min(),
+            None => self.shares.nearest(newcomer).and_then(oldest_of),
+        };
+        // Where all have as few, the oldest of all goes.
+        let oldest = oldest.or_else(|| self.list.keys().next().copied());
+        if let Some(oldest) = oldest
+            && let Some(gone) = self.list.remove(&oldest)
+        {
+            self.shares.remove(gone.address, oldest);
+        }
     }
 
     /// Whether somebody has come since the last hello.
@@ -87,23 +121,29 @@ impl Newcomers {
         room: usize,
     ) -> Vec<Named> {
         self.is_unsaid = false;
-        self.list.retain(|newcomer| {
+        let shares = &mut self.shares;
+        self.list.retain(|id, newcomer| {
             let stream = streams.get(newcomer.stream);
-            stream.is_some_and(|stream| stream.presence != Presence::Left)
-                && now.saturating_sub(newcomer.heard) < NAMED_FOR
+            let stays = stream.is_some_and(|stream| stream.presence != Presence::Left)
+                && now.saturating_sub(newcomer.heard) < NAMED_FOR;
+            if !stays {
+                shares.remove(newcomer.address, *id);
+            }
+            stays
         });
-        let owed = self.list.iter().enumerate();
+        let owed = self.list.iter();
         let owed = owed.filter(|(_, newcomer)| newcomer.number <= last);
-        let mut order: Vec<usize> = owed.map(|(index, _)| index).collect();
-        order.sort_by_key(|index| self.list[*index].said);
+        let mut order: Vec<_> = owed
+            .map(|(id, newcomer)| (newcomer.said, *id, newcomer.address.ip()))
+            .collect();
+        order.sort_unstable();
         let (mut chosen, mut others) = (Vec::new(), Vec::new());
-        for index in order {
-            let ip = self.list[index].ip;
-            let alike = chosen.iter().filter(|other| self.list[**other].ip == ip);
+        for (_, id, ip) in order {
+            let alike = chosen.iter().filter(|(_, other)| *other == ip);
             if alike.count() < MAX_OF_ONE_IP {
-                chosen.push(index);
+                chosen.push((id, ip));
             } else {
-                others.push(index);
+                others.push((id, ip));
             }
             if chosen.len() == MAX_OWED {
                 break;
@@ -111,8 +151,10 @@ impl Newcomers {
         }
         let mut room = room.saturating_sub(OWED_AT_ALL);
         let mut named = Vec::new();
-        for index in chosen.into_iter().chain(others).take(MAX_OWED) {
-            let newcomer = &mut self.list[index];
+        for (id, _) in chosen.into_iter().chain(others).take(MAX_OWED) {
+            let Some(newcomer) = self.list.get_mut(&id) else {
+                continue;
+            };
             let peer = streams.get(newcomer.stream).map(|stream| &stream.peer);
             let Some((peer, incarnation)) = peer.and_then(|peer| Some((peer, peer.incarnation?)))
             else {
@@ -141,21 +183,23 @@ mod tests {
     use rand::{SeedableRng, rngs::StdRng};
 
     use super::*;
-    use crate::proto::{
-        Peer, hash::HashKey, rate::RateWindow, receive::reorder_buffer::ReorderBuffer,
-    };
+    use crate::proto::{Peer, rate::RateWindow, receive::reorder_buffer::ReorderBuffer};
 
     const ROOM: usize = 1_000;
     const S: fn(u64) -> Duration = Duration::from_secs;
 
     fn heard(streams: &mut Streams, i: u64, ip: [u8; 4]) -> StreamRef {
+        heard_at(streams, i, (ip, 1).into())
+    }
+
+    fn heard_at(streams: &mut Streams, i: u64, address: SocketAddr) -> StreamRef {
         let peer = Arc::new(Peer {
             id: format!("{i}"),
             incarnation: Some(i),
             hostname: String::new(),
             host: String::new(),
             port: 1,
-            address: (ip, 1).into(),
+            address,
         });
         let order = ReorderBuffer::new(1, false);
         let opened = &mut RateWindow::default();
@@ -166,16 +210,20 @@ mod tests {
         Streams::new(HashKey::random(&mut StdRng::from_seed([1; 32])))
     }
 
+    fn newcomers() -> Newcomers {
+        Newcomers::new(HashKey::random(&mut StdRng::from_seed([2; 32])))
+    }
+
     fn ids(named: Vec<Named>) -> Vec<String> {
         named.into_iter().map(|named| named.id).collect()
     }
 
     #[test]
     fn all_are_named_in_turn_and_no_longer_than_a_minute() {
-        let (mut streams, mut newcomers) = (streams(), Newcomers::default());
+        let (mut streams, mut newcomers) = (streams(), newcomers());
         for i in 0..10 {
             let stream = heard(&mut streams, i, [10, 0, 0, i as u8]);
-            newcomers.add(S(i), stream, [10, 0, 0, i as u8].into(), 5);
+            newcomers.add(S(i), stream, ([10, 0, 0, i as u8], 1).into(), 5);
         }
         assert!(newcomers.is_unsaid());
         assert!(newcomers.name(S(10), &mut streams, 4, ROOM).is_empty());
@@ -193,13 +241,13 @@ mod tests {
 
     #[test]
     fn many_of_one_address_keep_nobody_out() {
-        let (mut streams, mut newcomers) = (streams(), Newcomers::default());
+        let (mut streams, mut newcomers) = (streams(), newcomers());
         for i in 0..1_000 {
             let stream = heard(&mut streams, i, [10, 6, 6, 6]);
-            newcomers.add(S(0), stream, [10, 6, 6, 6].into(), 1);
+            newcomers.add(S(0), stream, ([10, 6, 6, 6], 1).into(), 1);
         }
         let stream = heard(&mut streams, 1_000, [10, 0, 0, 1]);
-        newcomers.add(S(0), stream, [10, 0, 0, 1].into(), 1);
+        newcomers.add(S(0), stream, ([10, 0, 0, 1], 1).into(), 1);
         assert_eq!(newcomers.list.len(), MAX_NEWCOMERS);
         let named = ids(newcomers.name(S(1), &mut streams, 9, ROOM));
         assert_eq!(named.len(), 8);
@@ -207,11 +255,60 @@ mod tests {
     }
 
     #[test]
+    fn many_of_one_ip_address_push_out_none_of_others() {
+        let strangers: [&dyn Fn(u64) -> SocketAddr; 3] = [
+            &|_| ([10, 6, 6, 6], 1).into(),
+            &|i| ([10, 6, 6, 6], i as u16).into(),
+            // At the IP address of three of the others.
+            &|_| ([10, 0, 0, 1], 666).into(),
+        ];
+        for stranger in strangers {
+            let (mut streams, mut newcomers) = (streams(), newcomers());
+            let mut add = |i: u64, address: SocketAddr| {
+                let stream = heard_at(&mut streams, i, address);
+                newcomers.add(S(0), stream, address, 1);
+            };
+            for i in 0..10 {
+                let ip = [10, 0, 0, if i < 3 { 1 } else { i as u8 }];
+                add(i, (ip, 1 + i as u16).into());
+            }
+            for i in 10..3_000 {
+                add(i, stranger(i));
+            }
+            assert_eq!(newcomers.list.len(), MAX_NEWCOMERS);
+            for i in 0..10 {
+                let id = i.to_string();
+                let is_kept = |newcomer: &Newcomer| {
+                    let stream = streams.get(newcomer.stream);
+                    stream.is_some_and(|stream| stream.peer.id == id)
+                };
+                assert!(newcomers.list.values().any(is_kept), "{id}");
+            }
+            // What is known of shares is what there is.
+            newcomers.name(S(100), &mut streams, 9, ROOM);
+            assert!(newcomers.list.is_empty());
+            assert!(newcomers.shares.is_empty());
+        }
+    }
+
+    #[test]
+    fn where_all_have_as_few_the_oldest_makes_room() {
+        let (mut streams, mut newcomers) = (streams(), newcomers());
+        for i in 0..=MAX_NEWCOMERS as u64 {
+            let address = ([10, 0, (i >> 8) as u8, i as u8], 1).into();
+            let stream = heard_at(&mut streams, i, address);
+            newcomers.add(S(0), stream, address, 1);
+        }
+        let left: Vec<u64> = newcomers.list.keys().copied().collect();
+        assert_eq!(left, Vec::from_iter(1..=MAX_NEWCOMERS as u64));
+    }
+
+    #[test]
     fn no_more_are_named_than_fit_and_the_others_are_next() {
-        let (mut streams, mut newcomers) = (streams(), Newcomers::default());
+        let (mut streams, mut newcomers) = (streams(), newcomers());
         for i in 0..7 {
             let stream = heard(&mut streams, i, [10, 0, 0, i as u8]);
-            newcomers.add(S(0), stream, [10, 0, 0, i as u8].into(), 1);
+            newcomers.add(S(0), stream, ([10, 0, 0, i as u8], 1).into(), 1);
         }
         let mut name = |room| ids(newcomers.name(S(1), &mut streams, 9, room)).join(" ");
         let five = OWED_AT_ALL + 5 * (OWED_COST + 1);
@@ -224,9 +321,9 @@ mod tests {
 
     #[test]
     fn who_has_left_is_not_named() {
-        let (mut streams, mut newcomers) = (streams(), Newcomers::default());
+        let (mut streams, mut newcomers) = (streams(), newcomers());
         let stream = heard(&mut streams, 1, [10, 0, 0, 1]);
-        newcomers.add(S(0), stream, [10, 0, 0, 1].into(), 1);
+        newcomers.add(S(0), stream, ([10, 0, 0, 1], 1).into(), 1);
         streams.set_presence(stream, Presence::Left, S(5));
         assert!(newcomers.name(S(1), &mut streams, 9, ROOM).is_empty());
     }
