@@ -71,8 +71,8 @@ pub enum OpenError {
     },
     /// The system refused to join the group on the interface that was chosen, or to send there.
     #[error(
-        "cannot use group {group} on interface {interface} ({source}): set `multicast_interface` to an interface that is up and can do multicast{}",
-        loopback_hint(.group, .interface)
+        "cannot use group {group} on interface {interface} ({source}){}",
+        join_advice(.source, .group, .interface)
     )]
     #[non_exhaustive]
     Join {
@@ -458,14 +458,43 @@ fn netlink_hint(error: &io::Error) -> &'static str {
 }
 
 /// What to do about a system that gives no socket.
-fn socket_advice(error: &io::Error) -> &'static str {
+/// What to do where the system refuses to open one more file or socket. `None`: it is something else.
+pub(crate) fn open_files_advice(error: &io::Error) -> Option<&'static str> {
+    #[cfg(unix)]
+    if let Some(number) = error.raw_os_error() {
+        use nix::errno::Errno;
+        if let Errno::EMFILE | Errno::ENFILE = Errno::from_raw(number) {
+            return Some(
+                "raise the limit of open files (`ulimit -n`, or `LimitNOFILE=` of a service)",
+            );
+        }
+    }
+    let _ = error;
+    None
+}
+
+fn join_advice(error: &io::Error, group: &IpAddr, interface: &str) -> String {
+    match open_files_advice(error) {
+        Some(advice) => format!(": {advice}"),
+        None => format!(
+            ": set `multicast_interface` to an interface that is up and can do multicast{}",
+            loopback_hint(group, interface)
+        ),
+    }
+}
+
+fn socket_advice(error: &io::Error) -> String {
+    if let Some(advice) = open_files_advice(error) {
+        return format!(": {advice}");
+    }
+    forbidden_advice(error).to_owned()
+}
+
+fn forbidden_advice(error: &io::Error) -> &'static str {
     #[cfg(unix)]
     if let Some(number) = error.raw_os_error() {
         use nix::errno::Errno;
         match Errno::from_raw(number) {
-            Errno::EMFILE | Errno::ENFILE => {
-                return ": raise the limit of open files (`ulimit -n`, or `LimitNOFILE=` of a service)";
-            }
             Errno::EAFNOSUPPORT => {
                 return ": sockets of this family are forbidden or not there; let the service manager allow them \
                         (systemd: AF_INET and AF_INET6 in `RestrictAddressFamilies=`), or set `multicast_membership` \
@@ -524,4 +553,30 @@ fn hint(reason: &str) -> String {
 fn mtu_text(mtu: &Option<u32>) -> String {
     mtu.map(|mtu| format!(" (the interface's MTU is {mtu})"))
         .unwrap_or_default()
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use nix::errno::Errno;
+
+    use super::*;
+    use crate::net::errno::testing::os;
+
+    #[test]
+    fn want_of_files_is_no_fault_of_the_interface() {
+        let join = |errno| {
+            OpenError::Join {
+                group: [239, 1, 2, 3].into(),
+                interface: "eth0 (10.0.0.1)".into(),
+                source: Arc::new(os(errno)),
+            }
+            .to_string()
+        };
+        for errno in [Errno::EMFILE, Errno::ENFILE] {
+            let text = join(errno);
+            assert!(text.ends_with("`LimitNOFILE=` of a service)"), "{text}");
+            assert!(!text.contains("multicast_interface"), "{text}");
+        }
+        assert!(join(Errno::ENODEV).contains("set `multicast_interface`"));
+    }
 }

@@ -54,6 +54,8 @@ use std::{
 
 pub(crate) use mio::net::UdpSocket;
 
+#[cfg(feature = "repl")]
+pub(crate) use error::open_files_advice;
 pub use error::{InterfaceError, OpenError, SendError};
 pub(crate) use interface::InterfaceChoice;
 pub(crate) use interface_monitor::InterfaceEvent;

@@ -95,6 +95,7 @@ use self::{server::Server, token::Token};
 use crate::{
     Notice, WeakBus,
     bus::{Extension, Options},
+    net::open_files_advice,
 };
 
 /// The console could not listen, so the bus did not start. Another `repl_port`, or 0 for any that is free, is what
@@ -133,7 +134,10 @@ impl fmt::Display for ReplError {
             ErrorKind::PermissionDenied => f.write_str(
                 "; a `repl_port` below 1024 is for privileged programs: choose a higher one",
             ),
-            _ => Ok(()),
+            _ => match open_files_advice(source) {
+                Some(advice) => write!(f, "; {advice}"),
+                None => Ok(()),
+            },
         }
     }
 }
