@@ -1,4 +1,4 @@
-//! What is missing and asked for, and what others have asked for and is sent again.
+//! Repair: what is missing and requested, and what others have requested and is sent again.
 
 pub(super) mod nack_list;
 pub(super) mod request_window;

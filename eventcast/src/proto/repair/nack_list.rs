@@ -1,18 +1,18 @@
-//! What is missing of one stream, and when it is asked for (WIRE.md section 7, "Asking").
+//! What is missing of one stream, and when it is requested (WIRE.md section 7, "Asking").
 //!
-//! A gap is a run of numbers that were missed together. It is asked for after a short random delay, in which what was
-//! only overtaken arrives by itself, then after pauses that double. When nothing of it has come for a whole
-//! `message_ttl` it is over. What is left of a gap of which something came goes on with the pauses of the whole.
+//! A gap is a run of numbers that were missed together. It is requested after a short random delay, in which overtaken
+//! messages arrive by themselves, then after pauses that double. When nothing of it has come for a whole `message_ttl`
+//! it is over. When a part of a gap has come, the rest keeps the schedule of the whole.
 //!
-//! A sender answers only so much a second. Where more is missing than that, one gap comes after the other, and a gap
-//! that has had nothing so far is not over while others of its stream are answered: it is then over after three times
-//! `message_ttl`, for no sender keeps what it has sent for longer.
+//! A sender answers only so much a second. Where more is missing than that, the gaps are answered one after the other,
+//! and a gap of which nothing has come is not over while others of its stream are answered: it is then over after three
+//! times `message_ttl`, for no sender keeps its messages for longer.
 //!
-//! Numbers that are missed one after the other, and are to be asked for at the same moment, are one gap: who claims one
-//! number more each time costs no more than who claims them at once. NackList that have been asked for at different times
-//! stay apart, since each has a schedule of its own.
+//! Numbers that are missed one after the other, and are to be requested at the same moment, are one gap: a sender that
+//! claims one number more each time costs no more than one that claims them at once. Gaps that were requested at
+//! different times stay apart, since each has a schedule of its own.
 //!
-//! Responsible for times and ranges alone: what a number is, and what its loss means, is [`ReorderBuffer`](super::order)'s.
+//! Responsible for times and ranges alone: the meaning of a number, and of its loss, is `ReorderBuffer`'s.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -22,21 +22,21 @@ use std::{
 use crate::proto::cost::tree_entry;
 pub(in crate::proto) use crate::proto::ranges::Span;
 
-/// The pause after the first time that a gap is asked for. It doubles each time.
+/// The pause after the first request for a gap. It doubles each time.
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
 
 /// The longest pause.
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 
-/// How many times `message_ttl` a gap may last while others are answered: so long a sender keeps what it has sent.
+/// How many times `message_ttl` a gap may last while others are answered: a sender keeps its messages for as long.
 const TTLS_IN_TURN: u32 = 3;
 
-/// How many times in which nothing could be heard are remembered. A gap that is older than these is given up a little
-/// sooner than it might be.
+/// How many periods without reception are remembered. A gap that is older than these ends a little sooner than it
+/// might.
 const TIMES_AWAY: usize = 4;
 
-/// What a gap takes: an entry in each of the tables here, and one in the list of what its stream has told as lost, which
-/// has at most one range more than there are gaps.
+/// What a gap costs: an entry in each of the tables here, and one in the list of losses that its stream has reported,
+/// which has at most one range more than there are gaps.
 pub(in crate::proto) const GAP_COST: usize = tree_entry(size_of::<(u64, Gap)>())
     + 2 * tree_entry(size_of::<(Moment, u64)>())
     + tree_entry(size_of::<u64>())
@@ -56,24 +56,24 @@ pub(in crate::proto) struct NackList {
     by_due: BTreeSet<(Moment, u64)>,
     /// Likewise by the moment since which nothing of it has come.
     by_since: BTreeSet<(Moment, u64)>,
-    /// The first number of each that has been asked for.
+    /// The first number of each gap that was requested.
     asked: BTreeSet<u64>,
-    /// When something came last that had been asked for.
+    /// When the last requested message came.
     answered: Duration,
     /// What is due has to wait until then.
     paused_until: Duration,
-    /// Until when, and for how long, nothing could be heard: the last few times.
+    /// The last few periods without reception: their ends and durations.
     away: Vec<(Duration, Duration)>,
 }
 
 #[derive(Clone, Copy)]
 struct Gap {
     last: u64,
-    /// When it is to be asked for next, or given up.
+    /// When it is to be requested next, or ends.
     due: Moment,
     /// When it was missed, or something of it came.
     since: Moment,
-    /// When it was asked for last, and how often it was.
+    /// When it was requested last, and how often it was.
     asked_at: Moment,
     asks: u32,
     /// How many milliseconds to wait after asking the next time.
@@ -83,12 +83,13 @@ struct Gap {
 /// How a number came that was missing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(in crate::proto) struct Filled {
-    /// It had been asked for.
+    /// It was requested.
     pub(in crate::proto) asked: bool,
-    /// How long ago, if that was once: of what was asked for more often nobody knows which time was answered (Karn's
-    /// rule, RFC 6298 section 3).
+    /// How long ago, if that was once: with several requests it is unknown which one was answered (Karn's rule, RFC
+    /// 6298 section 3).
     pub(in crate::proto) answered_after: Option<Duration>,
-    /// Numbers that had been given up as lost on a mere claim, and are not: they are there, or the claim is worth nothing.
+    /// Numbers that were reported lost because of a claim alone, and are not: they have come, or the claim was
+    /// withdrawn.
     pub(in crate::proto) not_lost: Option<Span>,
 }
 
@@ -103,13 +104,13 @@ impl NackList {
         self.by_first.is_empty()
     }
 
-    /// When there is something to ask for, or to [give up](Self::give_up).
+    /// When there is something to request, or to [end](Self::give_up).
     pub(in crate::proto) fn due(&self) -> Option<Duration> {
         let (due, _) = self.by_due.first()?;
         Some(Duration::from_nanos(*due).max(self.paused_until))
     }
 
-    /// Notes that these numbers are missing, none of which is noted yet. They are asked for at `due`.
+    /// Notes that these numbers are missing, none of which is noted yet. They are requested at `due`.
     pub(in crate::proto) fn add(&mut self, now: Duration, (first, last): Span, due: Duration) {
         debug_assert!(first <= last && self.overlapping((first, last)).is_none());
         let gap = Gap {
@@ -125,7 +126,7 @@ impl NackList {
             && before.last + 1 == first
             && (before.asks, before.due) == (0, gap.due)
         {
-            // Both were missed within the few milliseconds until they are asked for.
+            // Both were missed within the few milliseconds before the request.
             self.remove(start);
             self.insert(start, gap);
             return;
@@ -154,7 +155,7 @@ impl NackList {
         })
     }
 
-    /// Takes out what has been asked for of these numbers, piece by piece: `None` when nothing is left of it.
+    /// Removes the requested parts of these numbers, piece by piece: `None` when none is left.
     pub(in crate::proto) fn take_asked(&mut self, (first, last): Span) -> Option<Span> {
         let before = self.asked.range(..=first).next_back();
         let before = before.filter(|start| self.by_first[start].last >= first);
@@ -186,15 +187,15 @@ impl NackList {
         }
     }
 
-    /// The numbers that are to be asked for now, the most urgent first, up to so many runs. Call
-    /// [`give_up`](Self::give_up) first, until it has nothing: what is over is not asked for.
+    /// The numbers to request now, the most urgent first, up to so many runs. Call [`give_up`](Self::give_up) first,
+    /// until it returns nothing: a gap that is over is not requested.
     pub(in crate::proto) fn to_ask(&self, now: Duration, most: usize, spans: &mut Vec<Span>) {
         spans.clear();
         let due = self.by_due.range(..=(moment(now), u64::MAX)).take(most);
         spans.extend(due.map(|&(_, first)| (first, self.by_first[&first].last)));
     }
 
-    /// Notes that these runs, which [`to_ask`](Self::to_ask) gave, have been asked for.
+    /// Notes that these runs, which [`to_ask`](Self::to_ask) returned, were requested.
     pub(in crate::proto) fn asked(&mut self, now: Duration, ttl: Duration, spans: &[Span]) {
         for &(first, _) in spans {
             let mut gap = self.remove(first);
@@ -211,7 +212,7 @@ impl NackList {
         }
     }
 
-    /// Puts off what is still to be asked for now, if anything is.
+    /// Postpones what is still to be requested now, if anything is.
     pub(in crate::proto) fn put_off(&mut self, now: Duration) {
         if self
             .by_due
@@ -222,7 +223,7 @@ impl NackList {
         }
     }
 
-    /// Takes out a gap of which nothing has come for `ttl`, and nothing of others.
+    /// Removes a gap when nothing of it has come for `ttl`, and no other gap was answered.
     pub(in crate::proto) fn give_up(&mut self, now: Duration, ttl: Duration) -> Option<Span> {
         let &(since, first) = self.by_since.first()?;
         // No other is over before this one.
@@ -235,7 +236,7 @@ impl NackList {
         first.is_some_and(|&(since, _)| self.over_at(since, ttl) <= now)
     }
 
-    /// For this long until now nothing could be heard, so that it is not held against what is missing.
+    /// For this long until now nothing could be received, so this time does not count for what is missing.
     pub(in crate::proto) fn excuse(&mut self, now: Duration, away: Duration) {
         if self.by_first.is_empty() || self.away.len() >= TIMES_AWAY {
             let old = self.away.len().min(1);
@@ -248,7 +249,7 @@ impl NackList {
 
     /// When a gap is over of which nothing has come since then, unless others are answered meanwhile.
     fn over_at(&self, since: Moment, ttl: Duration) -> Duration {
-        // By a clock that stood still while nothing could be heard, so that none is over before an older one.
+        // By a clock that stood still while nothing could be received, so that no gap is over before an older one.
         let since = self.heard_by(Duration::from_nanos(since));
         let in_turn = ttl.saturating_mul(TTLS_IN_TURN - 1);
         let waits = self
@@ -259,7 +260,7 @@ impl NackList {
         away.fold(over, Duration::saturating_add)
     }
 
-    /// How much of the time until a moment something could be heard.
+    /// How much of the time until a moment allowed reception.
     fn heard_by(&self, at: Duration) -> Duration {
         self.away.iter().fold(at, |heard, &(until, away)| {
             let before = at.saturating_sub(until.saturating_sub(away));
@@ -364,7 +365,7 @@ mod tests {
             gaps.add(ms(i / 250), (i, i), ms(8));
         }
         assert_eq!(gaps.len(), 1);
-        // What is missed a little later is asked for later, and is another one.
+        // Numbers that are missed a little later are requested later, and are another gap.
         gaps.add(ms(7), (1_001, 1_002), ms(15));
         assert_eq!(asked(&mut gaps, ms(8)), [(1, 1_000)]);
         gaps.add(ms(9), (1_003, 1_003), ms(15));
@@ -405,7 +406,7 @@ mod tests {
         gaps.add(ms(0), (1, 2_000), ms(5));
         gaps.add(ms(0), (3_000, 3_009), ms(5));
         asked(&mut gaps, ms(5));
-        // One by one, the first gap is answered, for longer than the second one can be had.
+        // The first gap is answered number by number, for longer than the second one is available.
         let mut over = Vec::new();
         for i in 1..=1_000 {
             let now = ms(10 * i);
@@ -422,8 +423,8 @@ mod tests {
         assert_eq!(gaps.give_up(last, TTL), Some((1_001, 2_000)));
     }
 
-    /// As many as there can be, half of them over while the others are still to be asked for: none is looked at again
-    /// and again.
+    /// As many gaps as possible, half of them over while the others are still to be requested: no call looks at all of
+    /// them again.
     #[test]
     fn many_are_over_at_once() {
         let mut gaps = NackList::default();

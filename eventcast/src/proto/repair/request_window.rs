@@ -1,12 +1,13 @@
-//! Whose missing chunks are asked for again first, where one sender does not answer to all.
+//! Which message may request its missing chunks next, where its sender does not answer all requests.
 //!
-//! A sender answers only so much a second and drops what is above (WIRE.md section 6), and a message is asked for only
-//! a few times in vain. So while something that the last request named has not come, the next one waits until not too
-//! much is under way from that sender. That holds also where some of the answer has come: otherwise messages of which a
-//! little comes all the time ask for all that a sender can answer, and those of which nothing came have their few requests
-//! in vain. First come messages of which a request has brought something, and the older ones of those.
+//! A sender answers only so much a second and drops requests beyond that (WIRE.md section 6), and a message is
+//! requested only a few times without any answer. So while a part of the last request is unanswered, the next message
+//! waits until little enough is under way from that sender. That holds also where a part of the answer has come:
+//! otherwise messages that are answered a little all the time use up all that the sender can answer, and the few
+//! requests of the others go unanswered. Messages whose requests were answered come first, the older ones of them
+//! before the newer.
 //!
-//! Not responsible for what a message lacks, nor for when that is to be asked for: that is `ChunkNacks`'.
+//! Not responsible for the missing chunks of a message, nor for the time of a request: both are `ChunkNacks`'.
 
 use std::{
     collections::{BTreeSet, HashMap, hash_map::Entry},
@@ -15,16 +16,16 @@ use std::{
 
 use crate::proto::hash::HashKey;
 
-/// Bytes that may be asked for and not have come, of all messages of one sender, for another request to go out after one
-/// that was not answered whole:
-/// what it answers (4 MiB a second) within some two of the first pauses (50 ms). It takes a few of them under way to make
-/// good use of a link that loses many, and with twice as much, more requests than it answers come to nothing.
+/// How many requested bytes of one sender may be outstanding, over all its messages, for a request to go out after one
+/// that was not answered in full: as much as it answers (4 MiB a second) within some two of the first pauses (50 ms). A
+/// link that loses many datagrams needs a few requests under way to be used well, and with twice as much, requests that
+/// the sender cannot answer are wasted.
 const WINDOW: usize = 512 << 10;
 
-/// A message that may have something to ask for.
+/// A message that may have something to request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(in crate::proto) struct Requester {
-    /// Whose message it is.
+    /// The sender of the message.
     pub(in crate::proto) sender: u64,
     /// Which of them: the older one comes first.
     pub(in crate::proto) birth: u64,
@@ -34,7 +35,7 @@ pub(in crate::proto) struct Requester {
 pub(in crate::proto) struct RequestWindow {
     /// By sender, and whether no request has brought anything yet.
     waiting: BTreeSet<(u64, bool, Requester)>,
-    /// What has been asked for and has not come: how many bytes, and how long it may take.
+    /// What was requested and has not come: how many bytes, and how long it may take.
     open: HashMap<Requester, (usize, Duration), HashKey>,
     open_until: BTreeSet<(Duration, Requester)>,
     /// All that is open of a sender, in bytes.
@@ -54,8 +55,8 @@ impl RequestWindow {
         }
     }
 
-    /// Whether a message may ask again now, for which a request has brought something or not. Else it waits, until
-    /// [`next`](Self::next) gives it.
+    /// Whether a message may send a request now, after one that was answered or not. Otherwise it waits, until
+    /// [`next`](Self::next) returns it.
     pub(in crate::proto) fn may_ask(&mut self, requester: Requester, answered: bool) -> bool {
         let own = self.open.get(&requester).map_or(0, |open| open.0);
         let may = self.open_of(requester.sender) - own < WINDOW;
@@ -66,8 +67,8 @@ impl RequestWindow {
         may
     }
 
-    /// Notes that so many bytes of a message have been asked for, or are still to come, until a moment from which on
-    /// nobody counts on them.
+    /// Notes that so many bytes of a message were requested, or are still outstanding, until a moment from which on
+    /// they are no longer expected.
     pub(in crate::proto) fn set_open(
         &mut self,
         requester: Requester,
@@ -82,7 +83,7 @@ impl RequestWindow {
         }
     }
 
-    /// Notes that something has come that was asked for, and how much is still to come of it.
+    /// Notes that a requested part has come, and how much of the request is still outstanding.
     pub(in crate::proto) fn has_brought(
         &mut self,
         now: Duration,
@@ -119,7 +120,7 @@ impl RequestWindow {
         self.answered.remove(&sender);
     }
 
-    /// The message of this sender whose turn it is now, if one waits and there is room.
+    /// The next message of this sender that may send a request, if one waits and there is room.
     pub(in crate::proto) fn next(&mut self, sender: u64) -> Option<Requester> {
         let first = Requester {
             sender,
@@ -134,13 +135,13 @@ impl RequestWindow {
         Some(next.2)
     }
 
-    /// When [`expire`](Self::expire) has something to do, if anybody waits.
+    /// When [`expire`](Self::expire) has something to do, if a message waits.
     pub(in crate::proto) fn due(&self) -> Option<Duration> {
         let (due, _) = self.open_until.first()?;
         (!self.waiting.is_empty()).then_some(*due)
     }
 
-    /// Counts no more on one that has had its time; gives its sender.
+    /// Removes a request whose time is over; returns its sender.
     pub(in crate::proto) fn expire(&mut self, now: Duration) -> Option<u64> {
         let &(_, requester) = self.open_until.first().filter(|(until, _)| *until <= now)?;
         self.close(requester);

@@ -1,10 +1,10 @@
-//! What others have asked for: gathered for a moment, merged, bounded, and made ready to be sent again
+//! The retransmissions that others have requested: gathered for a moment, merged, bounded, and made ready to be sent
 //! (WIRE.md sections 6 and 7, "Answering").
 //!
-//! What several ask for at about the same time goes to the group once. Nothing is repeated sooner than the rules allow,
-//! however often it is asked for. Each requester has a queue of its own, and these are served in turn, so that a
-//! requester waits for its share and not for what others have asked for; a queue that is full refuses what its own
-//! requester asks for, and nobody else's.
+//! What several peers request at about the same time goes to the group once. Nothing is repeated sooner than the rules
+//! allow, however often it is requested. Each requester has a queue of its own, and these are served in turn, so that a
+//! requester waits for its own share and not for the requests of others; a full queue refuses further requests of its
+//! own requester alone.
 //!
 //! Not responsible for how much a requester may be sent: that is `validation`'s.
 
@@ -19,20 +19,21 @@ use crate::proto::{hash::HashKey, send::outgoing::Destination, wire::MessageId};
 /// How long equal requests are gathered.
 const GATHER: Duration = Duration::from_millis(5);
 
-/// The same thing goes out again to anybody only so much later, and to an address that has had it, or to the group,
-/// only so much.
+/// The same item is repeated to anybody only after so much time, and to an address that received it, or to the group,
+/// only after so much.
 const AGAIN_TO_ANYBODY: Duration = Duration::from_millis(20);
 const AGAIN_TO_THE_SAME: Duration = Duration::from_millis(50);
 
-/// Most things that are asked for at one time, by all together and by one requester. Where all together are at their
-/// limit, the one with most gives way to those with less.
+/// Most items that are requested at one time, by all requesters together and by one. Where the common limit is reached,
+/// the requester with most gives up one of its items to a requester with less.
 const MAX_GATHERED: usize = 65_536;
 const MAX_OWN: usize = 8_192;
 
-/// Addresses that had the same thing lately, or wait for it. Who comes after them waits as if they were one of them.
+/// Addresses that were sent the same item lately, or wait for it. One that comes after them waits as if it were one of
+/// them.
 const MAX_SENT_TO: usize = 8;
 
-/// What has waited so long is dropped: its requester has asked again, or does so soon.
+/// An item that waited for so long is dropped: its requester has repeated the request, or does so soon.
 const STALE: Duration = Duration::from_secs(1);
 
 /// Something that can be sent again: one datagram.
@@ -44,10 +45,10 @@ pub(in crate::proto) enum Item {
     Chunk(MessageId, u32),
 }
 
-/// Whose turn it is.
+/// The requester that is served next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(in crate::proto) enum Requester {
-    /// Several who have asked for the same.
+    /// Several requesters of the same item.
     Group,
     /// An address that has echoed a token.
     Peer(SocketAddr),
@@ -86,7 +87,7 @@ pub(in crate::proto) enum RequestOutcome {
     Taken,
     /// It was sent there only just now, or is about to be.
     Duplicate,
-    /// This requester has asked for too much at a time.
+    /// This requester has too many items requested at a time.
     Full,
 }
 
@@ -94,16 +95,16 @@ pub(in crate::proto) struct RetransmitQueue {
     gathering: BTreeMap<Item, Asked>,
     by_due: BTreeSet<(Duration, Item)>,
     queues: HashMap<Requester, Queue, HashKey>,
-    /// Who has how much gathered or ready.
+    /// How many items each requester has gathered or ready.
     by_load: BTreeSet<(usize, Requester)>,
-    /// Whose queue is served next, by [`Class`].
+    /// The requester to serve next, by [`Class`].
     turns: [VecDeque<Requester>; 2],
-    /// What is gathered or ready, each as often as somebody waits for it.
+    /// The items gathered or ready, each counted once for each requester that waits for it.
     total: usize,
     /// What was sent lately or is ready.
     sent: HashMap<Item, Sent, HashKey>,
     sent_order: VecDeque<(Duration, Item)>,
-    /// What was dropped because it had waited for too long, or had to make room.
+    /// What was dropped because it waited for too long, or to make room.
     stale: u64,
 }
 
@@ -189,9 +190,9 @@ impl RetransmitQueue {
         self.by_due.first().map(|(due, _)| *due)
     }
 
-    /// Makes ready what has been gathered for long enough. `may_go` decides over what is to go to the group, and of which
-    /// class those are who have asked; where it may not, the one of them who waits for least is answered alone. Gives how
-    /// many requests were refused.
+    /// Makes ready the items that were gathered for long enough. `may_go` decides which of them may go to the group,
+    /// and which class their requesters are; where one may not, the requester among them that waits for the fewest
+    /// items is answered alone. Returns how many requests were refused.
     pub(in crate::proto) fn handle_timeout(
         &mut self,
         now: Duration,
@@ -205,7 +206,7 @@ impl RetransmitQueue {
             };
             let free_at = self.sent.get(&item).map_or(now, Sent::free_at);
             if free_at > now {
-                // It has gone out to somebody else meanwhile.
+                // It was sent to another requester meanwhile.
                 self.gather(item, free_at, asked.by);
                 continue;
             }
@@ -248,7 +249,7 @@ impl RetransmitQueue {
         refused
     }
 
-    /// What is to be sent next to somebody of this class, and where.
+    /// The next item for a requester of this class, and its address.
     pub(in crate::proto) fn next(
         &mut self,
         now: Duration,
@@ -271,7 +272,7 @@ impl RetransmitQueue {
             } else if sent.is_some_and(|sent| sent.went_to_group_lately(now)) {
                 self.remove_front(requester);
             } else if let Some(free_at) = sent.map(Sent::free_at).filter(|at| *at > now) {
-                // It has just gone out to somebody else.
+                // It was sent to another requester just now.
                 self.remove_front(requester);
                 if let Destination::Peer(by) = to {
                     self.add_load(requester);
@@ -313,7 +314,7 @@ impl RetransmitQueue {
         self.sent_order.push_back((now, item));
     }
 
-    /// Whose turn it is.
+    /// The requester that is served next.
     pub(in crate::proto) fn turn(&self, class: Class) -> Option<Requester> {
         self.turns[class as usize].front().copied()
     }
@@ -326,12 +327,12 @@ impl RetransmitQueue {
         }
     }
 
-    /// How much was dropped since the last time because it had waited for too long, or had to make room.
+    /// How many items were dropped since the last call because they waited for too long, or to make room.
     pub(in crate::proto) fn take_stale(&mut self) -> u64 {
         std::mem::take(&mut self.stale)
     }
 
-    /// Takes the last of what is ready from the requester who has most, if that is more than so much.
+    /// Removes the last ready item of the requester that has most, if that is more than so many.
     fn make_room(&mut self, load: usize) -> bool {
         let Some(&(most, fullest)) = self.by_load.last() else {
             return false;
@@ -371,7 +372,7 @@ impl RetransmitQueue {
         });
     }
 
-    /// Takes out what is first in the queue whose turn it is.
+    /// Removes the first item of the queue that is served next.
     fn remove_front(&mut self, requester: Requester) -> Option<Ready> {
         let queue = self.queues.get_mut(&requester)?;
         let ready = queue.ready.pop_front()?;
@@ -382,7 +383,7 @@ impl RetransmitQueue {
         Some(ready)
     }
 
-    /// Something that was ready is not any more.
+    /// An item that was ready no longer is.
     fn removed(&mut self, requester: Requester, ready: Ready) {
         self.take_load(requester);
         if let Some(sent) = self.sent.get_mut(&ready.item) {
@@ -393,7 +394,7 @@ impl RetransmitQueue {
         }
     }
 
-    /// Forgets an item unless somebody waits for it.
+    /// Forgets an item unless a requester waits for it.
     fn forget_sent(&mut self, item: Item) {
         if self
             .sent
@@ -427,7 +428,7 @@ impl RetransmitQueue {
 }
 
 impl Sent {
-    /// When it may go out again to anybody.
+    /// When it may be sent again to any requester.
     fn free_at(&self) -> Duration {
         self.last
             .map_or(Duration::ZERO, |last| last + AGAIN_TO_ANYBODY)
@@ -450,7 +451,7 @@ impl Sent {
                 .any(|(had, at)| *had == address && lately(*at))
     }
 
-    /// Whether it has gone to the group lately, and so to everybody.
+    /// Whether it went to the group lately, and so to everybody.
     fn went_to_group_lately(&self, now: Duration) -> bool {
         self.to_group.is_some_and(|at| at + AGAIN_TO_THE_SAME > now)
     }
@@ -538,7 +539,7 @@ mod tests {
             .collect();
         assert_eq!(to, [(ITEM, Destination::Peer(address(2)))]);
         assert!(answers.queues.is_empty() && answers.total == 0);
-        // The others ask again, and are answered in their turn.
+        // The others repeat their requests, and are answered in turn.
         assert!(takes(&mut answers, ms(30), ITEM, 1));
         let strangers = [7, 8].map(|i| (address(i), Requester::Stranger(address(i).ip())));
         for stranger in strangers {
@@ -644,7 +645,7 @@ mod tests {
             .filter(|(_, to)| *to == Destination::Peer(address(2)))
             .collect();
         assert_eq!(first.len(), 80);
-        // What waits for a second is not sent any more.
+        // An item that waited for a second is not sent any more.
         let late = ms(6) + STALE + ms(1);
         assert_eq!(send_one(&mut answers, late), None);
         assert_eq!(answers.take_stale(), 4_920);

@@ -1,12 +1,13 @@
-//! How much may be sent to single addresses (WIRE.md section 6, "RetransmitQueue").
+//! How much may be sent to single addresses (WIRE.md section 6, "Answering").
 //!
-//! A request is small and its answer is not, and where a request comes from can be forged. So an address has to show that
-//! it gets what is sent to it, as with QUIC (RFC 9000, section 8.1): it puts a token that was sent to it into its
-//! requests. Until then its IP address, whatever the port, gets no more than three times what came from it, and
-//! [`A_MINUTE`] bytes beside. A token is a MAC of the address and the time, so nothing is kept of those who have not
-//! echoed one.
+//! A request is small and its answer is not, and the source address of a request can be forged. So an address has to
+//! prove that it receives what is sent to it, as with QUIC (RFC 9000, section 8.1): it puts a token that was sent to it
+//! into its requests. Until then its IP address, whatever the port, is sent no more than three times the bytes that
+//! came from it, plus [`A_MINUTE`] bytes. A token is a MAC of the address and the time, so nothing is stored for
+//! addresses that have not echoed one.
 //!
-//! Each table has a limit; addresses beyond it share one budget, so that nobody has a new one by filling the table.
+//! Each table has a limit; addresses beyond it share one budget, so that filling the table gives no sender a new
+//! budget.
 
 use std::{
     collections::HashMap,
@@ -29,8 +30,8 @@ const TIMES: u64 = 3;
 /// Most that an IP address may have left of that.
 const MAX_CREDIT: u64 = 1 << 20;
 
-/// What may be sent to one address that has echoed a token, in bytes a second, or a quarter of what is sent anew if
-/// that is more.
+/// What may be sent to one address that has echoed a token, in bytes a second, or a quarter of the rate of new messages
+/// if that is more.
 const FOR_PEER: u64 = 4 << 20;
 
 /// Most IP addresses, and most addresses, with budgets of their own.
@@ -45,7 +46,7 @@ const TOKEN_PERIOD: u64 = 60;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::proto) enum Echoed {
     Nothing,
-    /// It is good, and soon will not be any more.
+    /// It is good, and about to expire.
     Old,
     Fresh,
 }
@@ -107,7 +108,7 @@ fn keyed(key: &[u8; 32]) -> Hmac<Sha256> {
     KeyInit::new_from_slice(key).expect("a key may have any length")
 }
 
-/// The budgets of all who ask.
+/// The budgets of all requesters.
 pub(in crate::proto) struct Budgets {
     strangers: Table<IpAddr, Stranger>,
     peers: Table<SocketAddr, Peer>,
@@ -134,7 +135,7 @@ impl Budgets {
         stranger.credit = stranger.credit.saturating_add(more).min(MAX_CREDIT);
     }
 
-    /// Whether a requester may be sent so many bytes, where so many a second are sent anew.
+    /// Whether a requester may be sent so many bytes, while so many bytes a second of new messages are sent.
     pub(in crate::proto) fn has(
         &mut self,
         now: Duration,
