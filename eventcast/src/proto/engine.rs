@@ -74,9 +74,9 @@ pub struct Engine {
     /// What is sent to single addresses in answer to requests, by class, and how much it may be in a second.
     class_buckets: [TokenBucket; 2],
     class_rates: [u64; 2],
-    /// The class of which somebody is served first.
+    /// The class of which a requester is served first.
     class_turn: Class,
-    /// What is sent anew.
+    /// The rate of new messages.
     sent_anew: RateMeter,
     heartbeat: Heartbeat,
 
@@ -91,7 +91,7 @@ pub struct Engine {
     assembler: Assembler,
     streams: Streams,
     newcomers: Newcomers,
-    /// When what is seen to be missing now is asked for the first time.
+    /// When numbers that are found missing now are requested for the first time.
     ask_slot: Duration,
     /// Buffers that are used again.
     spans: Vec<Span>,
@@ -136,14 +136,14 @@ macro_rules! trip {
 }
 
 impl Engine {
-    /// A bus that has said and heard nothing yet.
+    /// An engine that has sent and received nothing yet.
     ///
-    /// `seed` is all the randomness that it will use; it has to be unpredictable where strangers can reach the bus.
+    /// `seed` is all the randomness that it uses; it has to be unpredictable where strangers can reach the bus.
     ///
     /// # Panics
     ///
-    /// If the configured id is empty or longer than 64 bytes, if `max_payload_size` is not 64 to 60,000, or if there are
-    /// keys for two ciphers.
+    /// If the configured id is empty or longer than 64 bytes, if `max_payload_size` is not 64 to 60,000, or if there
+    /// are keys for two ciphers.
     #[must_use]
     pub fn new(config: Config, seed: [u8; 32], now: Now) -> Self {
         assert!(
@@ -162,7 +162,7 @@ impl Engine {
         let mut rng = StdRng::from_seed(seed);
         let keys = HashKey::random(&mut rng);
         let remembered = config.message_ttl.saturating_mul(REMEMBERED_TTLS);
-        // On a sealed bus, for as long as a datagram that somebody holds back stays fresh.
+        // On a sealed bus, for as long as a datagram that was held back on the way stays fresh.
         let fresh = config.seal.as_ref().map(|seal| seal.clock_tolerance);
         let had = remembered.max(fresh.unwrap_or_default().saturating_mul(2));
         let sealing = config.seal.map(|seal| {
@@ -241,7 +241,7 @@ impl Engine {
         }
     }
 
-    /// Takes an event to be sent to the group, unless it cannot be. Then nothing has changed.
+    /// Takes an event to be sent to the group, unless it is refused. A refusal changes nothing.
     ///
     /// After it, [`poll_transmit`](Self::poll_transmit) has something to send.
     ///
@@ -327,12 +327,12 @@ impl Engine {
         }
     }
 
-    /// From now on these are the keys of a sealed bus. Nothing is lost: what waits to be sent is sealed with the new one,
-    /// and what was had before stays had.
+    /// Replaces the keys of a sealed bus. Nothing is lost: what waits to be sent is sealed with the new key, and
+    /// counters received before stay known.
     ///
     /// # Panics
     ///
-    /// If the bus was made without [`Config::seal`]: what was heard in the clear until then says nothing.
+    /// If the bus was made without [`Config::seal`]: what it received in the clear until then proves nothing.
     pub fn set_seal_keys(&mut self, keys: &SealKeys) {
         trip!(self, Keys);
         let sealing = self.sealing.as_mut();
@@ -340,20 +340,20 @@ impl Engine {
         sealing.set_keys(keys);
     }
 
-    /// Takes a datagram that was sent to the group, whatever it holds.
+    /// Takes a datagram that was sent to the group, whatever its bytes are.
     ///
-    /// After it, [`take_events`](Self::take_events) may have something to tell, and
-    /// [`poll_timeout`](Self::poll_timeout) another answer.
+    /// After it, [`take_events`](Self::take_events) may have events, and [`poll_timeout`](Self::poll_timeout) another
+    /// answer.
     #[inline]
     pub fn handle_datagram(&mut self, now: Now, from: SocketAddr, bytes: &[u8]) {
         self.handle(now, from, bytes, Encapsulation::default());
     }
 
-    /// Takes a datagram that was sent to this bus alone, as [`handle_datagram`](Self::handle_datagram) does one that was
-    /// sent to the group.
+    /// Takes a datagram that was sent to this bus alone, whatever its bytes are.
     ///
-    /// Such a datagram answers a request, which may have come from a bus that had the same address before: so it
-    /// says nothing about where the numbers of its sender begin.
+    /// It answers a request, which may have come from a bus that had the same address before: so it does not show where
+    /// the numbers of its sender begin. After it, [`take_events`](Self::take_events) may have events, and
+    /// [`poll_timeout`](Self::poll_timeout) another answer.
     #[inline]
     pub fn handle_unicast(&mut self, now: Now, from: SocketAddr, bytes: &[u8]) {
         let encapsulation = Encapsulation {
@@ -370,7 +370,7 @@ impl Engine {
         self.stats.received_datagrams += 1;
         self.stats.received_bytes += bytes.len() as u64;
         if !is_answerable(from) {
-            // Nobody speaks from there whom this bus could answer.
+            // No sender at that address could be answered.
             self.report(now.elapsed, from, DropCause::Malformed.into());
             return;
         }
@@ -385,13 +385,13 @@ impl Engine {
         self.make_room(now.elapsed, 0);
     }
 
-    /// Does what time brings: asks for what is missing, answers who has asked, says hello, gives up what does not
-    /// come any more, and reports in sum what came too often to be reported one by one.
+    /// Does what is due at this time: requests what is missing, answers requests, sends hellos, ends what does not come
+    /// any more, and reports in sum what came too often to be reported one by one.
     ///
-    /// To be called when the time of [`poll_timeout`](Self::poll_timeout) has come and no input waits; at other times it
-    /// does no harm, but may give up what has come and was not handed in. After it,
-    /// [`take_events`](Self::take_events) may have something to tell and [`poll_transmit`](Self::poll_transmit) something
-    /// to send, and the next timeout may be due at once.
+    /// Call it when the time of [`poll_timeout`](Self::poll_timeout) has come and no input waits; at other times it
+    /// does no harm, but may report as lost what has arrived and was not handed in. After it,
+    /// [`take_events`](Self::take_events) may have events and [`poll_transmit`](Self::poll_transmit) datagrams to send,
+    /// and the next timeout may be due at once.
     pub fn handle_timeout(&mut self, now: Now) {
         trip!(self, Timeout);
         self.present = now.elapsed;
@@ -410,11 +410,12 @@ impl Engine {
         }
     }
 
-    /// As [`handle_timeout`](Self::handle_timeout) while input waits to be handed in: nobody is said to be silent, and
-    /// nothing is given up, because what is waited for may be in there. So
-    /// [`poll_timeout`](Self::poll_timeout) may go on to say that something is due.
+    /// Does what is due at this time while input waits to be handed in: no peer is reported silent, and nothing ends,
+    /// because the missing messages may be in that input. So [`poll_timeout`](Self::poll_timeout) may go on to say that
+    /// something is due.
     ///
-    /// For a bounded time: where input waits always, `handle_timeout` is to be called all the same now and then.
+    /// For a bounded time: where input waits always, call [`handle_timeout`](Self::handle_timeout) now and then
+    /// nevertheless.
     pub fn handle_timeout_amid_input(&mut self, now: Now) {
         trip!(self, Timeout);
         if cfg!(eventcast_sabotage = "hasty_verdicts") {
@@ -430,11 +431,11 @@ impl Engine {
         self.report_due(now.elapsed);
     }
 
-    /// For this long until now nothing could be handed in, although the time of [`poll_timeout`](Self::poll_timeout) had
-    /// come or input waited: the process was stopped, or had no processor. It is not held against others, as if the
-    /// clock had stood still for what they are given time for.
+    /// For this long until now nothing could be handed in, although the time of [`poll_timeout`](Self::poll_timeout)
+    /// had come or input waited: the process was stopped, or had no processor. This time does not count as silence of
+    /// any peer, as if the clock had stood still.
     ///
-    /// To be called before [`handle_timeout`](Self::handle_timeout), once for each such time.
+    /// Call it before [`handle_timeout`](Self::handle_timeout), once for each such time.
     pub fn handle_pause(&mut self, now: Now, away: Duration) {
         if cfg!(eventcast_sabotage = "hasty_verdicts") {
             return;
@@ -464,38 +465,39 @@ impl Engine {
         dues.into_iter().flatten().min()
     }
 
-    /// Says goodbye to the group. The engine is to be driven on until [`has_left`](Self::has_left): others may still
-    /// ask for what they have missed.
+    /// Says goodbye to the group. The engine is to be driven on until [`has_left`](Self::has_left): peers may still
+    /// request what they have missed.
     ///
-    /// Nothing more is to be emitted. Called again it says nothing anew.
-    ///
-    /// What is told at most once in a while is told now, as far as it has been held back. Call it again when the engine
-    /// is not to be driven any more, and take its [events](Self::take_events), so that nothing is left out.
+    /// Emit nothing after it. A second call says no second goodbye. Reports that are held back because of their rate
+    /// are due now. Call it again when the engine is not to be driven any more, and take its
+    /// [events](Self::take_events), so that no report is lost.
     pub fn leave(&mut self, now: Now) {
         trip!(self, Leave);
         self.heartbeat.leave(now.elapsed);
         self.report_rest();
     }
 
-    /// Whether goodbye has been said and nobody asks for anything any more: at the latest `message_ttl` after
+    /// Whether goodbye was said and no peer requests anything any more: at the latest `message_ttl` after
     /// [`leave`](Self::leave). The answer may change after [`handle_timeout`](Self::handle_timeout).
     #[must_use]
     pub fn has_left(&self) -> bool {
         self.heartbeat.has_left()
     }
 
-    /// Who is there: all who have said hello, and neither goodbye since nor nothing for `peer_timeout`.
+    /// The peers that are there: those that have said hello, and since then neither said goodbye nor been silent for
+    /// `peer_timeout`.
     #[must_use]
     pub fn peers(&self, now: Now) -> Vec<PeerStatus> {
         trip!(self, Peers);
         self.streams.peers(now.elapsed)
     }
 
-    /// Swaps what there is to tell with `into`, which is emptied first; gives whether there is anything. Handing
-    /// back the same batch each time, nothing is allocated.
+    /// Swaps the batch of events with `into`, which is emptied first; returns whether there is any. With the same batch
+    /// each time, nothing is allocated.
     ///
     /// The answer may change after [`handle_datagram`](Self::handle_datagram) and
-    /// [`handle_timeout`](Self::handle_timeout). What is not taken is kept, so take it after each batch of datagrams.
+    /// [`handle_timeout`](Self::handle_timeout). Events that are not taken are kept, so take them after each batch of
+    /// datagrams.
     pub fn take_events(&mut self, into: &mut Events) -> bool {
         into.clear();
         std::mem::swap(&mut self.events, into);
@@ -516,7 +518,8 @@ impl Engine {
     }
 }
 
-/// Whether an address is one of somebody: anything else is forged, and what is sent there goes to nobody or to all.
+/// Whether an address can belong to a sender: any other is forged, and a datagram to it would reach nobody or
+/// everybody.
 #[inline]
 fn is_answerable(address: SocketAddr) -> bool {
     // A socket for both families shows addresses of IPv4 inside such of IPv6.

@@ -1,4 +1,4 @@
-//! Reserved events: writing them, and who takes care of which.
+//! Reserved events: writing them, and the handler of each.
 
 use std::net::IpAddr;
 

@@ -27,8 +27,8 @@ use crate::{
     },
 };
 
-/// What was missed is asked for after so many milliseconds, chosen at random: what was only overtaken has come by then,
-/// and not all who miss it ask at once.
+/// A missing number is requested after so many milliseconds, drawn at random: an overtaken message has come by then,
+/// and the receivers that miss it do not all request it at once.
 const FIRST_ASK: std::ops::Range<u64> = 2..10;
 
 /// A message, and where its bytes are.
@@ -79,12 +79,12 @@ impl Body<'_> {
     }
 }
 
-/// By what a sender is heard of for the first time.
+/// How a sender was first discovered.
 #[derive(Clone, Copy)]
 pub(super) enum First {
     /// A hello.
     Hello {
-        /// The first number that is owed whoever hears it.
+        /// The first number that is owed to every receiver.
         number: u64,
         /// How long the sender has been running.
         up: Duration,
@@ -97,8 +97,8 @@ pub(super) enum First {
     },
 }
 
-/// A bus that has been running for so long has heard of all who were there before, in all likelihood. A sender whose
-/// numbers are still below this, of which it hears for the first time, may be younger than its clock says.
+/// A bus that has run for so long has discovered all earlier ones, in all likelihood. A sender that it discovers now,
+/// and whose numbers are still below this, may be younger than its clock says.
 const SETTLED: Duration = Duration::from_secs(5);
 const LOW_NUMBERS: u64 = 64;
 
@@ -131,7 +131,7 @@ impl Engine {
             {
                 stream.reorder.begin_unfollowed(next);
             }
-            // What is sent from now on is owed to it, though it may hear of this bus only afterwards.
+            // Messages sent from now on are owed to it, though it may discover this bus only afterwards.
             let owed = self.heartbeat.last_sent().saturating_add(1);
             self.newcomers.add(now.elapsed, stream, peer.address, owed);
             self.answer_newcomer(now.elapsed);
@@ -144,7 +144,7 @@ impl Engine {
         found
     }
 
-    /// Reports what a stream has cost that had to make room.
+    /// Reports the losses of a stream that was displaced.
     fn report_crowded_out(&mut self, gone: CrowdedOut) {
         let (id, now) = (gone.at.id(), self.present);
         for span in gone.lost {
@@ -199,7 +199,7 @@ impl Engine {
         self.streams.settle(at);
     }
 
-    /// Lets a stream begin whose sender has said no hello in time: as the message says with which it was heard.
+    /// Lets a stream begin whose sender has said no hello in time: at the message by which it was discovered.
     pub(super) fn begin_undecided(&mut self, now: Now, at: StreamRef) {
         let Some(stream) = self.streams.get(at) else {
             return;
@@ -212,8 +212,8 @@ impl Engine {
         self.begin_at(now, at, if there { 1 } else { first });
     }
 
-    /// When what is missed now is asked for the first time. What is missed at about the same time is asked for
-    /// together.
+    /// When numbers that are found missing now are requested for the first time. Those found at about the same time are
+    /// requested together.
     #[inline]
     pub(super) fn ask_due(&mut self, now: Duration) -> Duration {
         if self.ask_slot < now + Duration::from_millis(FIRST_ASK.start) {
@@ -365,7 +365,7 @@ impl Engine {
         }
     }
 
-    /// Tells numbers as lost that have been passed.
+    /// Reports numbers as lost that were skipped.
     pub(super) fn report_lost(&mut self, at: StreamRef, lost: Option<Span>, reason: LostReason) {
         let Some(((first, last), stream)) = lost.zip(self.streams.get(at)) else {
             return;
@@ -389,7 +389,7 @@ impl Engine {
         self.stats.lost_messages = self.stats.lost_messages.saturating_add(count);
     }
 
-    /// Numbers that had been given up on a mere claim are not lost after all.
+    /// Numbers that were reported lost because of a claim alone are not lost after all.
     pub(super) fn not_lost(&mut self, at: StreamRef, numbers: Option<Span>) {
         if let Some(stream) = self.streams.get(at) {
             take_back(&mut self.losses, &mut self.stats, stream, numbers);
@@ -435,7 +435,7 @@ impl Engine {
         true
     }
 
-    /// Whose the chunks are for which a stream waits.
+    /// The holder of the chunks that a stream waits for.
     pub(super) fn origin_of(&mut self, at: StreamRef) -> Option<Origin> {
         let is_sealed = self.sealing.is_some();
         let stream = self.streams.get(at)?;
@@ -458,7 +458,7 @@ impl Engine {
         self.release(at);
     }
 
-    /// Passes a number that its sender has sent, and that cannot be taken. It must not be missing any more.
+    /// Skips a number that its sender has sent, and that is refused. It must not be missing any more.
     pub(super) fn refuse_number(&mut self, at: StreamRef, number: u64) {
         if let Some(stream) = self.streams.get(at) {
             stream.reorder.skip((number, number));
@@ -468,8 +468,8 @@ impl Engine {
         self.streams.settle(at);
     }
 
-    /// Gives up a gap of which nothing has come in time. Where its sender has said since that it has not sent so much,
-    /// the numbers behind it are not its own: they are forgotten, and nothing is passed for them.
+    /// Ends a gap of which nothing has come in time. Where its sender has corrected its last number since then, the
+    /// numbers above that are not its own: they are forgotten, and nothing is skipped for them.
     pub(super) fn give_up_unanswered(&mut self, now: Duration, at: StreamRef, (first, last): Span) {
         let before = now.saturating_sub(self.message_ttl);
         let limit = match self.streams.get(at) {
@@ -486,7 +486,7 @@ impl Engine {
         }
     }
 
-    /// Forgets all numbers above one that its sender says was its last, but none that it has said before to be its own.
+    /// Forgets all numbers above one that its sender named as its last, but none that it has confirmed before.
     pub(super) fn disbelieve(&mut self, now: Duration, at: StreamRef, last: u64) {
         let Some(stream) = self.streams.get(at) else {
             return;
@@ -525,7 +525,7 @@ impl Engine {
         while self.assembler.held() + self.streams.held() + more > self.max_held_bytes
             && !cfg!(eventcast_sabotage = "unbounded_waiting")
         {
-            // The larger part gives way: messages that wait, or messages that are put together.
+            // The larger part loses: messages that wait, or messages that are being reassembled.
             let waiting_is_more = self.streams.held() >= self.assembler.held();
             if waiting_is_more && let Some(at) = self.streams.fullest() {
                 if !self.give_up_first(at) {
@@ -540,8 +540,8 @@ impl Engine {
         self.assembler.set_elsewhere(self.streams.held());
     }
 
-    /// Whether a sealed message was emitted before this bus was started: when several have asked for one, it is sealed
-    /// anew and goes to the group as it was. The sender's clock alone is read, at two moments.
+    /// Whether a sealed message was emitted before this bus was started: one that several have requested is sealed anew
+    /// and goes to the group. The comparison uses the sender's clock alone, read at two moments.
     fn is_older_than_this_bus(
         &mut self,
         now: Now,
@@ -578,7 +578,7 @@ impl Engine {
             && (sender.encapsulation.is_answer()
                 || self.is_older_than_this_bus(now, incoming, sender))
         {
-            // It says nothing about where to begin.
+            // It does not show where the stream begins.
             return Err(DropCause::Unsolicited.into());
         }
         // The sender's clock alone is read, at two moments: it need not agree with any other. It may have been set
@@ -614,7 +614,7 @@ impl Engine {
     }
 }
 
-/// Takes numbers of a stream out of what is to be told as lost.
+/// Removes numbers of a stream from the losses that are to be reported.
 fn take_back(
     losses: &mut Losses,
     stats: &mut EngineStats,

@@ -33,7 +33,7 @@ impl Sealed {
         }
     }
 
-    /// Notes that one who has sealed its goodbye leaves.
+    /// Notes that a sender leaves whose goodbye was sealed.
     pub(super) fn note_goodbye(&mut self, authenticated: AuthenticatedSender) {
         self.sealing.note_goodbye(authenticated);
     }
@@ -52,7 +52,7 @@ impl Engine {
                 Destination::Group => None,
                 Destination::Peer(address) => {
                     let Some((_, known)) = self.peers.get(address) else {
-                        // Nobody knows any more who that was. Who is still there asks again.
+                        // The requester is no longer known. If it is still there, it repeats the request.
                         self.stats.answers_refused += 1;
                         continue;
                     };

@@ -1,4 +1,4 @@
-//! Saying hello and goodbye, and hearing it of others.
+//! Hello and goodbye: sending them, and receiving them of others.
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
@@ -19,10 +19,10 @@ use crate::proto::{
     wire::control::{self, BYE, HELLO, Hello, Owed},
 };
 
-/// Who this bus says that it is.
+/// This bus, as it describes itself.
 const VERSION: &str = concat!("eventcast ", env!("CARGO_PKG_VERSION"));
 
-/// What it says that it can do.
+/// The features that it announces.
 const CAPABILITIES: [&str; 1] = ["repair"];
 
 /// How long nothing more must be emitted for a burst to be over.
@@ -31,24 +31,24 @@ const BURST_END: Duration = Duration::from_millis(20);
 /// The latest that a hello is answered, in milliseconds.
 const ANSWER_WITHIN: u64 = 50;
 
-/// Beside one a interval, hellos are said in answer to newcomers and at the ends of bursts: no more than one in so much
-/// time in the long run, however many strangers claim to be new, and so many at once.
+/// Beside one each interval, hellos answer newcomers and follow the ends of bursts: no more than one in so much time in
+/// the long run, however many strangers claim to be new, and so many at once.
 const EXTRA_PAUSE: Duration = Duration::from_millis(250);
 const EXTRA_AT_ONCE: u32 = 3;
 
-/// Two incarnations of one id that both speak are two buses. The older one may have said so much after the newer one
-/// was heard first without being a bus of its own: it is not known to the instant when it said it.
+/// Two incarnations of one id that are both active are two buses. The older one may send for so long after the newer
+/// one was first heard without being a bus of its own: its last datagrams may have been under way.
 const UNDER_WAY: Duration = Duration::from_secs(1);
 
-/// A goodbye is said so often, with such pauses.
+/// A goodbye is repeated so often, with such pauses.
 const GOODBYES: u32 = 3;
 const BETWEEN_GOODBYES: Duration = Duration::from_millis(50);
 
-/// Who has said goodbye stays until nothing has been asked for so long.
+/// A bus that has said goodbye stays until nothing was requested for so long.
 const LINGER: Duration = Duration::from_millis(200);
 
-/// A hello that says less of its sender's age than one that came within this time was overtaken by it. Not longer, so
-/// that a forged one, which may say any age, is soon forgotten.
+/// A hello with a lower age of its sender than one that came within this time was overtaken by it. Not longer, so that
+/// a forged hello, which may claim any age, soon loses its effect.
 const OVERTAKEN: Duration = Duration::from_secs(1);
 
 /// When this bus speaks of itself.
@@ -61,7 +61,7 @@ pub(super) struct Heartbeat {
     answer: Option<Duration>,
     /// The end of a burst, as far as it is known.
     burst_end: Option<Duration>,
-    /// When all extra hellos that were said are paid for, at one in [`EXTRA_PAUSE`].
+    /// When all extra hellos sent so far are paid for, at one in [`EXTRA_PAUSE`].
     extras_until: Duration,
     last_emitted: Duration,
     /// The highest number of which something was handed out.
@@ -95,7 +95,7 @@ impl Heartbeat {
         }
     }
 
-    /// Something with a number was emitted: when that has been the last for a moment, others shall hear of it.
+    /// A numbered event was emitted: when it was the last for a moment, a hello announces its number.
     #[inline]
     pub(super) fn has_emitted(&mut self, now: Duration) {
         self.last_emitted = now;
@@ -113,7 +113,7 @@ impl Heartbeat {
         self.last_sent
     }
 
-    /// Somebody asks for something.
+    /// A peer requests something.
     pub(super) fn was_asked(&mut self, now: Duration) {
         if let Some(leaving) = &mut self.leaving {
             leaving.last_asked = now;
@@ -135,7 +135,7 @@ impl Heartbeat {
         self.leaving.as_ref().is_some_and(|leaving| leaving.left)
     }
 
-    /// The earliest that an extra hello may be said.
+    /// The earliest time for an extra hello.
     fn next_extra(&self) -> Duration {
         self.extras_until
             .saturating_sub(EXTRA_PAUSE * (EXTRA_AT_ONCE - 1))
@@ -152,14 +152,14 @@ impl Heartbeat {
                 .flatten()
                 .min(),
             Some(leaving) if leaving.left => None,
-            // It is not over before all has been said.
+            // It is not over before all repetitions were sent.
             Some(leaving) => Some(leaving.next.unwrap_or(leaving.look)),
         }
     }
 }
 
 impl Engine {
-    /// Says what is due to be said.
+    /// Sends the hellos and goodbyes that are due.
     pub(super) fn speak(&mut self, now: Now) {
         if self.heartbeat.leaving.is_some() {
             self.say_goodbye(now);
@@ -176,7 +176,7 @@ impl Engine {
             self.heartbeat.burst_end = if end > at && !is_regular {
                 Some(end)
             } else if self.queue.queued_as(false) > 0 {
-                // What has not gone out yet would be asked for.
+                // What has not gone out yet would be requested.
                 Some(at + BURST_END)
             } else if self.heartbeat.last_emitted + BURST_END > at {
                 Some(self.heartbeat.last_emitted + BURST_END)
@@ -193,7 +193,7 @@ impl Engine {
         }
     }
 
-    /// RetransmitQueue somebody who was not known with a hello, soon.
+    /// Answers an unknown bus with a hello, soon.
     pub(super) fn answer_newcomer(&mut self, now: Duration) {
         let soon = Duration::from_millis(self.rng.random_range(0..ANSWER_WITHIN));
         let answer = (now + soon).max(self.heartbeat.next_extra());
@@ -201,7 +201,7 @@ impl Engine {
         *before = answer.min(*before);
     }
 
-    /// Lets those who were heard of since the last hello know what they are owed, before something is sent to the group
+    /// Announces what is owed to buses that were discovered since the last hello, before something is sent to the group
     /// that they might miss.
     #[inline]
     pub(super) fn greet_newcomers(&mut self, now: Now) {
@@ -255,7 +255,7 @@ impl Engine {
         }
     }
 
-    /// A datagram that says nothing new but to the one who gets it: what to put into requests.
+    /// A datagram with nothing new in it but the token for its recipient's requests.
     pub(super) fn token_for(&mut self, now: Now, to: SocketAddr) -> Vec<u8> {
         let token = Some(self.tokens.make(now.elapsed, to));
         if self.heartbeat.leaving.is_some() {
@@ -310,7 +310,7 @@ impl Engine {
             return Err(DropCause::Unfollowed);
         };
         let due = self.ask_due(now.elapsed);
-        // One that brings a token says nothing of what is owed.
+        // One that carries a token names nothing that is owed.
         let is_reply = hello.token.is_some();
         let mut is_first = false;
         let mut made_up = false;
@@ -325,8 +325,8 @@ impl Engine {
                     stream.last_hello = None;
                     stream.hello_clock = HelloClock::default();
                 }
-                // The sender's own word counts, not that of others in its name. What is sealed is its own, wherever it
-                // comes from.
+                // Only the sender's own hello counts, not that of others in its name. A sealed one is its own, wherever
+                // it comes from.
                 route::Speaker::Other if is_clear => {
                     return self.ignore_posed(stream_at, peer.address);
                 }
@@ -336,7 +336,7 @@ impl Engine {
                 .last_hello
                 .is_some_and(|(at, up)| hello.up < up && now.elapsed.saturating_sub(at) < OVERTAKEN)
             {
-                // What it says is not so any more.
+                // It was overtaken, and is out of date.
                 return Ok(());
             }
             stream.last_hello = Some((now.elapsed, hello.up));
@@ -355,7 +355,7 @@ impl Engine {
             stream.peer = Arc::clone(peer);
             stream.last_heard = now.elapsed;
         }
-        // Who has sealed a number has sent it.
+        // A number that was sealed was sent by the sealer.
         if made_up && self.sealing.is_none() {
             self.disbelieve(now.elapsed, stream_at, hello.last);
         }
@@ -401,7 +401,7 @@ impl Engine {
         if peer.incarnation != Some(incarnation) {
             return Err(DropCause::Malformed);
         }
-        // Who was not known leaves nothing behind.
+        // An unknown sender leaves no stream behind.
         let Some(at) = self.streams.find(&peer.id, peer.incarnation) else {
             return Ok(());
         };
@@ -420,8 +420,8 @@ impl Engine {
         Ok(())
     }
 
-    /// Does not obey what somebody says in a sender's name from another address. A sender with several interfaces is
-    /// heard from several IP addresses and one port: what it says by the others is a duplicate, and nothing to report.
+    /// Ignores a hello or goodbye in a sender's name from another address. A sender with several interfaces is heard
+    /// from several IP addresses and one port: its copies from the other ones are duplicates, and not reported.
     fn ignore_posed(&mut self, at: StreamRef, from: SocketAddr) -> Result<(), DropCause> {
         let own_port = self
             .streams
@@ -446,7 +446,7 @@ impl Engine {
             self.not_lost(at, taken_back);
             return;
         }
-        // Nobody forges the word of who has sealed it.
+        // A sealed hello cannot be forged.
         let agreed = self.sealing.is_some()
             || stream
                 .far_message
@@ -500,8 +500,8 @@ impl Engine {
         }
     }
 
-    /// Reports it where another bus with the id of this sender, which has just said hello, speaks as well. One that was
-    /// started again is silent since.
+    /// Reports it where another bus with the id of this sender, which has just said hello, is active as well. After a
+    /// restart the old incarnation is silent.
     fn look_for_namesake(&mut self, at: StreamRef) {
         let Some(stream) = self.streams.get(at) else {
             return;
@@ -524,7 +524,7 @@ impl Engine {
         }
     }
 
-    /// The peer is gone.
+    /// The peer left.
     fn part(&mut self, at: StreamRef, reason: LeftReason) {
         let timeout = self.heartbeat.peer_timeout;
         let Some(stream) = self.streams.get(at) else {
@@ -538,14 +538,14 @@ impl Engine {
         }
     }
 
-    /// A peer has come or gone, which is told now or later.
+    /// A peer has joined or left, which is reported now or later.
     pub(super) fn report_change(&mut self, at: StreamRef, change: Change) {
         if let Some(change) = self.arrivals.note(self.present, at.id(), change) {
             self.events.push_change(change);
         }
     }
 
-    /// Tells who has been silent for too long.
+    /// Reports the peers that were silent for too long.
     pub(super) fn find_silent(&mut self, now: Duration) {
         if self.streams.next_silence().is_none_or(|next| next > now) {
             return;

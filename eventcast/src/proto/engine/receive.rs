@@ -1,4 +1,4 @@
-//! From a datagram to what is told of it.
+//! From a datagram to its events.
 
 use std::{hash::BuildHasher, net::SocketAddr, ops::Range, sync::Arc, time::Duration};
 
@@ -26,11 +26,11 @@ use crate::{
 pub(super) enum Dropped {
     For(DropCause),
     Version(u64),
-    /// Its seal was not found good: whatever the cause is, it is told in the same words.
+    /// Its seal was not found good: whatever the cause is, the report is the same.
     Unopened(DropCause),
     /// A holder of the key has sealed it, and by this bus's clock its time is off by so many milliseconds.
     Clock(i64),
-    /// It was had before, and its seal says that it was sent so many milliseconds ago.
+    /// It was received before, and its seal says that it was sent so many milliseconds ago.
     Recorded(u64),
     /// Its seal says that it was sent so many milliseconds ago, before this bus was started, and such are refused for
     /// so many more.
@@ -43,7 +43,7 @@ pub(super) enum Dropped {
 /// What a datagram was taken out of.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Encapsulation {
-    /// It was sent again for several: it is treated as if it had come by itself, but says nothing about where a stream
+    /// It was sent again for several: it is treated as if it had come by itself, but does not show where a stream
     /// begins.
     pub(super) repeated: bool,
     /// It was sent to this bus alone, as the answer to a request.
@@ -69,7 +69,7 @@ pub(super) struct Incoming<'a> {
     rest: &'a [u8],
 }
 
-/// Who a datagram is from.
+/// The sender of a datagram.
 pub(super) struct Sender {
     pub(super) from: SocketAddr,
     pub(super) at: KnownAt,
@@ -88,7 +88,7 @@ impl Sender {
 }
 
 impl Engine {
-    /// Takes a datagram, as it came or out of others.
+    /// Takes a datagram, as it came or from inside of another.
     #[inline]
     pub(super) fn receive(
         &mut self,
@@ -212,8 +212,8 @@ impl Engine {
     ) -> Result<(), Dropped> {
         let (from, origin) = (sender.from, sender.origin());
         let sealed = matches!(origin, Origin::Sealer(_));
-        // The stream waits for what comes from where its sender is, or was sealed by it, and asks for the number until
-        // then.
+        // The stream waits for the message from its sender's address or under its sender's seal, and requests the
+        // number until then.
         let mut waits = None;
         if let Some((at, number)) = stream {
             let place = self.accept_number(at, number)?;
@@ -274,7 +274,7 @@ impl Engine {
             && let Some(stream) = self.streams.get(at)
             && !stream.reorder.is_partial(number)
         {
-            // Every chunk of it says so.
+            // Each of its chunks has the same fields.
             let filled = stream.reorder.note(now.elapsed, number, ask_at);
             self.not_lost(at, filled.not_lost);
             self.refuse_number(at, number);
@@ -296,7 +296,7 @@ impl Engine {
         }
     }
 
-    /// Takes a message whose chunks are all there.
+    /// Takes a message whose chunks are complete.
     fn accept_joined(&mut self, now: Now, joined: Joined) -> Result<(), Dropped> {
         let Joined { header, bytes } = joined;
         let bytes = self.decrypt_joined(bytes);
@@ -320,7 +320,7 @@ impl Engine {
         let peer = &header.peer;
         let stream = header.stream;
         let Some(at) = stream.or_else(|| self.streams.find(&peer.id, peer.incarnation)) else {
-            // Nobody follows its sender.
+            // Its sender has no stream here.
             if let Some((_, known)) = self.peers.get(header.from)
                 && Arc::ptr_eq(&known.peer, peer)
             {
@@ -385,7 +385,7 @@ impl Engine {
         Ok(())
     }
 
-    /// Reads a joined message, which has to be what its chunks said.
+    /// Reads a reassembled message, which has to match its chunks.
     fn check_joined(
         &mut self,
         buffer: Result<Vec<u8>, DropCause>,
@@ -416,7 +416,7 @@ impl Engine {
         Ok((buffer, checked))
     }
 
-    /// Remembers and tells what the assembler gave up.
+    /// Remembers and reports the messages that the assembler dropped.
     pub(super) fn settle_given_up(&mut self, now: Duration) {
         while let Some(GivenUp {
             header,
@@ -427,7 +427,7 @@ impl Engine {
         {
             let number = self.settle_number(now, first, &header);
             if header.number.is_some() && header.stream.is_some() && number.is_none() {
-                // The number is over, which has been told, or another attempt at it goes on.
+                // The number is over, which was reported, or another attempt at it goes on.
                 continue;
             }
             if header.stream.is_none() {
@@ -454,8 +454,8 @@ impl Engine {
                     unreported: 0,
                 },
             };
-            // Whoever floods this bus with messages that never end does not choose how much is told of it. A number
-            // that is lost is told in any case, by itself or with others.
+            // A flood of messages that never end does not determine how many of them are reported. A number that is
+            // lost is reported in any case, by itself or with others.
             match (self.expired.note(now, key, report), header.stream) {
                 (Some((_, mut report)), at) => {
                     report.facts.number = number;
@@ -477,7 +477,7 @@ impl Engine {
         }
     }
 
-    /// Passes the number of a message that was given up; gives it if it is lost thereby.
+    /// Skips the number of a message that was dropped; returns it if it is lost thereby.
     fn settle_number(
         &mut self,
         now: Duration,
@@ -487,7 +487,7 @@ impl Engine {
         let number = header.number?;
         let at = header.stream?;
         let is_clear = self.sealing.is_none();
-        // One that had to make room may have come only just now, after the last hello of its sender.
+        // A displaced message may have come only just now, after the last hello of its sender.
         let before = now.saturating_sub(self.message_ttl).max(came);
         let stream = self.streams.get(at)?;
         if !stream.reorder.close_partial(number) {
@@ -556,7 +556,7 @@ impl Engine {
         }
     }
 
-    /// What a message is remembered by wherever it comes from, beside its `seqId`.
+    /// The identity of a message wherever it comes from, beside its `seqId`.
     #[inline]
     fn content(&self, incoming: &Incoming<'_>, peer: &Peer) -> u32 {
         let incarnation = peer.incarnation.unwrap_or_default().to_le_bytes();
@@ -576,7 +576,7 @@ impl Engine {
             None => Subject::OwnId,
             Some(_) => Subject::SharedId,
         };
-        // Whichever of the two is heard, it is the same thing.
+        // Whichever of the two is received, it is the same message.
         let from = other.map_or(ip(peer), |other| ip(other).min(ip(peer)));
         let key = ReportKey {
             subject,
@@ -592,7 +592,7 @@ impl Engine {
         }
     }
 
-    /// Counts what was dropped, and tells it if it is time to.
+    /// Counts a dropped datagram, and reports it if that is due.
     #[cold]
     pub(super) fn report(&mut self, now: Duration, from: SocketAddr, dropped: Dropped) {
         let cause = match dropped {
@@ -604,7 +604,7 @@ impl Engine {
         };
         self.stats.drops.count(cause);
         let is_reported = match cause {
-            // One's own voice is nothing to tell.
+            // The bus's own datagrams are not reported.
             DropCause::Echo => false,
             DropCause::Duplicate if matches!(dropped, Dropped::Recorded(_)) => true,
             DropCause::Duplicate | DropCause::Version => self.sealing.is_none(),
@@ -613,7 +613,7 @@ impl Engine {
         if !is_reported {
             return;
         }
-        // What was not opened is told as one, whichever way it was refused.
+        // Datagrams that were not opened are reported as one, for whatever reason they were refused.
         let unopened = matches!(dropped, Dropped::Unopened(_));
         let told = if unopened { DropCause::Mac } else { cause };
         let key = ReportKey {
@@ -697,7 +697,7 @@ impl Engine {
 }
 
 impl Encapsulation {
-    /// Whether somebody has asked for it: this bus, another one, or one that was at this address before.
+    /// Whether it was requested: by this bus, another one, or one that was at this address before.
     #[inline]
     pub(super) fn is_answer(self) -> bool {
         self.repeated || self.to_one && !cfg!(eventcast_sabotage = "former_life")

@@ -1,4 +1,4 @@
-//! Asking for what is missing, and answering those who ask.
+//! Requesting what is missing, and answering requests.
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
@@ -19,16 +19,17 @@ use crate::proto::{
     },
 };
 
-/// What may be sent to the group in answer to requests, in bytes a second, or as much as is sent anew if that is more.
+/// What may be sent to the group in answer to requests, in bytes a second, or as much as the rate of new messages if
+/// that is more.
 const FOR_GROUP: u64 = 1 << 20;
 
 /// Likewise to all single addresses together that have not echoed a token.
 const FOR_STRANGERS: u64 = 1 << 20;
 
-/// And to all that have, or as much as was sent anew in the busiest of the last ten seconds.
+/// And to all addresses that have, or as much as was sent anew in the busiest of the last ten seconds.
 const FOR_PEERS: u64 = 4 << 20;
 
-/// What a look at something costs that was asked for only just now, in bytes of what its requester may be sent.
+/// What a request costs for an item that was requested only just now, in bytes of what its requester may be sent.
 const LOOK: usize = 32;
 
 /// So much of what a peer may be sent is left for the first answers to each request, so that few are in vain: those
@@ -36,29 +37,30 @@ const LOOK: usize = 32;
 const RESERVE: usize = 512 << 10;
 const FIRST_OF_REQUEST: usize = 16;
 
-/// Most numbers that are looked at for one request. What it names beyond is asked for again.
+/// Most numbers that are looked up for one request. The ones beyond are requested again.
 const MAX_LOOKS: usize = 4096;
 
-/// Likewise where its address has not echoed a token: anybody can send such requests, and the token that comes with the
-/// first answers opens the way for the rest.
+/// The same where its address has not echoed a token: anybody can send such requests, and the token that comes with the
+/// first answers makes room for the rest.
 const MAX_LOOKS_FOR_STRANGERS: usize = 256;
 
 /// A token is not sent to an address again sooner than this: the one before is on its way.
 const BETWEEN_TOKENS: Duration = Duration::from_millis(20);
 
-/// Most incomplete messages that are looked at in one call for chunks to ask for, and streams for numbers. The others
-/// follow at the next call, which is due at once.
+/// Most incomplete messages that one call examines for chunks to request, and streams for numbers. The others follow at
+/// the next call, which is due at once.
 const MESSAGES_AT_ONCE: usize = 256;
 const STREAMS_AT_ONCE: usize = 256;
 
-/// Most gaps that are given up in one call, so that a batch of events stays small. The others follow at the next call.
+/// Most gaps that end in one call, so that a batch of events stays small. The others follow at the next call.
 const GAPS_AT_ONCE: usize = 4096;
 
-/// Most requests for the numbers of one stream that are sent at once. What else is missing is asked for a moment later.
+/// Most requests for the numbers of one stream that are sent at once. Further missing numbers are requested a moment
+/// later.
 const REQUESTS_AT_ONCE: usize = 8;
 
-/// Where so much is missing at once, somebody's buffer was full, and the pace is too quick. What a bad link loses here
-/// and there is no reason to be slow.
+/// With so many missing at once, a receiver's buffer was full, and the pace is too quick. The few losses of a bad link
+/// are no reason to slow down.
 const LOOKS_LIKE_OVERFLOW: usize = 8;
 
 /// How much later a verdict of silence is looked at again for which input has to be read first.
@@ -70,11 +72,11 @@ const AROUND_REPEATED: usize = 40;
 /// How many chunks answer the request for a message of which nothing has come.
 const FIRST_CHUNKS: u32 = 64;
 
-/// Who has sent a request, from where, and the token in it.
+/// The sender of a request, its address, and the token in it.
 pub(super) type RequestSource = (KnownAt, SocketAddr, Option<u64>);
 
 impl Engine {
-    /// Asks for chunks that are missing, of a bounded number of messages.
+    /// Requests missing chunks of a bounded number of messages.
     pub(super) fn ask_for_chunks(&mut self, now: Now) {
         let mut missing = std::mem::take(&mut self.indexes);
         let mut looks = MESSAGES_AT_ONCE;
@@ -83,7 +85,7 @@ impl Engine {
             .poll_ask(now.elapsed, &mut looks, &mut missing)
         {
             let (id, host, port) = (self.id.clone(), self.host.clone(), self.port);
-            // Where something sealed came from says little of where its sender is.
+            // The source address of sealed datagrams does not prove where their sender is.
             let stream = ask.stream.filter(|_| self.sealing.is_some());
             let stream = stream.and_then(|at| self.streams.get(at));
             let to = stream.map_or(ask.to, |stream| stream.route.address());
@@ -99,8 +101,8 @@ impl Engine {
         self.indexes = missing;
     }
 
-    /// Asks for numbers that are missing, and gives up those that have been asked for in vain, unless input waits that
-    /// may hold them: of a bounded number of streams.
+    /// Requests missing numbers, and ends gaps whose requests were not answered, unless input waits that may hold them:
+    /// of a bounded number of streams.
     pub(super) fn ask_for_messages(&mut self, now: Now, input_waits: bool) {
         let ttl = self.message_ttl;
         let mut spans = std::mem::take(&mut self.spans);
@@ -127,7 +129,7 @@ impl Engine {
                 && let Some(stream) = self.streams.get(at)
                 && stream.reorder.gaps().has_over(now.elapsed, ttl)
             {
-                // What is over is not asked for, and its end has to wait.
+                // A gap that is over is not requested, and its end has to wait.
                 stream.reorder.gaps().put_off(now.elapsed);
                 self.streams.settle(at);
                 continue;
@@ -140,7 +142,7 @@ impl Engine {
                 self.give_up_unanswered(now.elapsed, at, gap);
             }
             if verdicts == 0 {
-                // What is over is not asked for, so the rest has to wait as well.
+                // A gap that is over is not requested, so the rest has to wait as well.
                 self.streams.settle(at);
                 break;
             }
@@ -157,7 +159,7 @@ impl Engine {
         self.spans = spans;
     }
 
-    /// Sends one request for what is missing of a stream. `false`: nothing is to be asked for now.
+    /// Sends one request for what is missing of a stream. `false`: nothing is to be requested now.
     fn ask_once(&mut self, now: Now, at: StreamRef, spans: &mut Vec<Span>) -> bool {
         let Some(stream) = self.streams.get(at) else {
             return false;
@@ -223,7 +225,7 @@ impl Engine {
         }
     }
 
-    /// What somebody asks for: nothing yet. One who has not echoed a good token is to be sent one.
+    /// Begins to handle a request, with no items yet. A requester without a good token is to be sent one.
     fn requests(&mut self, now: Now, (at, from, token): RequestSource) -> Requests {
         let echoed = self.tokens.check(now.elapsed, from, token);
         let known = &mut self.peers[at];
@@ -236,7 +238,7 @@ impl Engine {
             known.token_sent = Some(now.elapsed);
             let datagram = self.token_for(now, from);
             let len = self.sent_len(datagram.len()) as u64;
-            // It is itself paid for by what has come, so that nobody can keep it from others.
+            // The bytes that came pay for it, so that no other requester can use up its budget.
             if len <= received.saturating_mul(2) {
                 (answered, reply) = (len, Some(datagram));
             }
@@ -340,8 +342,8 @@ impl Engine {
         Ok(())
     }
 
-    /// Takes a request for chunks of a message that is not kept. Where it had a number, its requester learns that this
-    /// one cannot be had: once for a request, however many chunks it names.
+    /// Handles a request for chunks of a message that is not kept. Where the message had a number, its requester learns
+    /// that this one is not available: once for a request, however many chunks it names.
     fn answer_retx_of_gone(
         &mut self,
         now: Now,
@@ -365,7 +367,8 @@ impl Engine {
         Ok(())
     }
 
-    /// Takes a sender's word that numbers cannot be had any more: gaps, and messages that are being put together.
+    /// Handles a sender's statement that numbers are no longer available: gaps, and messages that are being
+    /// reassembled.
     pub(super) fn hear_gone(
         &mut self,
         from: SocketAddr,
@@ -413,7 +416,7 @@ impl Engine {
         }
     }
 
-    /// Makes ready what has been asked for.
+    /// Makes requested items ready.
     pub(super) fn gather_answers(&mut self, now: Duration) {
         let for_group = FOR_GROUP.max(self.sent_anew.per_second(now));
         let around = match self.sealing {
@@ -431,7 +434,7 @@ impl Engine {
             let len = len_of(history, item);
             len.is_none_or(|len| match class {
                 Class::Peers => group.take(now, len, for_group),
-                // Who has not echoed a token takes nothing from those who have.
+                // Requesters without a token take nothing from those with one.
                 Class::Strangers => strangers.take(now, len + around, for_strangers),
             })
         });
@@ -456,7 +459,7 @@ impl Engine {
         next.min()
     }
 
-    /// What has been asked for and may go now: datagrams of one length to one address, or one to the group.
+    /// The requested datagrams that may be sent now: datagrams of one length to one address, or one to the group.
     pub(super) fn poll_answers(
         &mut self,
         now: Now,
@@ -486,7 +489,7 @@ impl Engine {
             && common.is_none_or(|common| common == to)
         {
             let Some(len) = len_of(&self.history, item) else {
-                // It has had to make room meanwhile.
+                // It was dropped meanwhile to make room.
                 self.retransmits.done(now.elapsed, class);
                 continue;
             };
@@ -522,7 +525,7 @@ impl Engine {
             }
         }
         let to = common?;
-        // One for whom nothing may go yet keeps its turn.
+        // A requester that may not be sent anything yet keeps its turn.
         self.retransmits.end_turn(class, turn);
         Some((run.transmit(to), run.datagrams))
     }
@@ -603,7 +606,7 @@ impl Engine {
         true
     }
 
-    /// Notes that somebody lacks something that was sent, and how much; sends what there is to reply.
+    /// Notes that a receiver lacks something that was sent, and how much; sends the replies that there are.
     fn note_requests(&mut self, now: Duration, requests: Requests) {
         if let Some(reply) = requests.reply {
             self.queue
@@ -637,22 +640,22 @@ impl Engine {
     }
 }
 
-/// What one request asks for.
+/// The items that one request names.
 struct Requests {
     requester: Requester,
     from: SocketAddr,
-    /// A token, for one who has not echoed one.
+    /// A token, for a requester that has not echoed one.
     reply: Option<Vec<u8>>,
     /// How much was looked at, and taken.
     looks: usize,
     taken: usize,
-    /// Something was asked for that is on its way already.
+    /// An item was requested that is on its way already.
     duplicate: bool,
     /// How many runs or chunks something was taken of.
     missed: usize,
 }
 
-/// The length of the datagram, if it can still be had.
+/// The length of the datagram, if it is still available.
 fn len_of(history: &History, item: Item) -> Option<usize> {
     match item {
         Item::Small(number) => match history.find(number)? {
