@@ -5,7 +5,7 @@
 //! more than [`MAX_AT_ONCE`] streams of one IP address are told of one by one within ten seconds; what the others have
 //! lost is told together.
 //!
-//! Not responsible for what is lost: that is [`ReorderBuffer`](super::order)'s.
+//! Not responsible for what is lost: that is [`ReorderBuffer`](super::reorder_buffer)'s.
 
 use std::{
     collections::{BTreeSet, HashMap},
