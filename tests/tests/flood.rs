@@ -582,7 +582,10 @@ fn a_throng_takes_no_newcomers_place() {
     // Twenty seconds.
     for i in 0..20_000 {
         let now = now(i * PER_MS);
-        // As many as are followed of one address, and more.
+        if i % 1_000 == 0 {
+            engine.handle_datagram(now, (host, 9002).into(), &hello(GOOD));
+        }
+        // More than are kept of one address.
         let throng = hello(&format!("{i:016x}"));
         engine.handle_datagram(now, one_address(), &throng);
         while engine.poll_timeout().is_some_and(|due| due <= now.elapsed) {
