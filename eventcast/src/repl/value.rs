@@ -136,6 +136,13 @@ pub(super) fn text(token: Token<'_>, line: &str) -> Result<String, String> {
     }
 }
 
+/// In which column of the line a part that stands anywhere in it begins, counted in characters from 1.
+fn column_of(part: &str, line: &str) -> usize {
+    let from = part.as_ptr().addr().checked_sub(line.as_ptr().addr());
+    let before = from.and_then(|from| line.get(..from)).unwrap_or_default();
+    before.chars().count() + 1
+}
+
 /// What is wrong with a token of this line, and in which column of it.
 fn reason(error: &json5::Error, token: Token<'_>, line: &str) -> String {
     let text = error.to_string();
@@ -154,7 +161,7 @@ fn reason(error: &json5::Error, token: Token<'_>, line: &str) -> String {
             .nth(nth)
             .map(|(at, c)| at + c.len()),
     };
-    let from = (token.as_ptr().addr()).checked_sub(line.as_ptr().addr());
+    let from = token.as_ptr().addr().checked_sub(line.as_ptr().addr());
     let before = from
         .zip(line_start)
         .and_then(|(from, start)| line.get(..from + start));
@@ -174,6 +181,13 @@ pub(super) fn value(token: Token<'_>, line: &str) -> Result<Bson, String> {
     if is_word {
         return Ok(Bson::String(token.to_owned()));
     }
+    if let Some(number) = too_large(token) {
+        let column = column_of(number, line);
+        return Err(format!(
+            "{} is no value: it is too large for a whole number (column {column}); as a decimal number it ends in `.0`",
+            shortened(number),
+        ));
+    }
     json5::from_str(token)
         .map(|Typed(value)| value)
         .map_err(|error| {
@@ -181,6 +195,42 @@ pub(super) fn value(token: Token<'_>, line: &str) -> Result<Bson, String> {
             let why = reason(&error, token, line);
             format!("{} is no value: {why}; {advice}", shortened(token))
         })
+}
+
+/// The first whole number in a token that is none of 64 bits, which JSON5's reader takes for a decimal one.
+fn too_large(token: Token<'_>) -> Option<&str> {
+    let mut rest = token;
+    while let Some(first) = rest.chars().next() {
+        if matches!(first, '"' | '\'') {
+            rest = &rest[end_of_text(rest, token).ok()?..];
+            continue;
+        }
+        let is_word = |c: char| c.is_ascii_alphanumeric() || "+-._$".contains(c);
+        let end = rest.find(|c| !is_word(c)).unwrap_or(rest.len());
+        if end == 0 {
+            rest = &rest[first.len_utf8()..];
+            continue;
+        }
+        let (word, behind) = rest.split_at(end);
+        if is_too_large(word) {
+            return Some(word);
+        }
+        rest = behind;
+    }
+    None
+}
+
+fn is_too_large(word: &str) -> bool {
+    let digits = word.trim_start_matches(['+', '-']);
+    let hex = digits
+        .strip_prefix("0x")
+        .or_else(|| digits.strip_prefix("0X"));
+    let (digits, radix) = hex.map_or((digits, 10), |hex| (hex, 16));
+    let is_whole = !digits.is_empty() && digits.chars().all(|c| c.is_digit(radix));
+    // Of the numbers that have a place, the least has the largest magnitude.
+    let magnitude = || i128::from_str_radix(digits, radix).ok();
+    let signed = || magnitude().map(|n| if word.starts_with('-') { -n } else { n });
+    is_whole && signed().is_none_or(|number| i64::try_from(number).is_err())
 }
 
 /// All the values in a line.
@@ -336,6 +386,44 @@ mod tests {
         ] {
             let error = tokens(line).unwrap_err();
             assert!(error.starts_with(start), "{line}: {error}");
+        }
+    }
+
+    #[test]
+    fn whole_numbers_have_64_bits_or_are_refused() {
+        for (typed, number) in [
+            ("9223372036854775807", i64::MAX),
+            ("0x7fffffffffffffff", i64::MAX),
+            ("-9223372036854775808", i64::MIN),
+            ("-0x8000000000000000", i64::MIN),
+        ] {
+            assert_eq!(values(typed).unwrap(), [Bson::Int64(number)], "{typed}");
+        }
+        for number in [
+            "9223372036854775808",
+            "-9223372036854775809",
+            "18446744073709551616",
+            "99999999999999999999999999999999999999999999999999",
+            "0xfffffffffffffffff",
+        ] {
+            for line in [
+                number.to_owned(),
+                format!("1 {{é: ['{number}', {number}]}}"),
+            ] {
+                let error = values(&line).unwrap_err();
+                assert!(error.contains("too large for a whole number"), "{error}");
+                let before = line.rfind(number).unwrap();
+                let column = line[..before].chars().count() + 1;
+                assert!(error.contains(&format!("(column {column})")), "{error}");
+            }
+        }
+        for typed in [
+            "1e30",
+            "99999999999999999999.0",
+            "'99999999999999999999'",
+            "{a99999999999999999999: 1}",
+        ] {
+            assert!(values(typed).is_ok(), "{typed}");
         }
     }
 
