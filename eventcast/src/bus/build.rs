@@ -16,6 +16,7 @@ use super::{
     process::{
         Process,
         random::{random, random_u64},
+        user_code,
     },
     queue::backlog::Bound,
 };
@@ -64,7 +65,8 @@ impl Builder {
         let layers = self.layers(std::env::vars_os());
         let (options, warnings) = self.options(&layers, || drawn)?;
         for warning in &warnings {
-            tracing::warn!(target: "eventcast", "{warning}");
+            // A subscriber of the log is the user's.
+            let _ = user_code::run(|| tracing::warn!(target: "eventcast", "{warning}"));
         }
         let drawn = u64::from_ne_bytes(random()?);
         let process = Process::new(self.runtime);

@@ -872,7 +872,8 @@ impl Bus {
     ///
     /// Nothing is published but by calling this: call it where the metrics are collected, or now and then. It takes
     /// some microseconds, and blocks nobody. Install the recorder before; what was published without one does not
-    /// reach the next. When the last handle of a bus has gone, so has its share of the gauges.
+    /// reach the next. When the last handle of a bus has gone, so has its share of the gauges. Called by a recorder
+    /// while it is told the figures of a bus, it does nothing.
     ///
     /// ```
     /// # use std::time::Duration;

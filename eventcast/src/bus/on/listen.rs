@@ -16,7 +16,7 @@ use crate::bus::listeners::{
     subscription::{SubscribeOptions, Subscription},
     wait_for::WaitFor,
 };
-use crate::bus::process::fork;
+use crate::bus::process::{fork, user_code};
 use crate::bus::queue::{
     backlog::{Bound, Overflow},
     mailbox::Mailbox,
@@ -425,7 +425,8 @@ impl<'a, E: FromArgs> Listen<'a, E> {
                  `set_max_listeners` raises the limit, 0 removes it",
                 printable(&listener.identity.key),
             );
-            tracing::warn!(target: "eventcast", "{text}");
+            // A subscriber of the log is the user's.
+            let _ = user_code::run(|| tracing::warn!(target: "eventcast", "{text}"));
             telemetry.warn_at_last(&text);
         }
         listener

@@ -5,6 +5,7 @@
 //! figures are not published does nothing at all for them.
 
 use std::{
+    cell::Cell,
     net::SocketAddr,
     sync::{Mutex, MutexGuard, PoisonError},
 };
@@ -12,6 +13,7 @@ use std::{
 use metrics::{Unit, counter, describe_counter, describe_gauge, gauge};
 
 use super::stats::{Figure, Kind, Stats};
+use crate::bus::process::user_code::{self, LogLimit};
 
 /// The metric of what is counted by cause.
 const DROPPED: &str = "eventcast_dropped_total";
@@ -40,6 +42,10 @@ impl Published {
     }
 
     pub(crate) fn publish(&self, now: impl FnOnce() -> Stats) {
+        // The recorder is the user's, and may come back here while it is told the figures.
+        let Some(_publishing) = Publishing::begin() else {
+            return;
+        };
         // Locked before the figures are looked at: a second call must not hand on older ones afterwards.
         let mut last = self.lock();
         if last.is_none() {
@@ -83,11 +89,43 @@ impl Drop for Published {
         let Some(last) = self.lock().take() else {
             return;
         };
-        for (figure, before) in last.figures() {
-            if figure.kind == Kind::Gauge {
-                self.move_gauge(figure, before, 0);
+        // Whoever had the bus last need not expect the recorder, which is the user's.
+        let withdrawn = user_code::run(|| {
+            for (figure, before) in last.figures() {
+                if figure.kind == Kind::Gauge {
+                    self.move_gauge(figure, before, 0);
+                }
             }
+        });
+        if let Err(panicked) = withdrawn {
+            static LIMIT: LogLimit = LogLimit::new();
+            LIMIT.error(|| format!("a recorder of metrics panicked: {}", panicked.message));
         }
+    }
+}
+
+thread_local! {
+    /// Whether this thread publishes the figures of a bus. Without a destructor, so it can be read and written for as
+    /// long as the thread exists.
+    static PUBLISHES: Cell<bool> = const { Cell::new(false) };
+}
+
+/// This thread publishes the figures of a bus, until this is dropped.
+struct Publishing;
+
+impl Publishing {
+    /// `None`: it does so already.
+    fn begin() -> Option<Self> {
+        if PUBLISHES.replace(true) {
+            return None;
+        }
+        Some(Self)
+    }
+}
+
+impl Drop for Publishing {
+    fn drop(&mut self) {
+        PUBLISHES.set(false);
     }
 }
 
@@ -191,6 +229,68 @@ mod tests {
         fn register_histogram(&self, key: &Key, _: &Metadata<'_>) -> Histogram {
             panic!("{key} is no histogram");
         }
+    }
+
+    /// A recorder that publishes the figures of the same bus, or panics.
+    struct Odd<'a> {
+        published: &'a Published,
+        panics: bool,
+    }
+
+    impl Recorder for Odd<'_> {
+        fn describe_counter(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+
+        fn describe_gauge(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+
+        fn describe_histogram(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+
+        fn register_counter(&self, _: &Key, _: &Metadata<'_>) -> Counter {
+            self.published.publish(Stats::default);
+            Counter::noop()
+        }
+
+        fn register_gauge(&self, _: &Key, _: &Metadata<'_>) -> Gauge {
+            assert!(!self.panics, "on purpose");
+            Gauge::noop()
+        }
+
+        fn register_histogram(&self, _: &Key, _: &Metadata<'_>) -> Histogram {
+            Histogram::noop()
+        }
+    }
+
+    #[test]
+    fn a_recorder_may_publish() {
+        let (sender, ended) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            let published = published();
+            let odd = Odd {
+                published: &published,
+                panics: false,
+            };
+            with_local_recorder(&odd, || published.publish(Stats::default));
+            let _ = sender.send(());
+        });
+        let patience = std::time::Duration::from_secs(60);
+        ended.recv_timeout(patience).expect("it comes back");
+    }
+
+    #[test]
+    fn a_recorder_that_panics_does_so_for_who_publishes_alone() {
+        let (gone, other) = (published(), published());
+        with_local_recorder(&Kept::default(), || gone.publish(Stats::default));
+        let odd = Odd {
+            published: &other,
+            panics: true,
+        };
+        with_local_recorder(&odd, || {
+            assert!(user_code::run(|| other.publish(Stats::default)).is_err());
+            drop(gone);
+        });
+        // It is not taken for one that still publishes.
+        let kept = Kept::default();
+        with_local_recorder(&kept, || other.publish(Stats::default));
+        assert!(kept.len() > 0);
     }
 
     fn published() -> Published {
