@@ -1,10 +1,11 @@
-//! What is told of peers that come and go, and how often.
+//! What is reported of peers that join and leave, and how often.
 //!
-//! Who comes or goes is told at once, so that an honest newcomer is greeted. Who comes and goes all the time, or does so
-//! with ever new ids or incarnations, uses up what is told of its id and its IP address within ten seconds; then only how
-//! it stands when they are over counts, and is told if it is not what was told last.
+//! A peer that joins or leaves is reported at once, so that the application can greet an honest newcomer. A peer that
+//! joins and leaves all the time, or does so with ever new ids or incarnations, uses up the reports of its id and its
+//! IP address within ten seconds; then only its state when these are over counts, and is reported if it differs from
+//! the last report.
 //!
-//! Not responsible for who is there: that is [`Streams`](super::streams::Streams)'.
+//! Not responsible for which peers are there: that is [`Streams`](super::streams::Streams)'.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -18,19 +19,19 @@ use crate::proto::{
     receive::{events::Change, peer::Peer},
 };
 
-/// How many changes are told within ten seconds of the peers of one id at one IP address: three restarts.
+/// How many changes are reported within ten seconds of the peers of one id at one IP address: three restarts.
 const FOR_ID: u32 = 8;
 
 /// And of all peers at one IP address.
 pub(in crate::proto) const FOR_ADDRESS: u32 = 256;
 
-/// How many peers may have changed and not be told of. Beyond that, one is told of for each that is added.
+/// How many peers may have changed without a report. Beyond that, one is reported for each that is added.
 const MAX_PENDING: usize = 8192;
 
 struct Pending {
     /// How it stands now.
     now: Change,
-    /// It was told as being there.
+    /// The last report said that it is there.
     told: bool,
 }
 
@@ -55,7 +56,7 @@ impl Arrivals {
         }
     }
 
-    /// Notes that the sender of a stream has come, or gone; gives what is to be told now.
+    /// Notes that the sender of a stream has joined or left; returns what is to be reported now.
     pub(in crate::proto) fn note(
         &mut self,
         now: Duration,
@@ -77,12 +78,12 @@ impl Arrivals {
         None
     }
 
-    /// When something may be to be told.
+    /// When something may be due to be reported.
     pub(in crate::proto) fn next_due(&self) -> Option<Duration> {
         self.due.first().map(|(due, _)| *due)
     }
 
-    /// What is to be told now.
+    /// The reports that are due now.
     pub(in crate::proto) fn pop_due(&mut self, now: Duration) -> Option<Change> {
         while let Some(&(due, stream)) = self.due.first()
             && due <= now
@@ -102,7 +103,7 @@ impl Arrivals {
         None
     }
 
-    /// What has not been told, whenever it is due.
+    /// The changes that were not reported, whenever they are due.
     pub(in crate::proto) fn drain(&mut self) -> Option<Change> {
         while let Some((_, stream)) = self.due.pop_first() {
             let pending = self.pending.remove(&stream);
@@ -190,7 +191,7 @@ mod tests {
             told += u32::from(arrivals.note(secs(1), 1, left(&peer)).is_some());
         }
         assert_eq!(told, FOR_ID);
-        // What was told last is so: there is nothing to tell.
+        // The last report is still true: there is nothing to report.
         assert_eq!(arrivals.pop_due(secs(11)), None);
         assert_eq!(arrivals.next_due(), None);
         for _ in 0..1_000 {
@@ -213,10 +214,10 @@ mod tests {
         }
         assert!((FOR_ADDRESS..FOR_ADDRESS + 3_000).contains(&told), "{told}");
         assert!(arrivals.pending.len() <= MAX_PENDING);
-        // Of another address they are told at once.
+        // Those of another address are reported at once.
         let other = peer("other", 2);
         assert!(arrivals.note(secs(1), 20_000, joined(&other)).is_some());
-        // All are told in the end, a bounded number at a time.
+        // All are reported in the end, a bounded number at a time.
         while let Some(due) = arrivals.next_due() {
             let before = told;
             while arrivals.pop_due(due).is_some() {

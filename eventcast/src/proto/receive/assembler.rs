@@ -1,14 +1,15 @@
-//! Putting chunked messages together.
+//! Reassembly of chunked messages.
 //!
-//! Responsible for chunks from the moment that their datagrams are known to be good, until the joined message is
-//! handed out or given up, and for all bounds on what is held meanwhile. Not for what is inside the joined message,
-//! and not for remembering which messages are over: that is `DedupCache`'s.
+//! Responsible for chunks from the moment that their datagrams are known to be good, until the reassembled message is
+//! returned or dropped, and for all bounds on memory meanwhile. Not for the content of the message, and not for
+//! remembering which messages are over: that is `DedupCache`'s.
 //!
-//! A message is known by its [`Origin`] and its `seqId`, so that nobody can add to another's. A claimed number of chunks
-//! sets nothing aside. What is given up on the way, to make room or because nothing came any more, waits in
+//! A message is identified by its [`Origin`] and its `seqId`, so that no sender can add to another's. A claimed number
+//! of chunks allocates nothing. Messages that are dropped, to make room or because no more of them came, wait in
 //! [`Assembler::poll_given_up`], to be taken after every call that takes `&mut self`.
 //!
-//! What is missing is asked for as [`ChunkNacks`] say, in the turns that [`RequestWindow`] give.
+//! Missing chunks are requested as [`ChunkNacks`] schedule them, one message after the other as [`RequestWindow`]
+//! allows.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -48,20 +49,20 @@ pub(in crate::proto) const MESSAGE_COST: usize = 1024;
 /// A message that makes progress all the time may still not take longer than so many times `message_ttl`.
 const OVERDUE_TTLS: u32 = 20;
 
-/// How many times `message_ttl` a message may wait for its turn after its last chunk, while requests for others of its
-/// sender bring something: no sender keeps what it has sent for longer.
+/// How many times `message_ttl` a message may wait for its first request after its last chunk, while requests for other
+/// messages of its sender are answered: no sender keeps its messages for longer.
 const WAITING_TTLS: u32 = 3;
 
-/// Most messages that one call gives up because of their age, so that a batch of events stays small. The others
-/// follow at the next call, which is due at once.
+/// Most messages that one call drops because of their age, so that a batch of events stays small. The others follow at
+/// the next call, which is due at once.
 const MAX_EXPIRED_AT_ONCE: usize = 256;
 
-/// Whose a message is, as far as nobody else can be that.
+/// The sender of a message, as far as no other can pose as it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(in crate::proto) enum Origin {
-    /// Whoever sends from there.
+    /// Any sender at that address.
     Address(SocketAddr),
-    /// Who has sealed it, wherever it comes from: what is on its way can be given another address.
+    /// The sender that sealed it, wherever it comes from: the source address can be changed on the way.
     Sealer(AuthenticatedSender),
 }
 
@@ -80,7 +81,7 @@ pub(in crate::proto) struct Chunk<'a> {
     pub(in crate::proto) repair: Repair,
     /// The stream that waits for the message.
     pub(in crate::proto) stream: Option<StreamRef>,
-    /// When what is seen to be missing by this chunk is to be asked for.
+    /// When chunks that this one shows to be missing are to be requested.
     pub(in crate::proto) ask_at: Duration,
 }
 
@@ -122,7 +123,7 @@ pub(in crate::proto) struct Joined {
     pub(in crate::proto) bytes: Vec<u8>,
 }
 
-/// A message that was given up.
+/// A message that was dropped.
 pub(in crate::proto) struct GivenUp {
     pub(in crate::proto) header: MessageHeader,
     /// When its first chunk came.
@@ -138,14 +139,14 @@ pub(in crate::proto) struct Assembler {
     /// Most requests without any chunk between them.
     attempts: u32,
     held: usize,
-    /// What others hold within the same bound.
+    /// What other parts hold within the same bound.
     elsewhere: usize,
     by_key: HashMap<Key, usize, HashKey>,
     partials: Vec<Option<Partial>>,
     free: Vec<usize>,
     /// All messages by the moment at which each is to be looked at: never later than its deadline.
     due: BTreeSet<(Duration, usize)>,
-    /// Messages of which something is to be asked for, by a moment that is not later than the right one.
+    /// Messages of which something is to be requested, by a moment that is not later than the right one.
     asks: BTreeSet<(Duration, usize)>,
     window: RequestWindow,
     /// Messages for which a stream waits, by number.
@@ -180,7 +181,7 @@ struct Partial {
     turn: Turn,
 }
 
-/// Whether a message may ask when it has something to ask for.
+/// Whether a message may send a request when it has something to request.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Turn {
     /// It need not wait.
@@ -227,7 +228,7 @@ impl Assembler {
         self.held
     }
 
-    /// Sets how much others hold within the same bound.
+    /// Sets how much other parts hold within the same bound.
     pub(in crate::proto) fn set_elsewhere(&mut self, bytes: usize) {
         self.elsewhere = bytes;
     }
@@ -237,7 +238,7 @@ impl Assembler {
         self.by_key.len()
     }
 
-    /// Takes a chunk. On `Err` it was not taken; others may have been given up to make room all the same.
+    /// Takes a chunk. On `Err` it was refused; other messages may have been dropped to make room nevertheless.
     pub(in crate::proto) fn take(
         &mut self,
         now: Duration,
@@ -334,8 +335,8 @@ impl Assembler {
         }
     }
 
-    /// Notes how many of its indexes a request has named: as many as had room. One that has not gone out is made anew
-    /// after its pause, and does not count among the attempts.
+    /// Notes how many of its indexes a request has named: as many as had room. A request that has not gone out is built
+    /// again after its pause, and does not count among the attempts.
     pub(in crate::proto) fn asked(&mut self, ask: &Ask, named: usize, has_gone_out: bool) {
         let partial = self.partials[ask.index].as_mut().expect(KEPT);
         if has_gone_out {
@@ -346,7 +347,7 @@ impl Assembler {
             partial.nacks.not_sent();
         }
         partial.nacks.named(named);
-        // A peer that knows no turns is asked as ever: nothing is ever open there.
+        // A peer without extensions is sent requests without a window: nothing is ever outstanding there.
         if partial.nacks.is_quick() {
             let (requester, bytes) = (partial.requester(ask.index), partial.asked_bytes());
             let until = partial.nacks.answered_by();
@@ -355,7 +356,7 @@ impl Assembler {
         }
     }
 
-    /// Lets the next message of a sender ask, if there is room for it.
+    /// Lets the next message of a sender send a request, if there is room for it.
     fn pass_turn(&mut self, sender: Holder) {
         if let Some(next) = self.window.next(sender) {
             self.partials[next.index].as_mut().expect(KEPT).turn = Turn::Comes;
@@ -385,7 +386,7 @@ impl Assembler {
         }
     }
 
-    /// For this long until now nothing could be heard: it is not held against what is incomplete.
+    /// For this long until now nothing could be received: the time does not count for incomplete messages.
     pub(in crate::proto) fn excuse(&mut self, now: Duration, away: Duration) {
         let later = |time: Duration| time.saturating_add(away).min(now);
         for partial in self.partials.iter_mut().flatten() {
@@ -403,7 +404,7 @@ impl Assembler {
         due.into_iter().chain(ask).chain(self.window.due()).min()
     }
 
-    /// The next message that was given up.
+    /// The next message that was dropped.
     pub(in crate::proto) fn poll_given_up(&mut self) -> Option<GivenUp> {
         self.given_up.pop()
     }
@@ -497,7 +498,7 @@ impl Assembler {
         }
     }
 
-    /// Sees to it that the message is looked at when something of it is to be asked for.
+    /// Schedules the message for the time when something of it is to be requested.
     fn schedule(&mut self, index: usize) {
         let attempts = self.attempts;
         let partial = self.partials[index].as_mut().expect(KEPT);
@@ -540,8 +541,8 @@ impl Assembler {
         Ok(())
     }
 
-    /// The oldest message of the origin that holds most. Among origins that hold as many, the one whose message
-    /// has been silent longest: so a flood from many addresses does not hit those that make progress.
+    /// The oldest message of the origin that holds most. Among origins that hold as much, the one whose message was
+    /// silent longest: so a flood from many addresses does not hit those that make progress.
     fn victim(&mut self) -> Option<usize> {
         let silent = self.most_silent()?;
         let &(most, crowded) = self.by_count.last()?;
@@ -555,7 +556,7 @@ impl Assembler {
         *first.expect("a holder has a message").1
     }
 
-    /// Gives up one message to make room for what others hold. `false`: there is none.
+    /// Drops one message to make room for other parts. `false`: there is none.
     pub(in crate::proto) fn give_up_one(&mut self) -> bool {
         let victim = self.victim();
         if let Some(victim) = victim {
@@ -564,7 +565,7 @@ impl Assembler {
         victim.is_some()
     }
 
-    /// Lets go of what a stream does not wait for any more: messages with these numbers, of this origin.
+    /// Removes messages that a stream no longer waits for: those with these numbers, of this origin.
     pub(in crate::proto) fn forget(&mut self, origin: Origin, stream: StreamRef, numbers: Span) {
         let Some(&(holder, _)) = self.holders.get(&origin) else {
             return;
@@ -574,9 +575,8 @@ impl Assembler {
         }
     }
 
-    /// Lets go of a message with one of these numbers, of this origin, for which a stream waits and of which something
-    /// has been asked for; gives its number. Other attempts at the same number go with it: to be called until it gives
-    /// nothing.
+    /// Removes a message with one of these numbers, of this origin, for which a stream waits and of which something was
+    /// requested; returns its number. Other attempts at the same number go with it: call it until it returns nothing.
     pub(in crate::proto) fn take_asked(
         &mut self,
         origin: Origin,
@@ -610,8 +610,8 @@ impl Assembler {
         self.silent_at(index).min(overdue)
     }
 
-    /// When a message has been silent for too long: since the last chunk or the last request, and not before that has
-    /// gone out. One that waits for its turn is not silent while others of its sender are answered.
+    /// When a message was silent for too long: since the last chunk or the last request, and not before that has gone
+    /// out. One that waits for the request window is not silent while other messages of its sender are answered.
     fn silent_at(&self, index: usize) -> Duration {
         let (partial, ttl) = (self.partial(index), self.message_ttl);
         let spoken = if partial.turn == Turn::Free {
@@ -686,12 +686,12 @@ impl Assembler {
 const KEPT: &str = "the tables name only messages that are kept";
 
 impl Partial {
-    /// When something is to be asked for.
+    /// When something is to be requested.
     fn ask_at(&self, attempts: u32) -> Option<Duration> {
         self.nacks.due(self.last, attempts)
     }
 
-    /// Bytes that have been asked for and have not come.
+    /// Bytes that were requested and have not come.
     fn asked_bytes(&self) -> usize {
         self.nacks.open() * self.slices.slice_len()
     }

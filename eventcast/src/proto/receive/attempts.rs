@@ -21,7 +21,7 @@ pub(in crate::proto) struct Attempt {
 #[derive(Default)]
 pub(in crate::proto) struct Attempts {
     all: BTreeSet<Attempt>,
-    /// Those of which missing chunks have been asked for.
+    /// The attempts of which missing chunks were requested.
     asked: BTreeSet<Attempt>,
 }
 
@@ -30,7 +30,7 @@ impl Attempts {
         self.all.insert(attempt);
     }
 
-    /// Notes that missing chunks of it have been asked for.
+    /// Notes that missing chunks of it were requested.
     pub(in crate::proto) fn note_asked(&mut self, attempt: Attempt) {
         if self.all.contains(&attempt) {
             self.asked.insert(attempt);
@@ -47,8 +47,8 @@ impl Attempts {
         self.all.range(range(holder, stream, span)).next().copied()
     }
 
-    /// An attempt at one of these numbers of which something has been asked for, or another one at the same number: the
-    /// one that was asked for comes last.
+    /// An attempt at one of these numbers of which something was requested, or another one at the same number: the one
+    /// with requests comes last.
     pub(in crate::proto) fn first_asked(
         &self,
         holder: u64,

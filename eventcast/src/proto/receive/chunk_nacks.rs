@@ -1,24 +1,24 @@
-//! When the missing chunks of one message are asked for, and which (WIRE.md section 6).
+//! When the missing chunks of one message are requested, and which (WIRE.md section 6).
 //!
-//! Those before one that has come are asked for after a short delay, in which what was only overtaken arrives by itself;
-//! all others once nothing has come for a while. The next request goes out when what the last one named has come, or a
-//! pause is over that doubles each time.
+//! Chunks before one that has come are requested after a short delay, in which overtaken ones arrive by themselves; all
+//! others once nothing has come for a while. The next request goes out when the last one was answered in full, or after
+//! a pause that doubles each time.
 
 use std::time::Duration;
 
 use crate::proto::{receive::reassembly_buffer::ReassemblyBuffer, wire::control::MAX_ASKED};
 
-/// How long nothing must have come of a message until its missing end is asked for, and the first pause after a
+/// How long nothing must have come of a message until its missing end is requested, and the first pause after a
 /// request. It doubles each time.
 const QUIET: Duration = Duration::from_millis(50);
 
-/// What has not come so long after it was asked for does not come any more, however long the pause.
+/// A requested chunk that has not come after so long does not come any more, however long the pause.
 const ANSWERED_WITHIN: Duration = QUIET.saturating_mul(4);
 
 /// The first pause towards a peer without extensions.
 const SLOW_PAUSE: Duration = Duration::from_millis(500);
 
-/// Whether missing chunks are asked for.
+/// Whether missing chunks are requested.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::proto) enum Repair {
     /// Not at all: the message is best effort.
@@ -28,7 +28,7 @@ pub(in crate::proto) enum Repair {
     Quick,
 }
 
-/// What has been asked for of a message.
+/// The requests of one message.
 pub(in crate::proto) struct ChunkNacks {
     repair: Repair,
     total: u32,
@@ -36,15 +36,15 @@ pub(in crate::proto) struct ChunkNacks {
     end: u32,
     /// What the last request named and has not come, in order.
     open: Vec<u32>,
-    /// When something is asked for that is known to be missing.
+    /// When chunks that are known to be missing are requested.
     hole_at: Option<Duration>,
-    /// Nothing more came by itself: all that is missing is asked for.
+    /// Nothing more came by itself: all missing chunks are requested.
     whole: bool,
     last: Option<Duration>,
     /// How many without any chunk between them.
     count: u32,
     pause: Duration,
-    /// Something has come that had been asked for.
+    /// A requested chunk has come.
     answered: bool,
 }
 
@@ -70,12 +70,12 @@ impl ChunkNacks {
         self.last
     }
 
-    /// Nothing could be heard for a while: the last request goes out `later`, as it were.
+    /// Nothing could be received for a while: the last request counts as sent `later`.
     pub(in crate::proto) fn excuse(&mut self, later: impl Fn(Duration) -> Duration) {
         self.last = self.last.map(later);
     }
 
-    /// Whether the peer follows the rules of requests and answers, and is asked without long pauses.
+    /// Whether the peer follows the rules of requests and answers, and is sent requests without long pauses.
     pub(in crate::proto) fn is_quick(&self) -> bool {
         self.repair == Repair::Quick
     }
@@ -110,8 +110,8 @@ impl ChunkNacks {
         })
     }
 
-    /// Notes that a chunk has come, the `received`-th; gives whether it had been asked for. What is seen to be missing by
-    /// it is asked for at `ask_at`.
+    /// Notes that a chunk has come, the `received`-th; returns whether it was requested. Chunks that it shows to be
+    /// missing are requested at `ask_at`.
     pub(in crate::proto) fn note(
         &mut self,
         now: Duration,
@@ -125,7 +125,7 @@ impl ChunkNacks {
             self.answered = true;
             self.open.remove(at);
             if self.open.is_empty() {
-                // The answer has come: what else is missing is asked for at once.
+                // The answer has come: other missing chunks are requested at once.
                 self.hole_at = Some(now);
             }
         }
@@ -139,7 +139,7 @@ impl ChunkNacks {
         asked.is_ok()
     }
 
-    /// Puts together what the next request asks for, which goes out now.
+    /// Collects the indexes of the next request, which goes out now.
     pub(in crate::proto) fn ask(
         &mut self,
         now: Duration,
@@ -170,7 +170,7 @@ impl ChunkNacks {
         self.count = self.count.saturating_sub(1);
     }
 
-    /// The request had room for so many of the indexes: the others have not been asked for.
+    /// The request had room for so many of the indexes: the others were not requested.
     pub(in crate::proto) fn named(&mut self, count: usize) {
         self.open.truncate(count);
     }

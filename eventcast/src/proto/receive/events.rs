@@ -1,7 +1,7 @@
-//! What an engine has to tell, in batches.
+//! The events of an engine, in batches.
 //!
-//! A batch keeps small things in one buffer that is used again and again; a large message keeps the buffer in which
-//! it was put together.
+//! A batch keeps small messages in one buffer that is reused; a large message keeps the buffer in which it was
+//! reassembled.
 
 use std::{fmt, net::SocketAddr, ops::Range, sync::Arc};
 
@@ -16,13 +16,13 @@ pub enum Event<'a> {
     Message(Message<'a>),
     /// Traffic was refused.
     Refused(Refused),
-    /// Somebody speaks another version of the protocol.
+    /// A sender uses another version of the protocol.
     VersionMismatch {
         /// Where it came from.
         from: SocketAddr,
         /// The other's version.
         theirs: u64,
-        /// How many such datagrams there were since the last time this was told.
+        /// How many such datagrams there were since the last report.
         count: u64,
     },
     /// Two buses use one id.
@@ -31,24 +31,24 @@ pub enum Event<'a> {
         peer: &'a Arc<Peer>,
         /// The other one; `None`: it is this bus.
         other: Option<&'a Arc<Peer>>,
-        /// How many datagrams have shown it since the last time this was told.
+        /// How many datagrams have shown it since the last report.
         count: u64,
     },
-    /// A chunked message was given up.
+    /// A chunked message was dropped.
     Expired(Expired<'a>),
-    /// Messages of a peer are lost. Told at once where nothing was told of the same sender and reason for ten seconds, and
-    /// of no more than a few senders at its IP address; otherwise summed up, and told when the ten seconds are over, or by
-    /// [`Engine::leave`](crate::proto::Engine::leave). No number is told twice, and none is left out.
+    /// Messages of a peer are lost. Reported at once where nothing was reported of the same sender and reason for ten
+    /// seconds, and of no more than a few senders at its IP address; otherwise summed up, and reported when the ten
+    /// seconds are over, or by [`Engine::leave`](crate::proto::Engine::leave). Every lost number is reported once.
     Lost(Lost<'a>),
-    /// A peer is there: it was heard for the first time, or again.
+    /// A peer has joined: it was heard for the first time, or again.
     ///
-    /// Told at once, unless peers of the same id, or of the same IP address, have come and gone too often within ten
-    /// seconds: then when these are over, if it is still so. The same holds for those that are gone.
+    /// Reported at once, unless peers of the same id, or of the same IP address, have joined and left too often within
+    /// ten seconds: then when these are over, if it is still true. The same holds for peers that left.
     PeerJoined {
         /// The peer.
         peer: &'a Arc<Peer>,
     },
-    /// A peer is gone.
+    /// A peer has left.
     PeerLeft {
         /// The peer.
         peer: &'a Arc<Peer>,
@@ -61,7 +61,7 @@ pub enum Event<'a> {
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct Lost<'a> {
-    /// Whose they are.
+    /// Their sender.
     pub peer: &'a Arc<Peer>,
     /// The number of the first.
     pub first: u64,
@@ -72,31 +72,31 @@ pub struct Lost<'a> {
     /// Which numbers, in ascending order: from and to, both included. All of them, unless there are more than 1,024 ranges
     /// of numbers, or more than 65,536 of all senders within ten seconds, or [`peers`](Self::peers) is more than 1.
     pub ranges: &'a [(u64, u64)],
-    /// Whose they are, in number: 1, unless more senders at one IP address lost something than are told of one by one. Then
+    /// How many senders: 1, unless more senders at one IP address lost something than are reported one by one. Then
     /// `peer` is one of them, `first`, `last` and `ranges` are about it, and `count` is about all.
     pub peers: u32,
-    /// Why they were given up.
+    /// Why they are lost.
     pub reason: LostReason,
 }
 
-/// Why messages were given up.
+/// Why messages are lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum LostReason {
-    /// Nothing of them came for `message_ttl`, in which they are asked for again and again; while their sender answered
-    /// for others, for up to three times as long.
+    /// Nothing of them came for `message_ttl`, in spite of repeated requests; while their sender answered other
+    /// requests, for up to three times as long.
     Unanswered,
     /// Each came in chunks, and not all of these came in time. (Of few such messages each is reported as
     /// [`Notice::Expired`](crate::Notice::Expired); this is for those beyond.)
     Incomplete,
-    /// Their sender does not have them any more.
+    /// Their sender no longer has them.
     Gone,
     /// Too much waited for them, or there was no room for their chunks.
     Crowded,
-    /// So many are missing that nobody was asked for them.
+    /// Too many are missing to request them.
     TooMany,
-    /// They were sent before this bus had heard of their sender, and it learned that they are owed to it when later ones
-    /// had been delivered.
+    /// They were sent before this bus had discovered their sender, and it learned that they are owed to it when later
+    /// ones had been delivered.
     Overtaken,
     /// Their sender sent them, and this bus does not take them: they are malformed, of another kind than the bus is, or
     /// larger than `max_message_size`. [`Notice::Refused`](crate::Notice::Refused) names the cause.
@@ -138,7 +138,7 @@ impl LostReason {
     }
 }
 
-/// How it is known that a peer is gone.
+/// Why a peer counts as gone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum LeftReason {
@@ -146,9 +146,9 @@ pub enum LeftReason {
     Goodbye,
     /// It has been silent for `peer_timeout`. Its last messages may be missing.
     Silent,
-    /// It has been silent for `peer_timeout`, and another incarnation of it has said hello since it was heard last.
+    /// It was silent for `peer_timeout`, and another incarnation of it has said hello since it was heard last.
     Restarted,
-    /// Nobody knows: too many senders have come, most of them from where it is, and it had to make room.
+    /// Unknown: too many senders have come, most of them from its address, and its place was needed.
     Crowded,
 }
 
@@ -181,7 +181,7 @@ pub struct Message<'a> {
     pub name: &'a str,
     /// Its arguments, checked.
     pub args: RawArgs<'a>,
-    /// Who sent it.
+    /// Its sender.
     pub peer: &'a Arc<Peer>,
     /// When it was sent, in milliseconds since 1970 by the sender's clock; `None` if it cannot be read.
     pub time: Option<u64>,
@@ -212,19 +212,19 @@ impl fmt::Debug for Message<'_> {
 pub struct Refused {
     /// Why.
     pub cause: DropCause,
-    /// Where it came from. `None`: from several addresses that are beyond those told one by one.
+    /// The source address. `None`: several addresses, beyond those that are reported one by one.
     pub from: Option<SocketAddr>,
-    /// How many datagrams since the last time this was told.
+    /// How many datagrams since the last report.
     pub count: u64,
-    /// Its seal was not found good, so that nothing in it says anything. Of these, whatever their cause is, one in ten
-    /// seconds is told of an address, and `count` counts them together.
+    /// Its seal was not found good, so that nothing in it can be trusted. Of these, whatever their cause is, one in ten
+    /// seconds is reported for an address, and `count` counts them together.
     pub unopened: bool,
     /// Of [`DropCause::Time`]: by how many milliseconds the sender's clock is ahead of this bus's, or behind if negative,
     /// unless the datagram has been recorded.
     pub clock_ahead_ms: Option<i64>,
-    /// Of [`DropCause::Duplicate`] on a sealed bus, which tells of those alone that no network doubles so late: how many
-    /// milliseconds ago the datagram was sent, by its time and this bus's clock. Of [`DropCause::Old`] likewise, where it
-    /// was sent before this bus was started.
+    /// Of [`DropCause::Duplicate`] on a sealed bus, which reports only duplicates that are older than a network makes
+    /// them: how many milliseconds ago the datagram was sent, by its time and this bus's clock. Of [`DropCause::Old`]
+    /// the same, where it was sent before this bus was started.
     pub age_ms: Option<u64>,
     /// Of the latter: for how many milliseconds more this bus refuses such, since it was started so lately that it cannot
     /// know recordings.
@@ -246,40 +246,40 @@ impl Refused {
     }
 }
 
-/// A chunked message that was given up.
+/// A chunked message that was dropped.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct Expired<'a> {
     /// The event's key.
     pub name: &'a str,
-    /// Who sent it.
+    /// Its sender.
     pub peer: &'a Arc<Peer>,
     /// What names it.
     pub message_id: MessageId,
-    /// Its number in the sender's stream, which is lost thereby. `None`: it has none, it may still come, or it is told by
-    /// [`Event::Lost`].
+    /// Its number in the sender's stream, which is lost thereby. `None`: it has none, it may still come, or
+    /// [`Event::Lost`] reports it.
     pub number: Option<u64>,
-    /// How many of its chunks had come.
+    /// How many of its chunks had arrived.
     pub received: u32,
     /// How many it has.
     pub total: u32,
-    /// Why it was given up.
+    /// Why it was dropped.
     pub reason: ExpiredReason,
-    /// How many others were given up for this reason and not told one by one, of the same IP address. One is told in ten
-    /// seconds, the first at once.
+    /// How many others were dropped for this reason, of the same IP address, and not reported one by one. One is
+    /// reported in ten seconds, the first at once.
     pub unreported: u64,
 }
 
-/// Why a chunked message was given up.
+/// Why a chunked message was dropped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ExpiredReason {
-    /// Nothing of it came for `message_ttl` after it had been asked for last; where it had to wait for others of its
-    /// sender to be answered, three times as long after its last chunk.
+    /// No more of it came for `message_ttl` after the last request; where it had to wait until others of its sender
+    /// were answered, for three times as long after its last chunk.
     Silent,
     /// It was not complete 20 × `message_ttl` after its first chunk.
     Overdue,
-    /// It had to make room for others.
+    /// Its room was needed for others.
     Crowded,
 }
 
@@ -363,7 +363,7 @@ struct ExpiredItem {
     facts: ExpiredFacts,
 }
 
-/// What is told of a message beside its name and arguments.
+/// The facts about a message beside its key and arguments.
 pub(in crate::proto) struct MessageFacts {
     pub(in crate::proto) peer: Arc<Peer>,
     pub(in crate::proto) time: Option<u64>,
@@ -373,7 +373,7 @@ pub(in crate::proto) struct MessageFacts {
     pub(in crate::proto) sealed: bool,
 }
 
-/// What is told of an expired message beside its name.
+/// The facts about an expired message beside its key.
 pub(in crate::proto) struct ExpiredFacts {
     pub(in crate::proto) peer: Arc<Peer>,
     pub(in crate::proto) message_id: MessageId,
@@ -384,7 +384,7 @@ pub(in crate::proto) struct ExpiredFacts {
     pub(in crate::proto) unreported: u64,
 }
 
-/// Lost numbers that are told together.
+/// Lost numbers that are reported together.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::proto) struct Loss {
     pub(in crate::proto) peer: Arc<Peer>,
@@ -397,14 +397,14 @@ pub(in crate::proto) struct Loss {
     pub(in crate::proto) peers: u32,
 }
 
-/// A peer has come, or has gone for this reason.
+/// A peer has joined, or has left for this reason.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::proto) struct Change {
     pub(in crate::proto) peer: Arc<Peer>,
     pub(in crate::proto) left: Option<LeftReason>,
 }
 
-/// Messages that were given up: the last one of them, which says how many others there were.
+/// Messages that were dropped: the last one of them, with the number of the others.
 pub(in crate::proto) struct ExpiredReport {
     pub(in crate::proto) name: Box<str>,
     pub(in crate::proto) facts: ExpiredFacts,

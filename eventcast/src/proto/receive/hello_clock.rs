@@ -1,8 +1,8 @@
 //! When a sender wrote its hellos, by this bus's clock.
 //!
-//! A hello says how long its sender has been running. The one that was under way for the shortest time shows how far
-//! that clock is from this bus's, and every other one then shows how long it was under way itself: what the network, a
-//! pause of this bus or somebody on the way has held back is not taken for a sign that its sender still speaks.
+//! A hello says how long its sender has been running. The hello with the shortest time under way shows how far that
+//! clock is from this bus's, and every other one then shows how long it was under way itself: a hello that was held
+//! back, by the network, by a pause of this bus or by an attacker, is no sign that its sender is still active.
 
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ pub(in crate::proto) struct HelloClock {
 }
 
 impl HelloClock {
-    /// Notes a hello that came now, from a sender that had been running for `up` when it wrote it.
+    /// Notes a hello that arrived now, from a sender that had been running for `up` when it wrote it.
     pub(in crate::proto) fn note(&mut self, now: Duration, up: Duration) {
         let passed = now.saturating_sub(self.since);
         if passed >= WINDOW {

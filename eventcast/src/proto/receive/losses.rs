@@ -1,9 +1,9 @@
-//! What is told of lost numbers, and when.
+//! What is reported of lost numbers, and when.
 //!
-//! Of each stream and reason the first loss is told at once. What is lost within ten seconds after that is summed up, and
-//! told when they are over: every number is told once, and whoever makes numbers be lost does not choose how often. No
-//! more than [`MAX_AT_ONCE`] streams of one IP address are told of one by one within ten seconds; what the others have
-//! lost is told together.
+//! The first loss of each stream and reason is reported at once. Losses within ten seconds after that are summed up,
+//! and reported when these are over: every number is reported once, and no sender can determine how often. No more than
+//! [`MAX_AT_ONCE`] streams of one IP address are reported one by one within ten seconds; the losses of the others are
+//! reported together.
 //!
 //! Not responsible for what is lost: that is [`ReorderBuffer`](super::reorder_buffer)'s.
 
@@ -25,29 +25,29 @@ use crate::proto::{
     },
 };
 
-/// Most ranges of numbers that are told together. What is beyond them is counted.
+/// Most ranges of numbers that are reported together. The numbers beyond them are counted.
 pub(in crate::proto) const MAX_RANGES: usize = 1024;
 
-/// Most ranges that wait to be told of all streams together, but for a few of each: they are kept for ten seconds, and
-/// whoever makes them does not choose how much that takes.
+/// Most ranges of all streams together that wait to be reported, except for a few of each: they are kept for ten
+/// seconds, and no sender can determine how much memory that takes.
 const MAX_ALL_RANGES: usize = 65_536;
 const A_FEW: usize = 8;
 
-/// Of how many streams of one IP address losses are told one by one within ten seconds.
+/// How many streams of one IP address have their losses reported one by one within ten seconds.
 pub(in crate::proto) const MAX_AT_ONCE: u32 = 64;
 
-/// How many streams are reckoned with, twice as many as are followed at a time. What others lose is told together.
+/// How many streams are tracked, twice as many as are followed at a time. Losses of others are reported together.
 const MAX_LINES: usize = 8192;
 
 /// A stream, by a number that no other one ever has, and a reason.
 type Key = (u64, LostReason);
 
 struct Line {
-    /// Nothing more is told at once before.
+    /// Until then nothing more is reported at once.
     until: Duration,
-    /// What has not been told.
+    /// What was not reported yet.
     loss: Option<Loss>,
-    /// It was due before, when too much was told already of its address.
+    /// It was due before, when too much was reported already of its address.
     put_off: bool,
 }
 
@@ -55,12 +55,12 @@ pub(in crate::proto) struct Losses {
     lines: HashMap<Key, Line, HashKey>,
     /// How many ranges they have.
     ranges: usize,
-    /// All lines with something that has not been told, by when it is told.
+    /// All lines with something that was not reported, by the time of the report.
     due: BTreeSet<(Duration, Key)>,
     budgets: Budgets<IpAddr>,
-    /// What is told together now, by address.
+    /// Reports that are made together now, by address.
     together: Vec<(Option<IpAddr>, Loss)>,
-    /// What was lost of streams beyond those that are reckoned with, and when it is told.
+    /// Losses of streams beyond those that are tracked, and when they are reported.
     beyond: Option<(Duration, Loss)>,
     next_sweep: Duration,
 }
@@ -78,7 +78,7 @@ impl Losses {
         }
     }
 
-    /// Notes that these numbers of a stream are lost; gives what is to be told now.
+    /// Notes that these numbers of a stream are lost; returns what is to be reported now.
     pub(in crate::proto) fn note(
         &mut self,
         now: Duration,
@@ -111,7 +111,7 @@ impl Losses {
         None
     }
 
-    /// Takes numbers back that turned out not to be lost; gives how many of them had not been told.
+    /// Takes numbers back that are not lost after all; returns how many of them were not reported.
     pub(in crate::proto) fn take_back(&mut self, stream: u64, span: Span) -> u64 {
         let mut taken = 0_u64;
         for reason in LostReason::ALL {
@@ -132,14 +132,14 @@ impl Losses {
         taken
     }
 
-    /// When something is to be told.
+    /// When something is to be reported.
     pub(in crate::proto) fn next_due(&self) -> Option<Duration> {
         let due = self.due.first().map(|(due, _)| *due);
         let beyond = self.beyond.as_ref().map(|(due, _)| *due);
         due.into_iter().chain(beyond).min()
     }
 
-    /// What is to be told now.
+    /// The reports that are due now.
     pub(in crate::proto) fn pop_due(&mut self, now: Duration) -> Option<Loss> {
         while let Some(&(due, key)) = self.due.first()
             && due <= now
@@ -186,7 +186,7 @@ impl Losses {
         Some(loss)
     }
 
-    /// Everything that has not been told.
+    /// Everything that was not reported.
     pub(in crate::proto) fn drain(&mut self) -> Option<Loss> {
         while let Some((_, key)) = self.due.pop_first() {
             let line = self.lines.get_mut(&key);
@@ -198,7 +198,7 @@ impl Losses {
         self.beyond.take().map(|(_, loss)| loss)
     }
 
-    /// A stream of which nothing was to be told lately.
+    /// A stream without reports for a while.
     fn begin(&mut self, now: Duration, key: Key, loss: Loss) -> Option<Loss> {
         if self.lines.len() >= MAX_LINES {
             self.sweep(now);
@@ -234,7 +234,7 @@ impl Losses {
         told
     }
 
-    /// Forgets streams of which nothing is to be told. Looks at all, so not often.
+    /// Forgets streams that have nothing to report. Looks at all, so call it rarely.
     fn sweep(&mut self, now: Duration) {
         if now >= self.next_sweep {
             self.next_sweep = now + PAUSE / 10;
@@ -392,7 +392,7 @@ mod tests {
         }
         let most = MAX_ALL_RANGES + A_FEW * streams as usize;
         assert!(losses.ranges <= most, "{}", losses.ranges);
-        // Who comes late has a few all the same.
+        // Even a latecomer has room for a few.
         let late = losses.lines[&(u64::from(streams) - 1, GONE)].loss.as_ref();
         assert_eq!(
             late.map(|loss| (loss.count, loss.ranges.len())),
@@ -421,7 +421,7 @@ mod tests {
                 note(losses.note(secs(1), i, &peer, (7, 9), GONE));
             }
         }
-        // Others are told of all the same.
+        // Losses of others are reported nevertheless.
         let other = losses.note(secs(1), 9_000, &self::peer(2), (1, 1), GONE);
         assert!(other.is_some());
         while let Some(due) = losses.next_due() {

@@ -1,4 +1,4 @@
-//! What is received: put together, put in order, and handed to the application; who sends it, and what is lost.
+//! Receiving: reassembly, order, and the events for the application; the senders, and what is lost.
 
 pub(super) mod arrivals;
 pub(super) mod assembler;

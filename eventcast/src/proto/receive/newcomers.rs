@@ -1,8 +1,9 @@
-//! Which buses this one heard of lately, and what each is owed since: this bus's hello says so (WIRE.md section 7).
+//! The buses that this one has discovered lately, and the first number that each is owed: this bus's hello announces
+//! both (WIRE.md section 7).
 //!
-//! A bus that has just been heard of may miss everything that is sent before it hears of this one in turn. Then this
-//! bus alone knows what that was, so its hello names the newcomer with the first number that was sent after it was
-//! heard of. Not responsible for what a newcomer makes of that.
+//! A bus that was just discovered may miss everything that is sent before it discovers this one in turn. Only this bus
+//! knows what that was, so its hello names the newcomer with the first number that was sent after the discovery. Not
+//! responsible for what a newcomer does with it.
 
 use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
 
@@ -15,19 +16,19 @@ use crate::proto::{
     wire::control::{MAX_OWED, OWED_AT_ALL, OWED_COST},
 };
 
-/// Most newcomers that are kept. Beyond that the oldest of the IP address with most of them goes, which has been named
-/// most often: so nobody who makes many up pushes out those of others.
+/// Most newcomers that are kept. Beyond that the oldest of the IP address with most of them is removed, which was named
+/// most often: so a sender of many made-up newcomers pushes out none of others.
 const MAX_NEWCOMERS: usize = 256;
 
 /// How long a newcomer is named: as long as a network may take until it carries the group to a receiver that has just
 /// joined.
 pub(in crate::proto) const NAMED_FOR: Duration = Duration::from_secs(60);
 
-/// Most that one hello names of one IP address while there are others, so that made-up newcomers keep nobody out.
+/// Most newcomers of one IP address that one hello names while there are others, so that made-up ones keep none out.
 const MAX_OF_ONE_IP: usize = 2;
 
-/// So many are named whatever room there is: a hello that has no room for any would leave newcomers with nothing. It
-/// stays shorter than the datagram of a slice.
+/// So many are named whatever room there is: a hello without room for any would name none. It stays shorter than the
+/// datagram of a slice.
 const NAMED_AT_LEAST: usize = 4;
 
 /// A bus that is named in a hello, and the first number that it is owed.
@@ -41,9 +42,9 @@ pub(in crate::proto) struct Named {
 pub(in crate::proto) struct Newcomers {
     /// By the number of the stream, which grows: the oldest first.
     list: BTreeMap<u64, Newcomer>,
-    /// Whose they are.
+    /// Their address.
     shares: Shares,
-    /// Somebody has come since the last hello.
+    /// A bus was discovered since the last hello.
     is_unsaid: bool,
 }
 
@@ -65,7 +66,7 @@ impl Newcomers {
         }
     }
 
-    /// Notes a bus that was heard for the first time, to which everything from this number on is owed.
+    /// Notes a bus that was discovered, to which everything from this number on is owed.
     pub(in crate::proto) fn add(
         &mut self,
         now: Duration,
@@ -105,14 +106,14 @@ impl Newcomers {
         }
     }
 
-    /// Whether somebody has come since the last hello.
+    /// Whether a bus was discovered since the last hello.
     #[inline]
     pub(in crate::proto) fn is_unsaid(&self) -> bool {
         self.is_unsaid
     }
 
-    /// Those whom a hello with this `last` names in so many bytes, or a few more: first who was named least often. Who is owed nothing
-    /// before `last + 1` need not be named.
+    /// The newcomers that a hello with this `last` names in so many bytes, or a few more: those that were named least
+    /// often first. One that is owed nothing before `last + 1` need not be named.
     pub(in crate::proto) fn name(
         &mut self,
         now: Duration,

@@ -1,4 +1,4 @@
-//! What a sender says of itself, and what came of its messages.
+//! A sender as it describes itself, and the statistics of its messages.
 
 use std::{fmt, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -19,7 +19,7 @@ pub struct Peer {
     pub host: String,
     /// Its unicast port, as claimed.
     pub port: u16,
-    /// The address from which it was heard.
+    /// The address that its datagrams came from.
     pub address: SocketAddr,
 }
 
@@ -52,19 +52,19 @@ impl Peer {
 pub struct PeerFigures {
     /// Messages with numbers that were delivered.
     pub received: u64,
-    /// How many of them came after they had been asked for.
+    /// How many of them came after they had been requested.
     pub repaired: u64,
-    /// Numbers that were told as lost.
+    /// Numbers that were reported as lost.
     pub lost: u64,
     /// Messages that came more than once.
     pub duplicates: u64,
-    /// How long it takes from a request to its answer, smoothed as RFC 6298 section 2 has it: the way there and back,
-    /// and up to 5 ms for which a peer gathers requests. `None` as long as nothing had to be asked for.
+    /// How long it takes from a request to its answer, smoothed as in RFC 6298 section 2: the round trip, and up to 5
+    /// ms for which a peer gathers requests. `None` as long as nothing had to be requested.
     pub round_trip: Option<Duration>,
 }
 
 impl PeerFigures {
-    /// Counts a message that had been asked for, and gives 1 if this one had.
+    /// Counts a message that was requested, and returns 1 if this one was.
     #[inline]
     pub(in crate::proto) fn count_repair(&mut self, filled: Filled) -> u64 {
         if !filled.asked {
@@ -85,11 +85,11 @@ impl PeerFigures {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct PeerStatus {
-    /// Who it is.
+    /// The peer.
     pub peer: Arc<Peer>,
-    /// Its maker and version, as it says.
+    /// Its implementation and version, as it announces them.
     pub version: String,
-    /// What it can do, as it says.
+    /// Its features, as it announces them.
     pub capabilities: Vec<String>,
     /// How long ago it was heard.
     pub heard_ago: Duration,

@@ -1,4 +1,4 @@
-//! Who is speaking: one [`Peer`] for each address, shared by all that it sends.
+//! The senders: one [`Peer`] for each address, shared by all its messages.
 
 use std::{
     collections::HashMap,
@@ -15,16 +15,16 @@ use crate::proto::{
     wire::Identity,
 };
 
-/// How many addresses are remembered. Beyond that the ones not heard for longest go, which costs them a new
-/// [`Peer`] when they speak again, and nothing else.
+/// How many addresses are remembered. Beyond that the ones not heard for longest are removed, which costs them a new
+/// [`Peer`] when they send again, and nothing else.
 pub(in crate::proto) const MAX_PEERS: usize = 4096;
 
 /// How a sender stands to this bus.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::proto) enum Relation {
-    /// Somebody else.
+    /// Another sender.
     Other,
-    /// This bus itself, heard back.
+    /// This bus itself: its own datagram came back.
     Echo,
     /// Another bus with the same id.
     Namesake,
@@ -50,12 +50,12 @@ pub(in crate::proto) struct Known {
     pub(in crate::proto) token_sent: Option<Duration>,
     /// The token that has come from here last, to be put into requests.
     pub(in crate::proto) token: Option<u64>,
-    /// Heard again since the hand last came by.
+    /// Heard again since the clock hand last passed.
     heard: bool,
 }
 
 impl Known {
-    /// Notes that a number is delivered although nobody follows the peer.
+    /// Notes that a number is delivered although the peer has no stream.
     pub(in crate::proto) fn note_unfollowed(&mut self, number: u64) {
         let next = number.saturating_add(1);
         self.unfollowed = self.unfollowed.max(Some(next));
@@ -86,7 +86,7 @@ pub(in crate::proto) struct Peers {
     own_incarnation: u64,
     by_address: HashMap<SocketAddr, usize, HashKey>,
     known: Vec<Known>,
-    /// The next one to go when there is no room, unless it was heard meanwhile.
+    /// The next one to remove when there is no room, unless it was heard meanwhile.
     hand: usize,
     /// The address heard last: usually the next one too.
     last: Option<(SocketAddr, usize)>,
@@ -169,7 +169,7 @@ impl Peers {
             received: 0,
             token_sent: None,
             token: None,
-            // Who speaks but once is the first to go.
+            // A sender of a single datagram is removed first.
             heard: false,
         };
         let index = if self.known.len() < MAX_PEERS {

@@ -81,7 +81,8 @@ impl ReassemblyBuffer {
         self.body.capacity() + self.tail.as_ref().map_or(0, Vec::capacity)
     }
 
-    /// Whether a slice would be taken: `Err(Duplicate)` if it is there, `Err(Inconsistent)` if it contradicts others.
+    /// Whether a slice would be accepted: `Err(Duplicate)` if it is there, `Err(Inconsistent)` if it contradicts
+    /// others.
     pub(in crate::proto) fn check(&self, seq: u32, slice: &[u8]) -> Result<(), DropCause> {
         if let Some(there) = self.find(seq) {
             return Err(if there == slice {
@@ -147,7 +148,7 @@ impl ReassemblyBuffer {
         }
         match &self.tail {
             Some(tail) => joined.extend_from_slice(tail),
-            // It came after all others, and stands behind them.
+            // It came after all others, and is stored behind them.
             None => {
                 joined.extend_from_slice(&self.body[(self.total as usize - 1) * self.slice_len..]);
             }
@@ -165,7 +166,7 @@ impl ReassemblyBuffer {
 
     fn find(&self, seq: u32) -> Option<&[u8]> {
         if self.is_last(seq) {
-            // Once it stands in the body the message is complete, and nothing is looked up any more.
+            // Once it is copied into the body the message is complete, and nothing is looked up any more.
             return self.tail.as_deref();
         }
         let (first, run) = self.run_before(seq)?;

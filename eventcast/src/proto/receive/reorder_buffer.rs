@@ -1,14 +1,14 @@
-//! One stream's numbers: which message is to be delivered next, what waits for an earlier one, and what is missing.
+//! One stream's numbers: which message is delivered next, which ones wait for an earlier one, and what is missing.
 //!
-//! A stream is what one incarnation of one sender has sent with numbers (WIRE.md section 7). Its messages are
-//! delivered once, in the order of their numbers, at once while nothing is missing. What is missing stands in
-//! [`NackList`], or is a chunked message that is being put together; what is over is passed, and the messages behind it
-//! follow.
+//! A stream is all that one incarnation of one sender has sent with numbers (WIRE.md section 7). Its messages are
+//! delivered once, in the order of their numbers, at once while nothing is missing. A missing number is in
+//! [`NackList`], or belongs to a chunked message that is being reassembled; one that is over is skipped, and the
+//! messages behind it follow.
 //!
-//! Numbers that only a hello or a bye has claimed are asked for as well, but believed no further: when nothing comes
-//! of them they are reported as lost and not passed, so that a forged claim costs nothing but a false alarm.
+//! Numbers that only a hello or a bye has claimed are requested as well, but not relied on: when nothing comes of them
+//! they are reported as lost and not skipped, so that a forged claim costs nothing but a false alarm.
 //!
-//! Not responsible for who may say what, for sending requests, or for bounds on memory over all streams.
+//! Not responsible for the check of claims, for sending requests, or for bounds on memory over all streams.
 
 use std::{collections::BTreeMap, ops::Range, time::Duration};
 
@@ -22,8 +22,8 @@ use crate::proto::{
 /// How far a number may be beyond the last known one (WIRE.md section 7).
 pub(in crate::proto) const FARTHEST: u64 = 65_536;
 
-/// Most gaps of one stream: as many as there are when every other number of those that are believed is missing. Beyond
-/// that the first one is given up.
+/// Most gaps of one stream: as many as there are when every other accepted number is missing. Beyond that the first gap
+/// is lost.
 pub(in crate::proto) const MAX_GAPS: usize = FARTHEST as usize / 2;
 
 /// What an entry of [`ReorderBuffer::waiting`] takes.
@@ -32,11 +32,11 @@ const SLOT_COST: usize = tree_entry(size_of::<(u64, Slot)>());
 /// What is to become of a number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::proto) enum Verdict {
-    /// It was had, passed, or is not owed.
+    /// It was received, skipped, or is not owed.
     Over,
     /// It is the next one.
     Next,
-    /// Others come first.
+    /// Earlier ones are delivered first.
     Ahead,
     /// It is farther away than can be believed.
     Far,
@@ -62,7 +62,7 @@ pub(in crate::proto) enum Held {
 }
 
 impl Held {
-    /// Who sent it.
+    /// Its sender.
     pub(in crate::proto) fn peer(&self) -> &Peer {
         match self {
             Self::Small { facts, .. } | Self::Large { facts, .. } => &facts.peer,
@@ -95,13 +95,13 @@ pub(in crate::proto) struct ReorderBuffer {
     next: u64,
     /// Nothing is delivered until it is known where the stream begins, or this time has come.
     undecided_until: Option<Duration>,
-    /// A hello alone has said where to begin: a message may still correct it.
+    /// Only a hello has named the first number: a message may still correct it.
     tentative: bool,
-    /// The highest number that a message has had, or that precedes the first one owed.
+    /// The highest number of a received message, or the one before the first that is owed.
     highest: u64,
     /// The highest number that a hello or a bye has claimed.
     claimed: u64,
-    /// Of the claimed numbers, those that were given up as lost.
+    /// Of the claimed numbers, those that were reported lost.
     reported: RangeSet,
     waiting: BTreeMap<u64, Slot>,
     gaps: NackList,
@@ -113,7 +113,7 @@ pub(in crate::proto) struct ReorderBuffer {
 }
 
 impl ReorderBuffer {
-    /// Begins with the first number that is owed, `tentative` if only a hello says so. What is before is not owed.
+    /// Begins with the first number that is owed, `tentative` if only a hello named it. Lower ones are not owed.
     pub(in crate::proto) fn new(first: u64, tentative: bool) -> Self {
         debug_assert!(first > 0, "numbers count from 1");
         Self {
@@ -132,7 +132,7 @@ impl ReorderBuffer {
         }
     }
 
-    /// Goes on with what [`retire`](Self::retire) gave: nothing before is owed any more, whatever is said of it.
+    /// Goes on with what [`retire`](Self::retire) returned: no lower number is owed any more, whatever a hello claims.
     pub(in crate::proto) fn resumed(Retired { next, claimed }: Retired) -> Self {
         let mut reported = RangeSet::default();
         if claimed >= next {
@@ -146,8 +146,8 @@ impl ReorderBuffer {
         }
     }
 
-    /// Begins it where its sender was heard before without being followed, and everything up to `next` was delivered or
-    /// reported. To be called before anything of the stream is noted.
+    /// Begins the stream of a sender that was received before without a stream, and of which everything up to `next`
+    /// was delivered or reported. To be called before anything of the stream is noted.
     pub(in crate::proto) fn begin_unfollowed(&mut self, next: u64) {
         let was_followed = self.first < self.next;
         let next = if was_followed {
@@ -159,8 +159,8 @@ impl ReorderBuffer {
         *self = Self::resumed(Retired { next, claimed });
     }
 
-    /// Ends it, to make room: gives what a stream of the same sender goes on with, unless a hello alone has been heard of it,
-    /// and the numbers that are lost thereby.
+    /// Ends the stream, to make room: returns the state with which a later stream of the same sender goes on, unless
+    /// only a hello was received of it, and the numbers that are lost thereby.
     pub(in crate::proto) fn retire(mut self) -> (Option<Retired>, Vec<Span>) {
         let mut lost = Vec::new();
         let mut from = self.next;
@@ -175,7 +175,7 @@ impl ReorderBuffer {
         if from <= self.highest {
             lost.push((from, self.highest));
         }
-        // What is only claimed is lost as where it is given up otherwise: reported, and not passed.
+        // A number that is only claimed is lost as elsewhere: reported, and not skipped.
         while let Some((first, last)) = self.gaps.take_up_to(u64::MAX) {
             let first = first.max(self.highest + 1);
             if first <= last {
@@ -234,9 +234,9 @@ impl ReorderBuffer {
         self.first
     }
 
-    /// Makes this the first number that is owed, if it is lower than the present one, and lets the stream begin. What
-    /// is owed more is missing from now on; where later numbers have been delivered already, or it is too much to ask
-    /// for, it is given instead, to be reported as lost.
+    /// Makes this the first number that is owed, if it is lower than the present one, and lets the stream begin. The
+    /// additional numbers are missing from now on; where later ones were delivered already, or they are too many to
+    /// request, they are returned instead, to be reported as lost.
     pub(in crate::proto) fn begin_at(
         &mut self,
         now: Duration,
@@ -256,7 +256,7 @@ impl ReorderBuffer {
         }
         self.next = first;
         if only_claimed {
-            // No message has been heard: what is missing is a claim like the others.
+            // No message was received: the missing numbers are claims like the others.
             self.highest = first - 1;
             self.claimed = self.claimed.max(missing.1);
         }
@@ -334,7 +334,7 @@ impl ReorderBuffer {
         while let Some((first, last)) = self.reported.first()
             && first <= number
         {
-            // What was given up is passed for good by a message behind it.
+            // A message behind a lost number skips it for good.
             self.reported.remove((first, last));
             if first < number {
                 self.skip((first, last.min(number - 1)));
@@ -361,8 +361,8 @@ impl ReorderBuffer {
         }
     }
 
-    /// Takes a claim that numbers up to `last` exist. A lower claim takes back a higher one: then gives the numbers of
-    /// which nobody says any more that they exist.
+    /// Takes a claim that numbers up to `last` exist. A lower claim withdraws a higher one: then returns the numbers
+    /// that no claim covers any more.
     pub(in crate::proto) fn claim(
         &mut self,
         now: Duration,
@@ -383,13 +383,13 @@ impl ReorderBuffer {
         taken_back
     }
 
-    /// The highest number that a message has had.
+    /// The highest number of a received message.
     pub(in crate::proto) fn highest(&self) -> u64 {
         self.highest
     }
 
-    /// Everything above a number was made up: it is forgotten, and what waits there is given back. What was delivered
-    /// or passed there counts as not had, so that the true ones can come.
+    /// Everything above a number was made up: it is forgotten, and the messages that wait there are returned. Numbers
+    /// there that were delivered or skipped count as not received, so that the true ones can come.
     pub(in crate::proto) fn forget_above(&mut self, number: u64) -> Vec<Held> {
         let Some(above) = number.checked_add(1) else {
             return Vec::new();
@@ -422,7 +422,8 @@ impl ReorderBuffer {
         self.gaps.take_up_to(number.checked_sub(1)?)
     }
 
-    /// Keeps a message until its turn comes. What it says of its sender takes so much more, unless the stream keeps the same.
+    /// Keeps a message until it is next. Its sender's description takes so many bytes more, unless the stream keeps the
+    /// same one.
     pub(in crate::proto) fn hold(&mut self, number: u64, held: Held, peer_cost: usize) {
         let cost = u32::try_from(held.cost() + peer_cost).unwrap_or(u32::MAX);
         self.messages += 1;
@@ -437,7 +438,7 @@ impl ReorderBuffer {
         self.next += 1;
     }
 
-    /// Whether what waits is about to be released, or waits for something that will come or be given up.
+    /// Whether the waiting messages are about to be released, or wait for something that will come or end.
     pub(in crate::proto) fn waits_for_something(&self) -> bool {
         let first = self.waiting.first_key_value();
         self.held == 0
@@ -453,7 +454,7 @@ impl ReorderBuffer {
         !self.waiting.is_empty()
     }
 
-    /// Whether something can be given up to make room.
+    /// Whether something can be dropped to make room.
     #[inline]
     pub(in crate::proto) fn can_give_up(&self) -> bool {
         self.messages > 0 || !self.gaps.is_empty() || self.undecided_until.is_some()
@@ -464,7 +465,7 @@ impl ReorderBuffer {
         !self.partial.is_empty()
     }
 
-    /// The next message whose turn has come.
+    /// The next message to deliver.
     pub(in crate::proto) fn release(&mut self) -> Option<Held> {
         if self.undecided_until.is_some() {
             return None;
@@ -516,12 +517,12 @@ impl ReorderBuffer {
         self.partial.contains_key(&number)
     }
 
-    /// The number has come whole: attempts at it are of no interest any more.
+    /// The message of this number is complete: other attempts at it are dropped.
     pub(in crate::proto) fn forget_partial(&mut self, number: u64) {
         self.partial.remove(&number);
     }
 
-    /// Passes numbers that will not come. They must not be missing any more.
+    /// Skips numbers that will not come. They must not be missing any more.
     pub(in crate::proto) fn skip(&mut self, (mut first, mut last): Span) {
         // Passed ranges that touch are one, so that there are no more of them than of what lies between.
         if let Some((&start, Slot::Lost(until))) = self.waiting.range(..first).next_back()
@@ -555,7 +556,7 @@ impl ReorderBuffer {
             return None;
         }
         self.tentative = false;
-        // What was given up on a mere claim lies below, and a message is behind it now.
+        // Numbers reported lost on a mere claim are below, and a message is behind them now.
         while let Some(given_up) = self.reported.first() {
             self.reported.remove(given_up);
             self.skip(given_up);
@@ -565,8 +566,8 @@ impl ReorderBuffer {
         Some(lost)
     }
 
-    /// The first gap, which holds up everything that waits: taken out, to make room. With it goes whatever is being
-    /// put together there. What of it had been passed before is left out of `lost`.
+    /// Removes the first gap, which blocks everything that waits, to make room. With it go the messages that are being
+    /// reassembled there. Numbers of it that were skipped before are left out of `lost`.
     pub(in crate::proto) fn give_up_first(&mut self, lost: &mut Vec<Span>) -> Option<GivenUp> {
         // Passed numbers alone may be many, and stay until the gaps between them are over.
         if self.messages == 0 {
@@ -623,7 +624,7 @@ pub(in crate::proto) struct Retired {
     pub(in crate::proto) claimed: u64,
 }
 
-/// What was given up to make room.
+/// What was dropped to make room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::proto) struct GivenUp {
     pub(in crate::proto) numbers: Span,
@@ -791,7 +792,7 @@ mod tests {
         assert!(order.gaps().is_empty(), "reported once");
         assert_eq!(receive(&mut order, 2), [2]);
         assert_eq!(receive(&mut order, 3), [3]);
-        // What was reported as lost is passed, and not asked for, when it is behind the present number.
+        // Numbers that were reported as lost are skipped, and not requested, when they are below the present number.
         assert!(receive(&mut order, 60_002).is_empty());
         assert_eq!(missing(&mut order), [(60_001, 60_001)]);
         assert_eq!(receive(&mut order, 60_001), [60_001, 60_002]);

@@ -1,13 +1,13 @@
-//! Where the sender of a stream is reached, and whose word counts as its own.
+//! The address of a stream's sender, and which hellos count as its own.
 //!
-//! Anybody can write another's id into a datagram, so the last address that does so is not the sender's. A stream keeps
-//! the address from which it was heard first for as long as something comes from there. Another address that says hello
-//! in its name is remembered: requests that the first one does not answer go to both, and the one that answers stays.
-//! When nothing has come from the first one for [`SILENT`], the other takes its place, and gives it back to the first
-//! hello from there unless it has answered a request meanwhile.
+//! Anybody can write another's id into a datagram, so the last address that does so is not necessarily the sender's. A
+//! stream keeps the address from which it was heard first for as long as something comes from there. Another address
+//! that says hello in its name is remembered: requests that the first one does not answer go to both, and the one that
+//! answers stays. When nothing has come from the first one for [`SILENT`], the other takes its place, and gives it back
+//! to the first hello from there unless it has answered a request meanwhile.
 //!
-//! A sender with several interfaces is heard from several addresses; they say the same, so nothing is lost by hearing one
-//! of them alone.
+//! A sender with several interfaces is heard from several addresses; all of them carry the same datagrams, so nothing
+//! is lost by using one of them alone.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -15,20 +15,20 @@ use std::{net::SocketAddr, time::Duration};
 /// `heartbeat`.
 const SILENT: Duration = Duration::from_secs(2);
 
-/// An address that has said nothing for so long is not asked beside the first one.
+/// An address that was silent for so long is not sent requests beside the first one.
 const FORGOTTEN: Duration = Duration::from_secs(10);
 
-/// ChunkNacks without an answer after which the other address is asked too.
+/// Requests without an answer after which the other address is sent requests, too.
 const IN_VAIN: u32 = 2;
 
-/// Whose hello it is.
+/// The source of a hello.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::proto) enum Speaker {
-    /// The sender's, as far as anybody can tell.
+    /// The sender itself, as far as this bus can tell.
     Own,
     /// The sender's, at an address that has just taken the place of another.
     Moved,
-    /// Of somebody who says that it is the sender.
+    /// Another address that claims to be the sender.
     Other,
 }
 
@@ -55,13 +55,13 @@ impl Route {
         }
     }
 
-    /// The address that is asked.
+    /// The address that requests go to.
     #[inline]
     pub(in crate::proto) fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Whether nobody else speaks for the sender than before, or who does has answered what it was asked for.
+    /// Whether the sender's address is the one from before, or has answered a request.
     #[inline]
     pub(in crate::proto) fn is_settled(&self) -> bool {
         !self.provisional
@@ -75,7 +75,7 @@ impl Route {
         }
     }
 
-    /// For this long until now nothing could be heard: the address was not silent then.
+    /// For this long until now nothing could be received: the address was not silent then.
     pub(in crate::proto) fn excuse(&mut self, now: Duration, away: Duration) {
         self.heard = self.heard.saturating_add(away).min(now);
     }
@@ -106,7 +106,7 @@ impl Route {
         Speaker::Other
     }
 
-    /// Notes that the sender is asked; gives a second address that is to be asked as well.
+    /// Notes a request to the sender; returns a second address that is sent it as well.
     pub(in crate::proto) fn ask(&mut self, now: Duration) -> Option<SocketAddr> {
         let both = self.provisional || self.unanswered >= IN_VAIN;
         self.unanswered = self.unanswered.saturating_add(1);
@@ -114,7 +114,7 @@ impl Route {
         (heard + FORGOTTEN > now).then_some(other)
     }
 
-    /// Notes that what was asked for has come from an address. `true`: it is the sender's from now on.
+    /// Notes that a requested message came from an address. `true`: it is the sender's from now on.
     pub(in crate::proto) fn note_answer(&mut self, now: Duration, from: SocketAddr) -> bool {
         if from == self.address {
             (self.unanswered, self.provisional, self.heard) = (0, false, now);
@@ -174,7 +174,7 @@ mod tests {
             (route.address(), route.ask(ms(2_001))),
             (at(2), Some(at(1)))
         );
-        // Somebody else does not come between.
+        // A third address does not take over.
         assert_eq!(route.note_hello(ms(2_002), at(3)), Speaker::Other);
         assert_eq!(route.ask(ms(2_003)), Some(at(1)));
         assert!(!route.note_answer(ms(2_010), at(2)));
@@ -201,7 +201,7 @@ mod tests {
         assert!(!route.note_answer(ms(72), at(3)));
         assert!(route.note_answer(ms(73), at(2)));
         assert_eq!((route.address(), route.ask(ms(80))), (at(2), None));
-        // An address that has long said nothing is not asked.
+        // An address that was silent for long is not sent requests.
         route.ask(ms(90));
         assert_eq!(route.ask(ms(10_072)), Some(at(1)));
         assert_eq!(route.ask(ms(10_073)), None);

@@ -1,7 +1,8 @@
-//! Whose entries fill a table of limited size, so that one who makes many gives way to one who makes few.
+//! The shares of senders in a table of limited size, so that an address with many entries loses one to an address with
+//! few.
 //!
 //! Entries are counted by IP address, and within one by address. Not responsible for the table, nor for which entry of
-//! an address goes.
+//! an address is removed.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -13,7 +14,7 @@ use crate::proto::hash::HashKey;
 /// How many addresses are looked at where several have as many entries.
 const FEW_ADDRESSES: usize = 8;
 
-/// Whose entries fill a table.
+/// How many entries of a table each sender has.
 pub(in crate::proto) struct Shares {
     ips: HashMap<IpAddr, IpShare, HashKey>,
     /// The IP addresses by how many streams they have.
@@ -69,7 +70,7 @@ impl Shares {
         }
     }
 
-    /// The entries, by age, of each of a few addresses of which one is to give way to a newcomer, if one is.
+    /// The entries, by age, of each of a few addresses of which one has to give its place to a newcomer, if one has.
     pub(in crate::proto) fn fullest(
         &self,
         newcomer: SocketAddr,
@@ -80,7 +81,7 @@ impl Shares {
         let ip = if *most > own_count + 1 {
             self.ips.get(fullest)?
         } else {
-            // Nobody has more than the newcomer's own IP: what counts is what its address has of that.
+            // No IP address has more than the newcomer's own: within that the share of its address decides.
             let own = own?;
             let (most, _) = own.by_count.last()?;
             let count = own.addresses.get(&newcomer).map_or(0, BTreeMap::len);

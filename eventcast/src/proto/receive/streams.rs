@@ -1,7 +1,7 @@
-//! The streams that this bus follows, one for each incarnation of a sender, and who of them is there.
+//! The streams of a bus, one for each incarnation of a sender, and which senders are there.
 //!
-//! Responsible for finding, admitting and dropping streams, and for what is known of each sender. What numbers mean is
-//! [`ReorderBuffer`]'s; what is told or sent is the engine's.
+//! Responsible for finding, admitting and dropping streams, and for the facts about each sender. The meaning of numbers
+//! is [`ReorderBuffer`]'s; events and requests are the engine's.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
@@ -27,14 +27,14 @@ use crate::proto::{
 /// Most streams that are followed (WIRE.md section 9).
 pub(in crate::proto) const MAX_STREAMS: usize = 4096;
 
-/// One that was heard within this time does not go to make room.
+/// A stream whose sender was heard within this time is not dropped to make room.
 const KEPT_FOR: Duration = Duration::from_secs(60);
 
-/// How many other incarnations of a sender are looked at, the latest first: a sender has one, or a few after it was
-/// started again; only who makes them up has more.
+/// How many other incarnations of a sender are examined, the latest first: a sender has one, or a few after restarts;
+/// only made-up ones are more.
 const LOOKED_AT: usize = 64;
 
-/// Of how many senders that had to make room it is kept how far they were heard.
+/// Of how many senders whose streams were dropped it is remembered how far they were received.
 const MAX_ENDED: usize = 65_536;
 
 /// Most new streams of one address in a second.
@@ -46,7 +46,7 @@ const SILENT_AT_ONCE: usize = 256;
 /// How many streams of an address are looked at, at either end, for one that may go.
 const FEW: usize = 8;
 
-/// Names a stream; one that is not there any more is never taken for another.
+/// Identifies a stream; the id of a dropped one is not used again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::proto) struct StreamRef {
     index: usize,
@@ -63,22 +63,22 @@ impl StreamRef {
 pub(in crate::proto) struct Stream {
     generation: u64,
     pub(in crate::proto) peer: Arc<Peer>,
-    /// The address in whose share of the table it is.
+    /// The address to whose share of the table it counts.
     began_at: SocketAddr,
-    /// Where its sender is, as far as anybody can tell.
+    /// The address of its sender, as far as this bus can tell.
     pub(in crate::proto) route: Route,
-    /// What its sender says of its own numbers.
+    /// Its sender's own claims about its numbers.
     pub(in crate::proto) vouch: Vouch,
     pub(in crate::proto) reorder: ReorderBuffer,
-    /// The sender as the message says that was kept last: those that share it are counted without.
+    /// The sender as the last kept message describes it: messages that share the description are counted without it.
     pub(in crate::proto) kept_of: Option<Arc<Peer>>,
     pub(in crate::proto) last_heard: Duration,
-    /// Numbers beyond belief that a message or a hello had.
+    /// Numbers of messages or hellos that were too high to be accepted.
     pub(in crate::proto) far_message: Option<u64>,
     pub(in crate::proto) far_hello: Option<u64>,
-    /// How long the sender had been running when it was heard for the first time, if a message showed it.
+    /// How long the sender had been running when it was discovered, if a message showed it.
     pub(in crate::proto) sender_up: Option<Duration>,
-    /// When it was heard for the first time, and when it said hello for the first time.
+    /// When it was discovered, and when it said hello for the first time.
     pub(in crate::proto) opened: Duration,
     pub(in crate::proto) first_hello: Option<Duration>,
     /// When the last hello came, and how long the sender had been running by then.
@@ -116,7 +116,7 @@ pub(in crate::proto) enum Presence {
 }
 
 impl Stream {
-    /// Notes that what was asked for has come from an address.
+    /// Notes that a requested message came from an address.
     pub(in crate::proto) fn is_answered(&mut self, now: Duration, from: SocketAddr) {
         let settled = self.route.is_settled();
         if self.route.note_answer(now, from) {
@@ -126,7 +126,7 @@ impl Stream {
     }
 }
 
-/// What a sender's hello says of it.
+/// The contents of a sender's hello.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(in crate::proto) struct PeerInfo {
     pub(in crate::proto) version: Box<str>,
@@ -135,7 +135,7 @@ pub(in crate::proto) struct PeerInfo {
 
 type Incarnations = BTreeMap<Option<u64>, usize>;
 
-/// A stream that had to make room, of which something is to be reported.
+/// A stream that was dropped to make room, of which something is to be reported.
 pub(in crate::proto) struct CrowdedOut {
     pub(in crate::proto) at: StreamRef,
     pub(in crate::proto) peer: Arc<Peer>,
@@ -150,15 +150,15 @@ pub(in crate::proto) struct Streams {
     free: Vec<usize>,
     /// By id, and each id's by incarnation: of one id there may be as many as there are streams.
     by_id: HashMap<Box<str>, Incarnations, HashKey>,
-    /// Streams in which something can be given up to make room, by how much they hold.
+    /// Streams in which something can be dropped to make room, by how much they hold.
     by_held: BTreeSet<(usize, usize)>,
     /// Streams in which something is missing, by the moment at which something is to be done about it.
     dues: BTreeSet<(Duration, usize)>,
     next_generation: u64,
     /// Those that have said goodbye, the first one first.
     departed: VecDeque<StreamRef>,
-    /// How far the streams were that have made room, with their generations, and these in order. What is there again, or has
-    /// gone again since, is in the order still.
+    /// How far the dropped streams were received, with their generations, and the generations in order. One that is
+    /// there again, or was dropped again since, is still in the order.
     ended: HashMap<u64, (u64, Retired), HashKey>,
     ended_order: VecDeque<(u64, u64)>,
     key: HashKey,
@@ -166,15 +166,15 @@ pub(in crate::proto) struct Streams {
     held: usize,
     /// Until then every stream is one that does not go.
     full_until: Duration,
-    /// Those that had been silent longest when all were looked at last, the first to go at the end, and when they had
-    /// been heard.
+    /// Those that were silent longest when all were examined last, the first to drop at the end, and when they were
+    /// heard.
     silent_longest: Vec<(Duration, StreamRef)>,
     present: usize,
     /// All that are there, by a moment before which they are not silent for too long.
     silences: BTreeSet<(Duration, usize)>,
     /// How many streams began at each IP address, and at each address of it.
     shares: Shares,
-    /// Streams that had to make room.
+    /// Streams that were dropped to make room.
     crowded_out: Vec<CrowdedOut>,
 }
 
@@ -201,7 +201,7 @@ impl Streams {
         }
     }
 
-    /// A stream that had to make room.
+    /// A stream that was dropped to make room.
     pub(in crate::proto) fn poll_crowded_out(&mut self) -> Option<CrowdedOut> {
         self.crowded_out.pop()
     }
@@ -334,14 +334,14 @@ impl Streams {
         self.dues.first().map(|(due, _)| *due)
     }
 
-    /// A stream in which something is to be asked for or given up.
+    /// A stream in which something is to be requested, or to end.
     pub(in crate::proto) fn next_due(&self, now: Duration) -> Option<StreamRef> {
         let &(due, index) = self.dues.first()?;
         let generation = self.slots[index].as_ref()?.generation;
         (due <= now).then_some(StreamRef { index, generation })
     }
 
-    /// The stream in which most waits, of those in which something can be given up.
+    /// The stream in which most waits, of those in which something can be dropped.
     pub(in crate::proto) fn fullest(&self) -> Option<StreamRef> {
         let &(_, index) = self.by_held.last()?;
         let generation = self.slots[index].as_ref()?.generation;
@@ -386,11 +386,12 @@ impl Streams {
             .filter(|stream| stream.presence == Presence::Present)
     }
 
-    /// For this long until now nothing could be heard: nobody was silent then.
+    /// For this long until now nothing could be received: no sender was silent then.
     pub(in crate::proto) fn excuse(&mut self, now: Duration, away: Duration) {
         for stream in self.slots.iter_mut().flatten() {
             let first_hello = &mut stream.first_hello;
-            // The first hello too, or what was heard last of one that was started again would seem to have come after that.
+            // Otherwise the first hello, or the last datagram of a restarted sender, would seem to have come after
+            // that.
             for at in std::iter::once(&mut stream.last_heard).chain(first_hello) {
                 *at = at.saturating_add(away).min(now);
             }
@@ -399,7 +400,7 @@ impl Streams {
         }
     }
 
-    /// A sender has said goodbye: its stream is the first to make room.
+    /// A sender has said goodbye: its stream is dropped first when room is needed.
     pub(in crate::proto) fn note_goodbye(&mut self, at: StreamRef) {
         if let Some(stream) = self.get(at)
             && !std::mem::replace(&mut stream.is_departed, true)
@@ -408,14 +409,14 @@ impl Streams {
         }
     }
 
-    /// When [`silent`](Self::silent) may find somebody.
+    /// When [`silent`](Self::silent) may find a sender.
     pub(in crate::proto) fn next_silence(&self) -> Option<Duration> {
         self.silences.first().map(|(at, _)| *at)
     }
 
-    /// Those who are there and have been silent for so long: to be said to have [left](Self::set_presence). Who was heard
-    /// since it was looked at last is looked at again when it may be silent; of these all are put off who would be looked
-    /// at soon, so that many peers do not make for many calls.
+    /// The senders that are there and were silent for so long, whose [presence](Self::set_presence) is to be ended. One
+    /// that was heard since the last look is examined again when it may be silent; those that would be due soon are
+    /// postponed together, so that many peers do not cause many calls.
     pub(in crate::proto) fn silent(&mut self, now: Duration, timeout: Duration) -> Vec<StreamRef> {
         let mut silent = Vec::new();
         let soon = now.saturating_add(timeout / 8);
@@ -439,7 +440,7 @@ impl Streams {
         silent
     }
 
-    /// All who are there.
+    /// All peers that are there.
     pub(in crate::proto) fn peers(&self, now: Duration) -> Vec<PeerStatus> {
         let streams = self.slots.iter().flatten();
         let present = streams.filter(|stream| stream.presence == Presence::Present);
@@ -459,8 +460,8 @@ impl Streams {
             .collect()
     }
 
-    /// Drops the stream that has been silent longest, if it has been so for long enough. Looks at all of them once for
-    /// [`SILENT_AT_ONCE`] that go.
+    /// Drops the stream that was silent longest, if it was so for long enough. Examines all of them once for
+    /// [`SILENT_AT_ONCE`] that are dropped.
     fn drop_silent(&mut self, now: Duration) -> Option<()> {
         if let Some(at) = self.pop_silent() {
             return self.retire(at.index);

@@ -1,12 +1,12 @@
-//! What a sender says of its own numbers, against which numbers are held that others may have made up.
+//! A sender's own claims about its numbers, which are compared with numbers that others may have made up.
 //!
-//! A hello names the last number that its sender has sent. A number above it that came well before that hello was
-//! written is not the sender's, whoever sent it. "Well before" is measured by the receiver's clock, and a hello that was
-//! long under way, which shows by the sender's own clock in it, is no evidence.
+//! A hello names the last number that its sender has sent. A higher number that arrived well before that hello was
+//! written is not the sender's, whatever address it came from. "Well before" is measured by the receiver's clock, and a
+//! hello that was long under way, which shows by the sender's own clock in it, is no evidence.
 
 use std::time::Duration;
 
-/// How much earlier than a hello a number must have come to be held against it. Less than the default `heartbeat`, so
+/// How much earlier than a hello a number must have come to count as made up. Less than the default `heartbeat`, so
 /// that every second hello is evidence.
 const BEFORE: Duration = Duration::from_millis(800);
 
@@ -84,8 +84,8 @@ impl Vouch {
         self.sure
     }
 
-    /// Another address speaks for the sender now. `next` is given where the one before was the sender's for certain:
-    /// what it has named and is over stays so, whatever the other one says.
+    /// Another address counts as the sender's now. `next` is given where the one before was the sender's for certain:
+    /// its confirmed numbers stay confirmed, whatever hellos from the other address claim.
     pub(in crate::proto) fn reset(&mut self, next: Option<u64>) {
         if let (Some(next), Some(last)) = (next, self.last) {
             self.sure = self.sure.max(last.min(next.saturating_sub(1)));
@@ -130,7 +130,7 @@ mod tests {
         vouch.note_over(ms(2_000), 60, 90);
         vouch.note_over(ms(3_000), 0, 90);
         assert_eq!(vouch.sure(), 60);
-        // What another one named who took its place for a while is not the sender's.
+        // Numbers claimed by another address that took its place for a while are not the sender's.
         vouch.note(ms(3_000), ms(3_000), 80, 89);
         vouch.reset(None);
         assert_eq!(vouch.sure(), 60);

@@ -1,4 +1,4 @@
-//! That every message is asked for in its turn, and none for ever.
+//! Every message is requested in its turn, and none for ever.
 
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 
@@ -77,7 +77,7 @@ fn large(id: u32) -> Sent {
     }
 }
 
-/// What is asked for from one moment to another, by message, with the number of chunks. Nothing is answered.
+/// The requests from one moment to another, by message, with the number of chunks. None is answered.
 fn run(
     assembler: &mut Assembler,
     from: Duration,
@@ -119,13 +119,13 @@ fn the_first_request_never_waits_and_the_next_one_in_vain_does() {
     for id in 1..=3 {
         large(id).give(&mut assembler, &peer, ms(0), 0).ok();
     }
-    // Nothing of any comes for 50 ms. Each asks for 64 chunks of 10 kB, which is more than may be under way.
+    // Nothing comes for 50 ms. Each message requests 64 chunks of 10 kB, which is more than may be outstanding.
     let asked = run(&mut assembler, ms(0), ms(120));
     let asked: Vec<_> = asked
         .iter()
         .map(|(at, id, _)| (at.as_millis(), id.as_str()))
         .collect();
-    // The first has its turn again when what the others asked for is over, and they wait for it then.
+    // The first may request again when the requests of the others are over, and they wait for it then.
     assert_eq!(asked, [(50, "1"), (50, "2"), (50, "3"), (100, "1")]);
 }
 
@@ -143,7 +143,7 @@ fn all_for_whom_there_is_room_have_their_turn_at_once() {
         }
         run(&mut assembler, ms(0), ms(39));
         large(4).give(&mut assembler, &peer, ms(40), 0).ok();
-        // At 100 they would ask again, but until 140 the large one is to be answered.
+        // At 100 they would request again, but until 140 the large one is to be answered.
         let asked = run(&mut assembler, ms(40), ms(119));
         assert_eq!(asked.len(), 4, "{asked:?}");
         let mut room_at = ms(140);
@@ -218,7 +218,7 @@ impl Busy {
         messages[0].give(assembler, peer, ms(0), 0).ok();
         run(assembler, ms(0), ms(25));
         messages[1].give(assembler, peer, ms(25), 0).ok();
-        // Until both have asked.
+        // Until both have sent a request.
         run(assembler, ms(25), ms(75));
         Self { messages, next: 1 }
     }
@@ -300,7 +300,7 @@ fn a_peer_that_knows_no_turns_is_asked_as_ever() {
     assert!(assembler.window.is_empty());
 }
 
-/// Everything about who is to be looked at when, after each step.
+/// The whole schedule, checked after each step.
 fn check(assembler: &Assembler, drained: bool) {
     let partials = || {
         let slots = assembler.partials.iter().enumerate();
@@ -331,8 +331,8 @@ fn check(assembler: &Assembler, drained: bool) {
     }
 }
 
-/// Messages of three senders that answer now and then, in times and amounts of all kinds: what is waited for comes, or
-/// is given up, and nothing is left.
+/// Messages of three senders that answer now and then, in times and amounts of all kinds: what is expected comes, or is
+/// dropped, and nothing is left.
 #[test]
 fn nothing_is_forgotten_and_nothing_is_left() {
     for seed in 0..40 {
