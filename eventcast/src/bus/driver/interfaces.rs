@@ -1,19 +1,19 @@
 //! What a bus does when the interfaces of its machine change: the sockets have followed already, now the engine and
 //! the senders learn of it.
 
-use super::{context::Context, send_loop::Outbox};
+use super::{context::Context, send_loop::SendLoop};
 use crate::bus::telemetry::notice::Notice;
 use crate::{net::Change, proto::Host};
 
 /// Takes over what has changed, on the reading thread. The sender thread may hold this up while it waits for a full
 /// socket.
-pub(crate) fn follow(context: &Context, outbox: &Outbox, change: Change) {
+pub(crate) fn follow(context: &Context, send_loop: &SendLoop, change: Change) {
     let hosts: Vec<_> = change
         .egress
         .iter()
         .map(|way| Host::new(way.id, way.host))
         .collect();
-    outbox.change_egress(change.egress, change.socket);
+    send_loop.change_egress(change.egress, change.socket);
     // Last: what comes out of it is meant for the ways that are known by now.
     if let Some(mut engine) = context.engine.lock() {
         engine.set_hosts(&hosts);

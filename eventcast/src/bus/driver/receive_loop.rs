@@ -25,7 +25,7 @@ use std::{
 
 use tokio::runtime::Handle;
 
-use super::{context::Context, interfaces, send_loop::Outbox, unicast::HeardUnicast};
+use super::{context::Context, interfaces, send_loop::SendLoop, unicast::HeardUnicast};
 use crate::bus::{
     listeners::{
         delivery::{Delivery, QueuedEvent},
@@ -76,9 +76,9 @@ const ALONE: Duration = Duration::from_secs(10);
 /// Pause after the sockets failed in a way that they should not, so that the reading thread does not spin.
 const AFTER_FAILURE: Duration = Duration::from_millis(10);
 
-pub(crate) struct Reading {
+pub(crate) struct ReceiveLoop {
     context: Arc<Context>,
-    outbox: Arc<Outbox>,
+    send_loop: Arc<SendLoop>,
     slot: Mutex<Slot>,
     waker: Waker,
     closing: AtomicBool,
@@ -172,17 +172,17 @@ impl Closed {
     }
 }
 
-impl Reading {
+impl ReceiveLoop {
     pub(crate) fn new(
         context: Arc<Context>,
-        outbox: Arc<Outbox>,
+        send_loop: Arc<SendLoop>,
         receiver: Receiver,
         now: Duration,
     ) -> (Arc<Self>, Box<Lane>) {
         let closed = Arc::<Closed>::default();
-        let reading = Arc::new(Self {
+        let receive_loop = Arc::new(Self {
             context,
-            outbox,
+            send_loop,
             slot: Mutex::default(),
             waker: receiver.waker(),
             closing: AtomicBool::new(false),
@@ -218,7 +218,7 @@ impl Reading {
             }),
             _closed: TellClosed(closed),
         });
-        (reading, lane)
+        (receive_loop, lane)
     }
 
     pub(crate) fn kernel_drops(&self) -> u64 {
@@ -361,25 +361,25 @@ impl Reading {
 type Deposed = Option<(Arc<Listener>, Server<QueuedEvent>)>;
 
 /// The leading thread: delivers, reads, and so on, until the session closes or a call takes too long.
-pub(crate) fn lead(reading: &Arc<Reading>, mut lane: Box<Lane>) {
+pub(crate) fn lead(receive_loop: &Arc<ReceiveLoop>, mut lane: Box<Lane>) {
     let _driving = Driving::begin();
-    let context = &reading.context;
+    let context = &receive_loop.context;
     let slot = &context.shared.process.runtime;
     let mut runtime = CachedRuntime::of(slot);
     loop {
-        lane = match deliver(reading, lane, runtime.get(slot)) {
+        lane = match deliver(receive_loop, lane, runtime.get(slot)) {
             Ok(still_mine) => still_mine,
             // Nothing of the batch is held any more, nor any other listener.
             Err(Some((listener, server))) => return listener.serve(&context.owner, server),
             Err(None) => return,
         };
-        if reading.closing() || context.engine.is_broken() {
+        if receive_loop.closing() || context.engine.is_broken() {
             return;
         }
-        if let Err(error) = lane.read(reading) {
+        if let Err(error) = lane.read(receive_loop) {
             let text = format!("reading from the sockets failed ({error}); the bus tries again");
             context.shared.telemetry.report(Notice::Warning { text });
-            reading.failures.fetch_add(1, Ordering::Relaxed);
+            receive_loop.failures.fetch_add(1, Ordering::Relaxed);
             std::thread::sleep(AFTER_FAILURE);
         }
     }
@@ -387,17 +387,17 @@ pub(crate) fn lead(reading: &Arc<Reading>, mut lane: Box<Lane>) {
 
 /// Calls the listeners of what has been read. An error: this thread leads no more.
 fn deliver(
-    reading: &Arc<Reading>,
+    receive_loop: &Arc<ReceiveLoop>,
     mut lane: Box<Lane>,
     runtime: Option<&Handle>,
 ) -> Result<Box<Lane>, Deposed> {
-    let Context { shared, owner, .. } = &*reading.context;
+    let Context { shared, owner, .. } = &*receive_loop.context;
     let table = &shared.listeners.table;
     let batch = Arc::clone(&lane.batch);
     while let Some(event) = batch.get(lane.event) {
         let message = match event {
             // Who has stopped the bus hears no more events.
-            Event::Message(_) if reading.context.engine.is_closed() => {
+            Event::Message(_) if receive_loop.context.engine.is_closed() => {
                 lane.event += 1;
                 continue;
             }
@@ -434,12 +434,12 @@ fn deliver(
             if listener.offer(owner, &delivery, &mut kept) == Offered::Queued {
                 continue;
             }
-            if reading.closing() {
+            if receive_loop.closing() {
                 break;
             }
-            keep_watched(reading);
+            keep_watched(receive_loop);
             lane.list = Some(Arc::clone(&list));
-            lane = reading.call(lane, Some(listener), || {
+            lane = receive_loop.call(lane, Some(listener), || {
                 listener.run(owner, runtime, &delivery);
             })?;
         }
@@ -448,7 +448,7 @@ fn deliver(
         lane.listener = 0;
         if version != Some(table.version()) {
             // Whoever has been taken off may be in this list alone.
-            lane = reading.call(lane, None, || drop(list))?;
+            lane = receive_loop.call(lane, None, || drop(list))?;
         }
     }
     drop(batch);
@@ -498,8 +498,8 @@ impl Lane {
     }
 
     /// Waits for datagrams, and gives one batch of them to the engine.
-    fn read(&mut self, reading: &Reading) -> std::io::Result<()> {
-        let context = &*reading.context;
+    fn read(&mut self, receive_loop: &ReceiveLoop) -> std::io::Result<()> {
+        let context = &*receive_loop.context;
         if !self.more {
             // Whatever waited has been read.
             let alone = self.report_alone(context);
@@ -512,7 +512,7 @@ impl Lane {
             context.engine.end_sleep();
         }
         if let Some(change) = self.receiver.look_around() {
-            interfaces::follow(context, &reading.outbox, change);
+            interfaces::follow(context, &receive_loop.send_loop, change);
         }
         let now = context.now();
         let away = now.elapsed.saturating_sub(self.expected);
@@ -570,11 +570,11 @@ impl Lane {
         let has_to_send = engine.next_transmit().is_some();
         drop(engine);
         if has_to_send {
-            reading.outbox.flush();
+            receive_loop.send_loop.flush();
         }
         let (drops, errors) = (self.receiver.kernel_drops(), self.receiver.passing_errors());
-        reading.kernel_drops.store(drops, Ordering::Relaxed);
-        reading.socket_errors.store(errors, Ordering::Relaxed);
+        receive_loop.kernel_drops.store(drops, Ordering::Relaxed);
+        receive_loop.socket_errors.store(errors, Ordering::Relaxed);
         if drops > self.reported_drops {
             let count = drops - self.reported_drops;
             self.reported_drops = drops;
@@ -604,15 +604,15 @@ impl Patience {
 
 /// Starts the watching thread. Reading goes on without it: where the system gives no thread it is tried again before
 /// later calls of listeners, and that is to be told once.
-pub(crate) fn start_watching(reading: &Arc<Reading>) -> Option<Notice> {
-    let again = &reading.watch_again;
-    let watched = Arc::clone(reading);
+pub(crate) fn start_watching(receive_loop: &Arc<ReceiveLoop>) -> Option<Notice> {
+    let again = &receive_loop.watch_again;
+    let watched = Arc::clone(receive_loop);
     let run = move || watch(&watched);
-    let Err(error) = reading.context.spawn("eventcast-read", WATCHING, run) else {
+    let Err(error) = receive_loop.context.spawn("eventcast-read", WATCHING, run) else {
         again.store(0, Ordering::Relaxed);
         return None;
     };
-    let due = reading.context.now().elapsed + BETWEEN_STARTS;
+    let due = receive_loop.context.now().elapsed + BETWEEN_STARTS;
     let was_there = again.swap(due.as_micros() as u64, Ordering::Relaxed) == 0;
     was_there.then(|| Notice::Warning {
         text: format!(
@@ -624,63 +624,63 @@ pub(crate) fn start_watching(reading: &Arc<Reading>) -> Option<Notice> {
 
 /// Tries again to start the watching thread, if it is not there.
 #[inline]
-fn keep_watched(reading: &Arc<Reading>) {
-    let again = reading.watch_again.load(Ordering::Relaxed);
+fn keep_watched(receive_loop: &Arc<ReceiveLoop>) {
+    let again = receive_loop.watch_again.load(Ordering::Relaxed);
     if again != 0
-        && reading.context.now().elapsed >= Duration::from_micros(again)
-        && let Some(notice) = start_watching(reading)
+        && receive_loop.context.now().elapsed >= Duration::from_micros(again)
+        && let Some(notice) = start_watching(receive_loop)
     {
-        reading.context.shared.telemetry.report(notice);
+        receive_loop.context.shared.telemetry.report(notice);
     }
 }
 
 /// The watching thread: leads in place of one whose call takes too long, after it has set another to watch.
-fn watch(reading: &Arc<Reading>) {
+fn watch(receive_loop: &Arc<ReceiveLoop>) {
     let _driving = Driving::begin();
-    let Context { shared, .. } = &*reading.context;
+    let Context { shared, .. } = &*receive_loop.context;
     let budget = shared.options.listener_budget;
     let tick = (budget / 2).clamp(SHORTEST_TICK, LONGEST_TICK);
     let mut seen: Option<(u64, Instant)> = None;
     let mut alertness = Alertness::new(tick);
-    while !reading.closing() {
+    while !receive_loop.closing() {
         #[cfg(test)]
         assert!(
-            !reading.watcher_panics.load(Ordering::SeqCst),
+            !receive_loop.watcher_panics.load(Ordering::SeqCst),
             "on purpose: the watcher"
         );
-        let call = reading.lock_slot().lane.as_ref().map(|lane| lane.call);
+        let call = receive_loop.lock_slot().lane.as_ref().map(|lane| lane.call);
         match (call, seen) {
             (Some(call), Some((same, since))) if call == same => {
                 if since.elapsed() >= budget
-                    && let Some(lane) = reading.depose(call)
+                    && let Some(lane) = receive_loop.depose(call)
                 {
-                    if let Some(notice) = start_watching(reading) {
+                    if let Some(notice) = start_watching(receive_loop) {
                         shared.telemetry.report(notice);
                     }
-                    return lead(reading, lane);
+                    return lead(receive_loop, lane);
                 }
             }
             (Some(call), _) => seen = Some((call, Instant::now())),
             (None, _) => seen = None,
         }
 
-        let calls = reading.calls.load(Ordering::Relaxed);
+        let calls = receive_loop.calls.load(Ordering::Relaxed);
         alertness.look(calls, shared.process.now().elapsed);
         let asleep = call.is_none() && !alertness.pays() && {
-            reading.watching.store(false, Ordering::SeqCst);
+            receive_loop.watching.store(false, Ordering::SeqCst);
             // A call that began before the mark was cleared does not wake this thread.
-            reading.lock_slot().lane.is_none()
+            receive_loop.lock_slot().lane.is_none()
         };
-        let mut watcher = reading.lock_watcher();
+        let mut watcher = receive_loop.lock_watcher();
         if asleep {
             while !watcher.woken {
-                watcher = reading
+                watcher = receive_loop
                     .woken
                     .wait(watcher)
                     .unwrap_or_else(PoisonError::into_inner);
             }
         } else if !watcher.woken {
-            watcher = reading
+            watcher = receive_loop
                 .woken
                 .wait_timeout(watcher, tick)
                 .unwrap_or_else(PoisonError::into_inner)
@@ -688,7 +688,7 @@ fn watch(reading: &Arc<Reading>) {
         }
         watcher.woken = false;
         drop(watcher);
-        reading.watching.store(true, Ordering::SeqCst);
+        receive_loop.watching.store(true, Ordering::SeqCst);
     }
 }
 

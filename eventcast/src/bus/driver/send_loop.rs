@@ -1,8 +1,8 @@
 //! Sending: from the thread that emits where the socket takes it, else from a thread that waits for it to.
 //!
-//! What is to be sent stands in the engine. Whoever has put something there calls [`Outbox::flush`], which sends
+//! What is to be sent stands in the engine. Whoever has put something there calls [`SendLoop::flush`], which sends
 //! it at once unless another thread is just sending: then that one takes it along. Where the socket is full, the
-//! system has no buffers, or the engine paces a large message, the sender thread ([`Outbox::run`]) goes on with it.
+//! system has no buffers, or the engine paces a large message, the sender thread ([`SendLoop::run`]) goes on with it.
 
 use std::{
     net::SocketAddr,
@@ -36,7 +36,7 @@ const MAX_FAILURES: usize = 256;
 /// How long the sender thread waits for a full socket before it looks whether the bus has been stopped.
 const WRITABLE_WAIT: Duration = Duration::from_millis(50);
 
-pub(crate) struct Outbox {
+pub(crate) struct SendLoop {
     context: Arc<Context>,
     sending: Mutex<Sending>,
     /// Something stands in the engine that no thread has taken on yet.
@@ -130,7 +130,7 @@ enum Obstacle {
     Never(SendError),
 }
 
-impl Outbox {
+impl SendLoop {
     pub(crate) fn new(context: Arc<Context>, transmitter: Transmitter, group: SocketAddr) -> Self {
         Self {
             context,

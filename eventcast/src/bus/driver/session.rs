@@ -1,7 +1,7 @@
 //! One start of a bus, up to its stop: the sockets, the engine, and the threads that drive them.
 //!
 //! Three threads, all asleep while nothing happens: one reads and calls listeners, one watches over its calls
-//! (both in [`reading`](super::receive_loop)), one sends what the emitting threads could not ([`Outbox`]).
+//! (both in [`reading`](super::receive_loop)), one sends what the emitting threads could not ([`SendLoop`]).
 
 use std::{
     net::SocketAddr,
@@ -14,8 +14,8 @@ use std::{
 use super::{
     context::{Context, Supervisor},
     engine_cell::EngineCell,
-    receive_loop::{self, Lane, READING, Reading},
-    send_loop::{Outbox, SendState},
+    receive_loop::{self, Lane, READING, ReceiveLoop},
+    send_loop::{SendLoop, SendState},
 };
 #[cfg(feature = "classic")]
 use crate::bus::config::secret::Secret;
@@ -39,8 +39,8 @@ use crate::{
 #[derive(Clone)]
 pub(crate) struct Session {
     pub(crate) context: Arc<Context>,
-    pub(crate) outbox: Arc<Outbox>,
-    pub(crate) reading: Arc<Reading>,
+    pub(crate) send_loop: Arc<SendLoop>,
+    pub(crate) receive_loop: Arc<ReceiveLoop>,
     group: SocketAddr,
 }
 
@@ -77,21 +77,21 @@ impl Session {
         let context = Context::new(Arc::clone(shared), owner, supervisor, engine, me);
         let context = Arc::new(context);
 
-        let outbox = Arc::new(Outbox::new(
+        let send_loop = Arc::new(SendLoop::new(
             Arc::clone(&context),
             sockets.transmitter,
             group,
         ));
-        let (reading, lane) = Reading::new(
+        let (receive_loop, lane) = ReceiveLoop::new(
             Arc::clone(&context),
-            Arc::clone(&outbox),
+            Arc::clone(&send_loop),
             sockets.receiver,
             now.elapsed,
         );
         let session = Self {
             context,
-            outbox,
-            reading,
+            send_loop,
+            receive_loop,
             group,
         };
         let unwatched = session.spawn_threads(lane)?;
@@ -106,19 +106,19 @@ impl Session {
     }
 
     fn spawn_threads(&self, lane: Box<Lane>) -> Result<Option<Notice>, Error> {
-        let (context, reading) = (Arc::clone(&self.context), Arc::clone(&self.reading));
+        let (context, receive_loop) = (Arc::clone(&self.context), Arc::clone(&self.receive_loop));
         self.context.spawn("eventcast-read", READING, move || {
             context.gate.wait();
-            receive_loop::lead(&reading, lane);
+            receive_loop::lead(&receive_loop, lane);
         })?;
         // From here on what was started has to be closed again when something fails.
-        let unwatched = receive_loop::start_watching(&self.reading);
+        let unwatched = receive_loop::start_watching(&self.receive_loop);
         let session = self.clone();
         let sent = self
             .context
             .spawn("eventcast-send", "closing", move || session.run_sender());
         if let Err(error) = sent {
-            self.reading.close();
+            self.receive_loop.close();
             return Err(error);
         }
         Ok(unwatched)
@@ -128,10 +128,10 @@ impl Session {
     fn run_sender(&self) {
         let _driving = Driving::begin();
         let step = |during, step: &dyn Fn()| self.context.guard(during, step);
-        step("sending", &|| self.outbox.run());
-        step("closing", &|| self.outbox.finish());
-        step("closing", &|| self.reading.close());
-        step("closing", &|| self.reading.report_rest());
+        step("sending", &|| self.send_loop.run());
+        step("closing", &|| self.send_loop.finish());
+        step("closing", &|| self.receive_loop.close());
+        step("closing", &|| self.receive_loop.report_rest());
         self.context.report_closed();
     }
 
@@ -146,12 +146,12 @@ impl Session {
     /// Lets the session hear others, once its start has been reported.
     pub(crate) fn begin(&self) {
         self.context.gate.open();
-        self.outbox.begin();
+        self.send_loop.begin();
     }
 
     /// Tells the threads to send what is left, and then to close. The last of them reports when that is done.
     pub(crate) fn begin_to_close(&self) {
-        self.outbox.close();
+        self.send_loop.close();
     }
 
     /// Gives an event to the engine; [`Self::flush`] has to be called afterwards. `None`: the session has closed. A failure
@@ -166,7 +166,7 @@ impl Session {
 
     /// Sends what stands in the engine. `None`: the session has failed over that.
     pub(crate) fn flush(&self) -> Option<SendState> {
-        self.context.guard(EMITTING, || self.outbox.flush())
+        self.context.guard(EMITTING, || self.send_loop.flush())
     }
 
     /// A panic ends the session.
@@ -179,8 +179,8 @@ impl Session {
     pub(crate) fn figures(&self) -> SessionFigures {
         SessionFigures {
             engine: self.context.engine.stats(),
-            kernel_drops: self.reading.kernel_drops(),
-            socket_errors: self.reading.socket_errors(),
+            kernel_drops: self.receive_loop.kernel_drops(),
+            socket_errors: self.receive_loop.socket_errors(),
         }
     }
 

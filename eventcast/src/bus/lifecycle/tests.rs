@@ -31,12 +31,12 @@ fn that_nothing_can_be_sent_is_told_after_the_start() {
     let lifecycle = &bus.core.lifecycle;
     let opened = lifecycle.open(&mut lifecycle.lock());
     let session = lifecycle.session().unwrap();
-    session.outbox.fail();
+    session.send_loop.fail();
     lifecycle.report_start(opened).unwrap();
     let order = [(); 2].map(|()| told.recv_timeout(PATIENCE).unwrap());
     assert_eq!(order, [true, false]);
     // From then on at once.
-    session.outbox.fail();
+    session.send_loop.fail();
     drop(bus.stop());
 }
 

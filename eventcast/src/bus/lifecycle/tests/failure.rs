@@ -148,7 +148,7 @@ fn a_panic_on_the_sender_thread_ends_the_session() {
     let life = life_of(&a);
     let session = a.core.lifecycle.session().unwrap();
     arm(&a, Trip::Transmit);
-    session.outbox.ring();
+    session.send_loop.ring();
     // Where the reading thread is just sending a hello, it panics in place of the sender thread.
     failed_and_works_again(&a, &b, &life, "on purpose: Transmit");
 }
@@ -159,7 +159,10 @@ fn a_panic_on_the_watching_thread_ends_the_session() {
     let life = life_of(&a);
     a.on_named("x", |_| {});
     let session = a.core.lifecycle.session().unwrap();
-    session.reading.watcher_panics.store(true, Ordering::SeqCst);
+    session
+        .receive_loop
+        .watcher_panics
+        .store(true, Ordering::SeqCst);
     b.emit_named("x", ()).unwrap();
     failed_and_works_again(&a, &b, &life, "watching over listeners");
 }
