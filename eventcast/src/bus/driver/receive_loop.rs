@@ -1,19 +1,18 @@
-//! Reading the network and calling listeners, so that neither waits for the other longer than it must.
+//! Reads the network and calls listeners, so that neither waits for the other longer than it must.
 //!
-//! One thread leads: it reads a batch of datagrams, hands them to the engine, and calls the listeners of what
-//! comes out, all by itself, so that a quick listener costs no hand-over. Everything that leading takes (the
-//! sockets, the batch, the place in it) stands in one [`Lane`]. For the time of a call the leader lays the lane
-//! into a slot; a second thread watches, and when one call has lasted longer than `listener_budget` it takes the
-//! lane from the slot and leads on from the very next listener. The one that was deposed comes back from its call,
-//! finds in the slot the right to serve the queue of the listener that held it up, and does that from then on: that
-//! listener has been moved there for good, and gets its events in order, none of them twice. One that finds neither ends.
+//! One thread leads: it reads a batch of datagrams, hands them to the engine, and calls the listeners of what comes out,
+//! all by itself, so that a quick listener costs no hand-over. Everything that leading takes (the sockets, the batch, the
+//! position in it) is in one [`LeaderState`]. During a call the leader parks its state in a slot, so that a second thread,
+//! the watcher, can take over: when one call has lasted longer than `listener_budget`, the watcher takes the state from the
+//! slot and leads on from the very next listener. The deposed leader comes back from its call and finds in the slot the
+//! right to serve the queue of the listener that held it up, and does that from then on: that listener has been moved to
+//! the queue for good, and gets its events in order, none of them twice. A thread that finds neither ends.
 //!
-//! What was taken off the bus while it was being called is dropped in the same way, since it is the user's: while the
-//! lane lies in the slot.
+//! A listener that was taken off the bus while it was being called is dropped in the same way, since it is the user's: while
+//! the state is parked.
 //!
-//! The watching thread samples twice a budget while calls follow each other closely. Where they come singly each of
-//! them wakes it, once, and it goes back to sleep as soon as the call is over: looking on between them would cost more
-//! than the events do.
+//! The watcher samples twice a budget while calls follow each other closely. Where calls come singly each of them wakes it,
+//! once, and it goes back to sleep as soon as the call is over: looking on between them would cost more than the events do.
 
 use std::{
     sync::{
@@ -102,8 +101,8 @@ pub(crate) struct ReceiveLoop {
 
 #[derive(Default)]
 struct Slot {
-    lane: Option<Box<Lane>>,
-    /// For those who were deposed in a call: its number, and the right to serve the queue of the listener.
+    state: Option<Box<LeaderState>>,
+    /// For threads that were deposed in a call: its number, and the right to serve the queue of the listener.
     servers: Vec<(u64, Server<QueuedEvent>)>,
 }
 
@@ -113,7 +112,7 @@ struct Watcher {
 }
 
 /// What it takes to lead.
-pub(crate) struct Lane {
+pub(crate) struct LeaderState {
     receiver: Receiver,
     /// What was read and is being delivered. Shared with the calls that look into it, so that it outlives the turn
     /// of a leader that is deposed in the middle of one.
@@ -123,7 +122,7 @@ pub(crate) struct Lane {
     event: usize,
     list: Option<List>,
     listener: usize,
-    /// While a call is made: its number, by which who comes back from it knows whether the lane is still theirs, and the
+    /// While a call is made: its number, by which the thread that comes back from it knows whether the state is still its own, and the
     /// listener.
     call: u64,
     called: Option<Arc<Listener>>,
@@ -149,11 +148,11 @@ struct Alone {
     refused: u64,
 }
 
-/// Rung when the lane is dropped, and the receiving sockets with it.
+/// Notified when the state is dropped, and the receiving sockets with it.
 #[derive(Default)]
 struct Closed {
     closed: Mutex<bool>,
-    rung: Condvar,
+    changed: Condvar,
 }
 
 struct TellClosed(Arc<Closed>);
@@ -161,7 +160,7 @@ struct TellClosed(Arc<Closed>);
 impl Drop for TellClosed {
     fn drop(&mut self) {
         *self.0.lock() = true;
-        self.0.rung.notify_all();
+        self.0.changed.notify_all();
     }
 }
 
@@ -178,7 +177,7 @@ impl ReceiveLoop {
         send_loop: Arc<SendLoop>,
         receiver: Receiver,
         now: Duration,
-    ) -> (Arc<Self>, Box<Lane>) {
+    ) -> (Arc<Self>, Box<LeaderState>) {
         let closed = Arc::<Closed>::default();
         let receive_loop = Arc::new(Self {
             context,
@@ -198,7 +197,7 @@ impl ReceiveLoop {
             #[cfg(test)]
             watcher_panics: AtomicBool::new(false),
         });
-        let lane = Box::new(Lane {
+        let state = Box::new(LeaderState {
             receiver,
             batch: Arc::default(),
             spare: Events::default(),
@@ -218,7 +217,7 @@ impl ReceiveLoop {
             }),
             _closed: TellClosed(closed),
         });
-        (receive_loop, lane)
+        (receive_loop, state)
     }
 
     pub(crate) fn kernel_drops(&self) -> u64 {
@@ -240,15 +239,15 @@ impl ReceiveLoop {
         self.context.gate.close();
         self.wake_watcher();
         // The sockets of a leader that is in a call are closed here; any other closes them itself.
-        let lane = self.lock_slot().lane.take();
-        if let Some(lane) = lane {
-            self.report(&lane.batch, lane.event);
+        let state = self.lock_slot().state.take();
+        if let Some(state) = state {
+            self.report(&state.batch, state.event);
         }
         let mut closed = self.closed.lock();
         while !*closed {
             closed = self
                 .closed
-                .rung
+                .changed
                 .wait(closed)
                 .unwrap_or_else(PoisonError::into_inner);
         }
@@ -263,7 +262,7 @@ impl ReceiveLoop {
     /// Reports what is no event for listeners in a batch that is not delivered any more, from its place `from` on.
     fn report(&self, batch: &Events, from: usize) {
         let rest = (from..).map_while(|at| batch.get(at));
-        // Which peers were heard by unicast is known to the lane alone: without it nothing is made of that.
+        // Which peers were heard by unicast is known to the state alone: without it nothing is made of that.
         for notice in rest.filter_map(|event| Notice::of_protocol(&event, |_| true)) {
             self.context.shared.telemetry.report(notice);
         }
@@ -278,23 +277,23 @@ impl ReceiveLoop {
         self.woken.notify_all();
     }
 
-    /// Makes a call of what is the user's on this thread, while the lane lies in the slot.
+    /// Calls code of the user on this thread, while the state is parked in the slot.
     fn call(
         &self,
-        mut lane: Box<Lane>,
+        mut state: Box<LeaderState>,
         listener: Option<&Arc<Listener>>,
         work: impl FnOnce(),
-    ) -> Result<Box<Lane>, Deposed> {
+    ) -> Result<Box<LeaderState>, Deposed> {
         let call = self.calls.fetch_add(1, Ordering::Relaxed) + 1;
-        lane.call = call;
-        lane.called = listener.map(Arc::clone);
+        state.call = call;
+        state.called = listener.map(Arc::clone);
         let mut slot = self.lock_slot();
-        // `close` sets the mark before it looks into the slot: either it finds the lane, or this finds the mark.
+        // `close` sets the mark before it looks into the slot: either it finds the state, or this finds the mark.
         if self.closing() {
             drop(slot);
-            return Ok(lane);
+            return Ok(state);
         }
-        slot.lane = Some(lane);
+        slot.state = Some(state);
         drop(slot);
         // The watcher clears the mark before it looks into the slot for the last time: likewise.
         if !self.watching.load(Ordering::SeqCst) {
@@ -311,11 +310,11 @@ impl ReceiveLoop {
         }
 
         let mut slot = self.lock_slot();
-        if let Some(mut lane) = slot.lane.take_if(|lane| lane.call == call) {
+        if let Some(mut state) = slot.state.take_if(|state| state.call == call) {
             drop(slot);
             // It may have been taken off meanwhile, and nothing is kept of it.
-            lane.called = None;
-            return Ok(lane);
+            state.called = None;
+            return Ok(state);
         }
         let at = slot.servers.iter().position(|(number, _)| *number == call);
         let server = at.map(|at| slot.servers.swap_remove(at).1);
@@ -324,11 +323,11 @@ impl ReceiveLoop {
         Err(listener.zip(server))
     }
 
-    /// Takes the lane away from a leader that is still in call number `call`.
-    fn depose(&self, call: u64) -> Option<Box<Lane>> {
+    /// Takes the state away from a leader that is still in call number `call`.
+    fn depose(&self, call: u64) -> Option<Box<LeaderState>> {
         let mut slot = self.lock_slot();
-        let mut lane = slot.lane.take_if(|lane| lane.call == call)?;
-        let listener = lane.called.take();
+        let mut state = slot.state.take_if(|state| state.call == call)?;
+        let listener = state.called.take();
         // Under the lock of the slot: the old leader must find the queue when it comes back.
         let options = &self.context.shared.options;
         let server = listener
@@ -342,11 +341,11 @@ impl ReceiveLoop {
         {
             listener.identity.report_slow(options.listener_budget);
         }
-        Some(lane)
+        Some(state)
     }
 
     fn lock_slot(&self) -> MutexGuard<'_, Slot> {
-        // The lane is put in and taken out whole: a panic under this lock leaves it on one side or the other.
+        // The state is put in and taken out whole: a panic under this lock leaves it on one side or the other.
         self.slot.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -356,18 +355,18 @@ impl ReceiveLoop {
     }
 }
 
-/// What a leader comes back to where the lane is gone: the listener that held it up, and the right to serve its queue; or
+/// What a leader finds where its state is gone: the listener that held it up, and the right to serve its queue; or
 /// nothing, where that listener had been moved before, the session has closed, or this is a forked child.
 type Deposed = Option<(Arc<Listener>, Server<QueuedEvent>)>;
 
 /// The leading thread: delivers, reads, and so on, until the session closes or a call takes too long.
-pub(crate) fn lead(receive_loop: &Arc<ReceiveLoop>, mut lane: Box<Lane>) {
+pub(crate) fn lead(receive_loop: &Arc<ReceiveLoop>, mut state: Box<LeaderState>) {
     let _driving = Driving::begin();
     let context = &receive_loop.context;
     let slot = &context.shared.process.runtime;
     let mut runtime = CachedRuntime::of(slot);
     loop {
-        lane = match deliver(receive_loop, lane, runtime.get(slot)) {
+        state = match deliver(receive_loop, state, runtime.get(slot)) {
             Ok(still_mine) => still_mine,
             // Nothing of the batch is held any more, nor any other listener.
             Err(Some((listener, server))) => return listener.serve(&context.owner, server),
@@ -376,7 +375,7 @@ pub(crate) fn lead(receive_loop: &Arc<ReceiveLoop>, mut lane: Box<Lane>) {
         if receive_loop.closing() || context.engine.is_broken() {
             return;
         }
-        if let Err(error) = lane.read(receive_loop) {
+        if let Err(error) = state.read(receive_loop) {
             let text = format!("reading from the sockets failed ({error}); the bus tries again");
             context.shared.telemetry.report(Notice::Warning { text });
             receive_loop.failures.fetch_add(1, Ordering::Relaxed);
@@ -388,38 +387,38 @@ pub(crate) fn lead(receive_loop: &Arc<ReceiveLoop>, mut lane: Box<Lane>) {
 /// Calls the listeners of what has been read. An error: this thread leads no more.
 fn deliver(
     receive_loop: &Arc<ReceiveLoop>,
-    mut lane: Box<Lane>,
+    mut state: Box<LeaderState>,
     runtime: Option<&Handle>,
-) -> Result<Box<Lane>, Deposed> {
+) -> Result<Box<LeaderState>, Deposed> {
     let Context { shared, owner, .. } = &*receive_loop.context;
     let table = &shared.listeners.table;
-    let batch = Arc::clone(&lane.batch);
-    while let Some(event) = batch.get(lane.event) {
+    let batch = Arc::clone(&state.batch);
+    while let Some(event) = batch.get(state.event) {
         let message = match event {
             // Who has stopped the bus hears no more events.
             Event::Message(_) if receive_loop.context.engine.is_closed() => {
-                lane.event += 1;
+                state.event += 1;
                 continue;
             }
             Event::Message(message) => {
-                lane.alone = None;
+                state.alone = None;
                 message
             }
             other => {
-                lane.note(&other);
+                state.note(&other);
                 if let Some(notice) =
-                    Notice::of_protocol(&other, |from| lane.unicast.has_heard(from))
+                    Notice::of_protocol(&other, |from| state.unicast.has_heard(from))
                 {
                     shared.telemetry.report(notice);
                 }
-                lane.event += 1;
+                state.event += 1;
                 continue;
             }
         };
         // Of a list that another leader has begun with, it is not known whether it is still that of the table.
-        let version = lane.list.is_none().then(|| table.version());
-        let Some(list) = lane.list.take().or_else(|| table.list(message.name)) else {
-            lane.event += 1;
+        let version = state.list.is_none().then(|| table.version());
+        let Some(list) = state.list.take().or_else(|| table.list(message.name)) else {
+            state.event += 1;
             continue;
         };
         let origin = Origin::remote(&message);
@@ -429,8 +428,8 @@ fn deliver(
             origin: &origin,
         };
         let mut kept = None;
-        while let Some(listener) = list.get(lane.listener) {
-            lane.listener += 1;
+        while let Some(listener) = list.get(state.listener) {
+            state.listener += 1;
             if listener.offer(owner, &delivery, &mut kept) == Offered::Queued {
                 continue;
             }
@@ -438,25 +437,25 @@ fn deliver(
                 break;
             }
             keep_watched(receive_loop);
-            lane.list = Some(Arc::clone(&list));
-            lane = receive_loop.call(lane, Some(listener), || {
+            state.list = Some(Arc::clone(&list));
+            state = receive_loop.call(state, Some(listener), || {
                 listener.run(owner, runtime, &delivery);
             })?;
         }
-        lane.event += 1;
-        lane.list = None;
-        lane.listener = 0;
+        state.event += 1;
+        state.list = None;
+        state.listener = 0;
         if version != Some(table.version()) {
             // Whoever has been taken off may be in this list alone.
-            lane = receive_loop.call(lane, None, || drop(list))?;
+            state = receive_loop.call(state, None, || drop(list))?;
         }
     }
     drop(batch);
-    lane.recycle();
-    Ok(lane)
+    state.recycle();
+    Ok(state)
 }
 
-impl Lane {
+impl LeaderState {
     /// Notes whether anybody was heard.
     fn note(&mut self, event: &Event<'_>) {
         let Some(alone) = &mut self.alone else {
@@ -648,16 +647,20 @@ fn watch(receive_loop: &Arc<ReceiveLoop>) {
             !receive_loop.watcher_panics.load(Ordering::SeqCst),
             "on purpose: the watcher"
         );
-        let call = receive_loop.lock_slot().lane.as_ref().map(|lane| lane.call);
+        let call = receive_loop
+            .lock_slot()
+            .state
+            .as_ref()
+            .map(|state| state.call);
         match (call, seen) {
             (Some(call), Some((same, since))) if call == same => {
                 if since.elapsed() >= budget
-                    && let Some(lane) = receive_loop.depose(call)
+                    && let Some(state) = receive_loop.depose(call)
                 {
                     if let Some(notice) = start_watching(receive_loop) {
                         shared.telemetry.report(notice);
                     }
-                    return lead(receive_loop, lane);
+                    return lead(receive_loop, state);
                 }
             }
             (Some(call), _) => seen = Some((call, Instant::now())),
@@ -669,7 +672,7 @@ fn watch(receive_loop: &Arc<ReceiveLoop>) {
         let asleep = call.is_none() && !alertness.pays() && {
             receive_loop.watching.store(false, Ordering::SeqCst);
             // A call that began before the mark was cleared does not wake this thread.
-            receive_loop.lock_slot().lane.is_none()
+            receive_loop.lock_slot().state.is_none()
         };
         let mut watcher = receive_loop.lock_watcher();
         if asleep {

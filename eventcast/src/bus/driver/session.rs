@@ -14,7 +14,7 @@ use std::{
 use super::{
     context::{Context, Supervisor},
     engine_cell::EngineCell,
-    receive_loop::{self, Lane, READING, ReceiveLoop},
+    receive_loop::{self, LeaderState, READING, ReceiveLoop},
     send_loop::{SendLoop, SendState},
 };
 #[cfg(feature = "classic")]
@@ -82,7 +82,7 @@ impl Session {
             sockets.transmitter,
             group,
         ));
-        let (receive_loop, lane) = ReceiveLoop::new(
+        let (receive_loop, state) = ReceiveLoop::new(
             Arc::clone(&context),
             Arc::clone(&send_loop),
             sockets.receiver,
@@ -94,7 +94,7 @@ impl Session {
             receive_loop,
             group,
         };
-        let unwatched = session.spawn_threads(lane)?;
+        let unwatched = session.spawn_threads(state)?;
         let warnings = sockets.warnings.iter().map(|warning| Notice::Warning {
             text: warning.to_string(),
         });
@@ -105,11 +105,11 @@ impl Session {
         Ok((session, notices))
     }
 
-    fn spawn_threads(&self, lane: Box<Lane>) -> Result<Option<Notice>, Error> {
+    fn spawn_threads(&self, state: Box<LeaderState>) -> Result<Option<Notice>, Error> {
         let (context, receive_loop) = (Arc::clone(&self.context), Arc::clone(&self.receive_loop));
         self.context.spawn("eventcast-read", READING, move || {
             context.gate.wait();
-            receive_loop::lead(&receive_loop, lane);
+            receive_loop::lead(&receive_loop, state);
         })?;
         // From here on what was started has to be closed again when something fails.
         let unwatched = receive_loop::start_watching(&self.receive_loop);
