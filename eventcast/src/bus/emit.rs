@@ -25,7 +25,7 @@ use super::{
         nesting::{self, Deeper, MAX_DEPTH},
         owner::Owner,
         received::Received,
-        registry::List,
+        registry::Snapshot,
     },
     process::user_code::{self, Panicked},
     shared::Shared,
@@ -154,7 +154,7 @@ pub(crate) fn emit_named<A: IntoArgs>(
             schema: None,
             best_effort: false,
         };
-        let Some(list) = core.shared.listeners.table.list(name) else {
+        let Some(list) = core.shared.listeners.registry.list(name) else {
             return finish(send(core, outgoing)?, 0);
         };
         let local = Local::send(core, outgoing, &list)?;
@@ -308,7 +308,7 @@ struct Local<'a> {
     owner: Arc<dyn Owner>,
     name: &'a str,
     args: RawArgs<'a>,
-    list: &'a List,
+    list: &'a Snapshot,
     /// Those that have it in their queues.
     queued: Marks,
     /// Those of them that have missed an event, which has to be reported.
@@ -323,7 +323,7 @@ impl<'a> Local<'a> {
     fn send(
         core: &'a Arc<Core>,
         event: Outgoing<'a>,
-        list: &'a List,
+        list: &'a Snapshot,
     ) -> Result<Self, EmitErrorKind> {
         let (name, payload) = (event.name, event.payload);
         let args = RawArgs::from_payload(payload).expect("what was just encoded has arguments");

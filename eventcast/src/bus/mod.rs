@@ -732,7 +732,7 @@ impl Bus {
             return 0;
         }
         let listeners = &self.core.shared.listeners;
-        listeners.retire(&listeners.table.remove_all())
+        listeners.retire(&listeners.registry.remove_all())
     }
 
     /// The keys that have listeners, sorted. Listeners by pattern add none.
@@ -749,7 +749,7 @@ impl Bus {
         if self.core.is_forked() {
             return Vec::new();
         }
-        self.core.shared.listeners.table.names()
+        self.core.shared.listeners.registry.names()
     }
 
     /// How many listeners a key may have before a warning is logged, once for each key. 0: any number. Default: the

@@ -217,6 +217,6 @@ impl<'de> Visitor<'de> for RawVisitor {
         {
             return Ok(number);
         }
-        Ok(Raw::Table(entries))
+        Ok(Raw::Registry(entries))
     }
 }

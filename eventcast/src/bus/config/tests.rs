@@ -660,7 +660,7 @@ fn raw() -> impl Strategy<Value = Raw> {
             Just("bytes".to_owned()),
             any::<String>()
         ];
-        proptest::collection::vec((key, inner), 0..4).prop_map(Raw::Table)
+        proptest::collection::vec((key, inner), 0..4).prop_map(Raw::Registry)
     })
 }
 

@@ -32,7 +32,7 @@ pub(super) enum Raw {
     /// What no option takes.
     Other(&'static str),
     List,
-    Table(Vec<(String, Self)>),
+    Registry(Vec<(String, Self)>),
 }
 
 impl Raw {
@@ -40,7 +40,7 @@ impl Raw {
     pub(super) fn wipe(&mut self) {
         match self {
             Self::Text(text) => text.zeroize(),
-            Self::Table(entries) => entries.iter_mut().for_each(|(_, value)| value.wipe()),
+            Self::Registry(entries) => entries.iter_mut().for_each(|(_, value)| value.wipe()),
             Self::Null | Self::Bool(_) | Self::Integer(_) | Self::Float(_) => {}
             Self::Other(_) | Self::List => {}
         }
@@ -58,7 +58,7 @@ impl fmt::Display for Raw {
             Self::Text(value) => write!(f, "{value:?}"),
             Self::Other(kind) => f.write_str(kind),
             Self::List => f.write_str("a list"),
-            Self::Table(entries) => {
+            Self::Registry(entries) => {
                 if let [(key, Self::Text(date))] = &entries[..]
                     && key == TOML_DATE
                 {
@@ -174,7 +174,7 @@ impl Value for Secret {
     fn from_file(raw: &Raw) -> Option<Self> {
         match raw {
             Raw::Text(text) => Some(text.as_str().into()),
-            Raw::Table(entries) => match &entries[..] {
+            Raw::Registry(entries) => match &entries[..] {
                 [(key, Raw::Text(text))] if key == "key" => Some(text.as_str().into()),
                 _ => None,
             },
@@ -372,7 +372,7 @@ impl Value for ListenerQueue {
     fn from_file(raw: &Raw) -> Option<Self> {
         match raw {
             Raw::Integer(_) => Self::from_parts([("events", raw)], usize::from_file),
-            Raw::Table(entries) => Self::from_parts(
+            Raw::Registry(entries) => Self::from_parts(
                 entries.iter().map(|(key, value)| (key, value)),
                 usize::from_file,
             ),

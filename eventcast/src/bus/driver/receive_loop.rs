@@ -29,7 +29,7 @@ use crate::bus::{
     listeners::{
         delivery::{Delivery, QueuedEvent},
         listener::{Listener, Offered},
-        registry::List,
+        registry::Snapshot,
     },
     process::{runtime::CachedRuntime, user_code::Driving},
     queue::backlog::Server,
@@ -120,7 +120,7 @@ pub(crate) struct LeaderState {
     spare: Events,
     /// The event of the batch whose turn it is, its listeners, and the next of these.
     event: usize,
-    list: Option<List>,
+    list: Option<Snapshot>,
     listener: usize,
     /// While a call is made: its number, by which the thread that comes back from it knows whether the state is still its own, and the
     /// listener.
@@ -391,7 +391,7 @@ fn deliver(
     runtime: Option<&Handle>,
 ) -> Result<Box<LeaderState>, Deposed> {
     let Context { shared, owner, .. } = &*receive_loop.context;
-    let table = &shared.listeners.table;
+    let registry = &shared.listeners.registry;
     let batch = Arc::clone(&state.batch);
     while let Some(event) = batch.get(state.event) {
         let message = match event {
@@ -416,8 +416,8 @@ fn deliver(
             }
         };
         // Of a list that another leader has begun with, it is not known whether it is still that of the table.
-        let version = state.list.is_none().then(|| table.version());
-        let Some(list) = state.list.take().or_else(|| table.list(message.name)) else {
+        let version = state.list.is_none().then(|| registry.version());
+        let Some(list) = state.list.take().or_else(|| registry.list(message.name)) else {
             state.event += 1;
             continue;
         };
@@ -445,7 +445,7 @@ fn deliver(
         state.event += 1;
         state.list = None;
         state.listener = 0;
-        if version != Some(table.version()) {
+        if version != Some(registry.version()) {
             // Whoever has been taken off may be in this list alone.
             state = receive_loop.call(state, None, || drop(list))?;
         }

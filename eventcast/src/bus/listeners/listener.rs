@@ -222,7 +222,7 @@ mod tests {
         for is_last_handle in [false, true] {
             let bus = Bus::builder().environment(false).build().unwrap();
             let id = bus.on_named("x", |_| ());
-            let listener = bus.core.shared.listeners.table.list("x").unwrap()[0].clone();
+            let listener = bus.core.shared.listeners.registry.list("x").unwrap()[0].clone();
             let bound = bus.core.shared.options.listener_queue.into();
             if is_last_handle {
                 drop(bus);

@@ -30,7 +30,7 @@ use std::{
 use self::{
     listener::{Listener, Sink},
     owner::Owner,
-    registry::{List, Lookup, Table},
+    registry::{Lookup, Registry, Snapshot},
     retired::Retired,
 };
 use super::{config::options::Options, process::Process, telemetry::listener_id::ListenerId};
@@ -39,7 +39,7 @@ use crate::event::{self, KeyConflict, NetEvent};
 pub(crate) struct Listeners {
     pub(crate) options: Arc<Options>,
     pub(crate) process: Arc<Process>,
-    pub(crate) table: Table,
+    pub(crate) registry: Registry,
     /// Async listeners that were taken off while calls of theirs waited.
     pub(crate) retired: Retired,
     max: AtomicUsize,
@@ -54,7 +54,7 @@ impl Listeners {
             max: AtomicUsize::new(options.max_listeners),
             options,
             process,
-            table: Table::default(),
+            registry: Registry::default(),
             retired: Retired::default(),
             local_order: Mutex::default(),
         }
@@ -77,14 +77,14 @@ impl Listeners {
     }
 
     pub(crate) fn has_async(&self) -> bool {
-        self.table
+        self.registry
             .any(|listener| matches!(listener.sink(), Sink::Async(_)))
     }
 
     /// Starts the async listeners on what came for them before there was a runtime.
     pub(crate) fn wake_async(&self, owner: &Arc<dyn Owner>) {
         // Those that were taken off meanwhile, too: what had come for them before still reaches them.
-        for listener in self.table.all() {
+        for listener in self.registry.all() {
             if let Sink::Async(sink) = listener.sink() {
                 sink.start_tasks(owner);
             }
@@ -98,12 +98,12 @@ impl Listeners {
     pub(crate) fn of_type<E: NetEvent>(
         &self,
         place: &'static Location<'static>,
-    ) -> Result<Option<List>, KeyConflict> {
-        if let Lookup::Known(list) = self.table.list_for(E::KEY, TypeId::of::<E>()) {
+    ) -> Result<Option<Snapshot>, KeyConflict> {
+        if let Lookup::Known(list) = self.registry.list_for(E::KEY, TypeId::of::<E>()) {
             return Ok(list);
         }
         self.claim_key::<E>(place)?;
-        Ok(self.table.list(E::KEY))
+        Ok(self.registry.list(E::KEY))
     }
 
     /// Claims the key for the type, in this process and with this bus.
@@ -120,7 +120,7 @@ impl Listeners {
             E::__fields,
             place,
         )?;
-        self.table.allow(E::KEY, event);
+        self.registry.allow(E::KEY, event);
         Ok(())
     }
 
@@ -129,7 +129,7 @@ impl Listeners {
         if self.process.is_forked() {
             return false;
         }
-        let gone = self.table.remove(id);
+        let gone = self.registry.remove(id);
         if let Some(listener) = &gone {
             self.retire(std::slice::from_ref(listener));
         }
@@ -149,7 +149,7 @@ impl Listeners {
 
     /// Ends all of them: the last handle of the bus has gone.
     pub(crate) fn close(&self) {
-        for listener in self.table.remove_all() {
+        for listener in self.registry.remove_all() {
             listener.close();
         }
         for sink in self.retired.take_all() {

@@ -26,10 +26,10 @@ use crate::bus::telemetry::listener_id::ListenerId;
 const REMEMBERED: usize = 1_024;
 
 /// The listeners of one key, in the order of their calls.
-pub(crate) type List = Arc<[Arc<Listener>]>;
+pub(crate) type Snapshot = Arc<[Arc<Listener>]>;
 
 #[derive(Default)]
-pub(crate) struct Table {
+pub(crate) struct Registry {
     inner: RwLock<Inner>,
     /// Goes up with every change.
     version: AtomicU64,
@@ -41,7 +41,7 @@ struct Inner {
     /// Those who listen by pattern, in order.
     by_pattern: Vec<(Pattern, Arc<Listener>)>,
     /// The listeners of a key, where there are patterns. Cleared with every change.
-    remembered: Mutex<HashMap<Box<str>, Option<List>>>,
+    remembered: Mutex<HashMap<Box<str>, Option<Snapshot>>>,
     keys: HashMap<ListenerId, Topic>,
     last_order: i64,
     first_order: i64,
@@ -49,7 +49,7 @@ struct Inner {
 
 #[derive(Default)]
 struct Entry {
-    list: Option<List>,
+    list: Option<Snapshot>,
     /// The event types that were found to have a right to this key.
     types: Vec<TypeId>,
     warned: bool,
@@ -60,7 +60,7 @@ impl Entry {
     fn add(&mut self, listener: &Arc<Listener>, max: usize) -> Option<usize> {
         let before = self.list.as_deref().unwrap_or_default();
         let at = before.partition_point(|other| other.order < listener.order);
-        let list: List = before[..at]
+        let list: Snapshot = before[..at]
             .iter()
             .chain([listener])
             .chain(&before[at..])
@@ -82,7 +82,7 @@ pub(crate) enum Topic {
 
 /// Where in the list of its key a listener goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Place {
+pub(crate) enum Position {
     Last,
     First,
 }
@@ -90,7 +90,7 @@ pub(crate) enum Place {
 /// What stands under a key, for an event of a certain type.
 pub(crate) enum Lookup {
     /// The type has a right to the key; these listen, if any.
-    Known(Option<List>),
+    Known(Option<Snapshot>),
     /// The type has not been seen with this bus yet.
     NewType,
 }
@@ -105,8 +105,8 @@ impl Topic {
     }
 }
 
-impl Table {
-    pub(crate) fn list(&self, key: &str) -> Option<List> {
+impl Registry {
+    pub(crate) fn list(&self, key: &str) -> Option<Snapshot> {
         self.read().list(key)
     }
 
@@ -132,7 +132,7 @@ impl Table {
     pub(crate) fn insert(
         &self,
         topic: Topic,
-        place: Place,
+        place: Position,
         identity: Arc<ListenerIdentity>,
         sink: Sink,
         max: usize,
@@ -140,11 +140,11 @@ impl Table {
         let id = identity.id;
         let mut inner = self.write();
         let order = match place {
-            Place::Last => {
+            Position::Last => {
                 inner.last_order += 1;
                 inner.last_order
             }
-            Place::First => {
+            Position::First => {
                 inner.first_order -= 1;
                 inner.first_order
             }
@@ -297,7 +297,7 @@ impl Table {
 
 impl Inner {
     /// Those who are to be called for an event of this key.
-    fn list(&self, key: &str) -> Option<List> {
+    fn list(&self, key: &str) -> Option<Snapshot> {
         if self.by_pattern.is_empty() {
             return self.entries.get(key)?.list.clone();
         }
@@ -317,7 +317,7 @@ impl Inner {
     }
 
     /// Those of the key itself and those of the patterns that match it, in order.
-    fn merged(&self, key: &str) -> Option<List> {
+    fn merged(&self, key: &str) -> Option<Snapshot> {
         let of_key = self
             .entries
             .get(key)
@@ -362,14 +362,18 @@ mod tests {
         (identity, Sink::Inline(sink))
     }
 
-    fn add(table: &Table, key: &str, place: Place) -> ListenerId {
+    fn add(registry: &Registry, key: &str, place: Position) -> ListenerId {
         let topic = Topic::Key(key.into());
         let (identity, sink) = inert(&topic);
-        table.insert(topic, place, identity, sink, 0).0.identity.id
+        registry
+            .insert(topic, place, identity, sink, 0)
+            .0
+            .identity
+            .id
     }
 
-    fn ids(table: &Table, key: &str) -> Vec<ListenerId> {
-        let list = table.list(key);
+    fn ids(registry: &Registry, key: &str) -> Vec<ListenerId> {
+        let list = registry.list(key);
         list.iter()
             .flat_map(|list| list.iter())
             .map(|l| l.identity.id)
@@ -378,118 +382,124 @@ mod tests {
 
     #[test]
     fn listeners_stand_in_order_and_prepended_ones_before() {
-        let table = Table::default();
-        let a = add(&table, "x", Place::Last);
-        let b = add(&table, "x", Place::Last);
-        let first = add(&table, "x", Place::First);
-        add(&table, "y", Place::Last);
-        let very_first = add(&table, "x", Place::First);
-        let c = add(&table, "x", Place::Last);
-        assert_eq!(ids(&table, "x"), [very_first, first, a, b, c]);
-        assert_eq!(table.count("x"), 5);
-        assert_eq!(table.names(), ["x", "y"]);
+        let registry = Registry::default();
+        let a = add(&registry, "x", Position::Last);
+        let b = add(&registry, "x", Position::Last);
+        let first = add(&registry, "x", Position::First);
+        add(&registry, "y", Position::Last);
+        let very_first = add(&registry, "x", Position::First);
+        let c = add(&registry, "x", Position::Last);
+        assert_eq!(ids(&registry, "x"), [very_first, first, a, b, c]);
+        assert_eq!(registry.count("x"), 5);
+        assert_eq!(registry.names(), ["x", "y"]);
     }
 
     #[test]
     fn a_list_that_was_taken_does_not_change() {
-        let table = Table::default();
-        let a = add(&table, "x", Place::Last);
-        let b = add(&table, "x", Place::Last);
-        let before = table.list("x").unwrap();
-        assert!(table.remove(a).is_some());
-        assert!(table.remove(a).is_none());
-        let c = add(&table, "x", Place::Last);
+        let registry = Registry::default();
+        let a = add(&registry, "x", Position::Last);
+        let b = add(&registry, "x", Position::Last);
+        let before = registry.list("x").unwrap();
+        assert!(registry.remove(a).is_some());
+        assert!(registry.remove(a).is_none());
+        let c = add(&registry, "x", Position::Last);
         assert_eq!(
             before.iter().map(|l| l.identity.id).collect::<Vec<_>>(),
             [a, b]
         );
-        assert_eq!(ids(&table, "x"), [b, c]);
+        assert_eq!(ids(&registry, "x"), [b, c]);
     }
 
     #[test]
     fn a_name_without_listeners_leaves_nothing_behind() {
-        let table = Table::default();
+        let registry = Registry::default();
         for i in 0..100 {
-            let id = add(&table, &format!("key {i}"), Place::Last);
-            table.remove(id);
+            let id = add(&registry, &format!("key {i}"), Position::Last);
+            registry.remove(id);
         }
-        add(&table, "x", Place::Last);
-        assert_eq!(table.remove_key("x").len(), 1);
-        assert_eq!(table.remove_key("x").len(), 0);
-        add(&table, "y", Place::Last);
-        assert_eq!(table.remove_all().len(), 1);
-        let inner = table.read();
+        add(&registry, "x", Position::Last);
+        assert_eq!(registry.remove_key("x").len(), 1);
+        assert_eq!(registry.remove_key("x").len(), 0);
+        add(&registry, "y", Position::Last);
+        assert_eq!(registry.remove_all().len(), 1);
+        let inner = registry.read();
         assert!(inner.entries.is_empty());
         assert!(inner.keys.is_empty());
     }
 
     #[test]
     fn a_type_keeps_its_right_to_a_key() {
-        let table = Table::default();
+        let registry = Registry::default();
         let event = TypeId::of::<u8>();
-        assert!(matches!(table.list_for("x", event), Lookup::NewType));
-        table.allow("x", event);
-        assert!(matches!(table.list_for("x", event), Lookup::Known(None)));
-        let id = add(&table, "x", Place::Last);
-        table.remove(id);
-        assert!(matches!(table.list_for("x", event), Lookup::Known(None)));
+        assert!(matches!(registry.list_for("x", event), Lookup::NewType));
+        registry.allow("x", event);
+        assert!(matches!(registry.list_for("x", event), Lookup::Known(None)));
+        let id = add(&registry, "x", Position::Last);
+        registry.remove(id);
+        assert!(matches!(registry.list_for("x", event), Lookup::Known(None)));
         assert!(matches!(
-            table.list_for("x", TypeId::of::<u16>()),
+            registry.list_for("x", TypeId::of::<u16>()),
             Lookup::NewType
         ));
-        assert!(table.names().is_empty());
+        assert!(registry.names().is_empty());
     }
 
-    fn add_pattern(table: &Table, pattern: &str, place: Place) -> ListenerId {
+    fn add_pattern(registry: &Registry, pattern: &str, place: Position) -> ListenerId {
         let topic = Topic::Pattern(pattern.parse().unwrap());
         let (identity, sink) = inert(&topic);
-        table.insert(topic, place, identity, sink, 0).0.identity.id
+        registry
+            .insert(topic, place, identity, sink, 0)
+            .0
+            .identity
+            .id
     }
 
     #[test]
     fn one_list_a_key_whoever_listens() {
-        let table = Table::default();
-        let a = add(&table, "order.placed", Place::Last);
-        let by_pattern = add_pattern(&table, "order.*", Place::Last);
-        let b = add(&table, "order.placed", Place::Last);
-        let every = add_pattern(&table, "**", Place::Last);
-        let first = add_pattern(&table, "*.placed", Place::First);
+        let registry = Registry::default();
+        let a = add(&registry, "order.placed", Position::Last);
+        let by_pattern = add_pattern(&registry, "order.*", Position::Last);
+        let b = add(&registry, "order.placed", Position::Last);
+        let every = add_pattern(&registry, "**", Position::Last);
+        let first = add_pattern(&registry, "*.placed", Position::First);
         let placed = [first, a, by_pattern, b, every];
         for _ in 0..2 {
-            assert_eq!(ids(&table, "order.placed"), placed);
-            assert_eq!(ids(&table, "order.shipped"), [by_pattern, every]);
-            assert_eq!(ids(&table, "other"), [every]);
+            assert_eq!(ids(&registry, "order.placed"), placed);
+            assert_eq!(ids(&registry, "order.shipped"), [by_pattern, every]);
+            assert_eq!(ids(&registry, "other"), [every]);
         }
-        assert_eq!(table.count("order.placed"), 2);
-        assert_eq!(table.names(), ["order.placed"]);
+        assert_eq!(registry.count("order.placed"), 2);
+        assert_eq!(registry.names(), ["order.placed"]);
 
-        table.remove(by_pattern);
-        assert_eq!(ids(&table, "order.placed"), [first, a, b, every]);
-        assert_eq!(table.remove_key("order.placed").len(), 2);
-        assert_eq!(ids(&table, "order.placed"), [first, every]);
-        assert_eq!(table.remove_all().len(), 2);
-        assert_eq!(ids(&table, "order.placed"), []);
+        registry.remove(by_pattern);
+        assert_eq!(ids(&registry, "order.placed"), [first, a, b, every]);
+        assert_eq!(registry.remove_key("order.placed").len(), 2);
+        assert_eq!(ids(&registry, "order.placed"), [first, every]);
+        assert_eq!(registry.remove_all().len(), 2);
+        assert_eq!(ids(&registry, "order.placed"), []);
     }
 
     #[test]
     fn names_from_the_network_do_not_pile_up() {
-        let table = Table::default();
-        let every = add_pattern(&table, "**", Place::Last);
+        let registry = Registry::default();
+        let every = add_pattern(&registry, "**", Position::Last);
         for i in 0..3 * REMEMBERED {
-            assert_eq!(ids(&table, &format!("key {i}")), [every]);
+            assert_eq!(ids(&registry, &format!("key {i}")), [every]);
         }
-        let inner = table.read();
+        let inner = registry.read();
         let remembered = inner.remembered.lock().unwrap();
         assert!(!remembered.is_empty() && remembered.len() <= REMEMBERED);
     }
 
     #[test]
     fn a_crowd_is_told_once() {
-        let table = Table::default();
+        let registry = Registry::default();
         let crowd = |max| {
             let topic = Topic::Key("x".into());
             let (identity, sink) = inert(&topic);
-            table.insert(topic, Place::Last, identity, sink, max).1
+            registry
+                .insert(topic, Position::Last, identity, sink, max)
+                .1
         };
         assert_eq!(crowd(2), None);
         assert_eq!(crowd(2), None);

@@ -30,7 +30,7 @@ impl Bus {
         if self.core.is_forked() {
             return Vec::new();
         }
-        let mut all = self.core.shared.listeners.table.all_with_patterns();
+        let mut all = self.core.shared.listeners.registry.all_with_patterns();
         all.sort_by(|(one, _), (other, _)| {
             (&one.identity.key, one.order).cmp(&(&other.identity.key, other.order))
         });

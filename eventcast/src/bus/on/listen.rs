@@ -12,7 +12,7 @@ use crate::bus::listeners::{
     listener::{Listener, Sink},
     pattern::InvalidPattern,
     received::Received,
-    registry::{Place, Topic},
+    registry::{Position, Topic},
     subscription::{SubscribeOptions, Subscription},
     wait_for::WaitFor,
 };
@@ -51,7 +51,7 @@ pub struct Listen<'a, E: FromArgs> {
     /// Of a listener by type.
     event_type: Option<&'static str>,
     location: &'static Location<'static>,
-    place: Place,
+    place: Position,
     once: bool,
     concurrency: NonZeroUsize,
     event: PhantomData<fn() -> E>,
@@ -223,7 +223,7 @@ impl<'a, E: FromArgs> Listen<'a, E> {
             topic,
             event_type,
             location,
-            place: Place::Last,
+            place: Position::Last,
             once: false,
             concurrency: NonZeroUsize::MIN,
             event: PhantomData,
@@ -251,7 +251,7 @@ impl<'a, E: FromArgs> Listen<'a, E> {
     /// # }
     /// ```
     pub fn prepend(mut self) -> Self {
-        self.place = Place::First;
+        self.place = Position::First;
         self
     }
 
@@ -418,7 +418,7 @@ impl<'a, E: FromArgs> Listen<'a, E> {
             return Arc::new(listener);
         }
         let (topic, place, max) = (self.topic, self.place, listeners.max());
-        let (listener, crowd) = listeners.table.insert(topic, place, identity, sink, max);
+        let (listener, crowd) = listeners.registry.insert(topic, place, identity, sink, max);
         if let Some(count) = crowd {
             let text = format!(
                 "event `{}` has {count} listeners, the last registered at {location}: a leak? \
@@ -444,7 +444,7 @@ impl<E: FromArgs> fmt::Debug for Listen<'_, E> {
         f.debug_struct("Listen")
             .field("topic", &self.topic)
             .field("once", &self.once)
-            .field("prepend", &(self.place == Place::First))
+            .field("prepend", &(self.place == Position::First))
             .field("concurrency", &self.concurrency)
             .finish_non_exhaustive()
     }

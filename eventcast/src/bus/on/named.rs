@@ -334,7 +334,7 @@ impl Bus {
             return 0;
         }
         let listeners = &self.core.shared.listeners;
-        listeners.retire(&listeners.table.remove_key(key))
+        listeners.retire(&listeners.registry.remove_key(key))
     }
 
     /// How many listeners this key has: streams and waits are among them, listeners by pattern are not.
@@ -351,6 +351,6 @@ impl Bus {
         if self.core.is_forked() {
             return 0;
         }
-        self.core.shared.listeners.table.count(key)
+        self.core.shared.listeners.registry.count(key)
     }
 }
