@@ -60,8 +60,8 @@ pub use self::{
     lifecycle::transition::Transition,
     listeners::{
         async_sink::AsyncListener,
-        call::FromArgs,
         info::{ListenerInfo, ListenerMode, ListenerScope},
+        invocation::FromArgs,
         pattern::{InvalidPattern, Pattern},
         received::{Received, ReceivedParts},
         subscription::{SubscribeOptions, Subscription},
@@ -803,7 +803,7 @@ impl Bus {
     pub fn on_notice(&self, listener: impl Fn(&Notice) + Send + Sync + 'static) -> ListenerId {
         let id = ListenerId::next();
         if self.core.is_forked() {
-            fork::tell_deaf("a listener of notices", Location::caller());
+            fork::log_deaf("a listener of notices", Location::caller());
             let _ = user_code::discard(listener);
             return id;
         }

@@ -41,13 +41,13 @@ pub(crate) struct SendLoop {
     sending: Mutex<Sending>,
     /// Something stands in the engine that no thread has taken on yet.
     unclaimed: AtomicBool,
-    alarm: Mutex<Alarm>,
-    rung: Condvar,
+    signal: Mutex<Signal>,
+    notified: Condvar,
 }
 
 #[derive(Default)]
-struct Alarm {
-    rung: bool,
+struct Signal {
+    is_notified: bool,
     closing: bool,
 }
 
@@ -147,8 +147,8 @@ impl SendLoop {
                 failures: Vec::new(),
             }),
             unclaimed: AtomicBool::new(false),
-            alarm: Mutex::default(),
-            rung: Condvar::new(),
+            signal: Mutex::default(),
+            notified: Condvar::new(),
         }
     }
 
@@ -185,13 +185,13 @@ impl SendLoop {
             self.report(said);
             self.context.shared.room.notify();
             if !matches!(next, Next::Idle) {
-                self.ring();
+                self.notify();
             }
             if !self.unclaimed.load(Ordering::SeqCst) {
                 return state;
             }
         }
-        self.ring();
+        self.notify();
         state
     }
 
@@ -318,37 +318,37 @@ impl SendLoop {
 
     /// Tells the sender thread that the session closes.
     pub(crate) fn close(&self) {
-        self.lock_alarm().closing = true;
-        self.rung.notify_all();
+        self.lock_signal().closing = true;
+        self.notified.notify_all();
     }
 
     fn closing(&self) -> bool {
-        self.lock_alarm().closing
+        self.lock_signal().closing
     }
 
-    pub(crate) fn ring(&self) {
-        self.lock_alarm().rung = true;
-        self.rung.notify_all();
+    pub(crate) fn notify(&self) {
+        self.lock_signal().is_notified = true;
+        self.notified.notify_all();
     }
 
-    /// Until it is rung for, the time is over, or, where there is no time to wait for, the session closes.
+    /// Until it is notified, the time is over, or, where there is no time to wait for, the session closes.
     fn sleep(&self, time: Option<Duration>) {
-        let mut alarm = self.lock_alarm();
-        if !alarm.rung && (!alarm.closing || time.is_some()) {
-            alarm = match time {
+        let mut signal = self.lock_signal();
+        if !signal.is_notified && (!signal.closing || time.is_some()) {
+            signal = match time {
                 None => self
-                    .rung
-                    .wait(alarm)
+                    .notified
+                    .wait(signal)
                     .unwrap_or_else(PoisonError::into_inner),
                 Some(time) => {
-                    self.rung
-                        .wait_timeout(alarm, time)
+                    self.notified
+                        .wait_timeout(signal, time)
                         .unwrap_or_else(PoisonError::into_inner)
                         .0
                 }
             };
         }
-        alarm.rung = false;
+        signal.is_notified = false;
     }
 
     fn report(&self, said: Said) {
@@ -374,9 +374,9 @@ impl SendLoop {
         }
     }
 
-    fn lock_alarm(&self) -> MutexGuard<'_, Alarm> {
+    fn lock_signal(&self) -> MutexGuard<'_, Signal> {
         // Nothing that can panic runs under this lock.
-        self.alarm.lock().unwrap_or_else(PoisonError::into_inner)
+        self.signal.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// `None`: a panic while something was sent has ended the session.

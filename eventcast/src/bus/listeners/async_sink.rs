@@ -12,10 +12,10 @@ use std::{
 };
 
 use super::{
-    call::{Claim, FromArgs},
     delivery::{Delivery, QueuedEvent},
     fault::Fault,
     identity::ListenerIdentity,
+    invocation::{FromArgs, Invocation},
     owner::Owner,
     received::Received,
     user_closure::UserClosure,
@@ -56,7 +56,7 @@ trait AsyncCall: Send + Sync {
     fn start(
         &self,
         delivery: &Delivery<'_>,
-        claim: &Claim<'_>,
+        invocation: &Invocation<'_>,
     ) -> Result<Option<CallFuture>, Fault>;
 }
 
@@ -69,14 +69,14 @@ impl<E: FromArgs, F: AsyncListener<Received<E>>> AsyncCall for Closure<E, F> {
     fn start(
         &self,
         delivery: &Delivery<'_>,
-        claim: &Claim<'_>,
+        invocation: &Invocation<'_>,
     ) -> Result<Option<CallFuture>, Fault> {
-        let event: E = claim.decode(delivery)?;
-        if !claim.take() {
+        let event: E = invocation.decode(delivery)?;
+        if !invocation.take() {
             user_code::discard(event)?;
             return Ok(None);
         }
-        let received = claim.received(event, delivery);
+        let received = invocation.received(event, delivery);
         let future = user_code::run(|| (self.function)(received))?;
         Ok(Some(Box::pin(future)))
     }
@@ -243,8 +243,8 @@ impl Task {
         self.set_out();
         while let Some(waiting) = self.next() {
             let identity = self.sink.identity();
-            let claim = Claim::new(identity, &self.owner);
-            let started = self.sink.call.start(&waiting.delivery(), &claim);
+            let invocation = Invocation::new(identity, &self.owner);
+            let started = self.sink.call.start(&waiting.delivery(), &invocation);
             let called = match started {
                 Ok(Some(future)) => OneCall(Some(future)).await.map_err(Fault::from),
                 Ok(None) => Ok(()),

@@ -4,7 +4,7 @@ use crate::{bus::process::user_code::Panicked, codec::DecodeError};
 
 /// Whether the closure was called: a used-up `once` is not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Called {
+pub(crate) enum Invoked {
     Yes,
     UsedUp,
 }

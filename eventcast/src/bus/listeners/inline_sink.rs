@@ -14,10 +14,10 @@ use std::{
 use tokio::runtime::Handle;
 
 use super::{
-    call::{Claim, FromArgs},
     delivery::{Delivery, QueuedEvent},
-    fault::{Called, Fault},
+    fault::{Fault, Invoked},
     identity::ListenerIdentity,
+    invocation::{FromArgs, Invocation},
     owner::Owner,
     received::Received,
     user_closure::UserClosure,
@@ -37,9 +37,13 @@ use crate::{
 trait Call: Send + Sync {
     fn event_type(&self) -> TypeId;
     /// Decodes, and runs the closure.
-    fn decoded(&self, delivery: &Delivery<'_>, claim: &Claim<'_>) -> Result<Called, Fault>;
+    fn decoded(
+        &self,
+        delivery: &Delivery<'_>,
+        invocation: &Invocation<'_>,
+    ) -> Result<Invoked, Fault>;
     /// Runs the closure on a [`Received`] of its own event type.
-    fn same_type(&self, received: &dyn Any, claim: &Claim<'_>) -> Result<Called, Fault>;
+    fn same_type(&self, received: &dyn Any, invocation: &Invocation<'_>) -> Result<Invoked, Fault>;
 }
 
 struct Closure<E, F> {
@@ -52,29 +56,33 @@ impl<E: FromArgs, F: Fn(&Received<E>) + Send + Sync + 'static> Call for Closure<
         TypeId::of::<E>()
     }
 
-    fn decoded(&self, delivery: &Delivery<'_>, claim: &Claim<'_>) -> Result<Called, Fault> {
-        let event: E = claim.decode(delivery)?;
-        if !claim.take() {
+    fn decoded(
+        &self,
+        delivery: &Delivery<'_>,
+        invocation: &Invocation<'_>,
+    ) -> Result<Invoked, Fault> {
+        let event: E = invocation.decode(delivery)?;
+        if !invocation.take() {
             user_code::discard(event)?;
-            return Ok(Called::UsedUp);
+            return Ok(Invoked::UsedUp);
         }
-        let received = claim.received(event, delivery);
+        let received = invocation.received(event, delivery);
         let called = user_code::run(|| (self.function)(&received));
         // Not while a panic goes through here, where a second one would end the process.
         let dropped = user_code::discard(received);
         called.and(dropped)?;
-        Ok(Called::Yes)
+        Ok(Invoked::Yes)
     }
 
-    fn same_type(&self, received: &dyn Any, claim: &Claim<'_>) -> Result<Called, Fault> {
+    fn same_type(&self, received: &dyn Any, invocation: &Invocation<'_>) -> Result<Invoked, Fault> {
         let received = received
             .downcast_ref::<Received<E>>()
             .expect("only events of `event_type` are handed to `same_type`");
-        if !claim.take() {
-            return Ok(Called::UsedUp);
+        if !invocation.take() {
+            return Ok(Invoked::UsedUp);
         }
         user_code::run(|| (self.function)(received))?;
-        Ok(Called::Yes)
+        Ok(Invoked::Yes)
     }
 }
 
@@ -154,10 +162,10 @@ impl InlineSink {
         delivery: &Delivery<'_>,
     ) -> bool {
         let identity = self.call.identity();
-        let claim = Claim::new(identity, owner);
-        let called = user_code::run_within(runtime, || self.call.decoded(delivery, &claim));
+        let invocation = Invocation::new(identity, owner);
+        let called = user_code::run_within(runtime, || self.call.decoded(delivery, &invocation));
         match flat(called) {
-            Ok(called) => called == Called::Yes,
+            Ok(called) => called == Invoked::Yes,
             Err(fault) => {
                 let has_panicked = matches!(fault, Fault::Panicked(_));
                 identity.report_fault(delivery.key, delivery.origin, fault);
@@ -177,10 +185,10 @@ impl InlineSink {
             return None;
         }
         let identity = self.call.identity();
-        let claim = Claim::new(identity, owner);
-        let called = user_code::run_within(runtime, || self.call.same_type(received, &claim));
+        let invocation = Invocation::new(identity, owner);
+        let called = user_code::run_within(runtime, || self.call.same_type(received, &invocation));
         match flat(called) {
-            Ok(called) => Some(called == Called::Yes),
+            Ok(called) => Some(called == Invoked::Yes),
             Err(fault) => {
                 identity.report_fault(received.key(), received.origin(), fault);
                 Some(true)
@@ -224,6 +232,6 @@ impl InlineSink {
 }
 
 /// What came of a call, wherever it went wrong.
-fn flat(called: Result<Result<Called, Fault>, Panicked>) -> Result<Called, Fault> {
+fn flat(called: Result<Result<Invoked, Fault>, Panicked>) -> Result<Invoked, Fault> {
     called.unwrap_or_else(|panicked| Err(panicked.into()))
 }

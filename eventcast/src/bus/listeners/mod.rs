@@ -1,12 +1,12 @@
 //! What the listeners of one bus share: the registry, and its limits.
 
 pub(crate) mod async_sink;
-pub(crate) mod call;
 pub(crate) mod delivery;
 pub(crate) mod fault;
 pub(crate) mod identity;
 pub(crate) mod info;
 pub(crate) mod inline_sink;
+pub(crate) mod invocation;
 pub(crate) mod listener;
 pub(crate) mod nesting;
 pub(crate) mod owner;

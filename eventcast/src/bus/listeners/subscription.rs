@@ -12,9 +12,9 @@ use std::{
 use futures_core::Stream;
 
 use super::{
-    call::{Claim, FromArgs},
     delivery::QueuedEvent,
     fault::Fault,
+    invocation::{FromArgs, Invocation},
     listener::{Listener, Sink},
     owner::Owner,
     received::Received,
@@ -257,10 +257,10 @@ impl<E: FromArgs> Subscription<E> {
 
     fn decoded(&self, waiting: &QueuedEvent) -> Option<Received<E>> {
         let delivery = waiting.delivery();
-        let claim = Claim::new(&self.listener.identity, &self.owner);
-        let decoded = claim.decode(&delivery).and_then(|event| {
-            if claim.take() {
-                return Ok(Some(claim.received(event, &delivery)));
+        let invocation = Invocation::new(&self.listener.identity, &self.owner);
+        let decoded = invocation.decode(&delivery).and_then(|event| {
+            if invocation.take() {
+                return Ok(Some(invocation.received(event, &delivery)));
             }
             user_code::discard(event)?;
             Ok(None)

@@ -9,7 +9,7 @@ use std::{
 };
 
 use super::{
-    call::FromArgs,
+    invocation::FromArgs,
     received::Received,
     subscription::{Condition, Subscription},
 };

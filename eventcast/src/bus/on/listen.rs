@@ -6,9 +6,9 @@ use super::super::{Bus, shared::Shared};
 use super::into_pattern::IntoPattern;
 use crate::bus::listeners::{
     async_sink::{AsyncListener, AsyncSink},
-    call::FromArgs,
     identity::ListenerIdentity,
     inline_sink::InlineSink,
+    invocation::FromArgs,
     listener::{Listener, Sink},
     pattern::InvalidPattern,
     received::Received,
@@ -412,7 +412,7 @@ impl<'a, E: FromArgs> Listen<'a, E> {
         } = &*self.bus.core.shared;
         let location = self.location;
         if process.is_forked() {
-            fork::tell_deaf(&identity.key, location);
+            fork::log_deaf(&identity.key, location);
             let listener = Listener::new(identity, 0, sink);
             listener.close();
             return Arc::new(listener);

@@ -27,7 +27,7 @@ impl Home {
 
     /// Whether the bus was started in another process, of which this one is a child.
     #[inline]
-    pub(crate) fn is_elsewhere(&self) -> bool {
+    pub(crate) fn is_forked(&self) -> bool {
         let home = self.0.load(Ordering::Relaxed);
         home != 0 && home != this_process() + 1
     }
@@ -35,7 +35,7 @@ impl Home {
 
 /// Logs that what is listened with here hears nothing.
 #[cold]
-pub(crate) fn tell_deaf(what: &str, location: &'static Location<'static>) {
+pub(crate) fn log_deaf(what: &str, location: &'static Location<'static>) {
     tracing::error!(
         target: "eventcast",
         "{} ({location}) hears nothing: its bus was started in another process, of which this one is a forked child; build \
@@ -100,12 +100,12 @@ mod tests {
     #[test]
     fn a_bus_is_at_home_where_it_was_started_first() {
         let home = Home::default();
-        assert!(!home.is_elsewhere(), "it is nowhere yet");
+        assert!(!home.is_forked(), "it is nowhere yet");
         home.settle();
-        assert!(!home.is_elsewhere());
+        assert!(!home.is_forked());
         let other = Home(AtomicU64::new(this_process() + 2));
-        assert!(other.is_elsewhere());
+        assert!(other.is_forked());
         other.settle();
-        assert!(other.is_elsewhere());
+        assert!(other.is_forked());
     }
 }

@@ -46,7 +46,7 @@ impl Process {
     /// Whether the bus was started in another process, of which this one is a forked child.
     #[inline]
     pub(crate) fn is_forked(&self) -> bool {
-        self.home.is_elsewhere()
+        self.home.is_forked()
     }
 
     /// The time, as the protocol takes it.

@@ -255,7 +255,7 @@ impl<T> Server<T> {
                 work.busy = true;
                 drop(work);
                 run(item);
-                if home.is_elsewhere() {
+                if home.is_forked() {
                     self.is_over = true;
                     return;
                 }

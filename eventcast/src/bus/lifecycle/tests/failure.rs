@@ -148,7 +148,7 @@ fn a_panic_on_the_sender_thread_ends_the_session() {
     let life = life_of(&a);
     let session = a.core.lifecycle.session().unwrap();
     arm(&a, Trip::Transmit);
-    session.send_loop.ring();
+    session.send_loop.notify();
     // Where the reading thread is just sending a hello, it panics in place of the sender thread.
     failed_and_works_again(&a, &b, &life, "on purpose: Transmit");
 }

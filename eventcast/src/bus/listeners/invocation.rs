@@ -32,12 +32,12 @@ impl FromArgs for Args {
 }
 
 /// What stands between a decoded event and the closure: `once` lets one call through.
-pub(crate) struct Claim<'a> {
+pub(crate) struct Invocation<'a> {
     identity: &'a ListenerIdentity,
     owner: &'a Arc<dyn Owner>,
 }
 
-impl<'a> Claim<'a> {
+impl<'a> Invocation<'a> {
     pub(crate) fn new(identity: &'a ListenerIdentity, owner: &'a Arc<dyn Owner>) -> Self {
         Self { identity, owner }
     }
