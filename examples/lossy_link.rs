@@ -121,16 +121,16 @@ async fn main() -> eventcast::Result<()> {
     println!("\n{}\n{}", readings.describe(), winds.describe());
     cable.describe();
     for one in display.peers() {
-        let figures = one.figures;
+        let stats = one.stats;
         println!(
             "the display on {}: {} events in order, {} of them repaired, {} lost; {} came twice; \
              an answer took {:.1?}",
             one.peer,
-            figures.received,
-            figures.repaired,
-            figures.lost,
-            figures.duplicates,
-            figures.round_trip.unwrap_or_default()
+            stats.received,
+            stats.repaired,
+            stats.lost,
+            stats.duplicates,
+            stats.round_trip.unwrap_or_default()
         );
     }
     let (asked, answered) = (display.stats(), station.stats());

@@ -45,7 +45,7 @@
 //! | --- | --- |
 //! | `classic` | the option `classic_cipher`, for peers of another make that use a passphrase |
 //! | `log` | `eventcast::log`: a `tracing` subscriber for programs that have none, and its levels at run time |
-//! | `metrics` | `Bus::publish_metrics`: the figures of [`Stats`] for the recorder of the crate `metrics` |
+//! | `metrics` | `Bus::publish_metrics`: the statistics of [`Stats`] for the recorder of the crate `metrics` |
 //! | `repl` | the options `repl` and `repl_port`: a console for each bus, see `eventcast::repl` |
 //! | `proto` | `eventcast::proto` and `eventcast::codec`: the protocol by itself. It may change with any version |
 //!
@@ -124,7 +124,7 @@ pub use event::{
 };
 pub use net::{InterfaceError, InterfaceLeftReason, OpenError, SendError};
 pub use proto::{
-    DropCause, ExpiredReason, LeftReason, LostReason, MessageId, Peer, PeerFigures, PeerStatus,
+    DropCause, ExpiredReason, LeftReason, LostReason, MessageId, Peer, PeerStats, PeerStatus,
     SealKeyError,
 };
 pub use text::{Printable, printable};

@@ -467,7 +467,7 @@ impl Bus {
     /// ```no_run
     /// # fn show(bus: &eventcast::Bus) {
     /// for status in bus.peers() {
-    ///     println!("{}, {}: {} events lost", status.peer, status.version, status.figures.lost);
+    ///     println!("{}, {}: {} events lost", status.peer, status.version, status.stats.lost);
     /// }
     /// # }
     /// ```
@@ -862,7 +862,7 @@ impl Bus {
 
 #[cfg(feature = "metrics")]
 impl Bus {
-    /// Hands the figures of this moment to the recorder of the crate `metrics`, and by it to Prometheus and its
+    /// Hands the statistics of this moment to the recorder of the crate `metrics`, and by it to Prometheus and its
     /// like. With the feature `metrics`.
     ///
     /// Each field of [`Stats`] is a metric. A counter is called `eventcast_`, the field's name, `_total`:

@@ -124,7 +124,7 @@ pub(crate) use engine::Trip;
 pub use receive::events::{
     Event, Events, Expired, ExpiredReason, LeftReason, Lost, LostReason, Message, Refused,
 };
-pub use receive::peer::{Peer, PeerFigures, PeerStatus};
+pub use receive::peer::{Peer, PeerStats, PeerStatus};
 pub use seal::{IvSource, SealConfig, SealKey, SealKeyError, SealKeys};
 pub use send::outgoing::{Accepted, Destination, Outgoing, Refusal, Transmit};
 pub use stats::{DropCause, Drops, EngineStats};

@@ -81,7 +81,7 @@ impl DropCause {
 
     pub(super) const COUNT: usize = Self::ALL.len();
 
-    /// A short name for figures and logs.
+    /// A short name for metrics and logs.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {

@@ -24,7 +24,7 @@ pub(super) enum Command {
     Peers,
     /// The listeners of the keys that match.
     Listeners(Pattern),
-    /// The figures whose names contain this; without it those that are not 0.
+    /// The statistics whose names contain this; without it those that are not 0.
     Stats(Option<String>),
     Emit {
         key: String,

@@ -489,7 +489,7 @@ fn peers(bus: &Bus) -> String {
     ];
     let mut rows = vec![heading.map(str::to_owned)];
     rows.extend(bus.peers().into_iter().map(|status| {
-        let (peer, figures) = (status.peer, status.figures);
+        let (peer, stats) = (status.peer, status.stats);
         let ago = |time: Duration| format!("{:.1} s ago", time.as_secs_f64());
         let millis = |time: Duration| format!("{:.1} ms", time.as_secs_f64() * 1e3);
         [
@@ -498,10 +498,10 @@ fn peers(bus: &Bus) -> String {
             peer.address.to_string(),
             status.version,
             ago(status.heard_ago),
-            figures.received.to_string(),
-            figures.repaired.to_string(),
-            figures.lost.to_string(),
-            figures.round_trip.map_or_else(|| "-".to_owned(), millis),
+            stats.received.to_string(),
+            stats.repaired.to_string(),
+            stats.lost.to_string(),
+            stats.round_trip.map_or_else(|| "-".to_owned(), millis),
         ]
     }));
     match rows.len() {

@@ -28,7 +28,7 @@ use crate::bus::{
         user_code::Driving,
     },
     shared::Shared,
-    telemetry::{notice::Notice, stats::SessionFigures},
+    telemetry::{notice::Notice, stats::SessionStats},
 };
 use crate::{
     error::Error,
@@ -176,8 +176,8 @@ impl Session {
     }
 
     /// What it has counted so far.
-    pub(crate) fn figures(&self) -> SessionFigures {
-        SessionFigures {
+    pub(crate) fn stats(&self) -> SessionStats {
+        SessionStats {
             engine: self.context.engine.stats(),
             kernel_drops: self.receive_loop.kernel_drops(),
             socket_errors: self.receive_loop.socket_errors(),

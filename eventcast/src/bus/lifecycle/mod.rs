@@ -430,7 +430,7 @@ impl Lifecycle {
         let mut stats = self.with_session(|session| {
             let mut stats = self.lock_past().clone();
             if let Some(session) = session {
-                stats.add_session(&session.figures(), false);
+                stats.add_session(&session.stats(), false);
             }
             stats
         });
@@ -488,7 +488,7 @@ impl Supervisor for Lifecycle {
         else {
             return;
         };
-        self.lock_past().add_session(&session.figures(), true);
+        self.lock_past().add_session(&session.stats(), true);
         let restarted = restart.map(|restart| (restart, self.open(&mut phase)));
         let waits = restarted.as_ref().is_some_and(|(restart, opened)| {
             let waits = opened.passes_soon() && self.go_on_elsewhere(&restart.0).is_ok();

@@ -1,8 +1,8 @@
-//! The figures of a bus for the recorder of the crate `metrics`.
+//! The statistics of a bus for the recorder of the crate `metrics`.
 //!
 //! Nothing is recorded while the bus works: [`Bus::publish_metrics`](crate::bus::Bus::publish_metrics) looks at [`Stats`] and
 //! hands on what has changed since it did so last. So several buses of one group add up in one series, and a bus whose
-//! figures are not published does nothing at all for them.
+//! statistics are not published does nothing at all for them.
 
 use std::{
     cell::Cell,
@@ -12,7 +12,7 @@ use std::{
 
 use metrics::{Unit, counter, describe_counter, describe_gauge, gauge};
 
-use super::stats::{Figure, Kind, Stats};
+use super::stats::{Kind, Metric, Stats};
 use crate::bus::process::user_code::{self, LogLimit};
 
 /// The metric of what is counted by cause.
@@ -42,23 +42,23 @@ impl Published {
     }
 
     pub(crate) fn publish(&self, now: impl FnOnce() -> Stats) {
-        // The recorder is the user's, and may come back here while it is told the figures.
+        // The recorder is the user's, and may come back here while it is given the statistics.
         let Some(_publishing) = Publishing::begin() else {
             return;
         };
-        // Locked before the figures are looked at: a second call must not hand on older ones afterwards.
+        // Locked before the statistics are read: a second call must not hand on older ones afterwards.
         let mut last = self.lock();
         if last.is_none() {
             describe();
         }
         let now = now();
         let before = last.get_or_insert_default();
-        for ((figure, now), (_, before)) in now.figures().zip(before.figures()) {
-            match figure.kind {
+        for ((metric, now), (_, before)) in now.metrics().zip(before.metrics()) {
+            match metric.kind {
                 // Handed on also where it has not risen, so that it is there from the beginning.
-                Kind::Counter => counter!(figure.metric, GROUP => self.group.clone())
+                Kind::Counter => counter!(metric.name, GROUP => self.group.clone())
                     .increment(now.saturating_sub(before)),
-                Kind::Gauge => self.move_gauge(figure, before, now),
+                Kind::Gauge => self.move_gauge(metric, before, now),
             }
         }
         for (&cause, &count) in &now.dropped {
@@ -68,8 +68,8 @@ impl Published {
         *before = now;
     }
 
-    fn move_gauge(&self, figure: &'static Figure, before: u64, now: u64) {
-        let gauge = gauge!(figure.metric, GROUP => self.group.clone());
+    fn move_gauge(&self, metric: &'static Metric, before: u64, now: u64) {
+        let gauge = gauge!(metric.name, GROUP => self.group.clone());
         if now >= before {
             gauge.increment((now - before) as f64);
         } else {
@@ -89,11 +89,11 @@ impl Drop for Published {
         let Some(last) = self.lock().take() else {
             return;
         };
-        // Whoever had the bus last need not expect the recorder, which is the user's.
+        // The thread that held the bus last need not expect the recorder, which is the user's.
         let withdrawn = user_code::run(|| {
-            for (figure, before) in last.figures() {
-                if figure.kind == Kind::Gauge {
-                    self.move_gauge(figure, before, 0);
+            for (metric, before) in last.metrics() {
+                if metric.kind == Kind::Gauge {
+                    self.move_gauge(metric, before, 0);
                 }
             }
         });
@@ -130,16 +130,16 @@ impl Drop for Publishing {
 }
 
 fn describe() {
-    for (figure, _) in Stats::default().figures() {
-        let unit = if figure.metric.contains("bytes") {
+    for (metric, _) in Stats::default().metrics() {
+        let unit = if metric.name.contains("bytes") {
             Unit::Bytes
         } else {
             Unit::Count
         };
-        let description = figure.description.trim();
-        match figure.kind {
-            Kind::Counter => describe_counter!(figure.metric, unit, description),
-            Kind::Gauge => describe_gauge!(figure.metric, unit, description),
+        let description = metric.description.trim();
+        match metric.kind {
+            Kind::Counter => describe_counter!(metric.name, unit, description),
+            Kind::Gauge => describe_gauge!(metric.name, unit, description),
         }
     }
     describe_counter!(DROPPED, Unit::Count, DROPPED_DESCRIPTION);
@@ -339,7 +339,7 @@ mod tests {
         let kept = Kept::default();
         with_local_recorder(&kept, || published().publish(Stats::default));
         let descriptions = kept.descriptions.lock().unwrap();
-        assert_eq!(descriptions.len(), Stats::default().figures().count() + 1);
+        assert_eq!(descriptions.len(), Stats::default().metrics().count() + 1);
         for (name, (unit, description)) in &*descriptions {
             assert!(unit.is_some(), "{name}");
             let is_sentence = |text: &str| {
@@ -365,19 +365,19 @@ mod tests {
             ..Stats::default()
         };
         let kept = Kept::default();
-        let figures = || (kept.counter(sent), kept.gauge(held), kept.counter(double));
+        let recorded = || (kept.counter(sent), kept.gauge(held), kept.counter(double));
         with_local_recorder(&kept, || {
             let (first, second) = (published(), published());
             first.publish(|| stats(10, 500, 1));
             second.publish(|| stats(1, 30, 0));
-            assert_eq!(figures(), (Some(11), Some(530.0), Some(1)));
+            assert_eq!(recorded(), (Some(11), Some(530.0), Some(1)));
             first.publish(|| stats(15, 100, 3));
             first.publish(|| stats(15, 100, 3));
-            assert_eq!(figures(), (Some(16), Some(130.0), Some(3)));
+            assert_eq!(recorded(), (Some(16), Some(130.0), Some(3)));
             drop(first);
-            assert_eq!(figures(), (Some(16), Some(30.0), Some(3)));
+            assert_eq!(recorded(), (Some(16), Some(30.0), Some(3)));
             drop(second);
-            assert_eq!(figures(), (Some(16), Some(0.0), Some(3)));
+            assert_eq!(recorded(), (Some(16), Some(0.0), Some(3)));
         });
     }
 

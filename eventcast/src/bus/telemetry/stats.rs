@@ -1,8 +1,8 @@
 //! What is counted.
 //!
-//! Every figure stands once, in the table below: its description, its name, and where it is counted. The field of
+//! Every metric stands once, in the table below: its description, its name, and where it is counted. The field of
 //! [`Stats`], the sum over all sessions of a bus and the metric of the feature `metrics` come from there, so adding
-//! a figure is adding one entry. What is told apart by cause stands beside the table, in [`Stats::dropped`].
+//! a metric is adding one entry. What is told apart by cause stands beside the table, in [`Stats::dropped`].
 //!
 //! Counting costs an addition where something happens; everything else is done when somebody asks.
 
@@ -13,7 +13,7 @@ use std::{
 
 use crate::proto::{DropCause, EngineStats};
 
-/// Makes [`Stats`] and what is done with all of its figures from a table of entries
+/// Makes [`Stats`] and what is done with all of its metrics from a table of entries
 ///
 /// ```text
 /// /// What it means: the doc of the field, and the description of the metric.
@@ -21,13 +21,13 @@ use crate::proto::{DropCause, EngineStats};
 /// ```
 ///
 /// A `Counter` only rises. A `Gauge` is what there is now: what an ended session had does not count any more.
-/// `session` reads a [`SessionFigures`], `bus` the [`Counters`]; who gives both gets the sum.
-macro_rules! figures {
+/// `session` reads a [`SessionStats`], `bus` the [`Counters`]; who gives both gets the sum.
+macro_rules! stats {
     ($(
         $(#[doc = $doc:literal])+
         $kind:ident $name:ident { $($source:ident: |$from:ident| $get:expr),+ $(,)? }
     )+) => {
-        /// Figures of a bus since it was built, over all its starts and stops. Plain numbers; a copy of the moment.
+        /// Statistics of a bus since it was built, over all its starts and stops. Plain numbers; a copy of the moment.
         ///
         /// What is said to be there now is a gauge: it rises and falls, and is 0 on a stopped bus. All others only
         /// rise.
@@ -45,10 +45,10 @@ macro_rules! figures {
 
         impl Stats {
             /// Adds what a session has counted; of one that has `ended`, what stays.
-            pub(crate) fn add_session(&mut self, session: &SessionFigures, ended: bool) {
+            pub(crate) fn add_session(&mut self, session: &SessionStats, ended: bool) {
                 $($(
                     if !(ended && Kind::$kind.is_of_now()) {
-                        self.$name += figures!(@session $source session |$from| $get);
+                        self.$name += stats!(@session $source session |$from| $get);
                     }
                 )+)+
                 for (cause, count) in session.engine.drops.iter() {
@@ -59,28 +59,28 @@ macro_rules! figures {
             /// Adds what is counted over all sessions.
             pub(crate) fn add_counters(&mut self, counters: &Counters) {
                 $($(
-                    self.$name += figures!(@bus $source counters |$from| $get);
+                    self.$name += stats!(@bus $source counters |$from| $get);
                 )+)+
             }
 
             /// All of them but those by cause, each with what is to be said about it.
             #[cfg(feature = "metrics")]
-            pub(crate) fn figures(&self) -> impl Iterator<Item = (&'static Figure, u64)> {
+            pub(crate) fn metrics(&self) -> impl Iterator<Item = (&'static Metric, u64)> {
                 // A field that is not of the table has to be taken care of where this is called.
                 let Self { $($name,)+ dropped: _ } = self;
-                FIGURES.iter().zip([$(*$name),+])
+                METRICS.iter().zip([$(*$name),+])
             }
 
             /// All of them by name, as the console shows them.
             #[cfg(feature = "repl")]
             pub(crate) fn named(&self) -> impl Iterator<Item = (String, u64)> {
                 let Self { $($name,)+ dropped } = self;
-                let figures = [$((stringify!($name).to_owned(), *$name)),+];
+                let stats = [$((stringify!($name).to_owned(), *$name)),+];
                 let dropped = dropped.iter().map(|(cause, count)| (format!("dropped: {cause}"), *count));
-                figures.into_iter().chain(dropped)
+                stats.into_iter().chain(dropped)
             }
 
-            /// Every figure another number, from 1 on.
+            /// Every metric another number, from 1 on.
             #[cfg(all(test, feature = "metrics"))]
             pub(crate) fn all_different() -> Self {
                 let mut numbers = 1..;
@@ -92,19 +92,19 @@ macro_rules! figures {
             }
         }
 
-        /// What is to be said about each figure of the table, in its order.
+        /// What is to be said about each metric of the table, in its order.
         #[cfg(feature = "metrics")]
-        const FIGURES: &[Figure] = &[$(
-            Figure {
+        const METRICS: &[Metric] = &[$(
+            Metric {
                 kind: Kind::$kind,
-                metric: figures!(@metric $kind $name),
+                name: stats!(@metric $kind $name),
                 description: concat!($($doc),+),
             },
         )+];
     };
 
     (@session session $session:ident |$from:ident| $get:expr) => {{
-        let $from: &SessionFigures = $session;
+        let $from: &SessionStats = $session;
         $get
     }};
     (@session bus $session:ident |$from:ident| $get:expr) => { 0 };
@@ -118,7 +118,7 @@ macro_rules! figures {
     (@metric Gauge $name:ident) => { concat!("eventcast_", stringify!($name)) };
 }
 
-figures! {
+stats! {
     /// Events given to the network by `emit` and its kin.
     Counter events_emitted { session: |s| s.engine.emitted_messages }
 
@@ -231,7 +231,7 @@ impl Stats {
     }
 }
 
-/// How a figure moves.
+/// How a metric moves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     /// It only rises.
@@ -246,19 +246,19 @@ impl Kind {
     }
 }
 
-/// What is to be said about a figure.
+/// What is to be said about a metric.
 #[cfg(feature = "metrics")]
 #[derive(Debug)]
-pub(crate) struct Figure {
+pub(crate) struct Metric {
     pub(crate) kind: Kind,
     /// The name of its metric.
-    pub(crate) metric: &'static str,
+    pub(crate) name: &'static str,
     /// Sentences, with blanks around them.
     pub(crate) description: &'static str,
 }
 
 /// What one session has counted, and holds now.
-pub(crate) struct SessionFigures {
+pub(crate) struct SessionStats {
     pub(crate) engine: EngineStats,
     pub(crate) kernel_drops: u64,
     pub(crate) socket_errors: u64,
@@ -308,8 +308,8 @@ impl Counters {
 mod tests {
     use super::*;
 
-    fn session(emitted_messages: u64, held_bytes: usize, socket_errors: u64) -> SessionFigures {
-        SessionFigures {
+    fn session(emitted_messages: u64, held_bytes: usize, socket_errors: u64) -> SessionStats {
+        SessionStats {
             engine: EngineStats {
                 emitted_messages,
                 held_bytes,

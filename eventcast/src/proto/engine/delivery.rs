@@ -252,7 +252,7 @@ impl Engine {
         };
         match place {
             Verdict::Over | Verdict::Far => {
-                stream.figures.duplicates += 1;
+                stream.stats.duplicates += 1;
                 if cfg!(eventcast_sabotage = "double_delivery") {
                     body.push(&mut self.events, name, facts);
                 }
@@ -260,7 +260,7 @@ impl Engine {
             }
             Verdict::Next => {
                 let filled = stream.reorder.note(now.elapsed, number, due);
-                self.stats.repaired_messages += stream.figures.count_repair(filled);
+                self.stats.repaired_messages += stream.stats.count_repair(filled);
                 if filled.not_lost.is_some() {
                     take_back(&mut self.losses, &mut self.stats, stream, filled.not_lost);
                 }
@@ -269,7 +269,7 @@ impl Engine {
                 }
                 stream.reorder.forget_partial(number);
                 stream.reorder.advance();
-                stream.figures.received += 1;
+                stream.stats.received += 1;
                 self.stats.delivered_messages += 1;
                 body.push(&mut self.events, name, facts);
                 if stream.reorder.has_waiting() {
@@ -278,7 +278,7 @@ impl Engine {
             }
             Verdict::Ahead => {
                 let filled = stream.reorder.note(now.elapsed, number, due);
-                self.stats.repaired_messages += stream.figures.count_repair(filled);
+                self.stats.repaired_messages += stream.stats.count_repair(filled);
                 take_back(&mut self.losses, &mut self.stats, stream, filled.not_lost);
                 if filled.asked {
                     stream.is_answered(now.elapsed, from);
@@ -338,7 +338,7 @@ impl Engine {
             return;
         };
         while let Some(held) = stream.reorder.release() {
-            stream.figures.received += 1;
+            stream.stats.received += 1;
             self.stats.delivered_messages += 1;
             match held {
                 Held::Small {
@@ -384,7 +384,7 @@ impl Engine {
 
     pub(super) fn count_lost(&mut self, at: StreamRef, count: u64) {
         if let Some(stream) = self.streams.get(at) {
-            stream.figures.lost = stream.figures.lost.saturating_add(count);
+            stream.stats.lost = stream.stats.lost.saturating_add(count);
         }
         self.stats.lost_messages = self.stats.lost_messages.saturating_add(count);
     }
@@ -623,7 +623,7 @@ fn take_back(
 ) {
     if let Some(numbers) = numbers {
         let count = losses.take_back(stream.id(), numbers);
-        stream.figures.lost = stream.figures.lost.saturating_sub(count);
+        stream.stats.lost = stream.stats.lost.saturating_sub(count);
         stats.lost_messages = stats.lost_messages.saturating_sub(count);
     }
 }

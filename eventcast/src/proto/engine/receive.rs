@@ -220,7 +220,7 @@ impl Engine {
             if let Some(stream) = self.streams.get(at) {
                 stream.last_heard = now.elapsed;
                 if place == Verdict::Over {
-                    stream.figures.duplicates += 1;
+                    stream.stats.duplicates += 1;
                     return Err(DropCause::Duplicate.into());
                 }
                 waits = (sealed || stream.route.address() == from).then_some(at);

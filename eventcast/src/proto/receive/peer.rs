@@ -49,7 +49,7 @@ impl Peer {
 /// What came of one sender's messages.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct PeerFigures {
+pub struct PeerStats {
     /// Messages with numbers that were delivered.
     pub received: u64,
     /// How many of them came after they had been requested.
@@ -63,7 +63,7 @@ pub struct PeerFigures {
     pub round_trip: Option<Duration>,
 }
 
-impl PeerFigures {
+impl PeerStats {
     /// Counts a message that was requested, and returns 1 if this one was.
     #[inline]
     pub(in crate::proto) fn count_repair(&mut self, filled: Filled) -> u64 {
@@ -94,5 +94,5 @@ pub struct PeerStatus {
     /// How long ago it was heard.
     pub heard_ago: Duration,
     /// What came of its messages.
-    pub figures: PeerFigures,
+    pub stats: PeerStats,
 }

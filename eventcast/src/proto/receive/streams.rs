@@ -16,7 +16,7 @@ use crate::proto::{
     rate::RateWindow,
     receive::{
         hello_clock::HelloClock,
-        peer::{Peer, PeerFigures, PeerStatus},
+        peer::{Peer, PeerStats, PeerStatus},
         reorder_buffer::{ReorderBuffer, Retired},
         route::Route,
         shares::Shares,
@@ -88,7 +88,7 @@ pub(in crate::proto) struct Stream {
     /// It has a place in [`Streams::departed`].
     is_departed: bool,
     pub(in crate::proto) info: PeerInfo,
-    pub(in crate::proto) figures: PeerFigures,
+    pub(in crate::proto) stats: PeerStats,
     /// Its place in [`Streams::dues`].
     due: Option<Duration>,
     /// What it counts for in [`Streams::held`].
@@ -288,7 +288,7 @@ impl Streams {
             presence: Presence::Unknown,
             is_departed: false,
             info: PeerInfo::default(),
-            figures: PeerFigures::default(),
+            stats: PeerStats::default(),
             due: None,
             held: 0,
             listed: None,
@@ -455,7 +455,7 @@ impl Streams {
                     .map(|c| c.to_string())
                     .collect(),
                 heard_ago: now.saturating_sub(stream.last_heard),
-                figures: stream.figures,
+                stats: stream.stats,
             })
             .collect()
     }
@@ -516,7 +516,7 @@ impl Streams {
         let candidates = candidates.filter_map(|&index| {
             let stream = self.slots[index].as_ref()?;
             let waits = stream.reorder.has_waiting();
-            Some((waits, stream.figures.received > 0, stream.last_heard, index))
+            Some((waits, stream.stats.received > 0, stream.last_heard, index))
         });
         let (.., index) = candidates.min()?;
         self.retire(index)
@@ -821,7 +821,7 @@ mod tests {
         assert!(streams.get(honest).is_some());
         // One of which messages came goes after those of which none did.
         let at = streams.find("1", Some(1)).unwrap();
-        streams.get(at).unwrap().figures.received = 1;
+        streams.get(at).unwrap().stats.received = 1;
         for i in 0..200 {
             let newcomer = peer_at("newcomer", ([10, 0, 1, i], 1).into());
             assert!(open(&mut streams, secs(2), newcomer, &mut RateWindow::default()).is_some());

@@ -39,10 +39,10 @@ fn a_lost_event_is_asked_for_and_those_behind_it_wait() {
     assert_eq!(net.engines[1].stats().repaired_messages, 1);
     assert_eq!(net.engines[0].stats().answers_sent, 1);
     // A millisecond each way, and up to five in which requests are gathered.
-    let figures = net.engines[1].peers(net.now())[0].figures;
-    let round_trip = figures.round_trip.expect("it was asked for once");
+    let stats = net.engines[1].peers(net.now())[0].stats;
+    let round_trip = stats.round_trip.expect("it was asked for once");
     assert!((2..=7).contains(&round_trip.as_millis()), "{round_trip:?}");
-    assert_eq!(net.engines[0].peers(net.now())[0].figures.round_trip, None);
+    assert_eq!(net.engines[0].peers(net.now())[0].stats.round_trip, None);
 }
 
 #[test]

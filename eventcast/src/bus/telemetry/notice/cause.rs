@@ -17,7 +17,7 @@ pub enum RefusedCause {
 }
 
 impl RefusedCause {
-    /// A short name for figures and logs: that of the [`DropCause`], or `unopened`.
+    /// A short name for metrics and logs: that of the [`DropCause`], or `unopened`.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -49,7 +49,7 @@ pub enum ConsoleRefusedCause {
 }
 
 impl ConsoleRefusedCause {
-    /// A short name for figures and logs.
+    /// A short name for metrics and logs.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
