@@ -18,7 +18,7 @@ use super::{
         random::{random, random_u64},
         user_code,
     },
-    queue::backlog::Bound,
+    queue::bounded_queue::Bound,
 };
 use crate::error::Result;
 

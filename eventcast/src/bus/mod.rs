@@ -69,7 +69,7 @@ pub use self::{
     },
     on::{IntoPattern, Listen, guard::ListenerGuard},
     queue::{
-        backlog::Overflow,
+        bounded_queue::Overflow,
         error::{RecvTimeoutError, TryNextError},
     },
     telemetry::{

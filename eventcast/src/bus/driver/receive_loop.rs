@@ -32,7 +32,7 @@ use crate::bus::{
         registry::Snapshot,
     },
     process::{runtime::CachedRuntime, user_code::Driving},
-    queue::backlog::Server,
+    queue::work_queue::Server,
     telemetry::{notice::Notice, origin::Origin},
 };
 use crate::{

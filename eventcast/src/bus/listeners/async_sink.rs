@@ -22,7 +22,7 @@ use super::{
 };
 use crate::bus::{
     process::user_code::{self, LogLimit, Panicked},
-    queue::backlog::{Backlog, Bound, Overflow},
+    queue::bounded_queue::{Bound, BoundedQueue, Overflow},
 };
 use crate::text::printable;
 
@@ -90,7 +90,7 @@ pub(crate) struct AsyncSink {
 }
 
 struct State {
-    backlog: Backlog<QueuedEvent>,
+    queue: BoundedQueue<QueuedEvent>,
     /// Tasks that work the queue off, one call at a time each: as many as there are [`Task`]s of this round and begun
     /// ones of those before.
     running: usize,
@@ -119,7 +119,7 @@ impl AsyncSink {
             call: UserClosure::new(closure, !needs_drop::<F>(), identity),
             concurrency,
             state: Mutex::new(State {
-                backlog: Backlog::new(bound, Overflow::DropNewest),
+                queue: BoundedQueue::new(bound, Overflow::DropNewest),
                 running: 0,
                 waiting: 0,
                 round: 0,
@@ -139,7 +139,7 @@ impl AsyncSink {
         if state.closed {
             return 0;
         }
-        state.backlog.push(event, size) as u64
+        state.queue.push(event, size) as u64
     }
 
     /// Starts one more task where something waits and there may be one.
@@ -170,7 +170,7 @@ impl AsyncSink {
         let mut state = self.lock();
         state.round += 1;
         state.running -= std::mem::take(&mut state.waiting);
-        let waiting = state.backlog.len();
+        let waiting = state.queue.len();
         drop(state);
         for _ in 0..waiting.min(self.concurrency.get()) {
             self.start_task(owner);
@@ -185,15 +185,15 @@ impl AsyncSink {
     /// Whether the listener has been taken off and something waits for it.
     pub(crate) fn is_left_waiting(&self) -> bool {
         let state = self.lock();
-        state.retired && !state.backlog.is_empty()
+        state.retired && !state.queue.is_empty()
     }
 
     /// Takes nothing any more, and gives up what waits; says how much that was.
     pub(crate) fn close(&self) -> usize {
         let mut state = self.lock();
         state.closed = true;
-        let waited = state.backlog.len();
-        state.backlog.clear();
+        let waited = state.queue.len();
+        state.queue.clear();
         waited
     }
 
@@ -206,7 +206,7 @@ impl AsyncSink {
     }
 
     fn wants_task(&self, state: &State) -> bool {
-        state.running < self.concurrency.get() && !state.backlog.is_empty()
+        state.running < self.concurrency.get() && !state.queue.is_empty()
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -278,7 +278,7 @@ impl Task {
             return None;
         }
         let mut state = self.sink.lock();
-        let next = state.backlog.pop();
+        let next = state.queue.pop();
         if next.is_none() {
             // Under this lock: what comes after this finds that the task has ended.
             state.running -= 1;

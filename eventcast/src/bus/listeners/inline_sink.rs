@@ -28,7 +28,10 @@ use crate::{
             runtime::CachedRuntime,
             user_code::{self, Driving, Panicked},
         },
-        queue::backlog::{Bound, Pushed, Server, WorkQueue},
+        queue::{
+            bounded_queue::Bound,
+            work_queue::{Pushed, Server, WorkQueue},
+        },
     },
     codec,
 };

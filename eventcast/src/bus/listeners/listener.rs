@@ -17,10 +17,7 @@ use super::{
     owner::Owner,
     received::Received,
 };
-use crate::bus::queue::{
-    backlog::{Bound, Server},
-    mailbox::Mailbox,
-};
+use crate::bus::queue::{bounded_queue::Bound, mailbox::Mailbox, work_queue::Server};
 
 /// How a listener takes its events.
 pub(crate) enum Sink {

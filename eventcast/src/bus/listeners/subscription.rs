@@ -25,7 +25,7 @@ use crate::bus::{
         user_code,
     },
     queue::{
-        backlog::Overflow,
+        bounded_queue::Overflow,
         error::{RecvTimeoutError, TryNextError},
         mailbox::Mailbox,
     },

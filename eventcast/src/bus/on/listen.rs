@@ -18,7 +18,7 @@ use crate::bus::listeners::{
 };
 use crate::bus::process::{fork, user_code};
 use crate::bus::queue::{
-    backlog::{Bound, Overflow},
+    bounded_queue::{Bound, Overflow},
     mailbox::Mailbox,
 };
 use crate::bus::telemetry::listener_id::ListenerId;

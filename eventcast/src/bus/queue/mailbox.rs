@@ -8,7 +8,7 @@ use std::{
 };
 
 use super::{
-    backlog::{Backlog, Bound, Overflow},
+    bounded_queue::{Bound, BoundedQueue, Overflow},
     error::TryNextError,
 };
 use crate::bus::process::user_code;
@@ -20,7 +20,7 @@ pub(crate) struct Mailbox<T> {
 
 #[derive(Debug)]
 struct State<T> {
-    backlog: Backlog<T>,
+    queue: BoundedQueue<T>,
     missed: u64,
     waker: Option<Waker>,
     closed: bool,
@@ -30,7 +30,7 @@ impl<T> Mailbox<T> {
     pub(crate) fn new(bound: Bound, overflow: Overflow) -> Self {
         Self {
             state: Mutex::new(State {
-                backlog: Backlog::new(bound, overflow),
+                queue: BoundedQueue::new(bound, overflow),
                 missed: 0,
                 waker: None,
                 closed: false,
@@ -45,7 +45,7 @@ impl<T> Mailbox<T> {
         if state.closed {
             return 0;
         }
-        let missed = state.backlog.push(item, size) as u64;
+        let missed = state.queue.push(item, size) as u64;
         state.missed += missed;
         missed
     }
@@ -66,7 +66,7 @@ impl<T> Mailbox<T> {
 
     pub(crate) fn try_pop(&self) -> Result<T, TryNextError> {
         let mut state = self.lock();
-        match state.backlog.pop() {
+        match state.queue.pop() {
             Some(item) => Ok(item),
             None if state.closed => Err(TryNextError::Ended),
             None => Err(TryNextError::Empty),
@@ -87,7 +87,7 @@ impl<T> Mailbox<T> {
         let mut own: Option<Waker> = None;
         loop {
             let mut state = self.lock();
-            if let Some(item) = state.backlog.pop() {
+            if let Some(item) = state.queue.pop() {
                 return Poll::Ready(Some(item));
             }
             if state.closed {

@@ -1,5 +1,14 @@
-//! Bounded queues: what waits for a slow listener, an async one, a stream, or a listener of notices.
+//! Bounded queues: what waits for a slow listener, an async one, a stream, or a listener of notices. Nothing here knows what
+//! an event is.
+//!
+//! | file | what is in it |
+//! | --- | --- |
+//! | `bounded_queue` | the bound and the policy alone |
+//! | `work_queue` | a queue that a thread serves |
+//! | `mailbox` | a queue that a task polls |
+//! | `error` | why a stream has nothing to give |
 
-pub(crate) mod backlog;
+pub(crate) mod bounded_queue;
 pub(crate) mod error;
 pub(crate) mod mailbox;
+pub(crate) mod work_queue;

@@ -10,8 +10,9 @@ use crate::bus::{
         user_code::{self, LogLimit},
     },
     queue::{
-        backlog::{Bound, Overflow, Pushed, Server, WorkQueue},
+        bounded_queue::{Bound, Overflow},
         mailbox::Mailbox,
+        work_queue::{Pushed, Server, WorkQueue},
     },
 };
 

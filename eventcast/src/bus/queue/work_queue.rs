@@ -1,97 +1,16 @@
-//! Bounded queues: what waits for a slow listener, an async one, a stream or a notice listener.
-//!
-//! [`Backlog`] is the bound and the policy alone; [`WorkQueue`] adds the thread that serves it, as
-//! [`Mailbox`](super::mailbox::Mailbox) adds the task that polls it. Nothing here knows what an event is.
+//! A bounded queue with at most one thread that works it off.
 
 use std::{
-    collections::VecDeque,
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
+use super::bounded_queue::{Bound, BoundedQueue, Overflow};
 use crate::bus::process::fork::Home;
 
 /// How long a thread that has emptied a queue waits for more before it ends. Long enough that a listener with a
 /// steady trickle keeps its thread, short enough that a quiet bus soon has none to spare.
 const LINGER: Duration = Duration::from_secs(2);
-
-/// What gives way when the queue of a subscription is full.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Overflow {
-    /// The new one is taken; as many of the oldest as it needs are missed. The default: who has fallen behind wants
-    /// what is recent.
-    #[default]
-    DropOldest,
-    /// What is there stays; the new one is missed.
-    DropNewest,
-}
-
-/// The most that a queue holds.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Bound {
-    pub(crate) items: usize,
-    pub(crate) bytes: usize,
-}
-
-/// A queue bounded in items and in bytes, which counts what it had to let go.
-#[derive(Debug)]
-pub(crate) struct Backlog<T> {
-    items: VecDeque<(T, usize)>,
-    bytes: usize,
-    bound: Bound,
-    overflow: Overflow,
-}
-
-impl<T> Backlog<T> {
-    pub(crate) fn new(bound: Bound, overflow: Overflow) -> Self {
-        Self {
-            items: VecDeque::new(),
-            bytes: 0,
-            bound,
-            overflow,
-        }
-    }
-
-    /// Takes `item`, which counts `size` bytes, and returns how many items were missed for it: itself, or older
-    /// ones. An item larger than the whole bound is taken when it is alone, so that nothing is undeliverable.
-    pub(crate) fn push(&mut self, item: T, size: usize) -> usize {
-        let mut missed = 0;
-        while !self.items.is_empty()
-            && (self.items.len() >= self.bound.items || self.bytes + size > self.bound.bytes)
-        {
-            match self.overflow {
-                Overflow::DropNewest => return 1,
-                Overflow::DropOldest => {
-                    self.pop();
-                    missed += 1;
-                }
-            }
-        }
-        self.bytes += size;
-        self.items.push_back((item, size));
-        missed
-    }
-
-    pub(crate) fn pop(&mut self) -> Option<T> {
-        let (item, size) = self.items.pop_front()?;
-        self.bytes -= size;
-        Some(item)
-    }
-
-    pub(crate) fn len(&self) -> usize {
-        self.items.len()
-    }
-
-    pub(crate) fn is_empty(&self) -> bool {
-        self.items.is_empty()
-    }
-
-    pub(crate) fn clear(&mut self) {
-        self.items = VecDeque::new();
-        self.bytes = 0;
-    }
-}
 
 /// A backlog with at most one thread that works it off: the one that holds its [`Server`].
 #[derive(Debug)]
@@ -108,7 +27,7 @@ struct Shared<T> {
 
 #[derive(Debug)]
 struct Work<T> {
-    backlog: Backlog<T>,
+    queue: BoundedQueue<T>,
     /// There is a [`Server`].
     served: bool,
     /// An item has been taken out, and is not worked off yet.
@@ -133,7 +52,7 @@ impl<T> WorkQueue<T> {
         Self {
             shared: Arc::new(Shared {
                 state: Mutex::new(Work {
-                    backlog: Backlog::new(bound, Overflow::DropNewest),
+                    queue: BoundedQueue::new(bound, Overflow::DropNewest),
                     served: false,
                     busy: false,
                     retired: false,
@@ -163,7 +82,7 @@ impl<T> WorkQueue<T> {
         if work.closed {
             return Pushed::Closed;
         }
-        let missed = work.backlog.push(item, size);
+        let missed = work.queue.push(item, size);
         if missed > 0 {
             return Pushed::Missed(missed);
         }
@@ -175,7 +94,7 @@ impl<T> WorkQueue<T> {
     /// The right to serve the queue, where something waits and nobody has it.
     pub(crate) fn server(&self) -> Option<Server<T>> {
         let mut work = self.shared.lock();
-        if work.served || work.backlog.is_empty() {
+        if work.served || work.queue.is_empty() {
             return None;
         }
         work.served = true;
@@ -188,7 +107,7 @@ impl<T> WorkQueue<T> {
     /// Waits until everything has been worked off, until then at most.
     pub(crate) fn wait_until_idle(&self, end: Instant) {
         let mut work = self.shared.lock();
-        while work.busy || !work.backlog.is_empty() {
+        while work.busy || !work.queue.is_empty() {
             let left = end.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 return;
@@ -223,7 +142,7 @@ impl<T> WorkQueue<T> {
     pub(crate) fn close(&self) {
         let mut work = self.shared.lock();
         work.closed = true;
-        work.backlog.clear();
+        work.queue.clear();
         drop(work);
         self.shared.arrived.notify_all();
     }
@@ -251,7 +170,7 @@ impl<T> Server<T> {
     pub(crate) fn serve(mut self, home: &Home, mut run: impl FnMut(T)) {
         let mut work = self.shared.lock();
         loop {
-            if let Some(item) = work.backlog.pop() {
+            if let Some(item) = work.queue.pop() {
                 work.busy = true;
                 drop(work);
                 run(item);
@@ -271,7 +190,7 @@ impl<T> Server<T> {
                     .wait_timeout(work, LINGER)
                     .unwrap_or_else(PoisonError::into_inner);
                 work = again;
-                if !waited.timed_out() || !work.backlog.is_empty() {
+                if !waited.timed_out() || !work.queue.is_empty() {
                     continue;
                 }
             }
@@ -304,36 +223,6 @@ mod tests {
         items: 3,
         bytes: 100,
     };
-
-    fn drained<T>(mut backlog: Backlog<T>) -> Vec<T> {
-        std::iter::from_fn(|| backlog.pop()).collect()
-    }
-
-    #[test]
-    fn the_newest_gives_way_when_it_shall() {
-        let mut backlog = Backlog::new(BOUND, Overflow::DropNewest);
-        let missed: Vec<_> = (0..5).map(|i| backlog.push(i, 1)).collect();
-        assert_eq!(missed, [0, 0, 0, 1, 1]);
-        assert_eq!(drained(backlog), [0, 1, 2]);
-    }
-
-    #[test]
-    fn the_oldest_give_way_when_they_shall() {
-        let mut backlog = Backlog::new(BOUND, Overflow::DropOldest);
-        let missed: Vec<_> = (0..5).map(|i| backlog.push(i, 1)).collect();
-        assert_eq!(missed, [0, 0, 0, 1, 1]);
-        assert_eq!(drained(backlog), [2, 3, 4]);
-    }
-
-    #[test]
-    fn bytes_are_bounded_too() {
-        let mut backlog = Backlog::new(BOUND, Overflow::DropOldest);
-        assert_eq!(backlog.push("a", 50), 0);
-        assert_eq!(backlog.push("b", 50), 0);
-        assert_eq!(backlog.push("c", 60), 2);
-        assert_eq!(backlog.push("larger than all", 1000), 1);
-        assert_eq!(drained(backlog), ["larger than all"]);
-    }
 
     #[test]
     fn one_serves_and_the_queue_says_when_nobody_does() {

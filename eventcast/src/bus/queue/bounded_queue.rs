@@ -1,0 +1,121 @@
+//! A queue bounded in items and in bytes, for whatever waits in it.
+
+use std::collections::VecDeque;
+
+/// What gives way when the queue of a subscription is full.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Overflow {
+    /// The new one is taken; as many of the oldest as it needs are missed. The default: who has fallen behind wants
+    /// what is recent.
+    #[default]
+    DropOldest,
+    /// What is there stays; the new one is missed.
+    DropNewest,
+}
+
+/// The most that a queue holds.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Bound {
+    pub(crate) items: usize,
+    pub(crate) bytes: usize,
+}
+
+/// A queue bounded in items and in bytes, which counts what it had to let go.
+#[derive(Debug)]
+pub(crate) struct BoundedQueue<T> {
+    items: VecDeque<(T, usize)>,
+    bytes: usize,
+    bound: Bound,
+    overflow: Overflow,
+}
+
+impl<T> BoundedQueue<T> {
+    pub(crate) fn new(bound: Bound, overflow: Overflow) -> Self {
+        Self {
+            items: VecDeque::new(),
+            bytes: 0,
+            bound,
+            overflow,
+        }
+    }
+
+    /// Takes `item`, which counts `size` bytes, and returns how many items were missed for it: itself, or older
+    /// ones. An item larger than the whole bound is taken when it is alone, so that nothing is undeliverable.
+    pub(crate) fn push(&mut self, item: T, size: usize) -> usize {
+        let mut missed = 0;
+        while !self.items.is_empty()
+            && (self.items.len() >= self.bound.items || self.bytes + size > self.bound.bytes)
+        {
+            match self.overflow {
+                Overflow::DropNewest => return 1,
+                Overflow::DropOldest => {
+                    self.pop();
+                    missed += 1;
+                }
+            }
+        }
+        self.bytes += size;
+        self.items.push_back((item, size));
+        missed
+    }
+
+    pub(crate) fn pop(&mut self) -> Option<T> {
+        let (item, size) = self.items.pop_front()?;
+        self.bytes -= size;
+        Some(item)
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.items.len()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.items.is_empty()
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.items = VecDeque::new();
+        self.bytes = 0;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BOUND: Bound = Bound {
+        items: 3,
+        bytes: 100,
+    };
+
+    fn drained<T>(mut queue: BoundedQueue<T>) -> Vec<T> {
+        std::iter::from_fn(|| queue.pop()).collect()
+    }
+
+    #[test]
+    fn the_newest_gives_way_when_it_shall() {
+        let mut queue = BoundedQueue::new(BOUND, Overflow::DropNewest);
+        let missed: Vec<_> = (0..5).map(|i| queue.push(i, 1)).collect();
+        assert_eq!(missed, [0, 0, 0, 1, 1]);
+        assert_eq!(drained(queue), [0, 1, 2]);
+    }
+
+    #[test]
+    fn the_oldest_give_way_when_they_shall() {
+        let mut queue = BoundedQueue::new(BOUND, Overflow::DropOldest);
+        let missed: Vec<_> = (0..5).map(|i| queue.push(i, 1)).collect();
+        assert_eq!(missed, [0, 0, 0, 1, 1]);
+        assert_eq!(drained(queue), [2, 3, 4]);
+    }
+
+    #[test]
+    fn bytes_are_bounded_too() {
+        let mut queue = BoundedQueue::new(BOUND, Overflow::DropOldest);
+        assert_eq!(queue.push("a", 50), 0);
+        assert_eq!(queue.push("b", 50), 0);
+        assert_eq!(queue.push("c", 60), 2);
+        assert_eq!(queue.push("larger than all", 1000), 1);
+        assert_eq!(drained(queue), ["larger than all"]);
+    }
+}
