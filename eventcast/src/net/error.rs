@@ -133,6 +133,21 @@ impl OpenError {
         )
     }
 
+    /// What it says of an interface that is tried again by itself, while the bus runs.
+    pub(super) fn while_running(&self) -> String {
+        match self {
+            Self::AddressNotReady {
+                address,
+                interface,
+                is_duplicate: false,
+            } => format!(
+                "{}: the group is joined there by itself when that is over",
+                tentative(address, interface)
+            ),
+            _ => self.to_string(),
+        }
+    }
+
     /// For `map_err`: a refusal while doing `what`.
     pub(super) fn socket(what: &'static str) -> impl FnOnce(io::Error) -> Self {
         move |source| Self::Socket {
@@ -359,7 +374,9 @@ impl fmt::Display for OpenWarning {
                 "cannot watch for changes of interfaces and routes ({source}){}: looking at them each second instead",
                 netlink_hint(source)
             ),
-            Self::Left { error } => write!(f, "one interface is left out: {error}"),
+            Self::Left { error } => {
+                write!(f, "one interface is left out: {}", error.while_running())
+            }
             Self::BufferCapped { buffer, asked, got } => {
                 let (option, sysctl) = (buffer.option(), buffer.sysctl());
                 write!(
@@ -517,12 +534,16 @@ fn not_ready(address: &IpAddr, interface: &str, is_duplicate: bool) -> String {
              give the interface another (`ip -6 addr show dev {interface}` says `dadfailed`)"
         )
     } else {
-        format!(
-            "the address {address} of interface {interface} is tentative, while the link is asked whether another \
-             machine has it (`ip -6 addr show dev {interface}`): start again when that is over, mostly after a second \
-             or two"
-        )
+        let tentative = tentative(address, interface);
+        format!("{tentative}: start again when that is over, mostly after a second or two")
     }
+}
+
+fn tentative(address: &IpAddr, interface: &str) -> String {
+    format!(
+        "the address {address} of interface {interface} is tentative, while the link is asked whether another machine \
+         has it (`ip -6 addr show dev {interface}`)"
+    )
 }
 
 fn list(names: &[String]) -> String {
@@ -561,6 +582,27 @@ mod tests {
 
     use super::*;
     use crate::net::errno::testing::os;
+
+    #[test]
+    fn who_runs_already_is_not_told_to_start_again() {
+        let not_ready = |is_duplicate| OpenError::AddressNotReady {
+            address: IpAddr::V6(std::net::Ipv6Addr::LOCALHOST),
+            interface: "eth0".into(),
+            is_duplicate,
+        };
+        assert!(not_ready(false).to_string().contains("start again"));
+        let error = not_ready(false);
+        for text in [
+            error.while_running(),
+            OpenWarning::Left { error }.to_string(),
+        ] {
+            assert!(text.contains("tentative"), "{text}");
+            assert!(text.contains("by itself"), "{text}");
+            assert!(!text.contains("start again"), "{text}");
+        }
+        let duplicate = not_ready(true);
+        assert_eq!(duplicate.while_running(), duplicate.to_string());
+    }
 
     #[test]
     fn want_of_files_is_no_fault_of_the_interface() {

@@ -180,7 +180,7 @@ impl InterfaceMonitor {
         monitor.failures = reconciliation
             .failed
             .iter()
-            .map(ToString::to_string)
+            .map(OpenError::while_running)
             .collect();
         let left = reconciliation.failed.into_iter();
         warnings.extend(left.map(|error| OpenWarning::Left { error }));
@@ -277,7 +277,7 @@ impl InterfaceMonitor {
         let mut failures: Vec<_> = reconciliation
             .failed
             .iter()
-            .map(ToString::to_string)
+            .map(OpenError::while_running)
             .collect();
 
         self.leave(&reconciliation, &interfaces, &mut changes);
@@ -308,7 +308,7 @@ impl InterfaceMonitor {
         if let Some(first) = &first
             && let Err(error) = self.rebind(&options, first, &mut changes)
         {
-            failures.push(error.to_string());
+            failures.push(error.while_running());
         }
         if let Some(first) = &first
             && reconciliation.basis == Basis::Route
