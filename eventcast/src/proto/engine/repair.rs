@@ -203,12 +203,17 @@ impl Engine {
     /// to be sent.
     fn send_request(&mut self, now: Now, to: SocketAddr, request: Vec<u8>) -> bool {
         let len = self.sent_len(request.len());
+        let mut is_paid = false;
         if let Some((_, known)) = self.peers.get(to) {
-            let received = std::mem::take(&mut known.received);
-            self.budgets.credit(now.elapsed, to.ip(), received, 0);
+            if self.budgets.has_own(now.elapsed, to.ip()) {
+                let received = std::mem::take(&mut known.received);
+                self.budgets.credit(now.elapsed, to.ip(), received, 0);
+            } else {
+                is_paid = known.pay(len as u64);
+            }
         }
         let stranger = Requester::Stranger(to.ip());
-        if !self.budgets.take(now.elapsed, stranger, len, 0) {
+        if !is_paid && !self.budgets.take(now.elapsed, stranger, len, 0) {
             // It counts as sent and lost.
             return true;
         }
@@ -243,8 +248,14 @@ impl Engine {
                 (answered, reply) = (len, Some(datagram));
             }
         }
-        self.budgets
-            .credit(now.elapsed, from.ip(), received, answered);
+        if self.budgets.has_own(now.elapsed, from.ip()) {
+            self.budgets
+                .credit(now.elapsed, from.ip(), received, answered);
+        } else {
+            let known = &mut self.peers[at];
+            known.received = received;
+            known.pay(answered);
+        }
         let requester = match echoed {
             Echoed::Nothing => Requester::Stranger(from.ip()),
             Echoed::Old | Echoed::Fresh => Requester::Peer(from),

@@ -12,6 +12,7 @@ use crate::proto::{
     hash::HashKey,
     rate::RateWindow,
     receive::{peer::Peer, streams::StreamRef},
+    repair::validation::{MAX_CREDIT, TIMES},
     wire::Identity,
 };
 
@@ -55,6 +56,15 @@ pub(in crate::proto) struct Known {
 }
 
 impl Known {
+    /// Takes so many bytes out of what may be sent here for what has come, where the IP address has no budget of its own.
+    /// `false`: not enough has come.
+    pub(in crate::proto) fn pay(&mut self, bytes: u64) -> bool {
+        let received = self.received.min(MAX_CREDIT / TIMES);
+        let rest = received.checked_sub(bytes.div_ceil(TIMES));
+        self.received = rest.unwrap_or(received);
+        rest.is_some()
+    }
+
     /// Notes that a number is delivered although the peer has no stream.
     pub(in crate::proto) fn note_unfollowed(&mut self, number: u64) {
         let next = number.saturating_add(1);

@@ -7,7 +7,8 @@
 //! addresses that have not echoed one.
 //!
 //! Each table has a limit; addresses beyond it share one budget, so that filling the table gives no sender a new
-//! budget.
+//! budget. Bytes that come from one of them are credited to no budget, since another address would spend them: they stay
+//! with the address while it is known.
 
 use std::{
     collections::HashMap,
@@ -25,10 +26,10 @@ use crate::proto::{hash::HashKey, rate::TokenBucket, repair::retransmit_queue::R
 pub(in crate::proto) const A_MINUTE: u64 = 256 << 10;
 
 /// How many times what came from an IP address it gets.
-const TIMES: u64 = 3;
+pub(in crate::proto) const TIMES: u64 = 3;
 
 /// Most that an IP address may have left of that.
-const MAX_CREDIT: u64 = 1 << 20;
+pub(in crate::proto) const MAX_CREDIT: u64 = 1 << 20;
 
 /// What may be sent to one address that has echoed a token, in bytes a second, or a quarter of the rate of new messages
 /// if that is more.
@@ -122,6 +123,12 @@ impl Budgets {
         }
     }
 
+    /// Whether an IP address has a budget of its own, or can have one. Where it has none, nothing can be
+    /// [credited](Self::credit) to it: others would have it.
+    pub(in crate::proto) fn has_own(&mut self, now: Duration, ip: IpAddr) -> bool {
+        self.strangers.has_own(now, ip)
+    }
+
     /// Notes that so many bytes have come from an IP address, of which so many have been answered already.
     pub(in crate::proto) fn credit(
         &mut self,
@@ -130,6 +137,9 @@ impl Budgets {
         received: u64,
         answered: u64,
     ) {
+        if !self.strangers.has_own(now, ip) {
+            return;
+        }
         let stranger = self.strangers.get(now, ip);
         let more = received.saturating_mul(TIMES).saturating_sub(answered);
         stranger.credit = stranger.credit.saturating_add(more).min(MAX_CREDIT);
@@ -243,15 +253,21 @@ impl<K: Copy + Eq + Hash, B: Budget> Table<K, B> {
         }
     }
 
+    /// Whether a key has a budget of its own, or there is room for it.
+    fn has_own(&mut self, now: Duration, key: K) -> bool {
+        if self.budgets.len() < MAX_BUDGETS || self.budgets.contains_key(&key) {
+            return true;
+        }
+        if self.next_sweep <= now {
+            self.next_sweep = now + Duration::from_secs(1);
+            self.budgets.retain(|_, budget| !budget.is_full(now));
+        }
+        self.budgets.len() < MAX_BUDGETS
+    }
+
     fn get(&mut self, now: Duration, key: K) -> &mut B {
-        if self.budgets.len() >= MAX_BUDGETS && !self.budgets.contains_key(&key) {
-            if self.next_sweep <= now {
-                self.next_sweep = now + Duration::from_secs(1);
-                self.budgets.retain(|_, budget| !budget.is_full(now));
-            }
-            if self.budgets.len() >= MAX_BUDGETS {
-                return &mut self.others;
-            }
+        if !self.has_own(now, key) {
+            return &mut self.others;
         }
         self.budgets.entry(key).or_default()
     }
@@ -342,6 +358,11 @@ mod tests {
         assert_eq!(sum, MAX_BUDGETS as u64 * A_MINUTE);
         assert_eq!(all(&mut budgets, secs(2), stranger(0)), 0);
         assert_eq!(budgets.strangers.budgets.len(), MAX_BUDGETS);
+        // What came from one of the others is not left to all of them.
+        assert!(budgets.has_own(secs(2), address(0).ip()));
+        assert!(!budgets.has_own(secs(2), address(19_999).ip()));
+        budgets.credit(secs(2), address(19_999).ip(), 1 << 20, 0);
+        assert_eq!(all(&mut budgets, secs(2), stranger(19_998)), 0);
         // A minute later there is room again.
         assert_eq!(all(&mut budgets, secs(70), stranger(30_000)), A_MINUTE);
         assert_eq!(budgets.strangers.budgets.len(), 1);

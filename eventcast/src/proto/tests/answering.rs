@@ -127,6 +127,39 @@ fn an_address_that_was_forged_gets_little_more_than_what_came_from_it() {
     assert!(net.engines[0].stats().answers_refused > 0);
 }
 
+/// More IP addresses than there are budgets have asked for more than they are due: a sender that comes after them is asked
+/// all the same, within what has come from it.
+#[test]
+fn a_sender_without_a_budget_of_its_own_is_asked_for_what_is_missing() {
+    let mut net = sender(1, 20_000, 600);
+    for i in 0..4_500 {
+        let now = net.now();
+        let first = 1 + u64::from(i) * 4;
+        let count = if i < 4_096 { 4 } else { 200 };
+        let request = nack(&[(first, first + count)], Some(7));
+        net.engines[0].handle_datagram(now, stranger(i), &request);
+    }
+    let begin = net.now.as_millis() as u64;
+    net.run(begin + 2_000, nothing);
+    assert_eq!(net.engines[0].stats().requests_sent, 0);
+    let mut lost = 0;
+    for i in 0..400 {
+        net.emit(1, &format!("{i}"));
+        net.run(begin + 2_000 + 5 * i, |by, to, datagram| {
+            let is_lost = (by, to) == (1, 0) && number_of(datagram).is_some_and(|n| n % 4 == 2);
+            lost += u64::from(is_lost);
+            is_lost
+        });
+    }
+    net.run(begin + 8_000, nothing);
+    let stats = net.engines[0].stats();
+    assert_eq!((stats.delivered_messages, stats.lost_messages), (400, 0));
+    assert!(
+        lost >= 100 && stats.requests_sent >= 30,
+        "{lost}, {stats:?}"
+    );
+}
+
 #[test]
 fn all_forged_addresses_together_get_no_more_than_is_sent_anew() {
     let mut net = sender(0, 20_000, 600);
