@@ -1,9 +1,9 @@
 //! What can go wrong when the bus is used, and what to do about it.
 //!
 //! Errors of three kinds come out of the bus. *Misuse* says what to write instead ([`KeyConflict`],
-//! [`EmitErrorKind::Reserved`]); *the environment* says what to set ([`ConfigError`], [`OpenError`]); *the moment*
-//! says that trying again may help ([`EmitErrorKind::QueueFull`]). What is wrong with a datagram from the network is
-//! never returned to anybody: it is counted, and told as a [`Notice`](crate::Notice).
+//! [`EmitErrorKind::Reserved`]); *the environment* says what to set ([`ConfigError`], [`OpenError`]); *the moment* says
+//! that trying again may help ([`EmitErrorKind::QueueFull`]). A wrong datagram from the network is no error of any
+//! call: it is counted, and reported as a [`Notice`](crate::Notice).
 
 use std::{fmt, sync::Arc};
 
@@ -19,9 +19,9 @@ use crate::{
 /// The result of what a bus does.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// What a bus can answer instead of doing what it was told.
+/// Why a bus did not do what a call asked for.
 ///
-/// Its `Debug` is the same text as its `Display`, so that a `main` which returns it tells a person what to do.
+/// Its `Debug` is the same text as its `Display`, so that a `main` which returns it shows what to do.
 #[derive(Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -52,7 +52,7 @@ pub enum Error {
     /// A value has no BSON form. What cannot be emitted for that is [`Emit`](Self::Emit).
     #[error(transparent)]
     Encode(#[from] EncodeError),
-    /// Arguments do not fit the type that was asked for.
+    /// Arguments do not fit the requested type.
     #[error(transparent)]
     Decode(#[from] DecodeError),
     /// An event that was waited for cannot come any more.
@@ -108,10 +108,10 @@ pub enum Error {
     Failed {
         /// What the bus was doing.
         during: &'static str,
-        /// What the panic said.
+        /// The message of the panic.
         message: String,
     },
-    /// `stop` was called before a `start` that waited for an earlier stop had begun.
+    /// `stop` was called before a `start` was through.
     #[error("the bus was stopped before its start was through")]
     Stopped,
 }
@@ -122,8 +122,8 @@ impl fmt::Debug for Error {
     }
 }
 
-/// Why an event was not sent. But for [`NotStarted`](Self::NotStarted), nothing at all has happened: nothing was
-/// sent, no listener was called, and no number was taken.
+/// Why an event was not sent. Except for [`NotStarted`](Self::NotStarted), nothing has happened: nothing was sent, no
+/// listener was called, and no number was taken.
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum EmitErrorKind {
@@ -165,7 +165,7 @@ pub enum EmitErrorKind {
         "an event with the key `error` ends an old peer, and `old_peers` is on; choose another key"
     )]
     KeyEndsOldPeers,
-    /// What was emitted before has not gone out yet. `emit_wait` waits until it has.
+    /// Earlier events have not gone out yet. `emit_wait` waits until they have.
     #[error(
         "the send queue is full: {queued} of {limit} bytes wait to be sent; use `emit_wait`, or raise \
          `send_queue`"
@@ -190,7 +190,7 @@ pub enum EmitErrorKind {
         limit: usize,
     },
     /// The process was forked from the one that started the bus: it has a copy of the bus, but none of its threads, and
-    /// must not speak in its name. A new bus can be built in it.
+    /// must not send under its id. A new bus can be built in it.
     #[error(
         "this process was forked from the one that started the bus, whose threads it does not have; build a new bus \
          in it, or fork before the first start"
@@ -201,7 +201,7 @@ pub enum EmitErrorKind {
     NotStarted,
 }
 
-/// What is said of bytes that travel as numbers.
+/// The hint for bytes that travel as numbers.
 fn bytes_hint(field: &Option<(String, usize)>) -> String {
     let Some((path, count)) = field else {
         return String::new();

@@ -1,10 +1,10 @@
-//! What is counted.
+//! Statistics.
 //!
-//! Every metric stands once, in the table below: its description, its name, and where it is counted. The field of
-//! [`Stats`], the sum over all sessions of a bus and the metric of the feature `metrics` come from there, so adding
-//! a metric is adding one entry. What is told apart by cause stands beside the table, in [`Stats::dropped`].
+//! Every statistic stands once, in the table below: its description, its name, and where it is counted. The field of
+//! [`Stats`], the sum over all sessions of a bus and the metric of the feature `metrics` are made from there, so adding
+//! one is adding one entry. The counts by cause stand beside the table, in [`Stats::dropped`].
 //!
-//! Counting costs an addition where something happens; everything else is done when somebody asks.
+//! Counting costs an addition where something happens; everything else is done when the statistics are read.
 
 use std::{
     collections::BTreeMap,
@@ -29,8 +29,8 @@ macro_rules! stats {
     )+) => {
         /// Statistics of a bus since it was built, over all its starts and stops. Plain numbers; a copy of the moment.
         ///
-        /// What is said to be there now is a gauge: it rises and falls, and is 0 on a stopped bus. All others only
-        /// rise.
+        /// A number that is described with "now" is a gauge: it rises and falls, and is 0 on a stopped bus. All others
+        /// only rise.
         #[derive(Clone, Debug, Default, PartialEq, Eq)]
         #[non_exhaustive]
         pub struct Stats {
@@ -119,10 +119,10 @@ macro_rules! stats {
 }
 
 stats! {
-    /// Events given to the network by `emit` and its kin.
+    /// Events given to the network by the methods that emit.
     Counter events_emitted { session: |s| s.engine.emitted_messages }
 
-    /// Events that came from the network, whether or not anybody listens.
+    /// Events that came from the network, with or without listeners.
     Counter events_received { session: |s| s.engine.delivered_messages }
 
     /// Events among those that came in several datagrams.
@@ -134,9 +134,9 @@ stats! {
     /// Bytes sent in them.
     Counter bytes_sent { bus: |b| b.bytes_sent.get() }
 
-    /// Datagrams received. Of what the bus sends to the group, which comes back to it, those are counted that a filter
-    /// in the kernel did not drop before: on Linux none, unless the filter could not be set or the bus's address has just
-    /// changed; elsewhere each.
+    /// Datagrams received. Of the bus's own datagrams to the group, which come back to it, those are counted that no
+    /// filter in the kernel has dropped: on Linux none, unless the filter could not be set or the bus's address has
+    /// just changed; elsewhere each.
     Counter datagrams_received { session: |s| s.engine.received_datagrams }
 
     /// Bytes received in them.
@@ -145,7 +145,7 @@ stats! {
     /// Datagrams that the kernel dropped because the receive buffer was full. Linux only; 0 elsewhere.
     Counter kernel_drops { session: |s| s.kernel_drops }
 
-    /// Bytes given up because the system would not send them.
+    /// Bytes dropped because the system would not send them.
     Counter bytes_unsent { bus: |b| b.bytes_unsent.get() }
 
     /// Bytes that wait in the send queue now.
@@ -160,32 +160,32 @@ stats! {
     /// Bytes held now for these and for events that wait for an earlier one, as `max_held_bytes` counts them.
     Gauge held_bytes { session: |s| s.engine.held_bytes as u64 }
 
-    /// Chunked messages given up before they were whole.
+    /// Chunked messages dropped before they were complete.
     Counter messages_expired { session: |s| s.engine.expired_messages }
 
-    /// Events that were told as lost: their numbers came neither by themselves nor when they were asked for.
+    /// Events that were reported as lost: they came neither by themselves nor on request.
     Counter events_lost { session: |s| s.engine.lost_messages }
 
-    /// Events that came after they had been asked for.
+    /// Events that came after they had been requested.
     Counter events_repaired { session: |s| s.engine.repaired_messages }
 
-    /// Requests sent for what was missing.
+    /// Requests sent for missing events and chunks.
     Counter requests_sent { session: |s| s.engine.requests_sent }
 
     /// Hellos, goodbyes, requests and other messages of the protocol's own that were not sent, because 1,024 of them
     /// waited already.
     Counter control_unsent { session: |s| s.engine.control_unsent }
 
-    /// Requests received from others for what they have missed.
+    /// Requests received from peers for what they have missed.
     Counter requests_received { session: |s| s.engine.requests_received }
 
     /// Datagrams sent again in answer to these.
     Counter answers_sent { session: |s| s.engine.answers_sent }
 
-    /// Datagrams that were asked for and not sent again, because they would have been too much.
+    /// Datagrams that were requested and not sent again, because they would have been too much.
     Counter answers_refused { session: |s| s.engine.answers_refused }
 
-    /// Datagrams that were asked for and not sent again, because they had been just now, or are about to be.
+    /// Datagrams that were requested and not sent again, because they had just been sent, or are about to be.
     Counter answers_duplicate { session: |s| s.engine.answers_duplicate }
 
     /// Bytes of what was sent that are kept now, as `history_bytes` counts them.
@@ -203,11 +203,11 @@ stats! {
     /// Events that slow or async listeners missed because their queues were full.
     Counter listener_missed { bus: |b| b.listener_missed.get() }
 
-    /// Events that subscriptions missed because nobody read them in time; those that keep only the latest miss all
+    /// Events that subscriptions missed because they were not read in time; those that keep only the latest miss all
     /// others.
     Counter subscription_missed { bus: |b| b.subscription_missed.get() }
 
-    /// Notices that nobody fetched in time.
+    /// Notices that were not fetched in time.
     Counter notices_missed { bus: |b| b.notices_missed.get() }
 
     /// Errors of the sockets that passed by themselves.
@@ -231,12 +231,12 @@ impl Stats {
     }
 }
 
-/// How a metric moves.
+/// How a statistic moves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     /// It only rises.
     Counter,
-    /// It is what there is now.
+    /// It is the present value.
     Gauge,
 }
 

@@ -9,15 +9,15 @@ use crate::proto::DropCause;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum RefusedCause {
-    /// A seal that was not found good, for whatever reason: a notice may be seen by somebody who should not learn which.
-    /// [`Stats::dropped`](crate::Stats::dropped) tells the reasons apart.
+    /// A seal that was not found good, for whatever reason: a notice may be shown to people who should not learn which.
+    /// [`Stats::dropped`](crate::Stats::dropped) counts the reasons one by one.
     Unopened,
-    /// Everything else, as it is counted.
+    /// Any other cause, as it is counted.
     Dropped(DropCause),
 }
 
 impl RefusedCause {
-    /// A short name for metrics and logs: that of the [`DropCause`], or `unopened`.
+    /// A short name for statistics and logs: that of the [`DropCause`], or `unopened`.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -33,8 +33,8 @@ impl fmt::Display for RefusedCause {
     }
 }
 
-/// Why a console did not serve a client: the cause of a [`Notice::ConsoleRefused`](crate::Notice::ConsoleRefused). Its
-/// `Display` is its [`name`](Self::name). Each is reported by itself, so that none hides behind another.
+/// Why a console refused a client: the cause of a [`Notice::ConsoleRefused`](crate::Notice::ConsoleRefused). Its
+/// `Display` is its [`name`](Self::name). Each cause is reported by itself, so that none hides behind another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ConsoleRefusedCause {
@@ -42,14 +42,14 @@ pub enum ConsoleRefusedCause {
     Crowd,
     /// The client speaks another protocol.
     Protocol,
-    /// The client does not know the token.
+    /// The client did not have the token.
     Token,
-    /// The system refused something.
+    /// The system refused a call.
     System,
 }
 
 impl ConsoleRefusedCause {
-    /// A short name for metrics and logs.
+    /// A short name for statistics and logs.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
