@@ -10,8 +10,8 @@
 //!
 //! A receiver holds at most 96 MiB of what is not complete or waits for its turn, from all senders together
 //! (`max_held_bytes`), and a sender keeps 64 MiB of what it has sent, for 9 s, to send it again (`history_bytes`, three
-//! times `message_ttl`). Whoever sends large events one after the other should have both limits in mind: what has gone
-//! from the history is lost to those who still miss it.
+//! times `message_ttl`). A program that sends large events one after the other should keep both limits in mind: events that
+//! were dropped from the history are lost to receivers that still lack them.
 //!
 //! Bytes belong into `serde_bytes`: a plain `Vec<u8>` is an array of numbers, about ten bytes on the wire for each; see
 //! [`values`](super::values).
@@ -24,7 +24,7 @@
 //! [`emit_wait`](crate::Bus::emit_wait) waits for room.
 //!
 //! *At the receiver* the events of one sender are delivered in their order. So a small event that was emitted after a
-//! large one arrives soon and is delivered late: when the large one is complete, or has been given up. Two things do
+//! large one arrives soon and is delivered late: when the large one is complete, or has been dropped. Two things do
 //! not wait:
 //!
 //! - events of other senders;

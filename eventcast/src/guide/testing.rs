@@ -1,8 +1,8 @@
-//! Testing your program: buses in tests that disturb nobody and are disturbed by nobody.
+//! Testing your program: buses in tests that do not disturb others and are not disturbed.
 //!
 //! # A group and a port for each test
 //!
-//! Tests run side by side, in threads and in processes, and a bus hears everybody on its group and port. So each test
+//! Tests run side by side, in threads and in processes, and a bus hears all others on its group and port. So each test
 //! takes a group and a port that no other has, and stays on 127.0.0.1:
 //!
 //! ```
@@ -69,7 +69,7 @@
 //!   from when they are called. A timeout is against hanging; make it long, for a machine that is busy.
 //! - To show that something did *not* come, emit something else after it and wait for that: the events of one sender
 //!   come in their order, unless they are best effort.
-//! - A bus gets what a sender emits after the sender has heard of it. Where the sender was started before the listening
+//! - A bus gets the events that a sender emits after it has discovered the bus. Where the sender was started before the listening
 //!   bus, wait for [`PeerJoined`](crate::Notice::PeerJoined) at the sender, and emit then.
 //! - In a test that fails, print the notices: `bus.on_notice(|notice| eprintln!("{notice}"))`.
 //!

@@ -49,7 +49,7 @@
 //!
 //! # Another runtime
 //!
-//! The futures and streams of a bus wake whoever polls them, and use nothing of tokio's: they may be awaited under
+//! The futures and streams of a bus wake the task that polls them, and use nothing of tokio's: they may be awaited under
 //! smol, async-std, or the main loop of a user interface. [`Subscription`](crate::Subscription) and
 //! [`NoticeStream`](crate::NoticeStream) are `futures_core::Stream`s.
 //!
