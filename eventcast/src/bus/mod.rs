@@ -1,24 +1,42 @@
 //! What users hold: the bus, its builder, listeners and streams, and the threads that drive it.
 //!
-//! | file | what is in it |
+//! | part | what is in it |
 //! | --- | --- |
-//! | `config`, `options`, `builder` | from what the user says to values that have been checked |
-//! | `core` | what all handles of one bus share |
-//! | `life`, `session`, `failure` | starting and stopping; what there is between the two; what a panic of its own ends |
-//! | `fork` | whether this is still the process in which the bus was started |
-//! | `reading` | the threads that read the network and call listeners |
-//! | `outbox` | sending |
-//! | `emit` | from `emit` to the network and to local listeners |
-//! | `on`, `guard` | registering listeners, and taking them off |
-//! | `table`, `pattern`, `listener`, `async_listener`, `subscription`, `wait_for` | who hears what |
-//! | `listener_info` | what is registered, to be looked at |
-//! | `retired` | async listeners that were taken off while calls of theirs waited |
-//! | `backlog`, `mailbox` | bounded queues |
-//! | `blocking` | waiting on a thread without a runtime |
-//! | `user_code` | running and dropping what belongs to the user |
-//! | `notice`, `stats`, `metrics`, `received` | what the bus tells |
+//! | [`process`] | what a bus knows of its process: the time, forks, the tokio runtime; running code of the user; panics |
+//! | [`queue`] | bounded queues |
+//! | [`config`] | options, builder, secrets: from what the user says to values that have been checked |
+//! | [`telemetry`] | notices, statistics, and how often something is reported |
+//! | [`listeners`] | the registry, the ways in which a listener takes its events, and what it is handed |
+//! | `shared` | what all parts of one bus share, whether it runs or not |
+//! | [`driver`] | a session: the engine, the threads that receive and send, the keys |
+//! | [`lifecycle`] | starting and stopping, and replacing keys |
+//! | `extension` | what a bus can be extended by: the console |
+//! | `core` | what all handles of one bus hold |
+//! | [`on`], `emit`, `build` | what is public and longer than a line: registering listeners, emitting, building |
+//! | this file | [`Bus`] and [`WeakBus`] |
 //!
-//! No lock is ever held while a listener runs, or anything else that is the user's, its `Drop` included.
+//! Each part uses those above it, never one below (`layers.rs` asserts it). Two things lead back up: a listener and a
+//! session hold their bus as an [`Owner`](listeners::owner::Owner), which makes a handle of it, and a session that ends
+//! calls its [`Supervisor`](driver::context::Supervisor).
+//!
+//! # Three ways through
+//!
+//! *An emit to the socket.* `Bus::emit` → `emit`: the key, the depth and the type are checked, and the event is encoded into
+//! a buffer of the thread → [`Session::accept`](driver::session::Session::accept), which enters the engine and has it
+//! number, cut and queue the message → [`SendLoop::flush`](driver::send_loop::SendLoop::flush), which takes datagram after
+//! datagram out of the engine and gives them to `net`'s transmitter, on the thread that emits; what the socket does not take
+//! goes on from the sender thread. Then `emit` calls the bus's own listeners.
+//!
+//! *A datagram to a listener.* The leader of the [receive loop](driver::receive_loop) reads a batch from `net`'s receiver →
+//! `Engine::handle_datagram` for each, `Engine::take_events` for all → the registry gives the listeners of each key →
+//! [`Listener::offer`](listeners::listener::Listener::offer) puts the event into the listener's queue, or
+//! [`Listener::run`](listeners::listener::Listener::run) decodes it and calls the closure on this thread.
+//!
+//! *A chunk to a message.* That way lies within [`proto`](crate::proto), whose documentation walks it.
+//!
+//! # What holds everywhere
+//!
+//! No lock is held while code of the user runs: a listener, an event's `Drop`, a waker, a subscriber of the log.
 
 mod build;
 mod config;

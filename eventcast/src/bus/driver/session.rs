@@ -112,7 +112,7 @@ impl Session {
             receive_loop::lead(&receive_loop, state);
         })?;
         // From here on what was started has to be closed again when something fails.
-        let unwatched = receive_loop::start_watching(&self.receive_loop);
+        let unwatched = self.receive_loop.start_watching();
         let session = self.clone();
         let sent = self
             .context

@@ -1,4 +1,17 @@
-//! What the listeners of one bus share: the registry, and its limits.
+//! Listeners: which there are, and how each takes its events.
+//!
+//! | file | what is in it |
+//! | --- | --- |
+//! | `registry`, `pattern` | the listeners of each key, and of the patterns that match it |
+//! | `listener` | one listener, of whatever kind |
+//! | `identity` | which listener it is, and what it reports about itself |
+//! | `inline_sink`, `async_sink`, `subscription`, `wait_for` | the ways to take events: called, as a task, as a stream, as a future |
+//! | `delivery`, `received` | an event on its way to listeners, and as a listener gets it |
+//! | `invocation`, `fault`, `user_closure` | one call of a closure, and what came of it |
+//! | `nesting` | events that are emitted while an event is delivered |
+//! | `retired` | async listeners that were taken off while calls of theirs waited |
+//! | `info` | what is registered, to be looked at |
+//! | `owner` | the way back to the bus |
 
 pub(crate) mod async_sink;
 pub(crate) mod delivery;
