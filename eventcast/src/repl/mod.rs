@@ -134,6 +134,11 @@ impl fmt::Display for ReplError {
             ErrorKind::PermissionDenied => f.write_str(
                 "; a `repl_port` below 1024 is for privileged programs: choose a higher one",
             ),
+            // A socket that is to listen does not say so, but a thread that is to be started does.
+            ErrorKind::WouldBlock => f.write_str(
+                "; the system gave it no thread: raise the limit of this user's threads (`ulimit -u`), or that of the \
+                 service or container (`TasksMax=`, `pids.max`)",
+            ),
             _ => match open_files_advice(source) {
                 Some(advice) => write!(f, "; {advice}"),
                 None => Ok(()),
@@ -273,5 +278,27 @@ impl Repl {
     fn lock(&self) -> MutexGuard<'_, State> {
         // Nothing that can panic runs under this lock.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use nix::errno::Errno;
+
+    use super::*;
+
+    #[test]
+    fn what_the_system_lacks_is_said_with_what_to_do() {
+        for (errno, advice) in [
+            (Errno::EMFILE, "ulimit -n"),
+            (Errno::EAGAIN, "ulimit -u"),
+            (Errno::EADDRINUSE, "repl_port"),
+            (Errno::EADDRNOTAVAIL, "repl_host"),
+            (Errno::EACCES, "repl_port"),
+        ] {
+            let source = io::Error::from_raw_os_error(errno as i32);
+            let error = ReplError::new(([127, 0, 0, 1], 4000).into(), source).to_string();
+            assert!(error.contains(advice), "{error}");
+        }
     }
 }
