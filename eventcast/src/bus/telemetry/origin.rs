@@ -62,7 +62,7 @@ impl Origin {
         }
     }
 
-    /// The sender, as it describes itself. [`Bus::peers`] and the notices about peers have the same.
+    /// The sender, as it describes itself. [`Bus::peers`](crate::Bus::peers) and the notices about peers have the same.
     pub fn peer(&self) -> &Arc<Peer> {
         &self.peer
     }

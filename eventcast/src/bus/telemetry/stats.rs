@@ -1,6 +1,6 @@
 //! Statistics.
 //!
-//! Every statistic stands once, in the table below: its description, its name, and where it is counted. The field of
+//! Every metric stands once, in the table below: its description, its name, and where it is counted. The field of
 //! [`Stats`], the sum over all sessions of a bus and the metric of the feature `metrics` are made from there, so adding
 //! one is adding one entry. The counts by cause stand beside the table, in [`Stats::dropped`].
 //!
@@ -231,7 +231,7 @@ impl Stats {
     }
 }
 
-/// How a statistic moves.
+/// How a metric moves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     /// It only rises.
