@@ -767,7 +767,7 @@ impl Bus {
         if self.core.is_forked() {
             return Vec::new();
         }
-        self.core.shared.listeners.registry.names()
+        self.core.shared.listeners.registry.keys()
     }
 
     /// How many listeners a key may have before a warning is logged, once for each key. 0: any number. Default: the

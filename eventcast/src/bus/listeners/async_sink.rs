@@ -1,5 +1,5 @@
-//! Async listeners: a queue of their own, worked off on a tokio runtime, one event after the other or several at
-//! once.
+//! Async listeners: tasks on a tokio runtime serve the listener's queue, one event after the other
+//! or several at once.
 
 use std::{
     future::Future,
@@ -26,8 +26,8 @@ use crate::bus::{
 };
 use crate::text::printable;
 
-/// What [`Bus::on_async`](crate::Bus::on_async) takes: a closure that returns a future which can move between
-/// threads.
+/// What [`Bus::on_async`](crate::Bus::on_async) takes: a closure that returns a future which can
+/// move between threads.
 ///
 /// It is implemented for every such closure. Together with [`AsyncFn`] it lets the compiler infer
 /// `async |e| ..`, and refuse a future that is not `Send`.
@@ -51,7 +51,7 @@ where
 
 type CallFuture = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// An async closure with the type of its event erased. `None`: a `once` that was used up.
+/// An async closure with the type of its event erased. `start` returns `None` for a used-up `once`.
 trait AsyncCall: Send + Sync {
     fn start(
         &self,
@@ -84,20 +84,20 @@ impl<E: FromArgs, F: AsyncListener<Received<E>>> AsyncCall for Closure<E, F> {
 
 pub(crate) struct AsyncSink {
     call: UserClosure<dyn AsyncCall>,
-    /// How many calls may be under way at once.
+    /// Most calls at the same time.
     concurrency: NonZeroUsize,
     state: Mutex<State>,
 }
 
 struct State {
     queue: BoundedQueue<QueuedEvent>,
-    /// Tasks that work the queue off, one call at a time each: as many as there are [`Task`]s of this round and begun
-    /// ones of those before.
+    /// Tasks that serve the queue, each with one call at a time: all [`Task`]s of this round, and
+    /// those of earlier rounds that have begun.
     running: usize,
-    /// How many of them have not begun.
+    /// Tasks of `running` that have not begun.
     waiting: usize,
-    /// Goes up when a `start` may have brought another runtime: those that have not begun are replaced, because the
-    /// runtime that has them may be one that nobody drives any more.
+    /// Rises when a `start` may have brought another runtime. Tasks that have not begun are then
+    /// replaced, since the runtime that holds them may not be driven any more.
     round: u64,
     closed: bool,
     /// The listener has been taken off.
@@ -133,7 +133,7 @@ impl AsyncSink {
         self.call.identity()
     }
 
-    /// Queues an event, and says how many were missed for it.
+    /// Queues an event, and returns how many events were dropped for want of room.
     pub(crate) fn push(&self, event: QueuedEvent, size: usize) -> u64 {
         let mut state = self.lock();
         if state.closed {
@@ -142,14 +142,14 @@ impl AsyncSink {
         state.queue.push(event, size) as u64
     }
 
-    /// Starts one more task where something waits and there may be one.
+    /// Starts one more task, if an event waits and the concurrency allows it.
     pub(crate) fn start_task(self: &Arc<Self>, owner: &Arc<dyn Owner>) {
         if !self.wants_task(&self.lock()) {
             return;
         }
         let listeners = owner.listeners();
         let Some(runtime) = listeners.process.runtime.get() else {
-            // What waits is worked off in the runtime that a `start` brings.
+            // The events wait for the runtime that a `start` brings.
             listeners.retired.keep(self);
             return self.identity().report_no_runtime();
         };
@@ -165,7 +165,7 @@ impl AsyncSink {
         }
     }
 
-    /// Starts on what has been waiting for a runtime, or for one that is driven.
+    /// Starts tasks for the events that waited for a runtime, or for one that is driven.
     pub(crate) fn start_tasks(self: &Arc<Self>, owner: &Arc<dyn Owner>) {
         let mut state = self.lock();
         state.round += 1;
@@ -177,18 +177,18 @@ impl AsyncSink {
         }
     }
 
-    /// The listener has been taken off. What waits in its queue still reaches it.
+    /// The listener was taken off. The waiting events still reach it.
     pub(crate) fn retire(&self) {
         self.lock().retired = true;
     }
 
-    /// Whether the listener has been taken off and something waits for it.
+    /// Whether the listener was taken off and events wait for it.
     pub(crate) fn is_left_waiting(&self) -> bool {
         let state = self.lock();
         state.retired && !state.queue.is_empty()
     }
 
-    /// Takes nothing any more, and gives up what waits; says how much that was.
+    /// Refuses further events, drops the waiting ones and returns their number.
     pub(crate) fn close(&self) -> usize {
         let mut state = self.lock();
         state.closed = true;
@@ -197,7 +197,7 @@ impl AsyncSink {
         waited
     }
 
-    /// Gives up what waits, which the listener misses.
+    /// Drops the waiting events and reports them as missed.
     pub(crate) fn miss_all(&self) {
         let missed = self.close() as u64;
         if self.identity().count_missed(missed) {
@@ -215,14 +215,14 @@ impl AsyncSink {
     }
 }
 
-/// One of the tasks that work the queue off. It counts as one from before it is spawned until it is dropped, wherever
-/// and for whatever reason that is.
+/// One of the tasks that serve the queue. It counts as running from before it is spawned until it
+/// is dropped, also where a runtime drops it unfinished.
 struct Task {
     owner: Arc<dyn Owner>,
     sink: Arc<AsyncSink>,
     round: u64,
     has_begun: bool,
-    /// It has been counted out under the lock already.
+    /// `running` does not count it any more.
     is_over: bool,
 }
 
@@ -240,7 +240,7 @@ impl Task {
     }
 
     async fn work(mut self) {
-        self.set_out();
+        self.mark_begun();
         while let Some(waiting) = self.next() {
             let identity = self.sink.identity();
             let invocation = Invocation::new(identity, &self.owner);
@@ -258,8 +258,8 @@ impl Task {
         }
     }
 
-    /// Begins, unless another task has taken its place.
-    fn set_out(&mut self) {
+    /// Begins, unless a task of a later round has replaced this one.
+    fn mark_begun(&mut self) {
         let mut state = self.sink.lock();
         let is_replaced = state.round != self.round;
         if !is_replaced {
@@ -270,9 +270,10 @@ impl Task {
         self.is_over = is_replaced;
     }
 
-    /// The next event. After the last the task is none any more.
+    /// The next event. `None` ends the task.
     fn next(&mut self) -> Option<QueuedEvent> {
-        // A call may have forked: what waits is for the parent, and may be locked for ever in the child.
+        // A call may have forked. The waiting events are the parent's, and their lock may never be
+        // released in the child.
         self.is_over |= self.owner.listeners().process.is_forked();
         if self.is_over {
             return None;
@@ -280,7 +281,8 @@ impl Task {
         let mut state = self.sink.lock();
         let next = state.queue.pop();
         if next.is_none() {
-            // Under this lock: what comes after this finds that the task has ended.
+            // Counted under this lock, so that the next push sees that the task has ended and
+            // starts another.
             state.running -= 1;
             let is_retired = state.retired;
             drop(state);
@@ -289,7 +291,7 @@ impl Task {
                 self.owner
                     .listeners()
                     .retired
-                    .let_go(self.sink.identity().id);
+                    .release(self.sink.identity().id);
             }
         }
         next
@@ -310,7 +312,7 @@ impl Drop for Task {
         }
         state.running -= 1;
         drop(state);
-        // Its runtime has dropped it.
+        // The task was dropped unfinished: its runtime was shut down.
         let listeners = self.owner.listeners();
         listeners.process.runtime.release();
         listeners.retired.keep(&self.sink);
@@ -318,7 +320,8 @@ impl Drop for Task {
     }
 }
 
-/// One call under way. Its future is the user's, and goes when it has ended, has panicked, or is dropped.
+/// One call in progress. It drops the user's future when that has ended or panicked, or when it is
+/// dropped itself.
 struct OneCall(Option<CallFuture>);
 
 impl Future for OneCall {

@@ -49,7 +49,7 @@ impl QueuedEvent {
         }
     }
 
-    /// What it counts against a bound in bytes: the arguments, the key, and the entry itself.
+    /// Bytes that the event counts against a queue's bound: arguments, key, and the entry itself.
     pub(crate) fn size(&self) -> usize {
         self.bytes.len() + self.key.len() + size_of::<Self>()
     }

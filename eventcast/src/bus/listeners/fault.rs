@@ -1,19 +1,19 @@
-//! What came of a call of a listener.
+//! The outcome of a call of a listener.
 
 use crate::{bus::process::user_code::Panicked, codec::DecodeError};
 
-/// Whether the closure was called: a used-up `once` is not.
+/// Whether the closure was called. A used-up `once` is not called.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Invoked {
     Yes,
     UsedUp,
 }
 
-/// What came in the way of a call.
+/// Why a call failed.
 #[derive(Debug)]
 pub(crate) enum Fault {
     Undecodable(DecodeError),
-    /// In the decoding, in the closure, or when the event was dropped.
+    /// A panic in the decoding, in the closure, or in the drop of the event.
     Panicked(Panicked),
 }
 

@@ -1,4 +1,4 @@
-//! Which listener it is, and what it reports about itself.
+//! A listener's identity, and the notices that name it.
 
 use std::{
     panic::Location,
@@ -15,24 +15,24 @@ use crate::bus::{
 };
 use crate::codec::DecodeError;
 
-/// What the parts of one listener share: its calls and its queue report as this listener.
+/// Shared by the parts of one listener, so that its calls and its queue report as this listener.
 pub(crate) struct ListenerIdentity {
     pub(crate) id: ListenerId,
     /// The event key, or the pattern.
     pub(crate) key: Arc<str>,
-    /// The type of its event, where it was registered by type.
+    /// The name of its event type, if it was registered by type.
     pub(crate) event_type: Option<&'static str>,
     /// Where it was registered.
     pub(crate) location: &'static Location<'static>,
-    /// For `once`: whether it has been used up.
+    /// For `once`: whether its one call has taken place.
     pub(crate) once: Option<AtomicBool>,
     telemetry: Arc<Telemetry>,
-    /// How many events its full queue cost it.
+    /// Events dropped because its queue was full.
     missed: Arc<Tally>,
 }
 
 impl ListenerIdentity {
-    /// Of a listener that no other has been before.
+    /// The identity of a new listener.
     pub(crate) fn new(
         key: Arc<str>,
         event_type: Option<&'static str>,
@@ -51,12 +51,12 @@ impl ListenerIdentity {
         })
     }
 
-    /// Whether it is for one event.
+    /// Whether the listener takes one event only.
     pub(crate) fn is_once(&self) -> bool {
         self.once.is_some()
     }
 
-    /// The key of an event that came for this listener, without a copy where it is the listener's own key.
+    /// The key as an `Arc`. Where it is the listener's own key, no copy is made.
     pub(crate) fn key_of(&self, key: &str) -> Arc<str> {
         if *self.key == *key {
             Arc::clone(&self.key)
@@ -65,7 +65,8 @@ impl ListenerIdentity {
         }
     }
 
-    /// Counts events that a full queue cost the listener. True: [`report_missed`](Self::report_missed) has to be called.
+    /// Counts events that were dropped because the listener's queue was full. True: the caller has
+    /// to call [`report_missed`](Self::report_missed).
     pub(crate) fn count_missed(&self, count: u64) -> bool {
         if count == 0 {
             return false;
@@ -74,7 +75,8 @@ impl ListenerIdentity {
         self.missed.add(count)
     }
 
-    /// Counts events that a full stream cost its reader, who learns of them from the stream.
+    /// Counts events that were dropped because a stream was full. No notice: the stream reports
+    /// them to its reader.
     pub(crate) fn count_missed_by_stream(&self, count: u64) {
         self.telemetry.counters.subscription_missed.add(count);
     }
@@ -92,7 +94,7 @@ impl ListenerIdentity {
         );
     }
 
-    /// A call has taken longer than `budget`.
+    /// Reports a call that has taken longer than `budget`.
     pub(crate) fn report_slow(&self, budget: Duration) {
         self.telemetry.report(Notice::ListenerSlow {
             key: self.key.to_string(),
@@ -103,7 +105,7 @@ impl ListenerIdentity {
         });
     }
 
-    /// The system gives no thread that could serve the listener's queue.
+    /// Reports that the system refused a thread to serve the listener's queue.
     pub(crate) fn report_no_thread(&self, error: &std::io::Error) {
         let (key, location) = (&self.key, self.location);
         let text = format!(
@@ -112,7 +114,7 @@ impl ListenerIdentity {
         self.telemetry.report(Notice::Warning { text });
     }
 
-    /// An async listener has no runtime to run in: there is none, or it has been shut down.
+    /// Reports that an async listener has no runtime: there is none, or it was shut down.
     pub(crate) fn report_no_runtime(&self) {
         self.telemetry.report(Notice::NoRuntime {
             key: self.key.to_string(),
@@ -122,7 +124,8 @@ impl ListenerIdentity {
         });
     }
 
-    /// Something went wrong with an event of this key, which need not be the listener's own.
+    /// Reports a failed call with an event of this key. It differs from the listener's own key
+    /// where the listener is registered by pattern.
     pub(crate) fn report_fault(&self, key: &str, sender: &Origin, fault: Fault) {
         match fault {
             Fault::Undecodable(error) => self.report_undecodable(key, sender, error),

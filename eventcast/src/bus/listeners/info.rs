@@ -1,4 +1,4 @@
-//! What is registered on a bus, to be looked at.
+//! The description of a registered listener, for diagnostics.
 
 use std::{fmt, panic::Location};
 
@@ -16,8 +16,8 @@ pub struct ListenerInfo {
     pub id: ListenerId,
     /// What it listens to.
     pub scope: ListenerScope,
-    /// The name of the Rust type that it takes. `None`: it was registered by key or by pattern, and takes
-    /// [`Args`](crate::Args).
+    /// The name of the Rust type that it takes. `None`: it was registered by key or by pattern, and
+    /// takes [`Args`](crate::Args).
     pub event_type: Option<&'static str>,
     /// How it takes its events.
     pub mode: ListenerMode,
@@ -90,7 +90,7 @@ impl fmt::Display for ListenerMode {
 impl fmt::Display for ListenerInfo {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let once = if self.once { ", once" } else { "" };
-        let (scope, mode, place) = (&self.scope, self.mode, self.registered_at);
-        write!(f, "`{scope}`, {mode}{once}, {place}")
+        let (scope, mode, location) = (&self.scope, self.mode, self.registered_at);
+        write!(f, "`{scope}`, {mode}{once}, {location}")
     }
 }

@@ -1,5 +1,5 @@
-//! Listeners that run on the thread that has the event, until one is found to be slow: from then on it has a queue, and a
-//! thread of its own serves that.
+//! Listeners that run on the thread that delivers the event. A slow one is moved to a queue of its
+//! own, which a thread of its own serves.
 
 use std::{
     any::{Any, TypeId},
@@ -39,7 +39,7 @@ use crate::{
 /// A closure with the type of its event erased.
 trait Call: Send + Sync {
     fn event_type(&self) -> TypeId;
-    /// Decodes, and runs the closure.
+    /// Decodes the event and runs the closure.
     fn decoded(
         &self,
         delivery: &Delivery<'_>,
@@ -71,7 +71,8 @@ impl<E: FromArgs, F: Fn(&Received<E>) + Send + Sync + 'static> Call for Closure<
         }
         let received = invocation.received(event, delivery);
         let called = user_code::run(|| (self.function)(&received));
-        // Not while a panic goes through here, where a second one would end the process.
+        // Dropped after the call has returned: a panic during the unwinding of another one would
+        // abort the process.
         let dropped = user_code::discard(received);
         called.and(dropped)?;
         Ok(Invoked::Yes)
@@ -80,7 +81,7 @@ impl<E: FromArgs, F: Fn(&Received<E>) + Send + Sync + 'static> Call for Closure<
     fn same_type(&self, received: &dyn Any, invocation: &Invocation<'_>) -> Result<Invoked, Fault> {
         let received = received
             .downcast_ref::<Received<E>>()
-            .expect("only events of `event_type` are handed to `same_type`");
+            .expect("the caller passes `same_type` only events of `event_type`");
         if !invocation.take() {
             return Ok(Invoked::UsedUp);
         }
@@ -91,9 +92,9 @@ impl<E: FromArgs, F: Fn(&Received<E>) + Send + Sync + 'static> Call for Closure<
 
 pub(crate) struct InlineSink {
     call: UserClosure<dyn Call>,
-    /// There once the listener has been moved to a queue of its own.
+    /// Set when the listener is moved to a queue of its own.
     queue: OnceLock<WorkQueue<QueuedEvent>>,
-    /// It has been taken off, or the last handle of the bus has gone.
+    /// The listener was taken off, or the last handle of the bus was dropped.
     retired: AtomicBool,
 }
 
@@ -113,12 +114,13 @@ impl InlineSink {
         })
     }
 
-    /// Whether its events go through a queue.
+    /// Whether the events go through a queue.
     pub(crate) fn has_queue(&self) -> bool {
         self.queue.get().is_some()
     }
 
-    /// Queues an event where there is a queue, and gives how many were missed for it.
+    /// Queues an event if there is a queue, and returns how many events were dropped for want of
+    /// room.
     pub(crate) fn push(&self, event: QueuedEvent, size: usize) -> u64 {
         match self.queue.get().map(|queue| queue.push(event, size)) {
             Some(Pushed::Missed(count)) => count as u64,
@@ -126,7 +128,7 @@ impl InlineSink {
         }
     }
 
-    /// Starts a thread that serves the queue, where something waits in it and no thread does.
+    /// Starts a thread to serve the queue, if an event waits in it and no thread serves it.
     pub(crate) fn start_serving(self: &Arc<Self>, owner: &Arc<dyn Owner>) {
         let Some(server) = self.queue.get().and_then(WorkQueue::server) else {
             return;
@@ -141,12 +143,14 @@ impl InlineSink {
                 process.guard_thread("serving a slow listener", serve, || ());
             });
         if let Err(error) = spawned {
-            // The server has gone with the thread; the event stays in the queue, and the next one tries again.
+            // The failed spawn has dropped the server. The event stays in the queue, and the next
+            // event tries again.
             self.call.identity().report_no_thread(&error);
         }
     }
 
-    /// Serves the queue: calls the listener with one event after the other.
+    /// Serves the queue: calls the listener with one event after the other until the queue is
+    /// empty.
     pub(crate) fn serve(&self, owner: &Arc<dyn Owner>, server: Server<QueuedEvent>) {
         let process = &owner.listeners().process;
         let slot = &process.runtime;
@@ -157,7 +161,8 @@ impl InlineSink {
         });
     }
 
-    /// Decodes the event and runs the closure here and now, within the bus's runtime. A panic in it ends here.
+    /// Decodes the event and runs the closure on this thread, within the bus's runtime. Catches a
+    /// panic of the closure.
     pub(crate) fn run(
         &self,
         owner: &Arc<dyn Owner>,
@@ -177,7 +182,8 @@ impl InlineSink {
         }
     }
 
-    /// Runs the closure on the very value that was emitted, if it is of the listener's own type.
+    /// Runs the closure on the emitted value itself, without encoding, if it is of the listener's
+    /// event type.
     pub(crate) fn run_same_type<E: Send + 'static>(
         &self,
         owner: &Arc<dyn Owner>,
@@ -199,20 +205,22 @@ impl InlineSink {
         }
     }
 
-    /// Gives a listener that is running right now, and too long, a queue of its own. The thread in which it runs gets the
-    /// right to serve it, and calls [`serve`](Self::serve) when the call returns. `None`: it has one.
+    /// Moves a listener whose call takes too long to a queue of its own. The returned server
+    /// belongs to the thread that runs the call: it calls [`serve`](Self::serve) when the call
+    /// returns. `None`: the listener has a queue already.
     pub(crate) fn move_to_queue(&self, bound: Bound) -> Option<Server<QueuedEvent>> {
         let (queue, server) = WorkQueue::served(bound);
         self.queue.set(queue).ok()?;
-        // The mark is set before the queue is looked for, as the queue was set before the mark is read here: whichever
-        // comes second finds the other.
+        // `retire` sets the mark and then reads the queue, this sets the queue and then reads the
+        // mark: whichever runs second sees the other.
         if self.retired.load(Ordering::SeqCst) {
             self.retire();
         }
         Some(server)
     }
 
-    /// The listener has been taken off: what waits is worked off without delay.
+    /// The listener was taken off: the queue ends its pauses, so that waiting events are delivered
+    /// at once.
     pub(crate) fn retire(&self) {
         self.retired.store(true, Ordering::SeqCst);
         if let Some(queue) = self.queue.get() {
@@ -220,7 +228,7 @@ impl InlineSink {
         }
     }
 
-    /// Gives up what waits: the last handle of the bus has gone.
+    /// Drops the waiting events, since the last handle of the bus was dropped.
     pub(crate) fn close(&self) {
         self.retire();
         if let Some(queue) = self.queue.get() {
@@ -234,7 +242,7 @@ impl InlineSink {
     }
 }
 
-/// What came of a call, wherever it went wrong.
+/// Joins a panic outside of the call with the outcome of the call.
 fn flat(called: Result<Result<Invoked, Fault>, Panicked>) -> Result<Invoked, Fault> {
     called.unwrap_or_else(|panicked| Err(panicked.into()))
 }

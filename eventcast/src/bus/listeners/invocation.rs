@@ -1,4 +1,4 @@
-//! One call of a listener: what it may be handed, and whether it takes place.
+//! One call of a listener: decodes the event, and decides whether the call takes place.
 
 use std::sync::{Arc, atomic::Ordering};
 
@@ -31,7 +31,7 @@ impl FromArgs for Args {
     }
 }
 
-/// What stands between a decoded event and the closure: `once` lets one call through.
+/// One call of a listener, which may be a `once`: that lets one call through.
 pub(crate) struct Invocation<'a> {
     identity: &'a ListenerIdentity,
     owner: &'a Arc<dyn Owner>,
@@ -42,21 +42,21 @@ impl<'a> Invocation<'a> {
         Self { identity, owner }
     }
 
-    /// The event as the listener's type has it. Its `Deserialize` is the user's.
+    /// Decodes the event into the listener's type. The `Deserialize` is the user's code.
     pub(crate) fn decode<E: FromArgs>(&self, delivery: &Delivery<'_>) -> Result<E, Fault> {
         let memory_limit = self.owner.listeners().options.args_memory();
         let decoded = user_code::run(|| E::from_args(delivery.args, memory_limit))?;
         Ok(decoded?)
     }
 
-    /// The decoded event as the listener is to get it.
+    /// The decoded event with its key, origin and bus, as the listener receives it.
     pub(crate) fn received<E>(&self, event: E, delivery: &Delivery<'_>) -> Received<E> {
         let key = self.identity.key_of(delivery.key);
         let owner = Arc::clone(self.owner);
         Received::new(event, key, delivery.origin.clone(), owner)
     }
 
-    /// True for every call of an ordinary listener, and for the first of a `once`.
+    /// Claims the call: true for every call of an ordinary listener, and for the first of a `once`.
     pub(crate) fn take(&self) -> bool {
         let Some(used) = &self.identity.once else {
             return true;

@@ -1,8 +1,8 @@
 //! One registered listener, of whatever kind.
 //!
-//! An event reaches a listener in one of two ways. [`Listener::offer`] puts it into the listener's queue, where
-//! it has one (async listeners, streams, listeners found to be slow); where it has none, the caller runs it on its
-//! own thread with [`Listener::run`]. Both are called without any lock of the bus.
+//! An event reaches a listener in one of two ways. [`Listener::offer`] puts it into the listener's
+//! queue, if there is one (async listeners, streams, slow listeners); if not, the caller runs the
+//! listener on its own thread by [`Listener::run`]. The caller holds no lock of the bus in either.
 
 use std::sync::Arc;
 
@@ -21,27 +21,27 @@ use crate::bus::queue::{bounded_queue::Bound, mailbox::Mailbox, work_queue::Serv
 
 /// How a listener takes its events.
 pub(crate) enum Sink {
-    /// On the thread that has the event, until it is found to be slow.
+    /// On the thread that delivers the event, until a call is too slow.
     Inline(Arc<InlineSink>),
     /// On a tokio runtime, from a queue of its own.
     Async(Arc<AsyncSink>),
-    /// Where the stream is polled.
+    /// In a mailbox, until the reader of the stream polls.
     Stream(Mailbox<QueuedEvent>),
 }
 
 pub(crate) struct Listener {
     pub(crate) identity: Arc<ListenerIdentity>,
-    /// Its place among the listeners of its key: ascending.
+    /// The rank among the listeners of its key; the lowest is called first.
     pub(crate) order: i64,
     sink: Sink,
 }
 
-/// What became of an event that was offered.
+/// The outcome of [`Listener::offer`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Offered {
-    /// It is in the listener's queue, or was missed for want of room there, which has been reported.
+    /// The event is in the listener's queue, or was dropped for want of room and reported.
     Queued,
-    /// The listener has no queue: the caller runs it.
+    /// The listener has no queue: the caller has to run it.
     RunInline,
 }
 
@@ -68,7 +68,7 @@ impl Listener {
         }
     }
 
-    /// Whether its events go through a queue.
+    /// Whether the events go through a queue.
     pub(crate) fn has_queue(&self) -> bool {
         match &self.sink {
             Sink::Inline(inline) => inline.has_queue(),
@@ -76,7 +76,8 @@ impl Listener {
         }
     }
 
-    /// Queues the event where the listener has a queue. `kept` shares the copy between the queues of one event.
+    /// Queues the event if the listener has a queue. `kept` holds the one copy of the event that
+    /// all queues share.
     pub(crate) fn offer(
         &self,
         owner: &Arc<dyn Owner>,
@@ -92,8 +93,8 @@ impl Listener {
         Offered::Queued
     }
 
-    /// Puts the event into the listener's queue. No code of the user runs in here; [`Self::serve_queue`] has to be called
-    /// afterwards, with what this returns: whether a miss has to be reported.
+    /// Puts the event into the listener's queue and returns whether a drop has to be reported. No
+    /// code of the user runs in here. The caller has to pass the result to [`Self::serve_queue`].
     pub(crate) fn queue(&self, event: QueuedEvent) -> bool {
         let size = event.size();
         match &self.sink {
@@ -107,7 +108,8 @@ impl Listener {
         }
     }
 
-    /// Has a thread, a task or the reader of a stream take what was put into the listener's queue, and reports a miss.
+    /// Starts or wakes what serves the listener's queue (a thread, a task, or the reader of a
+    /// stream), and reports dropped events.
     pub(crate) fn serve_queue(&self, owner: &Arc<dyn Owner>, has_missed: bool) {
         match &self.sink {
             Sink::Inline(sink) => sink.start_serving(owner),
@@ -119,8 +121,8 @@ impl Listener {
         }
     }
 
-    /// Decodes the event and runs the closure here and now, within the bus's runtime. A panic in it ends here. Gives whether
-    /// the closure was called.
+    /// Decodes the event and runs the closure on this thread, within the bus's runtime. Catches a
+    /// panic of the closure. Returns whether the closure was called.
     pub(crate) fn run(
         &self,
         owner: &Arc<dyn Owner>,
@@ -128,12 +130,13 @@ impl Listener {
         delivery: &Delivery<'_>,
     ) -> bool {
         let Sink::Inline(sink) = &self.sink else {
-            unreachable!("only inline listeners are run");
+            unreachable!("`run` is called for inline listeners only");
         };
         sink.run(owner, runtime, delivery)
     }
 
-    /// Runs the closure on the very value that was emitted. `None`: the listener is of another type, or has a queue.
+    /// Runs the closure on the emitted value itself, without encoding. `None`: the listener takes
+    /// another type, or has a queue.
     pub(crate) fn run_same_type<E: Send + 'static>(
         &self,
         owner: &Arc<dyn Owner>,
@@ -146,8 +149,9 @@ impl Listener {
         }
     }
 
-    /// Gives a listener that is running right now, and too long, a queue of its own. The thread in which it runs gets the
-    /// right to serve it, and calls [`Self::serve`] when the call returns. `None`: it has one.
+    /// Moves a listener whose call takes too long to a queue of its own. The returned server
+    /// belongs to the thread that runs the call: it calls [`Self::serve`] when the call returns.
+    /// `None`: the listener has a queue already.
     pub(crate) fn move_to_queue(&self, bound: Bound) -> Option<Server<QueuedEvent>> {
         match &self.sink {
             Sink::Inline(sink) => sink.move_to_queue(bound),
@@ -162,7 +166,8 @@ impl Listener {
         }
     }
 
-    /// It has been taken off: a stream ends after what waits in it, and what else waits is worked off without delay.
+    /// Ends a listener that was taken off: a stream ends after its waiting events, and other queues
+    /// deliver theirs at once.
     pub(crate) fn retire(&self) {
         match &self.sink {
             Sink::Inline(sink) => sink.retire(),
@@ -171,7 +176,8 @@ impl Listener {
         }
     }
 
-    /// The last handle of the bus has gone: what waits is given up, and a stream ends after what waits in it.
+    /// Ends a listener after the last handle of the bus was dropped: a stream ends after its
+    /// waiting events, and other queues drop theirs.
     pub(crate) fn close(&self) {
         match &self.sink {
             Sink::Inline(sink) => sink.close(),
@@ -191,21 +197,22 @@ mod tests {
     use crate::{Bus, Notice};
 
     #[test]
-    fn an_event_that_does_not_fit_a_listener_by_pattern_is_named_by_its_own_key() {
+    fn a_decode_failure_of_a_listener_by_pattern_names_the_key_of_the_event() {
         let builder = Bus::builder().environment(false);
         let bus = builder.max_message_size(1_600_000).build().unwrap();
         bus.on_pattern("order.*", |_| ());
         let mut stream = bus.subscribe_pattern("order.*");
-        let (sender, told) = std::sync::mpsc::channel();
+        let (sender, notices) = std::sync::mpsc::channel();
         bus.on_notice(move |notice| {
             let _ = sender.send(notice.clone());
         });
-        // As values they take a dozen times as much as in the message.
+        // Decoded, the booleans take a dozen times as many bytes as in the message: more than the
+        // limit.
         bus.emit_named("order.placed", (vec![true; 170_000],))
             .unwrap_err();
         assert!(stream.try_next().is_err());
         for _ in 0..2 {
-            let notice = told.recv_timeout(Duration::from_secs(60));
+            let notice = notices.recv_timeout(Duration::from_secs(60));
             let Ok(Notice::DecodeFailure { key, .. }) = &notice else {
                 panic!("{notice:?}");
             };
@@ -213,9 +220,9 @@ mod tests {
         }
     }
 
-    /// One that is still being called, by whoever took the list before.
+    /// The listener is still running, from a snapshot that was taken before.
     #[test]
-    fn what_is_moved_after_it_was_taken_off_does_not_linger() {
+    fn a_listener_moved_to_a_queue_after_it_was_taken_off_is_retired() {
         for is_last_handle in [false, true] {
             let bus = Bus::builder().environment(false).build().unwrap();
             let id = bus.on_named("x", |_| ());
@@ -228,7 +235,7 @@ mod tests {
             }
             assert!(listener.move_to_queue(bound).is_some());
             let Sink::Inline(inline) = listener.sink() else {
-                unreachable!("`on_named` makes one that runs inline");
+                unreachable!("`on_named` registers an inline listener");
             };
             assert!(inline.is_retired());
         }

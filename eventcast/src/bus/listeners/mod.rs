@@ -53,11 +53,12 @@ pub(crate) struct Listeners {
     pub(crate) options: Arc<Options>,
     pub(crate) process: Arc<Process>,
     pub(crate) registry: Registry,
-    /// Async listeners that were taken off while calls of theirs waited.
+    /// Async listeners that were taken off while events waited in their queues.
     pub(crate) retired: Retired,
     max: AtomicUsize,
-    /// Held while an event takes its number and goes into the queues of this bus's own listeners, so that each of these
-    /// gets them in the order of their numbers. No code of the user runs under it.
+    /// Held while an event takes its number and enters the queues of this bus's own listeners, so
+    /// that each listener receives the events in the order of their numbers. No code of the user
+    /// runs under it.
     local_order: Mutex<()>,
 }
 
@@ -73,7 +74,7 @@ impl Listeners {
         }
     }
 
-    /// How many listeners of one key are usual; 0: any number.
+    /// Listeners of one key above which the bus warns of a leak; 0: no limit.
     pub(crate) fn max(&self) -> usize {
         self.max.load(Ordering::Relaxed)
     }
@@ -83,7 +84,7 @@ impl Listeners {
     }
 
     pub(crate) fn lock_local_order(&self) -> MutexGuard<'_, ()> {
-        // It guards nothing that a panic could leave half done.
+        // The lock guards no data, so a panic leaves nothing half done.
         self.local_order
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -94,9 +95,9 @@ impl Listeners {
             .any(|listener| matches!(listener.sink(), Sink::Async(_)))
     }
 
-    /// Starts the async listeners on what came for them before there was a runtime.
+    /// Starts tasks for the events that async listeners received before there was a runtime.
     pub(crate) fn wake_async(&self, owner: &Arc<dyn Owner>) {
-        // Those that were taken off meanwhile, too: what had come for them before still reaches them.
+        // Listeners that were taken off since then still receive the events that waited for them.
         for listener in self.registry.all() {
             if let Sink::Async(sink) = listener.sink() {
                 sink.start_tasks(owner);
@@ -107,7 +108,8 @@ impl Listeners {
         }
     }
 
-    /// The listeners of an event's key, once its type has been found to have a right to it. `place` is where it is used.
+    /// The listeners of the event's key. Claims the key for the type the first time; `place` is the
+    /// caller's line, for the error text.
     pub(crate) fn of_type<E: NetEvent>(
         &self,
         place: &'static Location<'static>,
@@ -137,30 +139,30 @@ impl Listeners {
         Ok(())
     }
 
-    /// Takes one listener off. False if it is not there, or in another process.
+    /// Takes one listener off. False if it is not registered, or in a forked child.
     pub(crate) fn take_off(&self, id: ListenerId) -> bool {
         if self.process.is_forked() {
             return false;
         }
-        let gone = self.registry.remove(id);
-        if let Some(listener) = &gone {
+        let removed = self.registry.remove(id);
+        if let Some(listener) = &removed {
             self.retire(std::slice::from_ref(listener));
         }
-        gone.is_some()
+        removed.is_some()
     }
 
-    /// Ends what has been taken off, and gives how many there are.
-    pub(crate) fn retire(&self, gone: &[Arc<Listener>]) -> usize {
-        for listener in gone {
+    /// Ends listeners that have left the registry, and returns how many there are.
+    pub(crate) fn retire(&self, removed: &[Arc<Listener>]) -> usize {
+        for listener in removed {
             listener.retire();
             if let Sink::Async(sink) = listener.sink() {
                 self.retired.keep(sink);
             }
         }
-        gone.len()
+        removed.len()
     }
 
-    /// Ends all of them: the last handle of the bus has gone.
+    /// Ends all listeners, since the last handle of the bus was dropped.
     pub(crate) fn close(&self) {
         for listener in self.registry.remove_all() {
             listener.close();

@@ -1,4 +1,4 @@
-//! Events that are emitted while an event is delivered on the same thread.
+//! Limits the events that are emitted while an event is delivered on the same thread.
 
 use std::cell::Cell;
 #[cfg(feature = "repl")]
@@ -7,21 +7,22 @@ use std::{cell::RefCell, panic::Location};
 #[cfg(feature = "repl")]
 use crate::codec::DecodeError;
 
-/// How deep events may be delivered within events. Each level takes stack, and a circle would take all of it.
+/// Most levels of events within events. Each level takes stack, and listeners that emit in a circle
+/// would overflow it.
 pub(crate) const MAX_DEPTH: usize = 32;
 
 thread_local! {
-    /// How many local deliveries this thread is inside of. Without a destructor, so it can be read and written for as
-    /// long as the thread exists.
+    /// The local deliveries that this thread is inside of. A `Cell` of a number has no destructor,
+    /// so other destructors of the thread can still use it.
     static DEPTH: Cell<usize> = const { Cell::new(0) };
 }
 
-/// Whether one more level would be too deep.
+/// Whether one more level would exceed [`MAX_DEPTH`].
 pub(crate) fn is_too_deep() -> bool {
     DEPTH.get() >= MAX_DEPTH
 }
 
-/// One level deeper, until it is dropped.
+/// Counts one level until it is dropped.
 pub(crate) struct Deeper;
 
 impl Deeper {
@@ -37,7 +38,7 @@ impl Drop for Deeper {
     }
 }
 
-/// A listener that could not decode what was emitted.
+/// A listener that could not decode the emitted event.
 #[cfg(feature = "repl")]
 pub(crate) struct Misfit {
     /// Where it was registered.
@@ -51,8 +52,8 @@ thread_local! {
     static MISFITS: RefCell<Option<Vec<Misfit>>> = const { RefCell::new(None) };
 }
 
-/// Emits something, and gives the listeners of this bus that could not decode it. Those with a queue decode later, and
-/// are not among them.
+/// Calls `emit`, and returns the listeners of this bus that could not decode the event. Listeners
+/// with a queue decode later, and are not among them.
 #[cfg(feature = "repl")]
 pub(crate) fn misfits_of<T>(emit: impl FnOnce() -> T) -> (T, Vec<Misfit>) {
     MISFITS.set(Some(Vec::new()));
@@ -60,10 +61,10 @@ pub(crate) fn misfits_of<T>(emit: impl FnOnce() -> T) -> (T, Vec<Misfit>) {
     (emitted, MISFITS.take().unwrap_or_default())
 }
 
-/// Keeps a misfit of what a console emits; what listeners emit in turn is their own.
+/// Notes a misfit of an event that a console emits, and not of events that listeners emit in turn.
 #[cfg(feature = "repl")]
 pub(crate) fn note_misfit(location: &'static Location<'static>, error: &DecodeError) {
-    // While the thread ends there is nobody to tell.
+    // Fails while the thread ends: no console waits for an answer then.
     let _ = MISFITS.try_with(|misfits| {
         if let Some(misfits) = &mut *misfits.borrow_mut()
             && DEPTH.try_with(Cell::get) == Ok(1)

@@ -1,4 +1,4 @@
-//! The way from listeners and sessions back to their bus.
+//! How listeners and sessions reach their bus.
 
 use std::sync::Arc;
 
@@ -7,8 +7,9 @@ use crate::bus::{Bus, WeakBus};
 
 /// The bus, as its own parts know it.
 ///
-/// A [`Received`](crate::bus::Received) gives its listener a handle of the bus, so it has to hold what the handles share. This
-/// trait is the one edge that leads from the parts of a bus back up to [`Bus`].
+/// A [`Received`](crate::bus::Received) gives its listener a handle of the bus, so it has to hold
+/// what the handles share. This trait is the one edge that leads from the parts of a bus back up to
+/// [`Bus`].
 pub(crate) trait Owner: Send + Sync {
     /// What the listeners of the bus share.
     fn listeners(&self) -> &Listeners;

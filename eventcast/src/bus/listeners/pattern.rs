@@ -1,4 +1,4 @@
-//! Patterns over the keys of events.
+//! Patterns over the keys of events, matched by a bit-parallel automaton.
 
 use std::{collections::BTreeMap, fmt, str::FromStr};
 
@@ -14,35 +14,36 @@ use crate::event::MAX_KEY_LEN;
 /// | `\` | takes the next character literally |
 /// | anything else | itself; case counts |
 ///
-/// A pattern matches a key as a whole: `order.*` matches `order.placed`, and neither `order.item.added` nor
-/// `reorder.placed`.
+/// A pattern matches a key as a whole: `order.*` matches `order.placed`, and neither
+/// `order.item.added` nor `reorder.placed`.
 #[derive(Clone)]
 pub struct Pattern {
     text: Box<str>,
     masks: Masks,
 }
 
-/// The tokens of a pattern as sets of places: bit `n` stands for the place before token `n`, from which that token
-/// leads on. Of the last place, behind all tokens, none does.
+/// The tokens of a pattern as an automaton, whose states are sets of bits: bit `n` is the position
+/// before token `n`. Each mask holds the positions whose token accepts a character; the last
+/// position, behind all tokens, is in no mask.
 #[derive(Clone)]
 struct Masks {
-    /// How many tokens there are.
+    /// The number of tokens.
     tokens: usize,
-    /// Where a character stands, for each that occurs, in ascending order.
+    /// The positions of each literal character, in the order of the characters.
     chars: Box<[(char, Set)]>,
-    /// Where any one character goes.
+    /// The positions of `?`.
     any: Set,
-    /// Where a run without `.` stands, and a run of anything. No two runs stand side by side.
+    /// The positions of `*` and of `**`. No two runs are adjacent.
     runs: Set,
     long_runs: Set,
-    /// The last token is a run of anything: what follows does not matter.
+    /// The last token is `**`: once it is reached, the rest of the key need not be read.
     open: bool,
 }
 
-/// A set of places, 64 to a word.
+/// A set of positions, 64 to a word.
 type Set = Box<[u64]>;
 
-/// How many words a set of places of the longest pattern has.
+/// Words in a set of positions of the longest pattern.
 const MOST_WORDS: usize = (MAX_KEY_LEN + 1).div_ceil(64);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,8 +78,9 @@ pub enum InvalidPattern {
 impl Pattern {
     /// Whether the pattern matches all of `key`.
     ///
-    /// The key is read once, from its beginning, and no further than something can still match: each character costs
-    /// one look at a table and a few operations for each 64 tokens of the pattern. Nothing is allocated.
+    /// The key is read once, from its beginning, and no further than something can still match:
+    /// each character costs one look at a table and a few operations for each 64 tokens of the
+    /// pattern. Nothing is allocated.
     ///
     /// ```
     /// # fn main() -> eventcast::Result<()> {
@@ -90,21 +92,21 @@ impl Pattern {
     /// ```
     pub fn matches(&self, key: &str) -> bool {
         let masks = &self.masks;
-        // All the places in the pattern to which the part of the key that was read may have led.
-        let mut places = [0; MOST_WORDS];
-        let places = &mut places[..masks.any.len()];
-        places[0] = 1;
-        masks.pass_runs(places);
+        // All positions that the characters read so far can lead to.
+        let mut positions = [0; MOST_WORDS];
+        let positions = &mut positions[..masks.any.len()];
+        positions[0] = 1;
+        masks.pass_runs(positions);
         for c in key.chars() {
-            if masks.open && has(places, masks.tokens - 1) {
+            if masks.open && has(positions, masks.tokens - 1) {
                 return true;
             }
-            if !masks.step(places, c) {
+            if !masks.step(positions, c) {
                 return false;
             }
-            masks.pass_runs(places);
+            masks.pass_runs(positions);
         }
-        has(places, masks.tokens)
+        has(positions, masks.tokens)
     }
 
     /// The pattern as it was written.
@@ -133,12 +135,12 @@ impl Pattern {
     }
 }
 
-fn has(set: &[u64], place: usize) -> bool {
-    set[place / 64] >> (place % 64) & 1 == 1
+fn has(set: &[u64], position: usize) -> bool {
+    set[position / 64] >> (position % 64) & 1 == 1
 }
 
-fn add(set: &mut [u64], place: usize) {
-    set[place / 64] |= 1 << (place % 64);
+fn add(set: &mut [u64], position: usize) {
+    set[position / 64] |= 1 << (position % 64);
 }
 
 impl Masks {
@@ -146,12 +148,12 @@ impl Masks {
         let none = || vec![0; (tokens.len() + 1).div_ceil(64)].into_boxed_slice();
         let mut chars = BTreeMap::new();
         let [mut any, mut runs, mut long_runs] = [none(), none(), none()];
-        for (place, token) in tokens.iter().enumerate() {
+        for (position, token) in tokens.iter().enumerate() {
             match token {
-                Token::Char(c) => add(chars.entry(*c).or_insert_with(none), place),
-                Token::AnyChar => add(&mut any, place),
-                Token::Run => add(&mut runs, place),
-                Token::LongRun => add(&mut long_runs, place),
+                Token::Char(c) => add(chars.entry(*c).or_insert_with(none), position),
+                Token::AnyChar => add(&mut any, position),
+                Token::Run => add(&mut runs, position),
+                Token::LongRun => add(&mut long_runs, position),
             }
         }
         Self {
@@ -164,12 +166,12 @@ impl Masks {
         }
     }
 
-    /// Reads one character. False: no place is left.
-    fn step(&self, places: &mut [u64], c: char) -> bool {
+    /// Reads one character. False: no position is left, so the key cannot match.
+    fn step(&self, positions: &mut [u64], c: char) -> bool {
         let found = self.chars.binary_search_by_key(&c, |(c, _)| *c);
         let chars = found.ok().map(|at| &self.chars[at].1);
         let (mut carried, mut left) = (0, 0);
-        for (i, word) in places.iter_mut().enumerate() {
+        for (i, word) in positions.iter_mut().enumerate() {
             let leads_on = self.any[i] | chars.map_or(0, |chars| chars[i]);
             let stays = self.long_runs[i] | if c == '.' { 0 } else { self.runs[i] };
             let moved = *word & leads_on;
@@ -180,10 +182,10 @@ impl Masks {
         left != 0
     }
 
-    /// A run may be empty: what stands before one stands behind it too.
-    fn pass_runs(&self, places: &mut [u64]) {
+    /// A run may be empty: a position before one implies the position behind it.
+    fn pass_runs(&self, positions: &mut [u64]) {
         let mut carried = 0;
-        for (i, word) in places.iter_mut().enumerate() {
+        for (i, word) in positions.iter_mut().enumerate() {
             let passed = *word & (self.runs[i] | self.long_runs[i]);
             *word |= passed << 1 | carried;
             carried = passed >> 63;
@@ -212,7 +214,7 @@ impl FromStr for Pattern {
                 c => Token::Char(c),
             };
             match (tokens.last_mut(), token) {
-                // Runs side by side are one, a long one if one of them is.
+                // Adjacent runs merge into one, a long one if one of them is long.
                 (Some(Token::LongRun), Token::Run | Token::LongRun) => {}
                 (Some(last @ Token::Run), Token::Run | Token::LongRun) => *last = token,
                 _ => tokens.push(token),
@@ -225,13 +227,13 @@ impl FromStr for Pattern {
     }
 }
 
-/// Patterns are equal that are written alike.
 impl AsRef<str> for Pattern {
     fn as_ref(&self) -> &str {
         &self.text
     }
 }
 
+/// Two patterns are equal if their texts are.
 impl PartialEq for Pattern {
     fn eq(&self, other: &Self) -> bool {
         self.text == other.text
@@ -263,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn a_run_stops_at_a_dot_and_a_long_one_does_not() {
+    fn a_star_stops_at_a_dot_and_a_double_star_does_not() {
         for (pattern, key, expected) in [
             ("order.*", "order.placed", true),
             ("order.*", "order.", true),
@@ -288,7 +290,7 @@ mod tests {
     }
 
     #[test]
-    fn characters_count_not_bytes_and_case_counts() {
+    fn a_question_mark_matches_a_character_and_case_counts() {
         assert!(matches("gr?n", "grün"));
         assert!(!matches("gr?n", "grn"));
         assert!(matches("a?b", "a.b"));
@@ -296,7 +298,7 @@ mod tests {
     }
 
     #[test]
-    fn a_backslash_takes_the_next_literally() {
+    fn a_backslash_takes_the_next_character_literally() {
         assert!(matches(r"a\*b", "a*b"));
         assert!(!matches(r"a\*b", "axb"));
         assert!(matches(r"a\\b", r"a\b"));
@@ -305,7 +307,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_pattern_says_why() {
+    fn an_invalid_pattern_returns_the_reason() {
         let error = |text: &str| text.parse::<Pattern>().unwrap_err();
         assert_eq!(error(""), InvalidPattern::Empty);
         assert_eq!(error("a\\"), InvalidPattern::OpenEscape);
@@ -316,7 +318,7 @@ mod tests {
     }
 
     #[test]
-    fn no_pattern_takes_for_ever() {
+    fn matching_time_is_not_exponential() {
         let pattern = "**a".repeat(300);
         assert!(!matches(&pattern, &"a".repeat(299)));
         assert!(matches(&pattern, &"a".repeat(1_024)));
@@ -324,20 +326,21 @@ mod tests {
         assert!(!matches(&pattern, &format!("{}b", "a".repeat(1_023))));
     }
 
-    /// Steps until the verdict, counted on the sets themselves.
+    /// Counts the steps until the verdict.
     #[test]
-    fn a_key_is_read_no_further_than_something_can_match() {
+    fn matching_stops_reading_when_the_verdict_is_certain() {
         let read = |pattern: &str, key: &str| {
             let masks = pattern.parse::<Pattern>().unwrap().masks;
-            let mut places = vec![0; masks.any.len()];
-            places[0] = 1;
-            masks.pass_runs(&mut places);
+            let mut positions = vec![0; masks.any.len()];
+            positions[0] = 1;
+            masks.pass_runs(&mut positions);
             let mut steps = 0;
             for c in key.chars() {
-                if masks.open && has(&places, masks.tokens - 1) || !masks.step(&mut places, c) {
+                if masks.open && has(&positions, masks.tokens - 1) || !masks.step(&mut positions, c)
+                {
                     break;
                 }
-                masks.pass_runs(&mut places);
+                masks.pass_runs(&mut positions);
                 steps += 1;
             }
             steps
@@ -350,7 +353,7 @@ mod tests {
         assert_eq!(read("*.x", &format!("x..{key}")), 2);
     }
 
-    /// What the table of the documentation says, and nothing else.
+    /// A direct implementation of the table in the documentation.
     fn reference(pattern: &[Token], key: &[char]) -> bool {
         let Some((token, rest)) = pattern.split_first() else {
             return key.is_empty();
@@ -395,12 +398,12 @@ mod tests {
 
     proptest! {
         #[test]
-        fn it_matches_what_the_documentation_says(
+        fn the_automaton_agrees_with_the_reference(
             tokens in prop::collection::vec(token(), 1..9),
             key in "[ab.ü]{0,9}",
         ) {
             let key_chars: Vec<char> = key.chars().collect();
-            // Two runs side by side are written as a long one, which they may be no more than.
+            // Two adjacent stars would be written as `**`, which is another token.
             let mut apart = tokens.clone();
             apart.dedup_by(|a, b| *a == Token::Run && *b == Token::Run);
             let pattern: Pattern = written(&apart).parse().unwrap();
@@ -408,7 +411,7 @@ mod tests {
         }
 
         #[test]
-        fn long_patterns_cross_the_words_of_their_sets(
+        fn patterns_longer_than_a_word_match(
             before in "a{50,80}",
             tokens in prop::collection::vec(token(), 1..6),
             behind in "b{50,80}",
@@ -416,7 +419,7 @@ mod tests {
         ) {
             let text = format!("{before}{}{behind}", written(&tokens));
             let key = format!("{before}{middle}{behind}");
-            // As the parser reads it, a run and a long one may change places.
+            // As the parser reads it, a run and a long one may change positions.
             let chars: Vec<char> = middle.chars().collect();
             let mut tokens = tokens;
             tokens.dedup_by(|a, b| *a == Token::Run && *b == Token::Run);
@@ -435,7 +438,7 @@ mod tests {
         }
 
         #[test]
-        fn nothing_panics(pattern in "[a.*?\\\\ü]{0,12}", key in "[a.ü]{0,12}") {
+        fn no_pattern_and_key_panic(pattern in "[a.*?\\\\ü]{0,12}", key in "[a.ü]{0,12}") {
             if let Ok(pattern) = pattern.parse::<Pattern>() {
                 pattern.matches(&key);
             }

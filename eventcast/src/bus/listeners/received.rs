@@ -1,4 +1,4 @@
-//! What a listener is handed: the event, and where it came from.
+//! The event as a listener receives it, with its origin.
 
 use std::{fmt, ops::Deref, sync::Arc};
 
@@ -9,8 +9,9 @@ use crate::bus::{Bus, telemetry::origin::Origin};
 
 /// An event as a listener gets it.
 ///
-/// It derefs to the event, so fields are read as if it were the event itself. [`origin`](Self::origin) tells who
-/// sent it, and [`bus`](Self::bus) gives the bus that heard it, to answer with.
+/// It derefs to the event, so fields are read as if it were the event itself.
+/// [`origin`](Self::origin) tells who sent it, and [`bus`](Self::bus) gives the bus that heard it,
+/// to answer with.
 ///
 /// ```
 /// # use eventcast::{NetEvent, Received};
@@ -28,9 +29,9 @@ use crate::bus::{Bus, telemetry::origin::Origin};
 /// }
 /// ```
 ///
-/// Where the event is `Clone`, so is this. Where the event is `Serialize`, so is this, as a struct of `key`, `origin`
-/// and `event`: a line of JSON for a log or a file, for example. [`Args`](crate::Args) say how values are written that
-/// JSON has no form for.
+/// Where the event is `Clone`, so is this. Where the event is `Serialize`, so is this, as a struct
+/// of `key`, `origin` and `event`: a line of JSON for a log or a file, for example.
+/// [`Args`](crate::Args) say how values are written that JSON has no form for.
 ///
 /// ```no_run
 /// # fn log(bus: &eventcast::Bus) {
@@ -106,8 +107,9 @@ impl<E> Received<E> {
 
     /// The bus that received the event: a listener answers with it.
     ///
-    /// A [`Bus`] that is captured by its own listener would keep itself alive; this one does not. Where the last
-    /// handle has been dropped in the meantime, the bus that this returns is a stopped one.
+    /// A [`Bus`] that is captured by its own listener would keep itself alive; this one does not.
+    /// Where the last handle has been dropped in the meantime, the bus that this returns is a
+    /// stopped one.
     ///
     /// ```no_run
     /// # fn example(bus: &eventcast::Bus) {

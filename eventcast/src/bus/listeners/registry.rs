@@ -1,9 +1,11 @@
-//! Which listeners there are, in order: by event key, and by pattern for all the keys that it matches.
+//! The registered listeners in the order of their calls, by event key and by pattern.
 //!
-//! A list is never changed in place: it is replaced. Whoever delivers an event takes the list as it is at that
-//! moment and calls what stands in it, whatever is registered or taken off meanwhile, as Node's EventEmitter does.
+//! A list is replaced, never changed in place. A delivery takes a snapshot of the list and calls
+//! the listeners in it, even if listeners are registered or taken off meanwhile, as Node's
+//! EventEmitter does.
 //!
-//! No listener is ever dropped under the lock: what is taken off is handed out.
+//! No listener is dropped under the lock, since its drop runs code of the user: removed listeners
+//! are returned to the caller.
 
 use std::{
     any::TypeId,
@@ -21,9 +23,9 @@ use super::{
 };
 use crate::bus::telemetry::listener_id::ListenerId;
 
-/// For how many keys the listeners are remembered, where there are patterns. Keys come from the network, so there
-/// is no end to them; beyond this it is worked out anew.
-const REMEMBERED: usize = 1_024;
+/// Keys whose merged lists are cached, where there are patterns. Keys come from the network, so
+/// their number is not bounded; beyond this the list is merged for each event.
+const MAX_CACHED: usize = 1_024;
 
 /// The listeners of one key, in the order of their calls.
 pub(crate) type Snapshot = Arc<[Arc<Listener>]>;
@@ -31,17 +33,17 @@ pub(crate) type Snapshot = Arc<[Arc<Listener>]>;
 #[derive(Default)]
 pub(crate) struct Registry {
     inner: RwLock<Inner>,
-    /// Goes up with every change.
+    /// Rises with every change.
     version: AtomicU64,
 }
 
 #[derive(Default)]
 struct Inner {
     entries: HashMap<Box<str>, Entry>,
-    /// Those who listen by pattern, in order.
+    /// Listeners by pattern, in the order of their calls.
     by_pattern: Vec<(Pattern, Arc<Listener>)>,
-    /// The listeners of a key, where there are patterns. Cleared with every change.
-    remembered: Mutex<HashMap<Box<str>, Option<Snapshot>>>,
+    /// The merged lists of keys, where there are patterns. Cleared with every change.
+    merged_lists: Mutex<HashMap<Box<str>, Option<Snapshot>>>,
     keys: HashMap<ListenerId, Topic>,
     last_order: i64,
     first_order: i64,
@@ -50,13 +52,14 @@ struct Inner {
 #[derive(Default)]
 struct Entry {
     list: Option<Snapshot>,
-    /// The event types that were found to have a right to this key.
+    /// The event types that have claimed this key.
     types: Vec<TypeId>,
     warned: bool,
 }
 
 impl Entry {
-    /// Puts a listener into its place; the number of listeners where it is told for the first time.
+    /// Inserts a listener by its order. Returns the number of listeners the first time that it
+    /// exceeds `max`.
     fn add(&mut self, listener: &Arc<Listener>, max: usize) -> Option<usize> {
         let before = self.list.as_deref().unwrap_or_default();
         let at = before.partition_point(|other| other.order < listener.order);
@@ -66,10 +69,10 @@ impl Entry {
             .chain(&before[at..])
             .cloned()
             .collect();
-        let crowd = (max != 0 && list.len() > max && !self.warned).then_some(list.len());
-        self.warned |= crowd.is_some();
+        let exceeded = (max != 0 && list.len() > max && !self.warned).then_some(list.len());
+        self.warned |= exceeded.is_some();
         self.list = Some(list);
-        crowd
+        exceeded
     }
 }
 
@@ -80,23 +83,23 @@ pub(crate) enum Topic {
     Pattern(Pattern),
 }
 
-/// Where in the list of its key a listener goes.
+/// The position of a new listener in the list of its key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Position {
     Last,
     First,
 }
 
-/// What stands under a key, for an event of a certain type.
+/// The result of a lookup by key and event type.
 pub(crate) enum Lookup {
-    /// The type has a right to the key; these listen, if any.
+    /// The type has claimed the key; these are its listeners, if any.
     Known(Option<Snapshot>),
-    /// The type has not been seen with this bus yet.
+    /// The type has not claimed the key on this bus yet.
     NewType,
 }
 
 impl Topic {
-    /// As it is shown: the key, or the text of the pattern.
+    /// The key, or the text of the pattern.
     pub(crate) fn text(&self) -> Arc<str> {
         match self {
             Self::Key(key) => Arc::clone(key),
@@ -118,7 +121,8 @@ impl Registry {
         }
     }
 
-    /// Remembers that `event` has a right to `key`. One entry a type of the program at most.
+    /// Notes that `event` has claimed `key`. The entries are bounded by the number of types in the
+    /// program.
     pub(crate) fn allow(&self, key: &str, event: TypeId) {
         let mut inner = self.write();
         let entry = inner.entries.entry(key.into()).or_default();
@@ -127,8 +131,8 @@ impl Registry {
         }
     }
 
-    /// Registers a listener. The number that comes with it is how many its key now has, the first time that this
-    /// is more than `max` (0: any number).
+    /// Registers a listener. Also returns the number of listeners of its key, the first time that
+    /// it exceeds `max` (0: no limit).
     pub(crate) fn insert(
         &self,
         topic: Topic,
@@ -151,7 +155,7 @@ impl Registry {
         };
         let listener = Arc::new(Listener::new(identity, order, sink));
         inner.keys.insert(id, topic.clone());
-        let crowd = match topic {
+        let exceeded = match topic {
             Topic::Key(key) => {
                 let entry = inner.entries.entry(Box::from(&*key)).or_default();
                 entry.add(&listener, max)
@@ -163,7 +167,7 @@ impl Registry {
                 None
             }
         };
-        (listener, crowd)
+        (listener, exceeded)
     }
 
     pub(crate) fn remove(&self, id: ListenerId) -> Option<Arc<Listener>> {
@@ -172,13 +176,13 @@ impl Registry {
             Topic::Key(key) => {
                 let entry = inner.entries.get_mut(&*key)?;
                 let before = entry.list.take()?;
-                let (gone, rest): (Vec<_>, Vec<_>) =
+                let (removed, rest): (Vec<_>, Vec<_>) =
                     before.iter().cloned().partition(|l| l.identity.id == id);
                 if !rest.is_empty() {
                     entry.list = Some(rest.into());
                 }
-                inner.tidy(&key);
-                gone.into_iter().next()
+                inner.remove_if_empty(&key);
+                removed.into_iter().next()
             }
             Topic::Pattern(_) => {
                 let at = inner
@@ -202,25 +206,25 @@ impl Registry {
         for listener in list.iter() {
             inner.keys.remove(&listener.identity.id);
         }
-        inner.tidy(key);
+        inner.remove_if_empty(key);
         list.to_vec()
     }
 
     pub(crate) fn remove_all(&self) -> Vec<Arc<Listener>> {
         let mut inner = self.write();
         inner.keys.clear();
-        let mut gone: Vec<_> = inner
+        let mut removed: Vec<_> = inner
             .entries
             .values_mut()
             .filter_map(|entry| entry.list.take())
             .flat_map(|list| list.to_vec())
             .collect();
-        gone.extend(inner.by_pattern.drain(..).map(|(_, listener)| listener));
+        removed.extend(inner.by_pattern.drain(..).map(|(_, listener)| listener));
         inner.entries.retain(|_, entry| !entry.types.is_empty());
-        gone
+        removed
     }
 
-    /// How many listen to this key, without those who listen by pattern.
+    /// The number of listeners of this key, without listeners by pattern.
     pub(crate) fn count(&self, key: &str) -> usize {
         let inner = self.read();
         let list = inner.entries.get(key).and_then(|entry| entry.list.as_ref());
@@ -228,19 +232,19 @@ impl Registry {
     }
 
     /// The keys that have listeners, sorted.
-    pub(crate) fn names(&self) -> Vec<String> {
+    pub(crate) fn keys(&self) -> Vec<String> {
         let inner = self.read();
-        let mut names: Vec<String> = inner
+        let mut keys: Vec<String> = inner
             .entries
             .iter()
             .filter(|(_, entry)| entry.list.is_some())
             .map(|(key, _)| key.to_string())
             .collect();
-        names.sort_unstable();
-        names
+        keys.sort_unstable();
+        keys
     }
 
-    /// Whether there is one of which this holds.
+    /// Whether `holds` is true for any listener.
     pub(crate) fn any(&self, holds: impl Fn(&Listener) -> bool) -> bool {
         let inner = self.read();
         let lists = inner
@@ -251,12 +255,12 @@ impl Registry {
         lists.flatten().chain(by_pattern).any(|l| holds(l))
     }
 
-    /// Another number after every change: a list that was taken at the same number is one that the table still has.
+    /// Changes with every change: a snapshot that was taken at the same version is still current.
     pub(crate) fn version(&self) -> u64 {
         self.version.load(Ordering::Acquire)
     }
 
-    /// All of them, each with its pattern where it has one.
+    /// All listeners, each with its pattern if it has one.
     pub(crate) fn all_with_patterns(&self) -> Vec<(Arc<Listener>, Option<Pattern>)> {
         let inner = self.read();
         let lists = inner
@@ -285,38 +289,38 @@ impl Registry {
         self.inner.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whatever is changed, the listeners of a key may be another list now.
+    /// Any change may change the merged list of a key, so the cache is cleared.
     fn write(&self) -> RwLockWriteGuard<'_, Inner> {
         let mut inner = self.inner.write().unwrap_or_else(PoisonError::into_inner);
         self.version.fetch_add(1, Ordering::Release);
-        let remembered = inner.remembered.get_mut();
-        remembered.unwrap_or_else(PoisonError::into_inner).clear();
+        let merged_lists = inner.merged_lists.get_mut();
+        merged_lists.unwrap_or_else(PoisonError::into_inner).clear();
         inner
     }
 }
 
 impl Inner {
-    /// Those who are to be called for an event of this key.
+    /// The listeners to call for an event of this key.
     fn list(&self, key: &str) -> Option<Snapshot> {
         if self.by_pattern.is_empty() {
             return self.entries.get(key)?.list.clone();
         }
-        let mut remembered = self
-            .remembered
+        let mut merged_lists = self
+            .merged_lists
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        if let Some(list) = remembered.get(key) {
+        if let Some(list) = merged_lists.get(key) {
             return list.clone();
         }
         let list = self.merged(key);
-        if remembered.len() >= REMEMBERED {
-            remembered.clear();
+        if merged_lists.len() >= MAX_CACHED {
+            merged_lists.clear();
         }
-        remembered.insert(key.into(), list.clone());
+        merged_lists.insert(key.into(), list.clone());
         list
     }
 
-    /// Those of the key itself and those of the patterns that match it, in order.
+    /// The listeners of the key and of the patterns that match it, in the order of their calls.
     fn merged(&self, key: &str) -> Option<Snapshot> {
         let of_key = self
             .entries
@@ -330,8 +334,9 @@ impl Inner {
         (!list.is_empty()).then(|| list.into())
     }
 
-    /// Forgets a key about which nothing is left to know, so that keys made up at run time do not pile up.
-    fn tidy(&mut self, key: &str) {
+    /// Removes the entry of a key without listeners and types, so that keys made at run time do not
+    /// accumulate.
+    fn remove_if_empty(&mut self, key: &str) {
         if let Some(entry) = self.entries.get(key)
             && entry.list.is_none()
             && entry.types.is_empty()
@@ -381,7 +386,7 @@ mod tests {
     }
 
     #[test]
-    fn listeners_stand_in_order_and_prepended_ones_before() {
+    fn listeners_are_in_order_and_prepended_ones_first() {
         let registry = Registry::default();
         let a = add(&registry, "x", Position::Last);
         let b = add(&registry, "x", Position::Last);
@@ -391,11 +396,11 @@ mod tests {
         let c = add(&registry, "x", Position::Last);
         assert_eq!(ids(&registry, "x"), [very_first, first, a, b, c]);
         assert_eq!(registry.count("x"), 5);
-        assert_eq!(registry.names(), ["x", "y"]);
+        assert_eq!(registry.keys(), ["x", "y"]);
     }
 
     #[test]
-    fn a_list_that_was_taken_does_not_change() {
+    fn a_snapshot_does_not_change() {
         let registry = Registry::default();
         let a = add(&registry, "x", Position::Last);
         let b = add(&registry, "x", Position::Last);
@@ -411,7 +416,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_without_listeners_leaves_nothing_behind() {
+    fn a_key_without_listeners_has_no_entry() {
         let registry = Registry::default();
         for i in 0..100 {
             let id = add(&registry, &format!("key {i}"), Position::Last);
@@ -428,7 +433,7 @@ mod tests {
     }
 
     #[test]
-    fn a_type_keeps_its_right_to_a_key() {
+    fn a_type_keeps_its_claim_to_a_key() {
         let registry = Registry::default();
         let event = TypeId::of::<u8>();
         assert!(matches!(registry.list_for("x", event), Lookup::NewType));
@@ -441,7 +446,7 @@ mod tests {
             registry.list_for("x", TypeId::of::<u16>()),
             Lookup::NewType
         ));
-        assert!(registry.names().is_empty());
+        assert!(registry.keys().is_empty());
     }
 
     fn add_pattern(registry: &Registry, pattern: &str, place: Position) -> ListenerId {
@@ -455,7 +460,7 @@ mod tests {
     }
 
     #[test]
-    fn one_list_a_key_whoever_listens() {
+    fn listeners_by_key_and_by_pattern_share_one_order() {
         let registry = Registry::default();
         let a = add(&registry, "order.placed", Position::Last);
         let by_pattern = add_pattern(&registry, "order.*", Position::Last);
@@ -469,7 +474,7 @@ mod tests {
             assert_eq!(ids(&registry, "other"), [every]);
         }
         assert_eq!(registry.count("order.placed"), 2);
-        assert_eq!(registry.names(), ["order.placed"]);
+        assert_eq!(registry.keys(), ["order.placed"]);
 
         registry.remove(by_pattern);
         assert_eq!(ids(&registry, "order.placed"), [first, a, b, every]);
@@ -480,31 +485,31 @@ mod tests {
     }
 
     #[test]
-    fn names_from_the_network_do_not_pile_up() {
+    fn cached_keys_from_the_network_are_bounded() {
         let registry = Registry::default();
         let every = add_pattern(&registry, "**", Position::Last);
-        for i in 0..3 * REMEMBERED {
+        for i in 0..3 * MAX_CACHED {
             assert_eq!(ids(&registry, &format!("key {i}")), [every]);
         }
         let inner = registry.read();
-        let remembered = inner.remembered.lock().unwrap();
-        assert!(!remembered.is_empty() && remembered.len() <= REMEMBERED);
+        let merged_lists = inner.merged_lists.lock().unwrap();
+        assert!(!merged_lists.is_empty() && merged_lists.len() <= MAX_CACHED);
     }
 
     #[test]
-    fn a_crowd_is_told_once() {
+    fn exceeding_the_listener_limit_is_reported_once() {
         let registry = Registry::default();
-        let crowd = |max| {
+        let exceeded = |max| {
             let topic = Topic::Key("x".into());
             let (identity, sink) = inert(&topic);
             registry
                 .insert(topic, Position::Last, identity, sink, max)
                 .1
         };
-        assert_eq!(crowd(2), None);
-        assert_eq!(crowd(2), None);
-        assert_eq!(crowd(0), None);
-        assert_eq!(crowd(2), Some(4));
-        assert_eq!(crowd(2), None);
+        assert_eq!(exceeded(2), None);
+        assert_eq!(exceeded(2), None);
+        assert_eq!(exceeded(0), None);
+        assert_eq!(exceeded(2), Some(4));
+        assert_eq!(exceeded(2), None);
     }
 }

@@ -1,7 +1,8 @@
 //! Async listeners that were taken off while calls of theirs waited for a runtime.
 //!
-//! What came for a listener before it was taken off still reaches it. Nobody else has such a listener any more, so it is
-//! kept here until a start brings a runtime and its queue is empty.
+//! Events that were queued before a listener was taken off still reach it. The registry holds no
+//! such listener any more, so it is kept here until a start brings a runtime and its queue is
+//! empty.
 
 use std::{
     collections::VecDeque,
@@ -11,8 +12,8 @@ use std::{
 use super::async_sink::AsyncSink;
 use crate::bus::telemetry::listener_id::ListenerId;
 
-/// How many are kept. Of a program that takes off more of them without a runtime, the oldest miss what waits for them,
-/// which is told.
+/// Most listeners that are kept. Beyond this the oldest is dropped, and its waiting events are
+/// reported as missed.
 const MAX_KEPT: usize = 1_024;
 
 #[derive(Default)]
@@ -21,11 +22,11 @@ pub(crate) struct Retired {
 }
 
 impl Retired {
-    /// Keeps the listener if it has been taken off and calls of it wait.
+    /// Keeps the listener if it was taken off and events wait for it.
     pub(crate) fn keep(&self, sink: &Arc<AsyncSink>) {
         let id = sink.identity().id;
         let mut kept = self.lock();
-        // Looked at under this lock: a task that empties the queue lets the listener go afterwards.
+        // Checked under this lock: a task that empties the queue releases the listener afterwards.
         if !sink.is_left_waiting() || kept.iter().any(|other| other.identity().id == id) {
             return;
         }
@@ -37,14 +38,14 @@ impl Retired {
         }
     }
 
-    /// Nothing waits for the listener any more.
-    pub(crate) fn let_go(&self, id: ListenerId) {
+    /// Releases a listener whose queue is empty.
+    pub(crate) fn release(&self, id: ListenerId) {
         let mut kept = self.lock();
         let at = kept.iter().position(|sink| sink.identity().id == id);
-        let gone = at.and_then(|at| kept.remove(at));
-        // What it holds is the user's.
+        let removed = at.and_then(|at| kept.remove(at));
+        // Dropping the listener runs code of the user, so the lock is released before.
         drop(kept);
-        drop(gone);
+        drop(removed);
     }
 
     pub(crate) fn all(&self) -> Vec<Arc<AsyncSink>> {
@@ -81,7 +82,8 @@ mod tests {
         Bus::builder().environment(false).build().unwrap()
     }
 
-    /// Registers an async listener of `x`, and gives what it is called with; the end comes when it is dropped.
+    /// Registers an async listener of `x`, and returns a channel of its arguments, which ends when
+    /// the listener is dropped.
     fn listen(bus: &Bus) -> (ListenerId, mpsc::Receiver<i32>) {
         let (sender, called) = mpsc::channel();
         let id = bus.on_async_named("x", move |e| {
@@ -110,14 +112,14 @@ mod tests {
     }
 
     #[test]
-    fn what_waits_for_a_runtime_reaches_a_listener_that_was_taken_off() {
+    fn events_queued_before_take_off_reach_the_listener_when_a_runtime_comes() {
         type TakeOff = fn(&Bus, ListenerId);
-        let egress: [TakeOff; 3] = [
+        let ways: [TakeOff; 3] = [
             |bus, id| assert!(bus.off(id)),
             |bus, _| assert_eq!(bus.off_all_named("x"), 1),
             |bus, _| assert_eq!(bus.off_everything(), 1),
         ];
-        for take_off in egress {
+        for take_off in ways {
             let bus = bus();
             let (id, called) = listen(&bus);
             for number in 0..3 {
@@ -133,9 +135,9 @@ mod tests {
     }
 
     #[test]
-    fn what_was_spawned_in_a_runtime_that_went_is_called_in_the_next() {
+    fn events_spawned_on_a_dropped_runtime_are_delivered_on_the_next() {
         let bus = bus();
-        // Nobody drives it.
+        // A current-thread runtime that is never driven.
         let first = Builder::new_current_thread().build().unwrap();
         wake_within(&bus, &first);
         let (id, called) = listen(&bus);
@@ -150,12 +152,12 @@ mod tests {
     }
 
     #[test]
-    fn one_for_which_nothing_waits_is_dropped_at_once() {
+    fn a_listener_without_waiting_events_is_dropped_at_once() {
         let bus = bus();
         let (id, called) = listen(&bus);
         assert!(bus.off(id));
         is_called_and_dropped(&called, &[]);
-        // And all of them with the last handle.
+        // The drop of the last handle drops all of them.
         let (id, called) = listen(&bus);
         bus.emit_named("x", 1).unwrap_err();
         assert!(bus.off(id));
@@ -164,9 +166,9 @@ mod tests {
     }
 
     #[test]
-    fn those_that_are_too_many_are_told_as_missed() {
+    fn events_of_the_oldest_beyond_the_limit_are_reported_as_missed() {
         let bus = bus();
-        let (sender, told) = mpsc::channel();
+        let (sender, reported) = mpsc::channel();
         bus.on_notice(move |notice| {
             if let Notice::ListenerMissed { missed, .. } = notice {
                 let _ = sender.send(*missed);
@@ -182,7 +184,7 @@ mod tests {
             assert!(bus.off(id));
         }
         assert_eq!(bus.core.shared.listeners.retired.all().len(), MAX_KEPT);
-        assert_eq!(told.recv_timeout(PATIENCE), Ok(2));
+        assert_eq!(reported.recv_timeout(PATIENCE), Ok(2));
         is_called_and_dropped(&first.1, &[]);
     }
 }

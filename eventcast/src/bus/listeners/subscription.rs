@@ -42,8 +42,8 @@ use crate::bus::{
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SubscribeOptions {
-    /// How many events it holds, at least 1. Default: 1,024, enough for a burst. All together they take no more
-    /// bytes than `listener_queue` says, whatever this is.
+    /// How many events it holds, at least 1. Default: 1,024, enough for a burst. All together they
+    /// take no more bytes than `listener_queue` says, whatever this is.
     pub capacity: usize,
     /// What gives way when there is no room. Default: the oldest.
     pub overflow: Overflow,
@@ -95,21 +95,21 @@ impl Default for SubscribeOptions {
     }
 }
 
-/// The condition of a wait.
+/// The user's condition of a wait.
 pub(crate) type Condition<E> = Box<dyn Fn(&Received<E>) -> bool + Send + Sync>;
 
 /// The events of one key, or of all keys that a pattern matches, as a [`Stream`].
 ///
-/// It holds as much as its [`SubscribeOptions`] say while nobody reads it; [`missed`](Self::missed) counts what gave
-/// way then. What does not decode is skipped and reported
-/// as a notice. The stream ends, after what was still waiting in it, when its listener is taken off
-/// ([`Bus::off_all`](crate::Bus::off_all), [`Bus::off_everything`](crate::Bus::off_everything) and their like) or the last
-/// handle of the bus goes; it does not end when the bus is stopped, and goes on when it is started again. Dropping it
-/// takes it off the bus.
+/// It holds as much as its [`SubscribeOptions`] say while nobody reads it; [`missed`](Self::missed)
+/// counts what gave way then. What does not decode is skipped and reported as a notice. The stream
+/// ends, after what was still waiting in it, when its listener is taken off
+/// ([`Bus::off_all`](crate::Bus::off_all), [`Bus::off_everything`](crate::Bus::off_everything) and
+/// their like) or the last handle of the bus goes; it does not end when the bus is stopped, and
+/// goes on when it is started again. Dropping it takes it off the bus.
 ///
-/// Read within tokio, it keeps the task's cooperative budget: a task that reads many waiting events in a row lets the
-/// others of its thread run in between. A thread without a runtime calls [`blocking_next`](Self::blocking_next) or
-/// [`recv_timeout`](Self::recv_timeout).
+/// Read within tokio, it keeps the task's cooperative budget: a task that reads many waiting events
+/// in a row lets the others of its thread run in between. A thread without a runtime calls
+/// [`blocking_next`](Self::blocking_next) or [`recv_timeout`](Self::recv_timeout).
 ///
 /// ```no_run
 /// # use eventcast::{Bus, NetEvent};
@@ -141,8 +141,8 @@ impl<E: FromArgs> Subscription<E> {
 
     /// The next event. `None` when the stream has ended.
     ///
-    /// The future may be dropped before it is ready, and no event is lost; polled again after it was ready, it
-    /// panics.
+    /// The future may be dropped before it is ready, and no event is lost; polled again after it
+    /// was ready, it panics.
     ///
     /// ```no_run
     /// # async fn example(bus: &eventcast::Bus) {
@@ -160,7 +160,8 @@ impl<E: FromArgs> Subscription<E> {
     ///
     /// # Errors
     ///
-    /// [`TryNextError::Empty`] where none is, [`TryNextError::Ended`] where none will come any more.
+    /// [`TryNextError::Empty`] where none is, [`TryNextError::Ended`] where none will come any
+    /// more.
     ///
     /// ```no_run
     /// # fn example(bus: &eventcast::Bus) {
@@ -183,8 +184,8 @@ impl<E: FromArgs> Subscription<E> {
         }
     }
 
-    /// Blocks the thread until the next event comes; `None` when the stream has ended. On a thread of a runtime it holds up
-    /// what that thread is there for; there, await [`next`](Self::next).
+    /// Blocks the thread until the next event comes; `None` when the stream has ended. On a thread
+    /// of a runtime it holds up what that thread is there for; there, await [`next`](Self::next).
     ///
     /// ```no_run
     /// # fn example(bus: &eventcast::Bus) {
@@ -204,8 +205,8 @@ impl<E: FromArgs> Subscription<E> {
     ///
     /// # Errors
     ///
-    /// [`RecvTimeoutError::Timeout`] where none has come by then, [`RecvTimeoutError::Ended`] where none will come any
-    /// more.
+    /// [`RecvTimeoutError::Timeout`] where none has come by then, [`RecvTimeoutError::Ended`] where
+    /// none will come any more.
     ///
     /// ```no_run
     /// # use std::time::Duration;
@@ -225,8 +226,8 @@ impl<E: FromArgs> Subscription<E> {
         }
     }
 
-    /// How many events were dropped since the subscription began, because they were not read in time. It counts those
-    /// that decode and those that do not.
+    /// How many events were dropped since the subscription began, because they were not read in
+    /// time. It counts those that decode and those that do not.
     ///
     /// ```no_run
     /// # fn example(bus: &eventcast::Bus) {
@@ -273,7 +274,7 @@ impl<E: FromArgs> Subscription<E> {
         })
     }
 
-    /// The event if the condition holds for it, which is the user's.
+    /// The event, if the user's condition is true for it.
     pub(crate) fn filtered(
         &self,
         event: Received<E>,
@@ -295,7 +296,7 @@ impl<E: FromArgs> Subscription<E> {
 
     fn mailbox(&self) -> &Mailbox<QueuedEvent> {
         let Sink::Stream(mailbox) = self.listener.sink() else {
-            unreachable!("a subscription is made with a stream's listener");
+            unreachable!("a subscription is created with the listener of a stream");
         };
         mailbox
     }

@@ -5,8 +5,8 @@ use std::{ops::Deref, sync::Arc};
 use super::identity::ListenerIdentity;
 use crate::bus::process::user_code;
 
-/// A closure of the user's, behind a trait that calls it. What it has captured is dropped by way of [`user_code`], whichever
-/// thread holds it last, and a panic over that is the listener's.
+/// A closure of the user's, behind a trait that calls it. [`user_code`] drops it, whichever thread
+/// holds it last, and a panic in the drop is reported as the listener's.
 pub(crate) struct UserClosure<C: ?Sized + Send + Sync + 'static> {
     /// `None` while it is being dropped.
     closure: Option<Box<C>>,
@@ -35,7 +35,7 @@ impl<C: ?Sized + Send + Sync + 'static> Deref for UserClosure<C> {
 
     fn deref(&self) -> &C {
         let closure = self.closure.as_deref();
-        closure.expect("the closure is taken out when this is dropped, and not before")
+        closure.expect("only `drop` takes the closure out")
     }
 }
 

@@ -25,14 +25,15 @@ use crate::bus::{
 )]
 pub struct Stopped;
 
-/// The first event of a key, or of all keys that a pattern matches, after [`Bus::wait_for`](crate::Bus::wait_for) or one
-/// of its kin was called.
+/// The first event of a key, or of all keys that a pattern matches, after
+/// [`Bus::wait_for`](crate::Bus::wait_for) or one of its kin was called.
 ///
-/// It was registered when it was made, so an event that comes before the first poll is not missed. It yields [`Stopped`]
-/// when its listener is taken off, as by [`Bus::off_all`](crate::Bus::off_all), or the last handle of the bus goes; not
-/// when the bus is stopped. Dropping it takes its listener off. It may be polled again when it was ready: it then yields
-/// the next such event. A thread without a runtime calls [`blocking_wait`](Self::blocking_wait) or
-/// [`recv_timeout`](Self::recv_timeout).
+/// It was registered when it was made, so an event that comes before the first poll is not missed.
+/// It yields [`Stopped`] when its listener is taken off, as by
+/// [`Bus::off_all`](crate::Bus::off_all), or the last handle of the bus goes; not when the bus is
+/// stopped. Dropping it takes its listener off. It may be polled again when it was ready: it then
+/// yields the next such event. A thread without a runtime calls
+/// [`blocking_wait`](Self::blocking_wait) or [`recv_timeout`](Self::recv_timeout).
 ///
 /// ```no_run
 /// # use eventcast::{Bus, NetEvent};
@@ -60,8 +61,8 @@ impl<E: FromArgs> WaitFor<E> {
         Self { events, condition }
     }
 
-    /// Blocks the thread until the event comes. On a thread of a runtime it holds up what that thread is there for; there,
-    /// await this.
+    /// Blocks the thread until the event comes. On a thread of a runtime it holds up what that
+    /// thread is there for; there, await this.
     ///
     /// # Errors
     ///
