@@ -34,9 +34,9 @@ pub(crate) struct Parts {
     pub(crate) id: String,
     pub(crate) hostname: String,
     pub(crate) process: Process,
-    /// What it opens with beside its own passphrase or key.
+    /// Further passphrases and keys to open with, beside its own.
     pub(crate) receive: Vec<Secret>,
-    /// What there is to warn about, which has been logged.
+    /// Warnings about the options, which have been logged.
     pub(crate) warnings: Vec<String>,
     pub(crate) console: Option<Box<dyn Extension>>,
     #[cfg(feature = "repl")]
@@ -92,12 +92,12 @@ impl Core {
     pub(crate) fn add_handle(&self) {
         let handles = &self.shared.handles;
         if handles.fetch_add(1, Ordering::Relaxed) == 0 && !self.is_forked() {
-            // What a listener or a stream still held has brought the bus back.
+            // A listener or a stream that still held the bus has brought it back.
             self.shared.telemetry.reopen();
         }
     }
 
-    /// One more handle, unless the last one has gone.
+    /// Counts one more handle, unless the last one has been dropped.
     pub(crate) fn try_add_handle(&self) -> bool {
         let one_more = |handles| (handles > 0).then_some(handles + 1);
         let handles = &self.shared.handles;
@@ -107,7 +107,7 @@ impl Core {
     }
 
     pub(crate) fn remove_handle(&self) {
-        // In a forked child what there is belongs to the parent, which goes on with it.
+        // In a forked child the bus belongs to the parent, which goes on with it.
         if self.shared.handles.fetch_sub(1, Ordering::AcqRel) == 1 && !self.is_forked() {
             self.lifecycle.shut_down();
         }

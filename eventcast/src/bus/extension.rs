@@ -8,10 +8,10 @@ use crate::error::Error;
 
 /// A part that runs beside a bus and uses its public API alone.
 pub(crate) trait Extension: Send + Sync {
-    /// Opens it, unless it is open, and gives what there is to report.
+    /// Opens it, unless it is open, and returns what is to be reported.
     fn open(&self, options: &Options, bus: WeakBus) -> Result<Vec<Notice>, Error>;
 
-    /// The last handle of the bus has gone.
+    /// Closes it for good: the last handle of the bus has been dropped.
     fn close(&self);
 
     /// The address that it listens at, while it is open.

@@ -72,7 +72,7 @@ impl Shared {
     }
 }
 
-/// Where those wait that emit while the send queue is full.
+/// Tasks that wait until the send queue has room.
 #[derive(Default)]
 pub(crate) struct SendRoom {
     /// Notified when the send queue may have room again, or the bus stops.
@@ -81,7 +81,7 @@ pub(crate) struct SendRoom {
 }
 
 impl SendRoom {
-    /// Runs `attempt` until it gives something; between two times, until [`notify`](Self::notify) is called.
+    /// Runs `attempt` until it returns something; between two runs, until [`notify`](Self::notify) is called.
     pub(crate) async fn wait<T>(
         &self,
         process: &Process,
@@ -107,7 +107,7 @@ impl SendRoom {
         }
     }
 
-    /// The send queue may have room, or will not be sent any more.
+    /// Wakes the tasks: the send queue may have room, or will not be sent any more.
     pub(crate) fn notify(&self) {
         if self.waiting.load(Ordering::SeqCst) > 0 {
             // Wakes tasks, whose executor may be the user's.

@@ -24,7 +24,7 @@ pub(crate) struct EngineCell {
     failed: AtomicBool,
     /// Wakes the thread that waits for the engine's next timeout.
     waker: Waker,
-    /// Until when that thread sleeps if nothing comes, in microseconds; 0 while it does not sleep. Set under the lock of the
+    /// When that thread wakes if no datagram comes, in microseconds; 0 while it does not sleep. Set under the lock of the
     /// engine.
     asleep_until: AtomicU64,
     /// How often it could not be woken.

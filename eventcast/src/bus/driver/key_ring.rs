@@ -21,7 +21,7 @@ use crate::bus::{
 };
 use crate::proto::{IvSource, SealConfig, SealKey, SealKeys};
 
-/// How many derived keys a process remembers. Those that were asked for longest ago go first.
+/// How many derived keys a process remembers. The least recently used go first.
 const REMEMBERED: usize = 64;
 
 /// Beyond this a derivation takes longer than it has to: it costs some 0.4 s of an optimised program on a usual machine.
@@ -52,7 +52,7 @@ pub(crate) struct KeySet {
 }
 
 impl KeySet {
-    /// What there is to be warned about.
+    /// Warnings about the secrets. None of them shows.
     pub(crate) fn warnings(&self) -> Vec<Notice> {
         warnings(&self.keys)
     }
@@ -85,7 +85,7 @@ impl KeyRing {
         self.lock().is_some_and(|state| state.derived.is_none())
     }
 
-    /// Derives what the bus starts with. Takes its time. Gives what there is to be warned about.
+    /// Derives what the bus starts with. Slow on purpose. Returns a warning where it was slower than it should be.
     pub(crate) fn derive(&self) -> Option<Notice> {
         let begin = Instant::now();
         #[cfg(test)]
@@ -93,7 +93,7 @@ impl KeyRing {
             !self.panics.load(std::sync::atomic::Ordering::SeqCst),
             "on purpose: keys"
         );
-        // Until nobody has set others meanwhile.
+        // Again where others were set meanwhile.
         while let Some(state) = self.lock()
             && state.derived.is_none()
         {
@@ -123,7 +123,7 @@ impl KeyRing {
         already_derived(&set.keys, &self.salt)
     }
 
-    /// Derives the keys of a set. Takes its time. Gives what there is to be warned about, too.
+    /// Derives the keys of a set. Slow on purpose. Returns a warning, too, where it was slower than it should be.
     pub(crate) fn derive_set(&self, set: &KeySet) -> (SealKeys, Option<Notice>) {
         let begin = Instant::now();
         let derived = derive(&set.keys, &self.salt);
@@ -142,7 +142,7 @@ impl KeyRing {
         is_current
     }
 
-    /// What an engine is to know of it. `None`: the bus is not sealed.
+    /// The engine's configuration for sealing. `None`: the bus is not sealed.
     pub(crate) fn config(&self, options: &Options) -> Option<SealConfig> {
         let state = self.lock()?;
         let keys = state.derived.clone();
@@ -153,7 +153,7 @@ impl KeyRing {
         Some(config)
     }
 
-    /// What there is to be warned about.
+    /// Warnings about the secrets. None of them shows.
     pub(crate) fn warnings(&self, options: &Options) -> Vec<Notice> {
         let mut warnings = match self.lock() {
             Some(state) => warnings(&state.keys),
@@ -187,7 +187,7 @@ impl KeyRing {
     }
 }
 
-/// What there is to be warned about in some secrets. None of them shows.
+/// Warnings about secrets. None of them shows.
 fn warnings(keys: &Keys) -> Vec<Notice> {
     let short = keys.all().any(Secret::is_short).then(short);
     let stray = keys.all().any(Secret::has_stray_blanks);
@@ -250,11 +250,11 @@ fn already_derived(keys: &Keys, salt: &[u8]) -> Option<SealKeys> {
     all.then(|| derive(keys, salt))
 }
 
-/// What stands for a secret and a salt.
+/// A digest of a secret and a salt.
 type Fingerprint = [u8; 32];
 type Slot = Arc<OnceLock<SealKey>>;
 
-/// Where the key of this secret and salt is, or will be.
+/// The place of the key of this secret and salt, derived or not.
 fn slot(secret: &Secret, salt: &[u8]) -> Slot {
     static SLOTS: Mutex<VecDeque<(Fingerprint, Slot)>> = Mutex::new(VecDeque::new());
     let mut digest = Sha256::new();
@@ -292,7 +292,7 @@ mod tests {
         assert!(Arc::ptr_eq(&first, &slot(&passphrase.clone(), b"salt")));
         assert!(!Arc::ptr_eq(&first, &slot(&passphrase, b"other")));
         assert!(!Arc::ptr_eq(&first, &slot(&ready, b"salt")));
-        // Nothing runs together.
+        // The parts of the digest are kept apart.
         let shifted = (Secret::from(format!("t{word}")), b"sal");
         assert!(!Arc::ptr_eq(&first, &slot(&shifted.0, shifted.1)));
     }

@@ -1,8 +1,8 @@
-//! Sending: from the thread that emits where the socket takes it, else from a thread that waits for it to.
+//! Sends what is in the engine: on the thread that emits while the socket takes it, else on the sender thread.
 //!
-//! What is to be sent stands in the engine. Whoever has put something there calls [`SendLoop::flush`], which sends
-//! it at once unless another thread is just sending: then that one takes it along. Where the socket is full, the
-//! system has no buffers, or the engine paces a large message, the sender thread ([`SendLoop::run`]) goes on with it.
+//! A thread that has put something into the engine calls [`SendLoop::flush`], which sends it at once, unless another
+//! thread is sending: then that thread sends it too. Where the socket is full, the system has no buffers, or the
+//! engine paces a large message, the sender thread ([`SendLoop::run`]) goes on.
 
 use std::{
     net::SocketAddr,
@@ -23,23 +23,23 @@ use crate::{
 /// How long `stop` goes on sending what is queued.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
-/// How often the sender thread looks whether it may close, while others may still ask for something.
+/// How often the sender thread checks whether it may close, while peers may still send requests.
 const LOOK_AROUND: Duration = Duration::from_millis(10);
 
-/// How often an emitting thread takes along what others have put there meanwhile, before it leaves the rest to the
-/// sender thread and returns to its own work.
+/// How often an emitting thread sends what other threads have put into the engine meanwhile, before it leaves the
+/// rest to the sender thread and returns to its own work.
 const ROUNDS: usize = 8;
 
-/// For how many addresses failures wait to be told; those for others are only counted.
+/// For how many addresses failures wait to be reported; failures for further addresses are only counted.
 const MAX_FAILURES: usize = 256;
 
-/// How long the sender thread waits for a full socket before it looks whether the bus has been stopped.
+/// How long the sender thread waits for a full socket before it checks whether the bus is stopping.
 const WRITABLE_WAIT: Duration = Duration::from_millis(50);
 
 pub(crate) struct SendLoop {
     context: Arc<Context>,
     sending: Mutex<Sending>,
-    /// Something stands in the engine that no thread has taken on yet.
+    /// Something is in the engine that no thread has begun to send yet.
     unclaimed: AtomicBool,
     signal: Mutex<Signal>,
     notified: Condvar,
@@ -52,7 +52,7 @@ struct Signal {
 }
 
 struct Sending {
-    /// Gone once the session has closed.
+    /// `None` once the session has closed.
     transmitter: Option<Transmitter>,
     group: SocketAddr,
     buffer: Vec<u8>,
@@ -62,16 +62,16 @@ struct Sending {
     rests: Rests,
     /// The sender thread is waiting for the socket: everything goes through it.
     held_up: bool,
-    /// What waits does so because the interface cannot be used, which has been reported.
+    /// The queue waits because the interface cannot be used, which has been reported.
     refused: bool,
     tally: Tally,
-    /// What could not be sent, to be told when this is no longer locked.
+    /// Failures, to be reported without the lock.
     failures: Vec<Failure>,
 }
 
-/// What there is to say when nothing is locked: those who hear of it may call the bus.
+/// What is reported without the lock: a listener of notices and a subscriber of the log may call the bus.
 #[derive(Default)]
-struct Said {
+struct Report {
     failures: Vec<Failure>,
     /// For the log alone.
     note: Option<String>,
@@ -91,7 +91,7 @@ struct Tally {
     refused: u64,
 }
 
-/// What had become of an event's datagrams when `emit` returned.
+/// How far the datagrams of an event were sent when `emit` returned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum SendState {
@@ -105,7 +105,7 @@ pub enum SendState {
     NotSent,
 }
 
-/// What of the buffer the socket has not taken yet.
+/// The part of the buffer that the socket has not taken yet.
 struct Unsent {
     transmit: Transmit,
     from: usize,
@@ -123,7 +123,7 @@ enum Next {
     Pause(Duration),
 }
 
-/// What came in the way of a datagram.
+/// Why a datagram was not sent.
 enum Obstacle {
     Full,
     Pause(Duration, SendError),
@@ -152,8 +152,7 @@ impl SendLoop {
         }
     }
 
-    /// Sends what stands in the engine, or leaves it to whoever is sending already. Never waits. Gives what became of
-    /// it.
+    /// Sends what is in the engine, or leaves it to the thread that is sending already. Never waits.
     pub(crate) fn flush(&self) -> SendState {
         self.unclaimed.store(true, Ordering::SeqCst);
         let mut state = SendState::Queued;
@@ -162,7 +161,7 @@ impl SendLoop {
                 Ok(sending) => sending,
                 // A panic while something was sent: the session is over.
                 Err(TryLockError::Poisoned(_)) => return state,
-                // Whoever holds it looks at `unclaimed` again after letting go.
+                // The thread that holds the lock checks `unclaimed` again after it has released it.
                 Err(TryLockError::WouldBlock) => return state,
             };
             if sending.held_up {
@@ -176,13 +175,13 @@ impl SendLoop {
             let before = sending.tally;
             let next = sending.pump(&self.context);
             sending.held_up = matches!(next, Next::Full | Next::Pause(_));
-            // Later rounds are about what others have put there meanwhile.
+            // Later rounds send what other threads have put there meanwhile.
             if state == SendState::Queued {
                 state = sending.state_since(before, &next);
             }
-            let said = sending.take_said(self.context.gate.is_open());
+            let report = sending.take_report(self.context.gate.is_open());
             drop(sending);
-            self.report(said);
+            self.report(report);
             self.context.shared.room.notify();
             if !matches!(next, Next::Idle) {
                 self.notify();
@@ -195,9 +194,9 @@ impl SendLoop {
         state
     }
 
-    /// The sender thread: sends what the emitting threads could not, until the session closes; then what is left for
-    /// up to a second more; and then what others still ask for. Where a panic ends the session it returns once that has
-    /// been told.
+    /// The sender thread. Until the session closes it sends what the emitting threads could not; then, for up to a
+    /// second, what is left; and then what peers still request. Where a panic ends the session, it returns once that
+    /// has been reported.
     pub(crate) fn run(&self) {
         let Context {
             engine,
@@ -208,7 +207,7 @@ impl SendLoop {
         let mut deadline = None;
         let mut leaving = false;
         while !engine.has_failed() {
-            // A panic on another thread is about to be told, and nothing more can be sent.
+            // A panic on another thread is about to be reported, and nothing more can be sent.
             let sending = self.lock_sending().filter(|_| !engine.is_broken());
             let Some(mut sending) = sending else {
                 self.sleep(Some(LOOK_AROUND));
@@ -227,13 +226,13 @@ impl SendLoop {
                     break;
                 }
                 next = sending.pump(&self.context);
-                // A socket that is always full takes something all the same.
+                // A socket that stays full has taken something all the same.
                 shared.room.notify();
             }
             sending.held_up = matches!(next, Next::Full | Next::Pause(_));
-            let said = sending.take_said(gate.is_open() || self.closing());
+            let report = sending.take_report(gate.is_open() || self.closing());
             drop(sending);
-            self.report(said);
+            self.report(report);
             shared.room.notify();
 
             if self.closing() && !leaving {
@@ -259,7 +258,7 @@ impl SendLoop {
             match next {
                 Next::Full if leaving => std::thread::sleep(LOOK_AROUND),
                 Next::Full => {}
-                // Whatever has come meanwhile waits too: the system asked for it.
+                // What has been added meanwhile waits too: the system asked for a pause.
                 Next::Pause(pause) => std::thread::sleep(pause),
                 _ if self.unclaimed.load(Ordering::SeqCst) => {}
                 Next::Idle => self.sleep(None),
@@ -268,15 +267,15 @@ impl SendLoop {
         }
     }
 
-    /// It has been told that the bus has started: tells what came before that.
+    /// The start has been reported: reports the failures from before it.
     pub(crate) fn begin(&self) {
-        let said = self
+        let report = self
             .lock_sending()
-            .map(|mut sending| sending.take_said(true));
-        self.report(said.unwrap_or_default());
+            .map(|mut sending| sending.take_report(true));
+        self.report(report.unwrap_or_default());
     }
 
-    /// As if nothing could be sent to the group just now.
+    /// Behaves as if nothing could be sent to the group just now.
     #[cfg(test)]
     pub(crate) fn fail(&self) {
         if let Some(mut sending) = self.lock_sending() {
@@ -291,9 +290,9 @@ impl SendLoop {
         self.flush();
     }
 
-    /// The sender thread is done: gives up what is left, and the socket.
+    /// Gives up what is left, and closes the socket, at the end of the sender thread.
     pub(crate) fn finish(&self) {
-        // After a panic too: it is taken apart, whatever state it is in.
+        // After a panic too: closing needs no consistent state.
         let sending = self.sending.lock();
         let mut sending = sending.unwrap_or_else(PoisonError::into_inner);
         sending.transmitter = None;
@@ -304,7 +303,7 @@ impl SendLoop {
         }
     }
 
-    /// From now on these are the interfaces by which to send, and this is the socket, if it is another one.
+    /// Sets the interfaces to send by, and replaces the socket where there is a new one.
     pub(crate) fn change_egress(&self, egress: Vec<Egress>, socket: Option<Arc<UdpSocket>>) {
         if let Some(mut sending) = self.lock_sending()
             && let Some(transmitter) = &mut sending.transmitter
@@ -316,7 +315,7 @@ impl SendLoop {
         }
     }
 
-    /// Tells the sender thread that the session closes.
+    /// Has the sender thread close the session.
     pub(crate) fn close(&self) {
         self.lock_signal().closing = true;
         self.notified.notify_all();
@@ -331,7 +330,7 @@ impl SendLoop {
         self.notified.notify_all();
     }
 
-    /// Until it is notified, the time is over, or, where there is no time to wait for, the session closes.
+    /// Sleeps until it is notified or the time is over; without a time, until it is notified or the session closes.
     fn sleep(&self, time: Option<Duration>) {
         let mut signal = self.lock_signal();
         if !signal.is_notified && (!signal.closing || time.is_some()) {
@@ -351,12 +350,12 @@ impl SendLoop {
         signal.is_notified = false;
     }
 
-    fn report(&self, said: Said) {
-        if let Some(note) = said.note {
+    fn report(&self, report: Report) {
+        if let Some(note) = report.note {
             // A subscriber of the log is the user's.
             let _ = user_code::run(|| tracing::debug!(target: "eventcast", "{note}"));
         }
-        for failure in said.failures {
+        for failure in report.failures {
             let Failure {
                 to,
                 error,
@@ -379,14 +378,14 @@ impl SendLoop {
         self.signal.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// `None`: a panic while something was sent has ended the session.
+    /// `None`: a panic during a send has ended the session.
     fn lock_sending(&self) -> Option<MutexGuard<'_, Sending>> {
         self.sending.lock().ok()
     }
 }
 
 impl Sending {
-    /// What became of everything that stood in the engine, after [`Self::pump`].
+    /// How far everything in the engine was sent by a [`Self::pump`].
     fn state_since(&self, before: Tally, next: &Next) -> SendState {
         match next {
             Next::Pause(_) if self.refused => SendState::NotSent,
@@ -396,17 +395,17 @@ impl Sending {
         }
     }
 
-    /// What there is to say, but no failures before it has been told that the bus has started.
-    fn take_said(&mut self, is_told: bool) -> Said {
-        let failures = match is_told {
+    /// Takes what is to be reported; failures only once the start has been reported.
+    fn take_report(&mut self, start_is_reported: bool) -> Report {
+        let failures = match start_is_reported {
             true => std::mem::take(&mut self.failures),
             false => Vec::new(),
         };
         let note = self.transmitter.as_mut().and_then(Transmitter::take_note);
-        Said { failures, note }
+        Report { failures, note }
     }
 
-    /// Sends until nothing is left or something is in the way.
+    /// Sends until nothing is left or the rest has to wait.
     fn pump(&mut self, context: &Context) -> Next {
         let counters = &context.shared.telemetry.counters;
         let Some(transmitter) = &mut self.transmitter else {
@@ -472,7 +471,7 @@ impl Sending {
                 Some(Obstacle::Pause(pause, error)) => match self.retry.grant(now.elapsed, pause) {
                     Some(pause) => {
                         let refused = to_group && error.is_about_interface();
-                        // That it will not be sent is told now, not only when it is given up.
+                        // Reported now, and not only when the datagram is given up.
                         if refused && !self.refused {
                             note_failure(&mut self.failures, to, error, 0);
                         }
@@ -504,7 +503,7 @@ impl Sending {
     }
 }
 
-/// Adds a failure to those that have not been told yet, in one sum for each address and interface.
+/// Adds a failure to those that have not been reported yet: one sum for each address and interface.
 fn note_failure(failures: &mut Vec<Failure>, to: SocketAddr, error: SendError, bytes: usize) {
     let is_same =
         |failure: &&mut Failure| failure.to == to && failure.error.interface() == error.interface();

@@ -1,7 +1,7 @@
 //! One start of a bus, up to its stop: the sockets, the engine, and the threads that drive them.
 //!
 //! Three threads, all asleep while nothing happens: one reads and calls listeners, one watches over its calls
-//! (both in [`reading`](super::receive_loop)), one sends what the emitting threads could not ([`SendLoop`]).
+//! (both in [`receive_loop`](super::receive_loop)), one sends what the emitting threads could not ([`SendLoop`]).
 
 use std::{
     net::SocketAddr,
@@ -45,7 +45,7 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    /// Opens the sockets and starts the threads, and gives what there is to report. `seal` has the keys of a sealed bus.
+    /// Opens the sockets and starts the threads, and returns what is to be reported. `seal` has the keys of a sealed bus.
     pub(crate) fn open(
         shared: &Arc<Shared>,
         owner: Arc<dyn Owner>,

@@ -1,4 +1,4 @@
-//! Starting and stopping: which of the two a bus is doing, and who waits for it to be done.
+//! Starting and stopping: which phase a bus is in, and what waits for the next one.
 
 pub(crate) mod set_keys;
 #[cfg(test)]
@@ -40,19 +40,19 @@ use super::{
 };
 use crate::error::Error;
 
-/// How long the end of a stop waits for listeners of notices to hear of it: the process may be about to end. Not
-/// longer, because one of them may be waiting for this very stop.
+/// How long the end of a stop waits until the listeners of notices have received it: the process may be about to
+/// end. Not longer, because one of them may be waiting for this very stop.
 const LAST_NOTICE: Duration = Duration::from_millis(500);
 
-/// How long the end of a stop waits until its start has been reported, where that is still under way. Not for ever, because
-/// what is the user's, and hears of it, may be waiting for this very stop.
+/// How long the end of a stop waits until its start has been reported, where that is still under way. Not for ever,
+/// because the listener that receives the report may be waiting for this very stop.
 const FIRST_NOTICE: Duration = Duration::from_secs(2);
 
 /// How long a start waits for an address that is tentative: the system asks the link once, for a second and a random
 /// part of another one (RFC 4862, sections 5.1 and 5.4.2). It may be set to ask several times.
 const ADDRESS_PATIENCE: Duration = Duration::from_secs(10);
 
-/// How often it is tried meanwhile.
+/// How long a start pauses between two attempts meanwhile.
 const ADDRESS_PAUSE: Duration = Duration::from_millis(50);
 
 pub(crate) struct Lifecycle {
@@ -61,11 +61,11 @@ pub(crate) struct Lifecycle {
     owner: Weak<dyn Owner>,
     pub(crate) keys: KeyRing,
     console: Option<Box<dyn Extension>>,
-    /// What there was to warn about when the bus was built, until it is reported at the first start.
+    /// Warnings from when the bus was built, until the first start reports them.
     warnings: Mutex<Vec<String>>,
     /// The running session, for those that emit. The phase decides over it.
     session: RwLock<Option<Arc<Session>>>,
-    /// What ended sessions had counted.
+    /// The sums of what ended sessions have counted.
     past: Mutex<Stats>,
     phase: Mutex<Phase>,
     /// How many sessions, or starts of one, have ended.
@@ -214,8 +214,8 @@ impl Lifecycle {
         }
     }
 
-    /// The keys are there that this start waits for, unless it was stopped meanwhile. Where the address of an interface
-    /// is not ready yet, it goes on as soon as it is.
+    /// Goes on with a start whose keys are derived, unless it was stopped meanwhile. Where the address of an interface
+    /// is not ready yet, it waits for that.
     fn go_on(self: &Arc<Self>, done: &Arc<Completion>) {
         let mut ends = None;
         loop {
@@ -247,7 +247,7 @@ impl Lifecycle {
         }
     }
 
-    /// A panic has ended a start that waited for its keys.
+    /// Ends a start whose keys could not be derived because of a panic.
     #[cold]
     fn give_up(&self, done: &Arc<Completion>, failure: Failure) {
         let mut phase = self.lock();
@@ -280,19 +280,19 @@ impl Lifecycle {
         }
     }
 
-    /// A session has ended, or a start of one.
+    /// Notes the end of a session, or of a start.
     fn note_end(&self) {
         self.ends.fetch_add(1, Ordering::SeqCst);
         // Wakes tasks, whose executor may be the user's.
         user_code::report_waker(user_code::run(|| self.ended.notify_waiters()));
     }
 
-    /// Whether there is nothing more to be reported of a session.
+    /// Whether no session is there, and everything of the last one has been reported.
     pub(crate) fn is_over(&self) -> bool {
         matches!(&*self.lock(), Phase::Stopped)
     }
 
-    /// Looks at the session whose counters are still live, running or about to close, while it cannot change.
+    /// Calls `look` with the session that is running or closing, while none can begin or end.
     pub(super) fn with_session<T>(&self, look: impl FnOnce(Option<&Arc<Session>>) -> T) -> T {
         match &*self.lock() {
             Phase::Stopped | Phase::Starting(_) => look(None),
@@ -389,13 +389,13 @@ impl Lifecycle {
         drop(before);
     }
 
-    /// Takes what there was to warn about when the bus was built.
+    /// Takes the warnings from when the bus was built.
     fn take_warnings(&self) -> Vec<String> {
         // It is replaced by one assignment.
         std::mem::take(&mut self.warnings.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// The last handle has gone: stops without waiting, and ends everything that waits for events.
+    /// Stops without waiting, and ends everything that waits for events: the last handle has been dropped.
     pub(crate) fn shut_down(&self) {
         drop(self.stop());
         if let Some(console) = &self.console {
@@ -405,7 +405,7 @@ impl Lifecycle {
         self.end_notices();
     }
 
-    /// Ends what waits for notices, once the last handle has gone and everything has been reported.
+    /// Ends the streams of notices, once the last handle has been dropped and everything has been reported.
     fn end_notices(&self) {
         if self.shared.handles.load(Ordering::Acquire) == 0 && self.is_over() {
             self.shared.telemetry.close();
@@ -421,7 +421,7 @@ impl Lifecycle {
     pub(crate) fn stats(&self) -> Stats {
         let counters = &self.shared.telemetry.counters;
         if self.shared.process.is_forked() {
-            // What the parent's threads had locked stays locked.
+            // What a thread of the parent has locked stays locked.
             let mut stats = Stats::default();
             stats.add_counters(counters);
             return stats;
@@ -456,7 +456,7 @@ impl Supervisor for Lifecycle {
             self.begin_to_stop(&mut phase, session);
         }
         drop(phase);
-        // What follows from the first one says nothing new.
+        // Later panics follow from the first.
         if context.engine.is_first_failure() {
             self.report(failure.into());
         }
@@ -512,7 +512,7 @@ impl Supervisor for Lifecycle {
     }
 }
 
-/// What came of opening a session.
+/// The result of opening a session.
 struct Opened {
     /// To be reported when the phase is no longer locked.
     notices: Vec<Notice>,
@@ -520,7 +520,7 @@ struct Opened {
 }
 
 impl Opened {
-    /// Whether it failed for a reason that is over in a moment.
+    /// Whether it failed for a reason that will soon be over.
     fn passes_soon(&self) -> bool {
         matches!(&self.result, Err(Error::Open(error)) if error.passes_soon())
     }

@@ -11,13 +11,12 @@ use std::{
 use crate::bus::process::{failure::Failure, user_code};
 use crate::error::Error;
 
-/// Something that is going to be completed. Where a panic comes in the way it is all the same, as failed: nobody waits
-/// for ever.
+/// A completion that is certain: where a panic comes first, it completes as failed, so that nothing waits for ever.
 #[derive(Default)]
 pub(crate) struct Promise(pub(crate) Arc<Completion>);
 
 impl Promise {
-    /// Others keep it from now on.
+    /// Leaves the completion to its other owners.
     pub(crate) fn hand_on(mut self) {
         drop(std::mem::take(&mut self.0));
     }
@@ -33,7 +32,7 @@ impl Drop for Promise {
     }
 }
 
-/// Somebody waits for this.
+/// A result that tasks may wait for.
 #[derive(Default)]
 pub(crate) struct Completion {
     state: Mutex<Awaited>,
@@ -87,7 +86,7 @@ impl Completion {
 }
 
 /// A `start`, a `stop` or a change of keys under way. It goes on whether or not this is awaited, or dropped; awaiting
-/// tells when it is done, and how it went. Polled again it says the same.
+/// it returns its result when it is done. Polled again it returns the same.
 pub struct Transition(Progress);
 
 enum Progress {
@@ -113,7 +112,7 @@ impl Transition {
     }
 }
 
-/// Without any lock: whoever has subscribed to the log is the user's, and may call the bus.
+/// To be called without any lock: a subscriber of the log is the user's, and may call the bus.
 pub(crate) fn log_failure(error: &Error) {
     let log = || tracing::error!(target: "eventcast", %error, "could not start");
     let _ = user_code::run(log);

@@ -26,7 +26,7 @@ use crate::{
     proto::{Engine, Event, Events},
 };
 
-/// So much later than it was to read, this thread was not late but away: the process had been stopped, or had no
+/// A thread that reads so much later than it planned was not late but away: the process was stopped, or had no
 /// processor.
 const AWAY: Duration = Duration::from_millis(100);
 
@@ -36,7 +36,7 @@ const MOST_BATCHES: u32 = 1_024;
 
 const MOST_PATIENCE: Duration = Duration::from_secs(1);
 
-/// How long after the start the bus says that it has heard nobody.
+/// How long after the start a bus reports that it has heard no other.
 const ALONE: Duration = Duration::from_secs(10);
 
 /// Pause after the sockets failed in a way that they should not, so that the reading thread does not spin.
@@ -62,18 +62,18 @@ pub(crate) struct LeaderState {
     /// When this thread was to read at the latest.
     expected: Duration,
     patience: Patience,
-    /// What the kernel had dropped when that was reported last.
+    /// The kernel's count of drops when it was last reported.
     reported_drops: u64,
     /// Which peers have been heard by unicast.
     unicast: HeardUnicast,
-    /// While nobody has been heard, and that has not been told.
+    /// `Some` until a peer is heard, or the silence is reported.
     alone: Option<Alone>,
     _closed: TellClosed,
 }
 
-/// What there is to say of a bus that hears nobody.
+/// A bus that has heard no other yet.
 struct Alone {
-    /// When it is to be told.
+    /// When that is reported.
     due: Duration,
     /// How many datagrams have been refused.
     refused: u64,
@@ -113,8 +113,8 @@ impl Closed {
     }
 }
 
-/// What a leader finds where its state is gone: the listener that held it up, and the right to serve its queue; or
-/// nothing, where that listener had been moved before, the session has closed, or this is a forked child.
+/// What a deposed leader finds in the slot: the listener that held it up, and the right to serve the listener's queue.
+/// `None` where that listener was moved before, the session has closed, or this is a forked child.
 pub(super) type Deposed = Option<(Arc<Listener>, Server<QueuedEvent>)>;
 
 /// The leading thread: delivers, reads, and so on, until the session closes or a call takes too long.
@@ -153,7 +153,7 @@ fn deliver(
     let batch = Arc::clone(&state.batch);
     while let Some(event) = batch.get(state.event) {
         let message = match event {
-            // Who has stopped the bus hears no more events.
+            // A program that has stopped the bus receives no more events.
             Event::Message(_) if receive_loop.context.engine.is_closed() => {
                 state.event += 1;
                 continue;
@@ -173,7 +173,7 @@ fn deliver(
                 continue;
             }
         };
-        // Of a list that another leader has begun with, it is not known whether it is still that of the table.
+        // Of a snapshot that another leader has begun with, it is unknown whether it is still the registry's.
         let version = state.list.is_none().then(|| registry.version());
         let Some(list) = state.list.take().or_else(|| registry.list(message.name)) else {
             state.event += 1;
@@ -204,7 +204,7 @@ fn deliver(
         state.list = None;
         state.listener = 0;
         if version != Some(registry.version()) {
-            // Whoever has been taken off may be in this list alone.
+            // A listener that was taken off meanwhile may be in this snapshot alone.
             state = receive_loop.call(state, None, || drop(list))?;
         }
     }
@@ -238,7 +238,7 @@ impl LeaderState {
         }
     }
 
-    /// Notes whether anybody was heard.
+    /// Notes whether a peer was heard, and what was refused.
     fn note(&mut self, event: &Event<'_>) {
         let Some(alone) = &mut self.alone else {
             return;
@@ -253,7 +253,7 @@ impl LeaderState {
         }
     }
 
-    /// Tells that nobody has been heard, when it is time. Gives when that is, if it is to come.
+    /// Reports that no other bus has been heard, when that is due. Returns when it will be due.
     fn report_alone(&mut self, context: &Context) -> Option<Duration> {
         let alone = self
             .alone
@@ -304,7 +304,7 @@ impl LeaderState {
             engine.handle_pause(now, away);
             self.patience = Patience::default();
         }
-        // Locked only once something is there: those who emit do not wait for the system call.
+        // Locked only once a datagram is there: threads that emit do not wait for the system call.
         let mut locked = None;
         let unicast = &mut self.unicast;
         let received = self.receiver.receive(|from, bytes, came_by| {
@@ -341,7 +341,7 @@ impl LeaderState {
                 engine.handle_timeout(now);
             }
         }
-        // The batch has just been recycled, so nobody else holds it.
+        // The batch has just been recycled, so no call holds it.
         if engine.take_events(&mut self.spare) {
             std::mem::swap(
                 Arc::get_mut(&mut self.batch).expect("recycled after each delivery"),
@@ -368,7 +368,7 @@ impl LeaderState {
     }
 }
 
-/// For how long the engine's word that somebody is silent, or something lost, is put off because input waits.
+/// How long the engine's timeouts of silent peers and lost messages are put off while input waits.
 #[derive(Default)]
 struct Patience {
     since: Option<Duration>,

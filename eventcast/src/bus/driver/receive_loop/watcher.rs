@@ -8,8 +8,8 @@ use std::{
 use super::{super::context::Context, ReceiveLoop, leader::lead};
 use crate::bus::{process::user_code::Driving, telemetry::notice::Notice};
 
-/// For so many ticks the watching thread goes on looking for each call that it has seen: where calls come more rarely,
-/// being woken by each of them costs less.
+/// For so many ticks the watching thread goes on sampling after each call that it has seen: where calls come more
+/// rarely, being woken by each of them costs less.
 const TICKS_A_CALL: u32 = 3;
 
 /// It looks on for at most so many ticks after the last call.
@@ -28,7 +28,7 @@ const BETWEEN_STARTS: Duration = Duration::from_secs(1);
 
 impl ReceiveLoop {
     /// Starts the watching thread. Reading goes on without it: where the system gives no thread it is tried again before
-    /// later calls of listeners, and that is to be told once.
+    /// later calls of listeners, and the returned notice reports that once.
     pub(crate) fn start_watching(self: &Arc<Self>) -> Option<Notice> {
         let again = &self.watch_again;
         let watched = Arc::clone(self);
@@ -125,7 +125,7 @@ fn watch(receive_loop: &Arc<ReceiveLoop>) {
 /// Whether it pays to look at each tick, rather than to be woken by the next call.
 struct Alertness {
     tick: Duration,
-    /// When it looked last, and how many calls there had been by then.
+    /// When it sampled last, and how many calls there were by then.
     looked: Duration,
     calls: u64,
     /// For so long it pays without any further call.
