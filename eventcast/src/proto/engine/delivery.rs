@@ -265,7 +265,7 @@ impl Engine {
                     take_back(&mut self.losses, &mut self.stats, stream, filled.not_lost);
                 }
                 if filled.asked {
-                    stream.is_answered(now.elapsed, from);
+                    stream.is_answered(now.elapsed, from, number);
                 }
                 stream.reorder.forget_partial(number);
                 stream.reorder.advance();
@@ -281,7 +281,7 @@ impl Engine {
                 self.stats.repaired_messages += stream.stats.count_repair(filled);
                 take_back(&mut self.losses, &mut self.stats, stream, filled.not_lost);
                 if filled.asked {
-                    stream.is_answered(now.elapsed, from);
+                    stream.is_answered(now.elapsed, from, number);
                 }
                 stream.reorder.forget_partial(number);
                 if cfg!(eventcast_sabotage = "wrong_order") {

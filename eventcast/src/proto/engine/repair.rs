@@ -169,7 +169,11 @@ impl Engine {
             return false;
         }
         let peer = Arc::clone(&stream.peer);
-        let second = stream.route.ask(now.elapsed);
+        // What its sender has not named it may not have sent: no answer to that says nothing.
+        let is_named = spans
+            .first()
+            .is_some_and(|(first, _)| stream.vouch.has_named(*first));
+        let second = stream.route.ask(now.elapsed, is_named);
         let to = [Some(stream.route.address()), second];
         let asked = (peer.id.as_str(), peer.incarnation.unwrap_or_default());
         let mut named = 0;

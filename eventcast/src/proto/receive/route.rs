@@ -106,10 +106,11 @@ impl Route {
         Speaker::Other
     }
 
-    /// Notes a request to the sender; returns a second address that is sent it as well.
-    pub(in crate::proto) fn ask(&mut self, now: Duration) -> Option<SocketAddr> {
-        let both = self.provisional || self.unanswered >= IN_VAIN;
-        self.unanswered = self.unanswered.saturating_add(1);
+    /// Notes that the sender is asked, for something that it has named itself or not; gives a second address that is to be
+    /// asked as well.
+    pub(in crate::proto) fn ask(&mut self, now: Duration, is_named: bool) -> Option<SocketAddr> {
+        let both = self.provisional || is_named && self.unanswered >= IN_VAIN;
+        self.unanswered = self.unanswered.saturating_add(u32::from(is_named));
         let (other, heard) = self.other.filter(|_| both)?;
         (heard + FORGOTTEN > now).then_some(other)
     }
@@ -171,14 +172,14 @@ mod tests {
         assert_eq!(route.note_hello(ms(1_999), at(2)), Speaker::Other);
         assert_eq!(route.note_hello(ms(2_000), at(2)), Speaker::Moved);
         assert_eq!(
-            (route.address(), route.ask(ms(2_001))),
+            (route.address(), route.ask(ms(2_001), true)),
             (at(2), Some(at(1)))
         );
         // A third address does not take over.
         assert_eq!(route.note_hello(ms(2_002), at(3)), Speaker::Other);
-        assert_eq!(route.ask(ms(2_003)), Some(at(1)));
+        assert_eq!(route.ask(ms(2_003), true), Some(at(1)));
         assert!(!route.note_answer(ms(2_010), at(2)));
-        assert_eq!((route.address(), route.ask(ms(2_020))), (at(2), None));
+        assert_eq!((route.address(), route.ask(ms(2_020), true)), (at(2), None));
         assert_eq!(route.note_hello(ms(2_030), at(1)), Speaker::Other);
     }
 
@@ -195,15 +196,29 @@ mod tests {
     fn another_is_asked_when_requests_are_in_vain_and_stays_if_it_answers() {
         let mut route = Route::new(ms(0), at(1));
         assert_eq!(route.note_hello(ms(10), at(2)), Speaker::Other);
-        assert_eq!((route.ask(ms(11)), route.ask(ms(31))), (None, None));
+        assert_eq!(
+            (route.ask(ms(11), true), route.ask(ms(31), true)),
+            (None, None)
+        );
         assert!(!route.note_answer(ms(32), at(2)), "it was not asked");
-        assert_eq!(route.ask(ms(71)), Some(at(2)));
+        assert_eq!(route.ask(ms(71), true), Some(at(2)));
         assert!(!route.note_answer(ms(72), at(3)));
         assert!(route.note_answer(ms(73), at(2)));
-        assert_eq!((route.address(), route.ask(ms(80))), (at(2), None));
-        // An address that was silent for long is not sent requests.
-        route.ask(ms(90));
-        assert_eq!(route.ask(ms(10_072)), Some(at(1)));
-        assert_eq!(route.ask(ms(10_073)), None);
+        assert_eq!((route.address(), route.ask(ms(80), true)), (at(2), None));
+        // An address that has long said nothing is not asked.
+        route.ask(ms(90), true);
+        assert_eq!(route.ask(ms(10_072), true), Some(at(1)));
+        assert_eq!(route.ask(ms(10_073), true), None);
+    }
+
+    #[test]
+    fn one_that_is_asked_for_what_it_has_not_named_keeps_its_place() {
+        let mut route = Route::new(ms(0), at(1));
+        assert_eq!(route.note_hello(ms(10), at(2)), Speaker::Other);
+        for i in 0..100 {
+            assert_eq!(route.ask(ms(11 + i), false), None);
+        }
+        assert!(!route.note_answer(ms(120), at(2)));
+        assert_eq!(route.address(), at(1));
     }
 }

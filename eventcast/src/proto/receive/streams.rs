@@ -116,8 +116,12 @@ pub(in crate::proto) enum Presence {
 }
 
 impl Stream {
-    /// Notes that a requested message came from an address.
-    pub(in crate::proto) fn is_answered(&mut self, now: Duration, from: SocketAddr) {
+    /// Notes that a number that was asked for has come from an address. One that the sender has not named gives nobody
+    /// its place: who has made it up has it, and the sender has not.
+    pub(in crate::proto) fn is_answered(&mut self, now: Duration, from: SocketAddr, number: u64) {
+        if from != self.route.address() && !self.vouch.has_named(number) {
+            return;
+        }
         let settled = self.route.is_settled();
         if self.route.note_answer(now, from) {
             self.vouch

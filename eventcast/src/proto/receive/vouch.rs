@@ -66,6 +66,11 @@ impl Vouch {
         self.last.filter(|_| spoken)
     }
 
+    /// Whether the sender itself has said in its last hello that this number was sent.
+    pub(in crate::proto) fn has_named(&self, number: u64) -> bool {
+        self.last.is_some_and(|last| number <= last)
+    }
+
     /// Notes that everything below `next` was over when a hello came that named `last`, from where the sender is for
     /// certain. A sender never names less than before, so what two of them have named is its own.
     pub(in crate::proto) fn note_over(&mut self, now: Duration, last: u64, next: u64) {

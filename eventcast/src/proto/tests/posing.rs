@@ -442,3 +442,43 @@ fn hello_and_bye_from_elsewhere_are_counted_and_reported() {
     let now = net.now();
     assert_eq!(net.engines[1].peers(now)[0].peer.address, engine_address(0));
 }
+
+/// The sender cannot answer for a number that somebody has made up. Who has made it up can, and is not the sender for that.
+#[test]
+fn who_answers_for_a_number_that_its_sender_never_named_is_not_the_sender() {
+    let bye = posed(BYE, None, (0, 1), |out| {
+        control::write_bye(out, ENGINE_0, 9, None);
+    });
+    for (far, near) in [(50_000, 40_000), (20, 10), (5, 4)] {
+        let mut net = Net::new(2);
+        net.run(1_500, nothing);
+        for text in ["1", "2", "3"] {
+            net.emit(0, text);
+        }
+        net.run(1_600, nothing);
+        assert_eq!(net.told(1), ["1", "2", "3"]);
+        let hear = |net: &mut Net, datagram: &[u8]| {
+            let now = net.now();
+            net.engines[1].handle_datagram(now, elsewhere(), datagram);
+        };
+        // What comes before the far one is asked for in vain.
+        hear(&mut net, &event(far));
+        hear(&mut net, &hello(far, far, 1_600));
+        net.run(1_900, nothing);
+        hear(&mut net, &hello(far, far, 1_900));
+        hear(&mut net, &event(near));
+        for forged in [&hello(far, far, 1_900), &bye, &hello(0, 1, 1_950)] {
+            hear(&mut net, forged);
+        }
+        net.run(1_950, nothing);
+        let now = net.now();
+        let peers = net.engines[1].peers(now);
+        assert_eq!(peers.len(), 1, "it has not left");
+        assert_eq!(peers[0].peer.address, engine_address(0));
+        assert_eq!(net.engines[1].stats().lost_messages, 0);
+        net.told(1);
+        net.run(8_000, nothing);
+        goes_on(&mut net, 100, 20);
+        assert_eq!(net.engines[1].stats().lost_messages, 0);
+    }
+}
