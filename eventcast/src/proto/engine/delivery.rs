@@ -491,7 +491,11 @@ impl Engine {
         let Some(stream) = self.streams.get(at) else {
             return;
         };
-        let last = last.max(stream.vouch.sure());
+        let mut last = last.max(stream.vouch.sure());
+        if stream.vouch.may_have_sent_above(last) {
+            // What overtook the hello, or came since, has been delivered, and is not to be delivered again.
+            last = last.max(stream.reorder.next_number().saturating_sub(1));
+        }
         for held in stream.reorder.forget_above(last) {
             let from = held.peer().address;
             self.report(now, from, DropCause::Inconsistent.into());

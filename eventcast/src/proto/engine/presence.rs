@@ -348,7 +348,7 @@ impl Engine {
             let highest = stream.reorder.highest();
             made_up = stream
                 .vouch
-                .note(now.elapsed, hello.up, hello.last, highest);
+                .note(now.elapsed, hello.up, hello.last, (highest, next));
             if stream.route.is_settled() {
                 stream.vouch.note_over(now.elapsed, hello.last, next);
             }

@@ -482,3 +482,32 @@ fn who_answers_for_a_number_that_its_sender_never_named_is_not_the_sender() {
         assert_eq!(net.engines[1].stats().lost_messages, 0);
     }
 }
+
+/// A hello that is overtaken by what its sender sends next takes back what somebody has made up, and not that.
+#[test]
+fn what_overtakes_a_hello_is_not_delivered_again() {
+    let mut bob = engine(Config {
+        message_ttl: Duration::from_secs(3),
+        ..config("listener")
+    });
+    let hear = |bob: &mut Engine, millis, from, datagram: Vec<u8>| {
+        deliver(bob, at(millis), from, &[datagram]).len()
+    };
+    let sender = address(9_000);
+    hear(&mut bob, 100, sender, hello(0, 1, 100));
+    assert_eq!(hear(&mut bob, 110, sender, event(1)), 1);
+    hear(&mut bob, 1_000, sender, hello(1, 1, 1_000));
+    assert_eq!(hear(&mut bob, 1_010, elsewhere(), event(60_003)), 0);
+    hear(&mut bob, 2_000, sender, hello(1, 1, 2_000));
+    for number in 2..=5 {
+        let millis = 2_980 + 5 * number;
+        assert_eq!(hear(&mut bob, millis, sender, event(number)), 1);
+    }
+    hear(&mut bob, 3_010, sender, hello(3, 1, 2_996));
+    assert!(bob.stats().drops.get(DropCause::Inconsistent) > 0);
+    for number in 1..=5 {
+        assert_eq!(hear(&mut bob, 3_020, sender, event(number)), 0, "{number}");
+    }
+    assert_eq!(hear(&mut bob, 3_030, sender, event(6)), 1);
+    assert_eq!(bob.stats().held_bytes, 0);
+}
