@@ -91,7 +91,7 @@ pub enum LostReason {
     Incomplete,
     /// Their sender no longer has them.
     Gone,
-    /// Too much waited for them, or there was no room for their chunks.
+    /// Too much waited for them, or there was no room for their chunks, or for their sender among 4,096.
     Crowded,
     /// Too many are missing to request them.
     TooMany,
@@ -125,7 +125,7 @@ impl LostReason {
                 "the sender no longer has them (a larger `history_bytes` there keeps them longer)"
             }
             Self::Crowded => {
-                "too many later events waited for them, or there was no room for their chunks"
+                "too many later events waited for them, or there was no room for their chunks or for their sender"
             }
             Self::TooMany => "too many were missing to request them",
             Self::Overtaken => {

@@ -143,10 +143,14 @@ impl Peers {
         let relation = self.relation(identity);
         let known = &mut self.known[index];
         if !known.peer.is(identity) {
+            // What was delivered of an incarnation stays so, whatever else it says of itself.
+            let (id, incarnation) = (identity.id, identity.incarnation);
+            if known.peer.id != id || known.peer.incarnation != incarnation {
+                known.unfollowed = None;
+            }
             known.peer = Arc::new(new_peer(from, identity));
             known.relation = relation;
             known.stream = None;
-            known.unfollowed = None;
         }
         let raw = identity.raw.unwrap_or_default();
         if known.raw != raw {
@@ -238,6 +242,25 @@ mod tests {
             incarnation,
             raw: Some(raw),
         }
+    }
+
+    #[test]
+    fn what_was_delivered_unfollowed_stays_so_whatever_else_is_said() {
+        let mut peers = peers();
+        let (_, known) = peers.resolve(address(1), &identity("a", Some(1), b"x"));
+        known.note_unfollowed(7);
+        known.note_unfollowed(5);
+        let moved = Identity {
+            host: "elsewhere",
+            ..identity("a", Some(1), b"y")
+        };
+        let (_, known) = peers.resolve(address(1), &moved);
+        assert_eq!(
+            (&*known.peer.host, known.unfollowed),
+            ("elsewhere", Some(8))
+        );
+        let (_, known) = peers.resolve(address(1), &identity("a", Some(2), b"y"));
+        assert_eq!(known.unfollowed, None);
     }
 
     #[test]
