@@ -108,12 +108,12 @@ use crate::{codec::IntoArgs, error::EmitError, event::NetEvent};
 /// A handle to an event bus.
 ///
 /// Cloning is cheap, and all clones are the same bus. When the last one is dropped the bus stops; listeners,
-/// events and streams do not keep it alive. A listener that captures a clone does, by a circle that nobody
-/// breaks: let it take [`Received::bus`], or a [`WeakBus`] from [`downgrade`](Self::downgrade).
+/// events and streams do not keep it alive. A listener that captures a clone does, because bus and listener then hold
+/// each other: let it take [`Received::bus`], or a [`WeakBus`] from [`downgrade`](Self::downgrade).
 ///
 /// A bus belongs to the process in which it was started first. In a forked child it does not run: `emit` and
-/// [`start`](Self::start) say [`Forked`](crate::Error::Forked), and a new bus can be built there. Everything else comes
-/// back at once and finds nothing: there are no listeners and nothing to take off, streams have ended, `wait_for` yields
+/// [`start`](Self::start) return [`Forked`](crate::Error::Forked), and a new bus can be built there. Everything else
+/// returns at once, with no effect: there are no listeners and nothing to take off, streams have ended, `wait_for` yields
 /// [`Stopped`], and a listener that is registered there is dropped, which is logged as an error. A listener that forks on
 /// a thread of the bus ends that thread in the child when it comes back, and with it the child: it calls `exec` or
 /// `_exit` before.
@@ -139,7 +139,7 @@ use crate::{codec::IntoArgs, error::EmitError, event::NetEvent};
 /// # }
 /// ```
 ///
-/// # What a listener may count on
+/// # What a listener can rely on
 ///
 /// | the event comes | the listener runs | in the tokio runtime |
 /// | --- | --- | --- |
@@ -147,7 +147,7 @@ use crate::{codec::IntoArgs, error::EmitError, event::NetEvent};
 /// | from the network, to a listener that was found to be slow | on a thread of its own | of the bus |
 /// | from this bus, by `emit` | on the thread that emits, before `emit` returns | of the bus |
 /// | to an async listener | as a task | of the bus |
-/// | to a stream or a `wait_for` | where that is polled | of whoever polls it |
+/// | to a stream or a `wait_for` | where that is polled | of the task that polls it |
 /// | as a notice, to [`on_notice`](Self::on_notice) | on a thread of its own | of the bus |
 ///
 /// - *The runtime* of the bus is the one in which [`start`](Self::start) was called last, or the one given with
@@ -162,7 +162,7 @@ use crate::{codec::IntoArgs, error::EmitError, event::NetEvent};
 ///   an event that is emitted by a listener is delivered before the other listeners get the first one, and threads that
 ///   emit at once call it at once. Streams, async listeners and those that were found to be slow have a queue, and get the
 ///   bus's own events in the order of their numbers, whichever threads emit them.
-/// - *Turns*: a slow listener holds up nobody else; the bus's streams and futures keep tokio's cooperative budget, so a
+/// - *Turns*: a slow listener delays no other; the bus's streams and futures keep tokio's cooperative budget, so a
 ///   task that reads many events in a row lets the other tasks of its thread run in between.
 /// - *Locks*: the bus holds none while it runs or drops what is the listener's, so a listener, and a `Drop` of what it
 ///   captured, may call anything of the bus.

@@ -82,12 +82,10 @@ const LISTENER_BUDGET: (Duration, Duration) = (Duration::from_micros(10), Durati
 const ZERO_ID: &str = "0000000000000000";
 
 options! {
-    /// How this bus names itself to the others: 1 to 64 bytes of text without control
-    /// characters, and not sixteen zeros.
+    /// The id by which peers know this bus: 1 to 64 bytes of text without control characters, and not sixteen zeros.
     ///
-    /// Default: 16 random hex digits, new at each start, so that no two buses need to agree on
-    /// anything. Give one that is unique in the group when peers shall recognise this bus after
-    /// a restart.
+    /// Default: 16 random hex digits, new at each start, so that no two buses need to agree on anything. Give one that
+    /// is unique in the group when peers shall recognise this bus after a restart.
     id in "EVENTCAST_ID" {
         given: impl Into<String>,
         value: String,
@@ -112,12 +110,11 @@ options! {
         example: "192.0.2.7",
     }
 
-    /// The UDP port of the group, 1 to 65,535. Buses that shall meet need the same group and the
-    /// same port.
+    /// The UDP port of the group, 1 to 65,535. Buses that shall meet need the same group and the same port.
     ///
-    /// Default, and with 0: a random one of 49,152 to 65,535, drawn when the bus is built and
-    /// logged, so that two applications that never heard of each other do not meet by accident.
-    /// Without 0 that is warned about: no other program will draw the same.
+    /// Default, and with 0: a random one of 49,152 to 65,535, drawn when the bus is built and logged, so that two
+    /// unrelated applications do not meet by accident. Without 0 there is a warning: no other program will draw the
+    /// same.
     port in "EVENTCAST_PORT" {
         given: u16,
         value: u16,
@@ -127,14 +124,13 @@ options! {
         example: 9000,
     }
 
-    /// The multicast group: an IPv4 address of 224.0.0.0 to 239.255.255.255, or an IPv6 address
-    /// that begins with `ff`. One of IPv6 may name its interface as in `ff02::1234%eth0`; then
-    /// `multicast_interface` has nothing to say.
+    /// The multicast group: an IPv4 address of 224.0.0.0 to 239.255.255.255, or an IPv6 address that begins with `ff`.
+    /// One of IPv6 may name its interface as in `ff02::1234%eth0`; then `multicast_interface` is left out, or names the
+    /// same one.
     ///
-    /// Default: `224.0.0.1`, all hosts of the local network, which every host has joined already
-    /// and no router passes on. Applications of one site that shall not hear each other
-    /// take groups of their own from 239.192.0.0/14 (RFC 2365, section 6.2), or of IPv6 from
-    /// ff15::/16 (one site) and ff12::/16 (one link) (RFC 4291, section 2.7).
+    /// Default: `224.0.0.1`, all hosts of the local network, which every host has joined already and no router passes
+    /// on. Applications of one site that shall not hear each other take groups of their own from 239.192.0.0/14 (RFC
+    /// 2365, section 6.2), or of IPv6 from ff15::/16 (one site) and ff12::/16 (one link) (RFC 4291, section 2.7).
     multicast_membership | "multicastMembership" in "EVENTCAST_MULTICAST_MEMBERSHIP" {
         given: impl Into<String>,
         value: String,
@@ -170,11 +166,10 @@ options! {
         example: "127.0.0.1",
     }
 
-    /// Whether buses on this machine hear what this bus sends.
+    /// Whether other buses on this machine receive what this bus sends.
     ///
-    /// Default: true, so that processes on one machine meet. This bus's own listeners are called
-    /// either way. On the loopback interface it changes nothing: Linux brings back whatever is
-    /// sent there.
+    /// Default: true, so that processes on one machine meet. This bus's own listeners are called either way. On the
+    /// loopback interface it changes nothing: Linux returns everything that is sent there.
     multicast_loopback | "multicastLoopback" in "EVENTCAST_MULTICAST_LOOPBACK" {
         given: bool,
         value: bool,
@@ -265,10 +260,10 @@ options! {
     }
 
     /// How much this bus holds of messages that are not complete yet, or wait for an earlier one, from all senders
-    /// together, in bytes: at least twice `max_message_size`, so that one sender's largest message never
-    /// drives out another's. What is counted is what it takes in memory: about 250 bytes beside an event that waits, and
-    /// as much for each gap that it waits for. Where more is missing than that has room for, the first gap of the sender
-    /// that holds most is given up, and told as lost ([`Notice::Lost`](crate::Notice::Lost)).
+    /// together, in bytes: at least twice `max_message_size`, so that one sender's largest message never drives out
+    /// another's. The memory counts: about 250 bytes beside an event that waits, and as much for each gap that it waits
+    /// for. Where more is missing than there is room for, the first gap of the sender that holds most is reported as
+    /// lost ([`Notice::Lost`](crate::Notice::Lost)).
     ///
     /// Default: 100,663,296 (96 MiB), three of the largest messages.
     max_held_bytes | "maxHeldBytes" in "EVENTCAST_MAX_HELD_BYTES" {
@@ -280,10 +275,10 @@ options! {
         example: 256 * 1024 * 1024,
     }
 
-    /// How much of what this bus has sent is kept, so that it can be sent again to those who missed it, in bytes: at
-    /// least `max_message_size`.
+    /// How much of its sent messages this bus keeps, so that it can send them again to receivers that missed them, in
+    /// bytes: at least `max_message_size`.
     ///
-    /// Default: 67,108,864 (64 MiB). The oldest goes first, and all of it after three times `message_ttl`.
+    /// Default: 67,108,864 (64 MiB). The oldest is dropped first, and all of it after three times `message_ttl`.
     history_bytes | "historyBytes" in "EVENTCAST_HISTORY_BYTES" {
         given: usize,
         value: usize,
@@ -293,11 +288,10 @@ options! {
         example: 128 * 1024 * 1024,
     }
 
-    /// How long a message of which nothing more comes is waited for: 1 ms to 10 min.
+    /// How long a receiver waits for a message of which nothing more comes: 1 ms to 10 min.
     ///
-    /// Default: 3 s, time for many requests for what is missing. What was sent is kept for
-    /// repair for three times as long, and so long a message is waited for while its sender is
-    /// busy with others that were lost.
+    /// Default: 3 s, time for many requests for the missing parts. Sent messages are kept for repair for three times as
+    /// long, and for so long a receiver waits while the sender is busy with other requests.
     message_ttl | "messageTtl" in "EVENTCAST_MESSAGE_TTL" {
         given: Duration,
         value: Duration,
@@ -307,10 +301,10 @@ options! {
         example: Duration::from_secs(5),
     }
 
-    /// How often the missing chunks of a message are asked for without any coming: 0 to 100.
+    /// How often the missing chunks of a message are requested without any arriving: 0 to 100.
     ///
-    /// Default: 3. The pauses between them double. Where more than one datagram in twenty is lost,
-    /// now and then a last chunk is asked for three times in vain, and a higher value helps.
+    /// Default: 3. The pauses between the requests double. Where more than one datagram in twenty is lost, now and then
+    /// three requests for a last chunk go unanswered, and a higher value helps.
     message_retransmit_attempts | "messageRetransmitAttempts" in "EVENTCAST_MESSAGE_RETRANSMIT_ATTEMPTS" {
         given: u32,
         value: u32,
@@ -345,8 +339,8 @@ options! {
         example: Duration::from_secs(10),
     }
 
-    /// Whether everything that this bus emits is best effort: delivered at once and never twice, but neither waited
-    /// for nor asked for again when it is lost, and so in no certain order.
+    /// Whether everything that this bus emits is best effort: delivered at once and never twice, but a lost event is
+    /// neither waited for nor requested again, and so the order is not certain.
     ///
     /// Default: false. A single event type chooses it with `#[net_event(best_effort)]`.
     best_effort | "bestEffort" in "EVENTCAST_BEST_EFFORT" {
@@ -416,12 +410,12 @@ options! {
     }
 
     /// The passphrase of the group, or a ready key ([`Secret::ready_key`]). With it everything that this bus sends is
-    /// sealed, and it hears nothing but what another one has sealed that has the same passphrase, group and port. The
-    /// page [`security`](crate::security) says what that is good for.
+    /// sealed, and it accepts only what a bus with the same passphrase, group and port has sealed. The page
+    /// [`security`](crate::security) says what that protects against.
     ///
     /// The key is derived by PBKDF2-HMAC-SHA-256 with 600,000 rounds, once in a process, while the bus starts; in a
-    /// program that is built without optimisation that takes seconds, see there. In a file it may stand as
-    /// `encrypt = { key = ".." }` too, as the old module had it.
+    /// program that is built without optimisation that takes seconds, see there. In a file it may stand as `encrypt = {
+    /// key = ".." }` too, as the old module had it.
     ///
     /// Default: none, everything goes in the clear.
     passphrase | "encrypt" in "EVENTCAST_PASSPHRASE" {
@@ -448,8 +442,8 @@ options! {
 
     /// The salt with which keys are derived: any bytes, the same on all buses of the group. It is no secret.
     ///
-    /// Default: none, which makes it of the group and its port. So one passphrase gives other keys in another group,
-    /// and nobody has to agree on a salt.
+    /// Default: none, which derives it from the group and its port. So one passphrase gives other keys in another
+    /// group, and a salt need not be agreed on.
     key_salt | "keySalt" in "EVENTCAST_KEY_SALT" {
         given: impl Into<Vec<u8>>,
         value: Vec<u8>,
@@ -459,8 +453,8 @@ options! {
         example: "factory 7",
     }
 
-    /// How far the time in a sealed datagram may be from this bus's clock, either way: 1 s to 10 min. What is older is
-    /// taken for a recording.
+    /// How far the time in a sealed datagram may be from this bus's clock, either way: 1 s to 10 min. An older datagram
+    /// counts as a replay.
     ///
     /// Default: 30 s. A group whose clocks are further apart needs more; nothing else in it needs a clock.
     clock_tolerance | "clockTolerance" in "EVENTCAST_CLOCK_TOLERANCE" {
@@ -473,10 +467,10 @@ options! {
     }
 
     /// Whether the passphrase is used as peers of another make use it, which speak version 3 without eventcast's
-    /// extensions: AES with a fixed IV and no authentication. Whoever listens sees which events begin alike, and
+    /// extensions: AES with a fixed IV and no authentication. An eavesdropper sees which events begin alike, and
     /// anybody can forge and replay. Needs the feature `classic`, and is warned about at each start.
     ///
-    /// Default: false. Ask for it only where such peers have to be reached.
+    /// Default: false. Turn it on only where such peers have to be reached.
     classic_cipher | "classicCipher" in "EVENTCAST_CLASSIC_CIPHER" {
         given: bool,
         value: bool,
@@ -486,11 +480,11 @@ options! {
         example: true,
     }
 
-    /// Whether peers of another make, which speak version 3 without eventcast's extensions, are spared what they do
-    /// not survive: with it `emit` refuses a decimal or a DBPointer anywhere in the arguments, and an event with the key
-    /// `error`. Such a peer has no guard where it receives, and its process would end.
+    /// Whether peers of another make, which speak version 3 without eventcast's extensions, are protected from events
+    /// that end them: with it `emit` refuses a decimal or a DBPointer anywhere in the arguments, and an event with the
+    /// key `error`. Such a peer does not catch errors where it receives, and its process would end.
     ///
-    /// Default: false. Buses of eventcast take all of these.
+    /// Default: false. Buses of eventcast accept all of these.
     old_peers | "oldPeers" in "EVENTCAST_OLD_PEERS" {
         given: bool,
         value: bool,
@@ -502,12 +496,12 @@ options! {
 
     /// Whether warnings and errors go to standard error where nothing else takes them: one line each, as rarely as the
     /// notices that they are. Something takes them where this bus has a listener or a stream of notices
-    /// ([`Bus::on_notice`](crate::Bus::on_notice), [`Bus::notices`](crate::Bus::notices)), or the program has installed a
-    /// `tracing` subscriber, such as that of `eventcast::log`.
+    /// ([`Bus::on_notice`](crate::Bus::on_notice), [`Bus::notices`](crate::Bus::notices)), or the program has installed
+    /// a `tracing` subscriber, such as that of `eventcast::log`.
     ///
-    /// Default: true, so that a program that looks nowhere still learns why nobody hears it. Set it to false where
-    /// standard error belongs to something else, or the crate `log` takes the events of `tracing`, which no library
-    /// can know.
+    /// Default: true, so that a program without either still shows why no other bus hears it. Set it to false where
+    /// standard error belongs to something else, or the crate `log` takes the events of `tracing`, which no library can
+    /// know.
     last_resort | "lastResort" in "EVENTCAST_LAST_RESORT" {
         given: bool,
         value: bool,
@@ -520,8 +514,8 @@ options! {
     /// Whether the bus has a console: a place on this machine where a person can see what the bus does, watch events
     /// and emit some, with `telnet` or `nc`. The page `eventcast::repl` has the commands. Needs the feature `repl`.
     ///
-    /// Default: false, unless `repl_port` is given. Whoever reaches a console may do what the program itself may do
-    /// with its bus, so none is there that was not asked for.
+    /// Default: false, unless `repl_port` is given. A client of a console can do with the bus all that the program can,
+    /// so it has to be turned on.
     repl in "EVENTCAST_REPL" {
         given: bool,
         value: bool,
@@ -531,10 +525,10 @@ options! {
         example: true,
     }
 
-    /// The TCP port of the console, 0 to 65,535. Giving it turns the console on, unless `repl` says false in the same
+    /// The TCP port of the console, 0 to 65,535. Giving it turns the console on, unless `repl` is false in the same
     /// place or in a better one.
     ///
-    /// Default, and with 0: any that is free; it is logged, and `Bus::repl_address` tells it.
+    /// Default, and with 0: any that is free; it is logged, and `Bus::repl_address` returns it.
     repl_port | "replPort" in "EVENTCAST_REPL_PORT" {
         given: u16,
         value: u16,

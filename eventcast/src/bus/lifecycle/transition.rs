@@ -85,8 +85,9 @@ impl Completion {
     }
 }
 
-/// A `start`, a `stop` or a change of keys under way. It goes on whether or not this is awaited, or dropped; awaiting
-/// it returns its result when it is done. Polled again it returns the same.
+/// A `start`, a `stop` or a change of keys under way. It goes on whether this future is awaited or
+/// dropped; awaiting it returns the result. Polled again after it was ready, it returns the same
+/// result.
 pub struct Transition(Progress);
 
 enum Progress {

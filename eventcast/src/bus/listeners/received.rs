@@ -10,8 +10,8 @@ use crate::bus::{Bus, telemetry::origin::Origin};
 /// An event as a listener gets it.
 ///
 /// It derefs to the event, so fields are read as if it were the event itself.
-/// [`origin`](Self::origin) tells who sent it, and [`bus`](Self::bus) gives the bus that heard it,
-/// to answer with.
+/// [`origin`](Self::origin) is its sender, and [`bus`](Self::bus) the bus that received it, with
+/// which a listener answers.
 ///
 /// ```
 /// # use eventcast::{NetEvent, Received};

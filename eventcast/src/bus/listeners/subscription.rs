@@ -31,7 +31,7 @@ use crate::bus::{
     },
 };
 
-/// How much a subscription holds while nobody reads it, and what gives way then.
+/// How many events a subscription holds that were not read yet, and which are dropped when it is full.
 ///
 /// ```
 /// use eventcast::{Overflow, SubscribeOptions};
@@ -100,15 +100,16 @@ pub(crate) type Condition<E> = Box<dyn Fn(&Received<E>) -> bool + Send + Sync>;
 
 /// The events of one key, or of all keys that a pattern matches, as a [`Stream`].
 ///
-/// It holds as much as its [`SubscribeOptions`] say while nobody reads it; [`missed`](Self::missed)
-/// counts what gave way then. What does not decode is skipped and reported as a notice. The stream
-/// ends, after what was still waiting in it, when its listener is taken off
-/// ([`Bus::off_all`](crate::Bus::off_all), [`Bus::off_everything`](crate::Bus::off_everything) and
-/// their like) or the last handle of the bus goes; it does not end when the bus is stopped, and
-/// goes on when it is started again. Dropping it takes it off the bus.
+/// It holds unread events up to the limit in its [`SubscribeOptions`]; [`missed`](Self::missed)
+/// counts those that were dropped. An event that does not decode is skipped and reported as a
+/// notice. The stream ends, after the events that still wait in it, when its listener is taken off
+/// ([`Bus::off_all`](crate::Bus::off_all), [`Bus::off_everything`](crate::Bus::off_everything),
+/// [`Bus::off_all_named`](crate::Bus::off_all_named)) or the last handle of the bus is dropped; it
+/// does not end when the bus is stopped, and goes on when the bus is started again. Dropping the
+/// stream takes it off the bus.
 ///
 /// Read within tokio, it keeps the task's cooperative budget: a task that reads many waiting events
-/// in a row lets the others of its thread run in between. A thread without a runtime calls
+/// in a row lets the other tasks of its thread run in between. A thread without a runtime calls
 /// [`blocking_next`](Self::blocking_next) or [`recv_timeout`](Self::recv_timeout).
 ///
 /// ```no_run

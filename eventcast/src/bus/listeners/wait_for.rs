@@ -26,13 +26,13 @@ use crate::bus::{
 pub struct Stopped;
 
 /// The first event of a key, or of all keys that a pattern matches, after
-/// [`Bus::wait_for`](crate::Bus::wait_for) or one of its kin was called.
+/// [`Bus::wait_for`](crate::Bus::wait_for) or another of the `wait_for` methods was called.
 ///
-/// It was registered when it was made, so an event that comes before the first poll is not missed.
+/// The wait is registered by that call, so an event that comes before the first poll is not missed.
 /// It yields [`Stopped`] when its listener is taken off, as by
-/// [`Bus::off_all`](crate::Bus::off_all), or the last handle of the bus goes; not when the bus is
-/// stopped. Dropping it takes its listener off. It may be polled again when it was ready: it then
-/// yields the next such event. A thread without a runtime calls
+/// [`Bus::off_all`](crate::Bus::off_all), or the last handle of the bus is dropped; not when the
+/// bus is stopped. Dropping it takes its listener off. It may be polled again when it was ready: it
+/// then waits for the next such event. A thread without a runtime calls
 /// [`blocking_wait`](Self::blocking_wait) or [`recv_timeout`](Self::recv_timeout).
 ///
 /// ```no_run
