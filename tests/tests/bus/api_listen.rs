@@ -15,7 +15,7 @@ use eventcast_tests::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::common::{Count, Runtime, fence_between, pair};
+use crate::common::{Count, Runtime, fence_between, pair, patient_pair};
 
 pub(crate) fn cases() -> Vec<Case> {
     vec![
@@ -64,7 +64,7 @@ fn unique_ids() {
 }
 
 fn every_way() {
-    let (a, b) = pair();
+    let (a, b) = patient_pair();
     let seen = Seen::new();
     let push = |what: &'static str| {
         let seen = seen.clone();

@@ -56,6 +56,14 @@ pub(crate) fn pair() -> (Bus, Bus) {
     (bus(group), bus(group))
 }
 
+/// Two started buses whose listeners may take their time: none is moved to a queue of its own because
+/// the machine is busy, so their order is that of their registration.
+pub(crate) fn patient_pair() -> (Bus, Bus) {
+    let group = Group::unused();
+    let patient = || started(builder(group).listener_budget(Duration::from_secs(60)));
+    (patient(), patient())
+}
+
 /// How many datagrams a bus has dropped for a cause, by its name.
 #[track_caller]
 pub(crate) fn dropped(bus: &Bus, cause: &str) -> u64 {
