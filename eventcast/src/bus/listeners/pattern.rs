@@ -419,7 +419,7 @@ mod tests {
         ) {
             let text = format!("{before}{}{behind}", written(&tokens));
             let key = format!("{before}{middle}{behind}");
-            // As the parser reads it, a run and a long one may change positions.
+            // The reference takes the tokens in the order in which the parser merges runs.
             let chars: Vec<char> = middle.chars().collect();
             let mut tokens = tokens;
             tokens.dedup_by(|a, b| *a == Token::Run && *b == Token::Run);

@@ -1,8 +1,9 @@
-//! Where warnings and errors go that nothing takes: to standard error.
+//! Writes warnings and errors to standard error if no subscriber and no listener takes them.
 //!
-//! A program that has neither a subscriber of `tracing` nor a listener of notices would otherwise never learn that its
-//! passphrase is another one, or that events are lost. Each line is written at once and whole, or not at all: standard
-//! error may be closed, and a pipe that nobody reads may be full.
+//! Without it, a program with neither a subscriber of `tracing` nor a listener of notices would not
+//! show that its passphrase is wrong, or that events are lost. Each line is written in one call and
+//! without waiting, or dropped: standard error may be closed, and a pipe without a reader may be
+//! full.
 
 use std::{
     fmt::{self, Write as _},
@@ -13,10 +14,11 @@ use tracing::{Level, level_filters::LevelFilter, subscriber::NoSubscriber};
 
 use crate::text::{printable, shortened};
 
-/// Beyond so many bytes a text is cut. With the hint, a line is shorter than the 4,096 bytes that go into a pipe at once.
+/// Texts are cut beyond this. A line with the hint then stays below 4,096 bytes, which Linux writes
+/// to a pipe atomically (`PIPE_BUF`).
 const LONGEST_TEXT: usize = 2_048;
 
-/// What follows the first line of the process.
+/// Follows the first line of the process.
 const HINT: &str = "eventcast: this went to standard error because nothing else takes warnings: install a `tracing` \
     subscriber (`eventcast::log::install()` is one, with the feature `log`), or listen to notices with \
     `bus.on_notice`; \
@@ -36,13 +38,13 @@ impl LastResort {
         }
     }
 
-    /// Whether it is not to be used for now.
+    /// Switches the output off or on again.
     pub(crate) fn silence(&self, is_silent: bool) {
         self.is_silent.store(is_silent, Ordering::Relaxed);
     }
 
-    /// Takes what nobody hears as a notice, unless it is less than a warning or there is a log. To be called without any
-    /// lock.
+    /// Writes a notice that no listener takes, if it is a warning or an error and there is no log.
+    /// The caller holds no lock.
     pub(crate) fn take(&self, level: Level, text: &dyn fmt::Display) {
         static HAS_HINTED: AtomicBool = AtomicBool::new(false);
         let word = match level {
@@ -61,9 +63,10 @@ impl LastResort {
     }
 }
 
-/// Whether a subscriber of `tracing` is there, or has been.
+/// Whether there is a subscriber of `tracing`, or was one.
 fn has_subscriber() -> bool {
-    // The first is that of any thread, also of one that is over; the second is one that takes nothing.
+    // The level filter covers subscribers of all threads, also ended ones. The second test covers a
+    // subscriber that enables no level.
     LevelFilter::current() != LevelFilter::OFF
         || tracing::dispatcher::get_default(|subscriber| !subscriber.is::<NoSubscriber>())
 }
@@ -71,18 +74,19 @@ fn has_subscriber() -> bool {
 fn line(word: &str, text: &dyn fmt::Display) -> String {
     let text = printable(&text.to_string()).to_string();
     let mut line = String::new();
-    // Writing to a text cannot fail.
+    // Writing to a `String` cannot fail.
     let _ = writeln!(line, "eventcast {word}: {}", shortened(&text, LONGEST_TEXT));
     line
 }
 
-/// In unit tests by the one way that the test runner captures.
+/// Unit tests print, since the test runner captures that alone.
 #[cfg(test)]
 fn write(lines: &str) {
     eprint!("{lines}");
 }
 
-/// Neither waits for whoever reads it, nor for a thread that is writing: a bus does not stand still for a line.
+/// Waits neither for the reader of a pipe nor for a thread that holds the lock of standard error: a
+/// line must not block the bus.
 #[cfg(all(unix, not(test)))]
 fn write(lines: &str) {
     use std::os::fd::AsFd as _;
@@ -97,7 +101,7 @@ fn write(lines: &str) {
             .is_some_and(|events| events.contains(PollFlags::POLLOUT))
     };
     if is_ready && can_write(&ready[0]) {
-        // Nobody is left to be told of a failure.
+        // A failure cannot be reported anywhere.
         let _ = nix::unistd::write(stderr.as_fd(), lines.as_bytes());
     }
 }
@@ -106,7 +110,7 @@ fn write(lines: &str) {
 fn write(lines: &str) {
     use std::io::Write as _;
 
-    // Nobody is left to be told of a failure.
+    // A failure cannot be reported anywhere.
     let _ = std::io::stderr().write_all(lines.as_bytes());
 }
 

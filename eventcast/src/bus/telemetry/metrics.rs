@@ -1,8 +1,8 @@
-//! The statistics of a bus for the recorder of the crate `metrics`.
+//! Publishes the statistics of a bus to the recorder of the crate `metrics`.
 //!
-//! Nothing is recorded while the bus works: [`Bus::publish_metrics`](crate::bus::Bus::publish_metrics) looks at [`Stats`] and
-//! hands on what has changed since it did so last. So several buses of one group add up in one series, and a bus whose
-//! statistics are not published does nothing at all for them.
+//! [`Bus::publish_metrics`](crate::bus::Bus::publish_metrics) reads [`Stats`] and publishes the
+//! differences from the last call. So several buses of one group add up in one series, and a bus
+//! that is not published has no cost.
 
 use std::{
     cell::Cell,
@@ -15,21 +15,21 @@ use metrics::{Unit, counter, describe_counter, describe_gauge, gauge};
 use super::stats::{Kind, Metric, Stats};
 use crate::bus::process::user_code::{self, LogLimit};
 
-/// The metric of what is counted by cause.
+/// The metric that is labelled by cause.
 const DROPPED: &str = "eventcast_dropped_total";
 
 const DROPPED_DESCRIPTION: &str =
     "Datagrams, and messages that came in several, that were not delivered, by cause.";
 
-/// Where what was counted is told apart: address and port of the group.
+/// The label with address and port of the group.
 const GROUP: &str = "group";
 
 const CAUSE: &str = "cause";
 
-/// What has been handed on so far.
+/// The statistics of one bus as they were published last.
 pub(crate) struct Published {
     group: String,
-    /// `None`: nothing ever was.
+    /// `None`: not published yet.
     last: Mutex<Option<Stats>>,
 }
 
@@ -42,11 +42,11 @@ impl Published {
     }
 
     pub(crate) fn publish(&self, now: impl FnOnce() -> Stats) {
-        // The recorder is the user's, and may come back here while it is given the statistics.
+        // The recorder is the user's code, and may publish the same bus in turn.
         let Some(_publishing) = Publishing::begin() else {
             return;
         };
-        // Locked before the statistics are read: a second call must not hand on older ones afterwards.
+        // Locked before the statistics are read, so that concurrent calls publish them in order.
         let mut last = self.lock();
         if last.is_none() {
             describe();
@@ -55,7 +55,7 @@ impl Published {
         let before = last.get_or_insert_default();
         for ((metric, now), (_, before)) in now.metrics().zip(before.metrics()) {
             match metric.kind {
-                // Handed on also where it has not risen, so that it is there from the beginning.
+                // Published also if it has not risen, so that the series exists from the beginning.
                 Kind::Counter => counter!(metric.name, GROUP => self.group.clone())
                     .increment(now.saturating_sub(before)),
                 Kind::Gauge => self.move_gauge(metric, before, now),
@@ -78,18 +78,18 @@ impl Published {
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<Stats>> {
-        // A recorder that panics leaves what was published before.
+        // A recorder that panics leaves the last published statistics in place.
         self.last.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Drop for Published {
-    /// What there is now is nothing any more.
+    /// Takes the bus's part out of the gauges.
     fn drop(&mut self) {
         let Some(last) = self.lock().take() else {
             return;
         };
-        // The thread that held the bus last need not expect the recorder, which is the user's.
+        // A panic of the user's recorder must not reach the thread that drops the bus.
         let withdrawn = user_code::run(|| {
             for (metric, before) in last.metrics() {
                 if metric.kind == Kind::Gauge {
@@ -105,16 +105,16 @@ impl Drop for Published {
 }
 
 thread_local! {
-    /// Whether this thread publishes the figures of a bus. Without a destructor, so it can be read and written for as
-    /// long as the thread exists.
+    /// Whether this thread publishes the statistics of a bus. A `Cell` of a `bool` has no
+    /// destructor, so other destructors of the thread can still use it.
     static PUBLISHES: Cell<bool> = const { Cell::new(false) };
 }
 
-/// This thread publishes the figures of a bus, until this is dropped.
+/// Marks this thread as publishing until it is dropped.
 struct Publishing;
 
 impl Publishing {
-    /// `None`: it does so already.
+    /// `None`: this thread publishes already.
     fn begin() -> Option<Self> {
         if PUBLISHES.replace(true) {
             return None;
@@ -165,7 +165,7 @@ mod tests {
 
     const ADDRESS: &str = "224.0.0.1:9000";
 
-    /// Keeps what it is told, under `name{label=value,…}`.
+    /// A recorder that keeps all values, under `name{label=value,…}`.
     #[derive(Default)]
     struct Kept {
         counters: Mutex<BTreeMap<String, Arc<AtomicU64>>>,
@@ -231,7 +231,7 @@ mod tests {
         }
     }
 
-    /// A recorder that publishes the figures of the same bus, or panics.
+    /// A recorder that publishes the statistics of the same bus, or panics.
     struct Odd<'a> {
         published: &'a Published,
         panics: bool,
@@ -272,22 +272,22 @@ mod tests {
             let _ = sender.send(());
         });
         let patience = std::time::Duration::from_secs(60);
-        ended.recv_timeout(patience).expect("it comes back");
+        ended.recv_timeout(patience).expect("`publish` returns");
     }
 
     #[test]
-    fn a_recorder_that_panics_does_so_for_who_publishes_alone() {
-        let (gone, other) = (published(), published());
-        with_local_recorder(&Kept::default(), || gone.publish(Stats::default));
+    fn a_panic_of_the_recorder_reaches_the_caller_and_no_drop() {
+        let (dropped, other) = (published(), published());
+        with_local_recorder(&Kept::default(), || dropped.publish(Stats::default));
         let odd = Odd {
             published: &other,
             panics: true,
         };
         with_local_recorder(&odd, || {
             assert!(user_code::run(|| other.publish(Stats::default)).is_err());
-            drop(gone);
+            drop(dropped);
         });
-        // It is not taken for one that still publishes.
+        // After a panic the thread does not count as publishing.
         let kept = Kept::default();
         with_local_recorder(&kept, || other.publish(Stats::default));
         assert!(kept.len() > 0);
@@ -297,7 +297,8 @@ mod tests {
         Published::new(ADDRESS.parse().unwrap())
     }
 
-    /// The fields of `stats` with their values, by what its `Debug` prints and not by the table.
+    /// The fields of `stats` with their values, parsed from its `Debug` and not read from the
+    /// table.
     fn fields(stats: &Stats) -> BTreeMap<String, String> {
         let printed = format!("{stats:#?}");
         let fields = printed.lines().filter_map(|line| {
@@ -354,18 +355,24 @@ mod tests {
     }
 
     #[test]
-    fn buses_of_one_group_add_up_and_go() {
+    fn buses_of_one_group_add_up_and_leave_when_dropped() {
         let sent = &format!("eventcast_datagrams_sent_total{{group={ADDRESS}}}");
         let held = &format!("eventcast_held_bytes{{group={ADDRESS}}}");
-        let double = &format!("eventcast_dropped_total{{cause=duplicate,group={ADDRESS}}}");
-        let stats = |datagrams_sent, held_bytes, double| Stats {
+        let duplicate = &format!("eventcast_dropped_total{{cause=duplicate,group={ADDRESS}}}");
+        let stats = |datagrams_sent, held_bytes, duplicate| Stats {
             datagrams_sent,
             held_bytes,
-            dropped: [(crate::DropCause::Duplicate, double)].into(),
+            dropped: [(crate::DropCause::Duplicate, duplicate)].into(),
             ..Stats::default()
         };
         let kept = Kept::default();
-        let recorded = || (kept.counter(sent), kept.gauge(held), kept.counter(double));
+        let recorded = || {
+            (
+                kept.counter(sent),
+                kept.gauge(held),
+                kept.counter(duplicate),
+            )
+        };
         with_local_recorder(&kept, || {
             let (first, second) = (published(), published());
             first.publish(|| stats(10, 500, 1));

@@ -1,11 +1,13 @@
-//! What a bus reports: counters, and notices.
+//! What a bus reports: statistics and notices.
 //!
-//! Every notice takes one way: the rate limit, the log, and then the listeners of notices, each on a thread of its own, and
-//! the streams. A notice that neither the log nor anything else takes goes to the [last resort](self::last_resort).
+//! A notice passes the rate limit, then the log, then the listeners of notices, each on a thread of
+//! its own, and the streams. A notice that neither the log nor a listener takes goes to the
+//! [last resort](self::last_resort).
 //!
-//! A thread of its own reports each sum of held back notices when its pause is over, and ends when nothing is held back:
-//! a sum is due also on a bus that does not run, or whose own threads are held up. The stop of the bus and the end of its
-//! last handle report at once what is held back.
+//! A timer thread reports each sum of held back notices when its pause is over, and ends when
+//! nothing is held back. It is a thread of its own because a sum is due also on a bus that does not
+//! run, or whose threads are blocked. Stopping the bus and dropping its last handle report all sums
+//! at once.
 
 pub(crate) mod last_resort;
 pub(crate) mod listener_id;
@@ -45,7 +47,7 @@ pub(crate) struct Telemetry {
     sinks: Mutex<Vec<Arc<NoticeSink>>>,
     hasher: RandomState,
     held_back: Mutex<HeldBack>,
-    /// Notified when nothing is held back any more.
+    /// Notified when nothing is held back any more, so that the timer thread ends.
     emptied: Condvar,
     last_resort: LastResort,
 }
@@ -53,9 +55,9 @@ pub(crate) struct Telemetry {
 #[derive(Default)]
 struct HeldBack {
     limiter: Limiter,
-    /// A thread waits for the next sum to be due.
+    /// A timer thread runs.
     has_timer: bool,
-    /// The last handle has gone: no thread is started any more.
+    /// The last handle was dropped: no timer thread is started any more.
     closed: bool,
 }
 
@@ -72,7 +74,7 @@ impl Telemetry {
         }
     }
 
-    /// One of no bus, whose notices nothing hears.
+    /// Telemetry without a bus and without listeners.
     #[cfg(test)]
     pub(crate) fn unheard() -> Arc<Self> {
         Arc::new(Self::new(
@@ -81,24 +83,25 @@ impl Telemetry {
         ))
     }
 
-    /// Reports a notice, now or as a part of a later sum.
+    /// Reports a notice, now or as part of a later sum.
     pub(crate) fn report(self: &Arc<Self>, notice: Notice) {
         self.limit(notice, None);
     }
 
-    /// Reports a notice whose count is what `tally` has when the notice passes.
+    /// Reports a notice that takes its count from `tally` when it passes the rate limit.
     pub(crate) fn report_tally(self: &Arc<Self>, notice: Notice, tally: Arc<Tally>) {
         self.limit(notice, Some(tally));
     }
 
     fn limit(self: &Arc<Self>, notice: Notice, tally: Option<Arc<Tally>>) {
         if self.process.is_forked() {
-            // Nothing hears it in a forked child, where locks may be held for ever.
+            // A forked child logs only: its other locks may be held for ever by threads of the
+            // parent.
             let _ = user_code::run(|| notice.log());
             return;
         }
         let Some(scope) = Scope::of(&notice, &self.hasher) else {
-            // What happened before the stop is reported before it.
+            // Notices from before the stop are reported before it.
             if matches!(notice, Notice::Stopped) {
                 self.report_held_back();
             }
@@ -119,7 +122,7 @@ impl Telemetry {
         }
     }
 
-    /// Reports what is held back, whether it is due or not.
+    /// Reports all sums, due or not.
     fn report_held_back(self: &Arc<Self>) {
         let sums = self.lock_held_back().limiter.drain();
         self.emptied.notify_all();
@@ -128,12 +131,13 @@ impl Telemetry {
         }
     }
 
-    /// Hands on a notice whose text was logged before.
+    /// Delivers a notice whose text was logged before.
     pub(crate) fn repeat(self: &Arc<Self>, notice: Notice) {
-        self.hand_on(notice);
+        self.fan_out(notice);
     }
 
-    /// Warns of something that has been logged, and is no notice: by the last resort, where nobody hears notices.
+    /// Writes a warning that was logged and is no notice to the last resort, if there are no
+    /// listeners.
     pub(crate) fn warn_at_last(&self, text: &str) {
         if self.lock().is_empty() {
             self.last_resort.take(Level::WARN, &text);
@@ -141,13 +145,13 @@ impl Telemetry {
     }
 
     fn deliver(self: &Arc<Self>, notice: Notice) {
-        // Whoever has subscribed to the log is the user's.
+        // A subscriber of the log is the user's code.
         let _ = user_code::run(|| notice.log());
-        self.hand_on(notice);
+        self.fan_out(notice);
     }
 
-    /// Hands on a notice that has been logged.
-    fn hand_on(self: &Arc<Self>, notice: Notice) {
+    /// Delivers a notice that was logged.
+    fn fan_out(self: &Arc<Self>, notice: Notice) {
         let sinks = self.lock().clone();
         if sinks.is_empty() {
             return self.last_resort.take(notice.level(), &notice);
@@ -168,12 +172,12 @@ impl Telemetry {
                 process.guard_thread("reporting sums", || timed.report_sums(), undo);
             });
         if spawned.is_err() {
-            // The next notice that is held back tries again, and the stop reports it in any case.
+            // The next held back notice tries again, and the stop reports the sum in any case.
             self.lock_held_back().has_timer = false;
         }
     }
 
-    /// Reports each sum when it is due, until nothing is held back any more.
+    /// The timer thread: reports each sum when it is due, until nothing is held back any more.
     fn report_sums(self: &Arc<Self>) {
         let _driving = Driving::begin();
         let mut held_back = self.lock_held_back();
@@ -201,20 +205,21 @@ impl Telemetry {
         self.lock().push(sink);
     }
 
-    /// Takes one off; what waits for it is still heard.
+    /// Takes a sink off. It still receives the waiting notices.
     pub(crate) fn remove(&self, id: ListenerId) -> bool {
         let mut sinks = self.lock();
         let at = sinks.iter().position(|sink| sink.id == id);
-        let gone = at.map(|at| sinks.remove(at));
-        // What it holds is dropped without the lock: that may call the bus.
+        let removed = at.map(|at| sinks.remove(at));
+        // The sink is dropped without the lock: its closure is the user's, and its drop may call
+        // the bus.
         drop(sinks);
-        if let Some(sink) = &gone {
+        if let Some(sink) = &removed {
             sink.close();
         }
-        gone.is_some()
+        removed.is_some()
     }
 
-    /// Waits until the listeners have heard what was told, for so long at most.
+    /// Waits until the listeners have received all reported notices, for `patience` at most.
     pub(crate) fn settle(&self, patience: Duration) {
         let end = Instant::now() + patience;
         let sinks = self.lock().clone();
@@ -223,19 +228,20 @@ impl Telemetry {
         }
     }
 
-    /// The last handle has gone: streams end after what waits in them, listeners hear out what waits for them.
+    /// Ends all sinks after the last handle was dropped. They still receive the waiting notices.
     pub(crate) fn close(self: &Arc<Self>) {
         self.lock_held_back().closed = true;
         self.report_held_back();
-        let gone = std::mem::take(&mut *self.lock());
-        // What still comes has nobody to hear it, but not because nobody asked.
-        self.last_resort.silence(!gone.is_empty());
-        for sink in gone {
+        let removed = std::mem::take(&mut *self.lock());
+        // Later notices find no listener. Where there was one, the program has asked for notices,
+        // and standard error stays silent.
+        self.last_resort.silence(!removed.is_empty());
+        for sink in removed {
             sink.close();
         }
     }
 
-    /// There is a handle again.
+    /// Opens again, since a listener has made a new handle.
     pub(crate) fn reopen(&self) {
         self.last_resort.silence(false);
         self.lock_held_back().closed = false;
@@ -256,7 +262,7 @@ impl Telemetry {
 
 impl Drop for Telemetry {
     fn drop(&mut self) {
-        // What a bus without handles held back has nobody to hear it any more, but its log.
+        // Notices that were held back after the last handle was dropped reach the log only.
         let held_back = self.held_back.get_mut();
         for notice in held_back
             .unwrap_or_else(PoisonError::into_inner)
@@ -282,24 +288,24 @@ mod tests {
     use super::*;
     use crate::Bus;
 
-    /// A bus that has not been started, and whose pause is short.
+    /// A bus that is not started, with a report pause of `pause`.
     fn bus(pause: Duration) -> Bus {
         let bus = Bus::builder().environment(false).build().unwrap();
         bus.core.shared.telemetry.lock_held_back().limiter = Limiter::new(pause);
         bus
     }
 
-    /// Registers a listener that panics, and has it called.
+    /// Registers a listener that panics, and calls it `times` times.
     fn panic_often(bus: &Bus, times: u64) {
-        // Without the hook, which would print each.
+        // Skips the panic hook, which would print each.
         bus.on_named("x", |_| resume_unwind(Box::new("boom")));
         for _ in 0..times {
-            // Local listeners are called on a stopped bus, too.
+            // A stopped bus still calls local listeners.
             bus.emit_named("x", ()).unwrap_err();
         }
     }
 
-    /// How many panics each notice stands for, as they are told.
+    /// The count of each notice about panics, as they are reported.
     fn panics(bus: &Bus) -> Receiver<u64> {
         let (sender, receiver) = channel();
         bus.on_notice(move |notice| {
@@ -322,17 +328,17 @@ mod tests {
     }
 
     #[test]
-    fn a_sum_is_told_when_nothing_else_comes_also_on_a_stopped_bus() {
+    fn a_sum_is_reported_without_further_notices_also_on_a_stopped_bus() {
         let bus = bus(Duration::from_millis(300));
-        let told = panics(&bus);
+        let reported = panics(&bus);
         panic_often(&bus, 5_000);
-        // One for each pause that the calls took, and the last.
-        let counts = add_up(&told, 5_000);
+        // One for each pause during the calls, and the last.
+        let counts = add_up(&reported, 5_000);
         assert!(counts.len() < 100, "{} notices", counts.len());
         assert_eq!(bus.stats().listener_panics, 5_000);
     }
 
-    /// Counts the lines of the log, of this thread alone.
+    /// Counts the log lines of this thread.
     struct Lines(Arc<AtomicUsize>);
 
     impl tracing::Subscriber for Lines {
@@ -358,11 +364,11 @@ mod tests {
     }
 
     #[test]
-    fn listeners_that_panic_when_they_are_dropped_write_a_line_now_and_then() {
+    fn panics_of_dropped_listeners_are_logged_at_a_limited_rate() {
         struct Bomb;
         impl Drop for Bomb {
             fn drop(&mut self) {
-                // Without the hook, which would print each.
+                // Skips the panic hook, which would print each.
                 resume_unwind(Box::new("boom"));
             }
         }
@@ -377,39 +383,39 @@ mod tests {
                 assert!(bus.off(id));
             }
         });
-        // One of these tests may come as another ends, and on a machine that takes its time a second one.
+        // The limit of these lines is shared by all tests, so a pause may end during this one.
         let lines = lines.load(Ordering::SeqCst);
         assert!(lines <= 10, "{lines} lines");
     }
 
     #[test]
-    fn a_bus_that_came_back_tells_sums_as_before() {
+    fn a_reopened_bus_reports_sums() {
         let first = bus(Duration::from_millis(300));
         let mut held = first.subscribe_named("x");
         first.emit_named("x", ()).unwrap_err();
         let event = held.try_next().unwrap();
         drop(first);
         let back = event.bus();
-        let told = panics(&back);
+        let reported = panics(&back);
         panic_often(&back, 10);
-        assert!(add_up(&told, 10).len() > 1);
+        assert!(add_up(&reported, 10).len() > 1);
     }
 
     #[test]
-    fn the_last_handle_tells_what_is_held_back_and_leaves_no_timer() {
+    fn dropping_the_last_handle_reports_sums_and_ends_the_timer() {
         let bus = bus(Duration::from_secs(600));
         let telemetry = Arc::downgrade(&bus.core.shared.telemetry);
-        let told = panics(&bus);
+        let reported = panics(&bus);
         panic_often(&bus, 5_000);
         drop(bus);
-        assert_eq!(add_up(&told, 5_000), [1, 4_999]);
-        // The timer holds it while there is one.
+        assert_eq!(add_up(&reported, 5_000), [1, 4_999]);
+        // The timer thread holds the telemetry while it runs.
         for _ in 0..6_000 {
             if telemetry.strong_count() == 0 {
                 return;
             }
             std::thread::sleep(Duration::from_millis(10));
         }
-        panic!("the timer is still there");
+        panic!("the timer thread still runs");
     }
 }

@@ -1,4 +1,4 @@
-//! What takes the notices of a bus: a listener, or a stream.
+//! The receiver of a bus's notices: a listener or a stream.
 
 use std::{sync::Arc, time::Instant};
 
@@ -16,7 +16,8 @@ use crate::bus::{
     },
 };
 
-/// How many notices wait for a listener or a stream; then the newest give way. All of them are logged as well.
+/// Notices that wait for a listener or a stream at most. Beyond this the newest are dropped; they
+/// are logged nevertheless.
 const CAPACITY: Bound = Bound {
     items: 1_024,
     bytes: usize::MAX,
@@ -29,13 +30,13 @@ pub(crate) struct NoticeSink {
 }
 
 enum Kind {
-    /// Called one notice after the other, on a thread of its own: a notice may come from the very place that a
-    /// listener must not hold up.
+    /// Called with one notice after the other on a thread of its own: a notice may come from a
+    /// thread that a listener must not block.
     Listener(Option<Closure>, WorkQueue<Notice>),
     Stream(Mailbox<Notice>),
 }
 
-/// The user's, which runs and is dropped by way of [`user_code`] alone.
+/// A closure of the user's. Only [`user_code`] calls and drops it.
 type Closure = Box<dyn Fn(&Notice) + Send + Sync>;
 
 impl NoticeSink {
@@ -65,12 +66,12 @@ impl NoticeSink {
     /// The queue of a stream's sink.
     pub(crate) fn mailbox(&self) -> &Mailbox<Notice> {
         let Kind::Stream(mailbox) = &self.kind else {
-            unreachable!("a stream of notices is made with a stream's sink");
+            unreachable!("a stream of notices is created with the sink of a stream");
         };
         mailbox
     }
 
-    /// Takes a notice, and gives how many were missed for it.
+    /// Queues a notice, and returns how many notices were dropped for want of room.
     pub(crate) fn push(self: &Arc<Self>, process: &Arc<Process>, notice: Notice) -> u64 {
         match &self.kind {
             Kind::Listener(_, queue) => {
@@ -93,7 +94,8 @@ impl NoticeSink {
 
     fn spawn_server(self: &Arc<Self>, process: &Arc<Process>, server: Server<Notice>) {
         let (sink, process) = (Arc::clone(self), Arc::clone(process));
-        // Where there is no thread to be had, the notice has been logged already, and the next one tries again.
+        // If the system refuses a thread, the notice stays in the queue (it was logged already),
+        // and the next one tries again.
         let _ = std::thread::Builder::new()
             .name("eventcast-note".into())
             .stack_size(crate::codec::STACK_SIZE)
@@ -111,21 +113,21 @@ impl NoticeSink {
         server.serve(&process.home, |notice| {
             let called = user_code::run_within(runtime.get(&process.runtime), || listener(&notice));
             if let Err(panicked) = called {
-                // Not as a notice, which would go to this very listener.
+                // Logged and not reported as a notice, which would call this listener again.
                 let text = || format!("a listener of notices panicked: {}", panicked.message);
                 self.panics.error(text);
             }
         });
     }
 
-    /// Waits until the listener has heard what waits for it, until then at most.
+    /// Waits until the listener has received all waiting notices, until `end` at most.
     pub(crate) fn wait_until_idle(&self, end: Instant) {
         if let Kind::Listener(_, queue) = &self.kind {
             queue.wait_until_idle(end);
         }
     }
 
-    /// Takes nothing any more; what waits is still heard.
+    /// Refuses further notices. The waiting ones are still delivered.
     pub(crate) fn close(&self) {
         match &self.kind {
             Kind::Listener(_, queue) => queue.finish(),

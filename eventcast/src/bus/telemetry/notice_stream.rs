@@ -16,7 +16,8 @@ use crate::bus::{
     queue::error::{RecvTimeoutError, TryNextError},
 };
 
-/// The notices of a bus, as a [`Stream`]. It ends when the last handle of the bus has gone and the bus has stopped.
+/// The notices of a bus, as a [`Stream`]. It ends when the last handle of the bus has gone and the
+/// bus has stopped.
 #[must_use = "a stream that is dropped hears nothing"]
 pub struct NoticeStream {
     sink: Arc<NoticeSink>,
@@ -28,10 +29,11 @@ impl NoticeStream {
         Self { sink, telemetry }
     }
 
-    /// The next notice. `None` when the last handle of the bus has been dropped and the bus has stopped.
+    /// The next notice. `None` when the last handle of the bus has been dropped and the bus has
+    /// stopped.
     ///
-    /// The future may be dropped before it is ready, and no notice is lost; polled again after it was ready, it
-    /// panics.
+    /// The future may be dropped before it is ready, and no notice is lost; polled again after it
+    /// was ready, it panics.
     ///
     /// ```no_run
     /// # async fn example(bus: &eventcast::Bus) {
@@ -49,7 +51,8 @@ impl NoticeStream {
     ///
     /// # Errors
     ///
-    /// [`TryNextError::Empty`] where none is, [`TryNextError::Ended`] where none will come any more.
+    /// [`TryNextError::Empty`] where none is, [`TryNextError::Ended`] where none will come any
+    /// more.
     ///
     /// ```no_run
     /// # fn example(bus: &eventcast::Bus) {
@@ -66,8 +69,8 @@ impl NoticeStream {
         self.sink.mailbox().try_pop()
     }
 
-    /// Blocks the thread until the next notice comes; `None` when the stream has ended. On a thread of a runtime it holds
-    /// up what that thread is there for; there, await [`next`](Self::next).
+    /// Blocks the thread until the next notice comes; `None` when the stream has ended. On a thread
+    /// of a runtime it holds up what that thread is there for; there, await [`next`](Self::next).
     ///
     /// ```no_run
     /// # fn example(bus: &eventcast::Bus) {
@@ -87,8 +90,8 @@ impl NoticeStream {
     ///
     /// # Errors
     ///
-    /// [`RecvTimeoutError::Timeout`] where none has come by then, [`RecvTimeoutError::Ended`] where none will come any
-    /// more.
+    /// [`RecvTimeoutError::Timeout`] where none has come by then, [`RecvTimeoutError::Ended`] where
+    /// none will come any more.
     ///
     /// ```no_run
     /// # use std::time::Duration;

@@ -1,17 +1,18 @@
-//! How often a notice is reported: what comes again and again is summed up.
+//! The rate limit of notices: repeated ones are summed up.
 //!
-//! Some notices can be caused at any rate, by a peer, by a client of the console, or by a listener in a loop. The first
-//! of them passes at once. What follows within [`REPORT_PAUSE`] is held back, and its sum passes when the pause is over;
-//! so every one is counted in exactly one notice.
+//! A peer, a client of the console, or a listener in a loop can cause some notices at any rate. The
+//! first passes at once. Those that follow within [`REPORT_PAUSE`] are held back, and their sum
+//! passes when the pause is over; so every notice is counted exactly once.
 //!
-//! They are told apart by three keys, each wider than the one before. The *thing* is what a person would call one
-//! fault: one field that does not fit one listener, one listener that panics. The *source* is what causes it: an
-//! IP address, or the place in the program where a listener was registered. Of one source [`THINGS`] things are told
-//! apart in a pause, so that invented names and ever new listeners make no more notices than that; the rest is summed
-//! up by the source. Where so many sources cause something that the table is full, it is summed up by *cause* alone.
+//! Notices are limited by three keys, each wider than the one before. The *thing* is one fault as a
+//! person sees it: one field that does not fit one listener, one listener that panics. The *source*
+//! is what causes it: an IP address, or the line of the program that registers a listener. Of one
+//! source, [`THINGS`] things are reported separately in a pause, so that invented names and ever
+//! new listeners cause no more notices than that; the rest is summed up by source. If so many
+//! sources cause notices that the table is full, they are summed up by *cause* alone.
 //!
-//! What the engine reports (refused traffic, lost and expired events, peers that come and go) is limited there, by
-//! the same rules, and is none of this module's business.
+//! Not responsible for the reports of the engine (refused traffic, lost and expired events, peers
+//! that join and leave): the engine limits these by the same rules.
 //!
 //! Contract: a call takes constant time and a bounded table, whatever the names and addresses are.
 
@@ -31,20 +32,20 @@ use crate::{
     proto::rate_limited::{LimitKey, REPORT_PAUSE, RateLimited, Sum},
 };
 
-/// How many things and sources are told apart at once.
+/// Most things and sources that are limited separately at a time.
 const CAPACITY: usize = 1_024;
 
-/// How many things of one source are told apart in one pause. A program has rarely as many listeners or peers with
-/// different faults; where it has, the rest of them is summed up.
+/// Things of one source that are reported separately in one pause. Few programs have as many
+/// listeners or peers with different faults; if one has, the rest is summed up.
 const THINGS: u32 = 16;
 
-/// How many warnings are. Nobody outside chooses their texts, and a machine may have many interfaces.
+/// The same for warnings. No peer can choose their texts, and a machine may have many interfaces.
 const WARNINGS: u32 = 256;
 
-/// How many counts of things there are. Sources that fall on one of them share it.
+/// Counters of things by source. Sources with the same hash modulo this share one.
 const WINDOWS: usize = 256;
 
-/// What limited notices have in common, whatever they are about.
+/// The kinds of limited notices.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Cause {
     DecodeFailure,
@@ -62,7 +63,7 @@ enum Cause {
 }
 
 impl Cause {
-    /// How many things of one source are told apart.
+    /// Things of one source that are reported separately.
     fn things(self) -> u32 {
         match self {
             Self::Warning => WARNINGS,
@@ -71,13 +72,13 @@ impl Cause {
     }
 }
 
-/// What a notice is about, from wide to narrow. Source and thing are keyed hashes: names have no bound, and nobody
-/// outside can choose two that collide.
+/// The subject of a notice, from wide to narrow. Source and thing are keyed hashes: names have no
+/// bound, and no peer can choose two that collide.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Scope {
     cause: Cause,
     source: u64,
-    /// `None`: no two are the same thing. Each passes by itself while its source has not caused too many.
+    /// `None`: each notice is a thing of its own, and passes until its source has caused too many.
     thing: Option<u64>,
 }
 
@@ -155,7 +156,7 @@ impl Scope {
                 Some(hash(hasher, (to, error.interface(), refusal(error)))),
             ),
             Notice::KernelDrops { .. } => (Cause::KernelDrops, 0, Some(0)),
-            // Of an interface that comes and goes the last state counts, so both ways share one sum.
+            // Of an interface that flaps the last state counts, so both notices share one sum.
             Notice::InterfaceJoined { name, .. } | Notice::InterfaceLeft { name, .. } => {
                 (Cause::Interface, hash(hasher, name), None)
             }
@@ -185,7 +186,7 @@ impl Scope {
     }
 }
 
-/// What kind of refusal it was, whatever the datagram's length.
+/// The kind of the error, without the datagram's length.
 fn refusal(error: &SendError) -> Option<io::ErrorKind> {
     match error {
         SendError::TooLong { .. } => None,
@@ -193,11 +194,11 @@ fn refusal(error: &SendError) -> Option<io::ErrorKind> {
     }
 }
 
-/// A notice that stands for others beside itself.
+/// A held back notice with the count of those that it stands for.
 struct Held {
     notice: Notice,
     count: u64,
-    /// Counted where it happens, and taken from there when the notice passes.
+    /// The counter of its source, which is read when the notice passes.
     tally: Option<Arc<Tally>>,
 }
 
@@ -210,7 +211,7 @@ impl Held {
         }
     }
 
-    /// Takes what was counted elsewhere.
+    /// Takes the count from the tally.
     fn settle(&mut self) {
         if let Some(tally) = self.tally.take() {
             let (count, total) = tally.take();
@@ -239,7 +240,8 @@ impl Held {
 }
 
 impl Sum for Held {
-    /// Everything but the sums is that of the last one: it is the nearest to what is so now.
+    /// Adds the counts and keeps everything else of the later notice, which is the nearest to the
+    /// present state.
     fn add(&mut self, later: Self) {
         let mut earlier = std::mem::replace(self, later);
         earlier.settle();
@@ -252,8 +254,8 @@ impl Sum for Held {
     }
 }
 
-/// What happens so often that counting it must not cost a notice each time: it is made once, and takes the count
-/// with it when it passes.
+/// A counter for events too frequent for a notice each: one notice is created, and takes the count
+/// when it passes.
 #[derive(Debug, Default)]
 pub(crate) struct Tally {
     unreported: AtomicU64,
@@ -261,12 +263,12 @@ pub(crate) struct Tally {
 }
 
 impl Tally {
-    /// Counts `count` more. True: none were waiting to be reported, so a notice has to be made for them.
+    /// Adds `count`. True: the counter was zero, so the caller has to create the notice.
     pub(crate) fn add(&self, count: u64) -> bool {
         self.unreported.fetch_add(count, Ordering::AcqRel) == 0
     }
 
-    /// How many have not been reported yet, and how many there were in all.
+    /// Takes the unreported count; returns it and the total.
     fn take(&self) -> (u64, u64) {
         let count = self.unreported.swap(0, Ordering::AcqRel);
         let before = self.reported.fetch_add(count, Ordering::AcqRel);
@@ -274,7 +276,7 @@ impl Tally {
     }
 }
 
-/// How many things of some sources there were since the pause began that ends at `until`.
+/// The things of some sources in the pause that ends at `until`.
 #[derive(Clone, Copy, Default)]
 struct Window {
     until: Duration,
@@ -296,7 +298,7 @@ impl Limiter {
         }
     }
 
-    /// Takes a notice; gives it back where it is to be reported now. `None`: it is part of a later sum.
+    /// Takes a notice, and returns the one to report now. `None`: it is part of a later sum.
     pub(crate) fn note(
         &mut self,
         now: Duration,
@@ -312,7 +314,7 @@ impl Limiter {
         Some(held.into_notice())
     }
 
-    /// When [`pop_due`](Self::pop_due) is to be called. `None`: nothing is held back.
+    /// When [`pop_due`](Self::pop_due) has to be called. `None`: nothing is held back.
     pub(crate) fn next_due(&self) -> Option<Duration> {
         self.table.next_due()
     }
@@ -323,13 +325,13 @@ impl Limiter {
         Some(held.into_notice())
     }
 
-    /// All that is held back, due or not.
+    /// All sums, due or not.
     pub(crate) fn drain(&mut self) -> Vec<Notice> {
         let held = self.table.drain().into_iter();
         held.map(|(_, held)| held.into_notice()).collect()
     }
 
-    /// What the notice is limited by. `None`: by nothing.
+    /// The key by which the notice is limited. `None`: it is not limited.
     fn key(&mut self, now: Duration, scope: Scope) -> Option<Key> {
         let source = scope.source();
         let thing = scope.thing.map(|thing| Key::Thing(scope.cause, thing));
@@ -338,14 +340,15 @@ impl Limiter {
         {
             return Some(thing);
         }
-        // While the source has a sum of its own, nothing new of it passes by: the sum would come after what is newer.
+        // While the source has a sum, its new things join it. Otherwise the sum would be reported
+        // after newer notices.
         if self.table.is_limited(now, &source) || !self.count_thing(now, scope) {
             return Some(source);
         }
         thing
     }
 
-    /// Whether the source of a new thing has not caused too many.
+    /// Counts a new thing. False: its source has caused too many in this pause.
     fn count_thing(&mut self, now: Duration, scope: Scope) -> bool {
         let at = scope.source ^ (scope.cause as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         let window = &mut self.windows[(at % WINDOWS as u64) as usize];
@@ -386,15 +389,15 @@ mod tests {
 
     /// A limiter, and the notices that passed it.
     #[derive(Default)]
-    struct Told {
+    struct Reported {
         limiter: Limiter,
         hasher: RandomState,
         passed: Vec<Notice>,
     }
 
-    impl Told {
+    impl Reported {
         fn note(&mut self, second: u64, notice: Notice) {
-            let scope = Scope::of(&notice, &self.hasher).expect("it is limited");
+            let scope = Scope::of(&notice, &self.hasher).expect("the notice is limited");
             let now = Duration::from_secs(second);
             self.passed
                 .extend(self.limiter.note(now, scope, notice, None));
@@ -406,9 +409,14 @@ mod tests {
             }
         }
 
-        /// How many notices each of those that passed stands for.
+        /// The counts of the notices that passed.
         fn counts(&self) -> Vec<u64> {
-            let count = |notice: &Notice| *notice.clone().count_mut().expect("it has a count");
+            let count = |notice: &Notice| {
+                *notice
+                    .clone()
+                    .count_mut()
+                    .expect("a limited notice has a count")
+            };
             self.passed.iter().map(count).collect()
         }
     }
@@ -417,7 +425,12 @@ mod tests {
         (IpAddr::from(i.to_be_bytes()), port).into()
     }
 
-    fn misfit(listener: u64, sender: &str, from: SocketAddr, field: &'static str) -> Notice {
+    fn decode_failure(
+        listener: u64,
+        sender: &str,
+        from: SocketAddr,
+        field: &'static str,
+    ) -> Notice {
         let peer = Peer {
             id: sender.to_owned(),
             incarnation: None,
@@ -466,7 +479,7 @@ mod tests {
         let from = address(7, 40_000);
         let registered = |notice: fn(&'static Location<'static>) -> Notice| notice(here);
         for notice in [
-            misfit(1, "s", from, "f"),
+            decode_failure(1, "s", from, "f"),
             panicked(1, here),
             not_sent(from),
             Notice::KernelDrops { count: 1 },
@@ -478,99 +491,113 @@ mod tests {
                 count: 1,
             }),
         ] {
-            let mut told = Told::default();
+            let mut reported = Reported::default();
             for i in 0..5_000 {
-                told.note(i / 1_000, notice.clone());
+                reported.note(i / 1_000, notice.clone());
             }
-            assert_eq!(told.counts(), [1], "{notice}");
-            // The sum comes although nothing else does.
-            told.pop_due(9);
-            assert_eq!(told.counts(), [1], "{notice}");
-            told.pop_due(10);
-            assert_eq!(told.counts(), [1, 4_999], "{notice}");
-            assert_eq!(told.limiter.next_due(), None);
-            // Long after that, it passes at once again.
-            told.note(30, notice.clone());
-            assert_eq!(told.counts(), [1, 4_999, 1], "{notice}");
+            assert_eq!(reported.counts(), [1], "{notice}");
+            // The sum passes without a further notice.
+            reported.pop_due(9);
+            assert_eq!(reported.counts(), [1], "{notice}");
+            reported.pop_due(10);
+            assert_eq!(reported.counts(), [1, 4_999], "{notice}");
+            assert_eq!(reported.limiter.next_due(), None);
+            // After a pause without notices the next one passes at once.
+            reported.note(30, notice.clone());
+            assert_eq!(reported.counts(), [1, 4_999, 1], "{notice}");
         }
     }
 
     #[test]
     fn bytes_that_were_not_sent_add_up() {
-        let mut told = Told::default();
+        let mut reported = Reported::default();
         for _ in 0..700 {
-            told.note(0, not_sent(address(7, 0)));
+            reported.note(0, not_sent(address(7, 0)));
         }
-        told.pop_due(10);
-        let Some(Notice::SendFailed { bytes, count, .. }) = told.passed.get(1) else {
-            panic!("{:?}", told.passed);
+        reported.pop_due(10);
+        let Some(Notice::SendFailed { bytes, count, .. }) = reported.passed.get(1) else {
+            panic!("{:?}", reported.passed);
         };
         assert_eq!((*bytes, *count), (69_900, 699));
-        let text = told.passed[1].to_string();
+        let text = reported.passed[1].to_string();
         assert!(text.ends_with("(and 698 more like it)"), "{text}");
     }
 
     #[test]
-    fn each_misfit_is_told_by_field_listener_and_sender() {
-        let mut told = Told::default();
+    fn decode_failures_are_reported_by_field_listener_and_sender() {
+        let mut reported = Reported::default();
         let from = address(7, 40_000);
         for _ in 0..3 {
-            told.note(0, misfit(1, "s", from, "f"));
-            told.note(0, misfit(1, "s", from, "another field"));
-            told.note(0, misfit(2, "s", from, "f"));
+            reported.note(0, decode_failure(1, "s", from, "f"));
+            reported.note(0, decode_failure(1, "s", from, "another field"));
+            reported.note(0, decode_failure(2, "s", from, "f"));
             // On the same machine.
-            told.note(0, misfit(1, "another sender", address(7, 40_001), "f"));
+            reported.note(
+                0,
+                decode_failure(1, "another sender", address(7, 40_001), "f"),
+            );
         }
-        assert_eq!(told.counts(), [1; 4]);
-        told.pop_due(10);
-        assert_eq!(told.counts(), [1, 1, 1, 1, 2, 2, 2, 2]);
+        assert_eq!(reported.counts(), [1; 4]);
+        reported.pop_due(10);
+        assert_eq!(reported.counts(), [1, 1, 1, 1, 2, 2, 2, 2]);
     }
 
     #[test]
-    fn invented_senders_make_no_more_notices_than_their_address_may() {
-        let mut told = Told::default();
+    fn invented_senders_share_the_limit_of_their_address() {
+        let mut reported = Reported::default();
         let begin = Instant::now();
         const MANY: u64 = 20_000;
         for i in 0..MANY {
-            told.note(0, misfit(1, &format!("{i:016x}"), address(7, 40_000), "f"));
+            reported.note(
+                0,
+                decode_failure(1, &format!("{i:016x}"), address(7, 40_000), "f"),
+            );
         }
-        // Another machine is not hidden by it.
-        told.note(0, misfit(1, "s", address(8, 40_000), "f"));
-        assert_eq!(told.passed.len() as u32, THINGS + 2);
-        told.pop_due(10);
-        assert_eq!(told.passed.len() as u32, THINGS + 3);
-        assert_eq!(told.counts().iter().sum::<u64>(), MANY + 1);
-        // Not a test of speed: a search of the table for each would take minutes.
+        // A notice of another machine still passes.
+        reported.note(0, decode_failure(1, "s", address(8, 40_000), "f"));
+        assert_eq!(reported.passed.len() as u32, THINGS + 2);
+        reported.pop_due(10);
+        assert_eq!(reported.passed.len() as u32, THINGS + 3);
+        assert_eq!(reported.counts().iter().sum::<u64>(), MANY + 1);
+        // Not a test of speed: a linear search of the table for each would take minutes.
         assert!(begin.elapsed() < Duration::from_secs(60));
     }
 
     #[test]
     fn listeners_registered_in_a_loop_are_one_source() {
         let here = Location::caller();
-        let mut told = Told::default();
+        let mut reported = Reported::default();
         for listener in 0..5_000 {
-            told.note(0, panicked(listener, here));
+            reported.note(0, panicked(listener, here));
         }
-        told.note(0, panicked(5_000, Location::caller()));
-        told.pop_due(10);
-        assert_eq!(told.passed.len() as u32, THINGS + 3);
-        assert_eq!(told.counts().iter().sum::<u64>(), 5_001);
+        reported.note(0, panicked(5_000, Location::caller()));
+        reported.pop_due(10);
+        assert_eq!(reported.passed.len() as u32, THINGS + 3);
+        assert_eq!(reported.counts().iter().sum::<u64>(), 5_001);
     }
 
     #[test]
-    fn ever_new_addresses_are_bounded_too() {
-        let mut told = Told::default();
+    fn the_table_is_bounded_for_ever_new_addresses() {
+        let mut reported = Reported::default();
         for i in 0..100_000 {
-            told.note(0, not_sent(address(i, 9)));
+            reported.note(0, not_sent(address(i, 9)));
         }
-        assert!(told.passed.len() <= CAPACITY + 1, "{}", told.passed.len());
-        told.pop_due(10);
-        assert_eq!(told.counts().iter().sum::<u64>(), 100_000);
-        assert!(told.passed.len() <= 2 * CAPACITY, "{}", told.passed.len());
+        assert!(
+            reported.passed.len() <= CAPACITY + 1,
+            "{}",
+            reported.passed.len()
+        );
+        reported.pop_due(10);
+        assert_eq!(reported.counts().iter().sum::<u64>(), 100_000);
+        assert!(
+            reported.passed.len() <= 2 * CAPACITY,
+            "{}",
+            reported.passed.len()
+        );
     }
 
     #[test]
-    fn of_an_interface_that_flaps_the_last_state_comes_last() {
+    fn the_last_notice_of_a_flapping_interface_is_its_last_state() {
         let change = |i: u32| {
             let (name, address) = ("eth0".to_owned(), IpAddr::from([10, 0, 0, 1]));
             if i.is_multiple_of(2) {
@@ -588,20 +615,20 @@ mod tests {
                 }
             }
         };
-        let mut told = Told::default();
+        let mut reported = Reported::default();
         for i in 0..THINGS {
-            told.note(0, change(i));
+            reported.note(0, change(i));
         }
-        // A cable that is plugged in again is told of as it happens.
-        assert_eq!(told.counts(), vec![1; THINGS as usize]);
+        // The first changes are reported as they happen.
+        assert_eq!(reported.counts(), vec![1; THINGS as usize]);
         for i in THINGS..100 {
-            told.note(u64::from(i) / 10, change(i));
-            told.pop_due(u64::from(i) / 10);
+            reported.note(u64::from(i) / 10, change(i));
+            reported.pop_due(u64::from(i) / 10);
         }
-        told.pop_due(100);
-        assert_eq!(told.counts().iter().sum::<u64>(), 100);
-        assert!(told.passed.len() < THINGS as usize + 5);
-        let last = told.passed.last().expect("some passed").to_string();
+        reported.pop_due(100);
+        assert_eq!(reported.counts().iter().sum::<u64>(), 100);
+        assert!(reported.passed.len() < THINGS as usize + 5);
+        let last = reported.passed.last().expect("some passed").to_string();
         assert!(
             last.contains("joined the group on interface eth0"),
             "{last}"
@@ -610,10 +637,10 @@ mod tests {
     }
 
     #[test]
-    fn clients_of_the_console_are_told_of_until_they_are_too_many() {
-        let mut told = Told::default();
+    fn console_clients_are_reported_each_up_to_a_limit() {
+        let mut reported = Reported::default();
         for port in 0..1_000 {
-            told.note(
+            reported.note(
                 0,
                 Notice::ConsoleConnected {
                     from: address(7, port),
@@ -621,29 +648,29 @@ mod tests {
                 },
             );
         }
-        told.pop_due(10);
-        assert_eq!(told.passed.len() as u32, THINGS + 2);
-        assert_eq!(told.counts().iter().sum::<u64>(), 1_000);
+        reported.pop_due(10);
+        assert_eq!(reported.passed.len() as u32, THINGS + 2);
+        assert_eq!(reported.counts().iter().sum::<u64>(), 1_000);
     }
 
     #[test]
-    fn a_warning_that_repeats_says_how_often() {
-        let mut told = Told::default();
+    fn a_repeated_warning_carries_its_count() {
+        let mut reported = Reported::default();
         for text in ["a", "b", "a", "a", "a"] {
-            told.note(
+            reported.note(
                 0,
                 Notice::Warning {
                     text: text.to_owned(),
                 },
             );
         }
-        told.pop_due(10);
-        let texts: Vec<_> = told.passed.iter().map(ToString::to_string).collect();
+        reported.pop_due(10);
+        let texts: Vec<_> = reported.passed.iter().map(ToString::to_string).collect();
         assert_eq!(texts, ["a", "b", "a (and 2 more like it)"]);
     }
 
     #[test]
-    fn what_a_listener_missed_is_counted_once_and_costs_one_notice() {
+    fn missed_events_are_counted_once_in_one_notice() {
         let hasher = RandomState::new();
         let mut limiter = Limiter::default();
         let tally = Arc::<Tally>::default();
@@ -674,15 +701,15 @@ mod tests {
     }
 
     #[test]
-    fn what_is_held_back_comes_at_the_end() {
-        let mut told = Told::default();
+    fn drain_returns_the_sums() {
+        let mut reported = Reported::default();
         for _ in 0..10 {
-            told.note(0, not_sent(address(7, 0)));
-            told.note(0, Notice::KernelDrops { count: 5 });
+            reported.note(0, not_sent(address(7, 0)));
+            reported.note(0, Notice::KernelDrops { count: 5 });
         }
-        let rest = told.limiter.drain();
-        told.passed.extend(rest);
-        assert_eq!(told.counts(), [1, 5, 9, 45]);
-        assert_eq!(told.limiter.next_due(), None);
+        let rest = reported.limiter.drain();
+        reported.passed.extend(rest);
+        assert_eq!(reported.counts(), [1, 5, 9, 45]);
+        assert_eq!(reported.limiter.next_due(), None);
     }
 }

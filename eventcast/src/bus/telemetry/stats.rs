@@ -1,10 +1,11 @@
-//! Statistics.
+//! The statistics of a bus.
 //!
-//! Every metric stands once, in the table below: its description, its name, and where it is counted. The field of
-//! [`Stats`], the sum over all sessions of a bus and the metric of the feature `metrics` are made from there, so adding
-//! one is adding one entry. The counts by cause stand beside the table, in [`Stats::dropped`].
+//! The table below defines each metric once: its description, its name, and its counter. The field
+//! of [`Stats`], the sum over all sessions of a bus and the metric of the feature `metrics` are
+//! generated from it, so a new metric is one new entry. [`Stats::dropped`], which is counted by
+//! cause, is not in the table.
 //!
-//! Counting costs an addition where something happens; everything else is done when the statistics are read.
+//! Counting costs one addition; everything else is computed when the statistics are read.
 
 use std::{
     collections::BTreeMap,
@@ -13,24 +14,25 @@ use std::{
 
 use crate::proto::{DropCause, EngineStats};
 
-/// Makes [`Stats`] and what is done with all of its metrics from a table of entries
+/// Generates [`Stats`] and its methods over all metrics from a table of entries
 ///
 /// ```text
 /// /// What it means: the doc of the field, and the description of the metric.
 /// Counter name { session: |s| s.engine.…, bus: |b| b.….get() }
 /// ```
 ///
-/// A `Counter` only rises. A `Gauge` is what there is now: what an ended session had does not count any more.
-/// `session` reads a [`SessionStats`], `bus` the [`Counters`]; who gives both gets the sum.
+/// A `Counter` only rises. A `Gauge` is a present amount: an ended session adds nothing to it.
+/// `session` reads a [`SessionStats`], `bus` the [`Counters`]; an entry with both is their sum.
 macro_rules! stats {
     ($(
         $(#[doc = $doc:literal])+
         $kind:ident $name:ident { $($source:ident: |$from:ident| $get:expr),+ $(,)? }
     )+) => {
-        /// Statistics of a bus since it was built, over all its starts and stops. Plain numbers; a copy of the moment.
+        /// Statistics of a bus since it was built, over all its starts and stops. Plain numbers; a
+        /// copy of the moment.
         ///
-        /// A number that is described with "now" is a gauge: it rises and falls, and is 0 on a stopped bus. All others
-        /// only rise.
+        /// A number that is described with "now" is a gauge: it rises and falls, and is 0 on a
+        /// stopped bus. All others only rise.
         #[derive(Clone, Debug, Default, PartialEq, Eq)]
         #[non_exhaustive]
         pub struct Stats {
@@ -38,16 +40,16 @@ macro_rules! stats {
                 $(#[doc = $doc])+
                 pub $name: u64,
             )+
-            /// Datagrams, and messages that came in several, that were not delivered, by cause. Every cause is there once
-            /// the bus has been started.
+            /// Datagrams, and messages that came in several, that were not delivered, by cause.
+            /// Every cause is there once the bus has been started.
             pub dropped: BTreeMap<DropCause, u64>,
         }
 
         impl Stats {
-            /// Adds what a session has counted; of one that has `ended`, what stays.
+            /// Adds the statistics of a session; only the counters if it has `ended`.
             pub(crate) fn add_session(&mut self, session: &SessionStats, ended: bool) {
                 $($(
-                    if !(ended && Kind::$kind.is_of_now()) {
+                    if !(ended && Kind::$kind.is_gauge()) {
                         self.$name += stats!(@session $source session |$from| $get);
                     }
                 )+)+
@@ -56,22 +58,23 @@ macro_rules! stats {
                 }
             }
 
-            /// Adds what is counted over all sessions.
+            /// Adds the counters of the bus, which last over all sessions.
             pub(crate) fn add_counters(&mut self, counters: &Counters) {
                 $($(
                     self.$name += stats!(@bus $source counters |$from| $get);
                 )+)+
             }
 
-            /// All of them but those by cause, each with what is to be said about it.
+            /// All metrics of the table, each with its description.
             #[cfg(feature = "metrics")]
             pub(crate) fn metrics(&self) -> impl Iterator<Item = (&'static Metric, u64)> {
-                // A field that is not of the table has to be taken care of where this is called.
+                // Written out, so that a new field beside the table does not compile until the
+                // caller publishes it.
                 let Self { $($name,)+ dropped: _ } = self;
                 METRICS.iter().zip([$(*$name),+])
             }
 
-            /// All of them by name, as the console shows them.
+            /// All statistics by name, as the console shows them.
             #[cfg(feature = "repl")]
             pub(crate) fn named(&self) -> impl Iterator<Item = (String, u64)> {
                 let Self { $($name,)+ dropped } = self;
@@ -80,7 +83,7 @@ macro_rules! stats {
                 stats.into_iter().chain(dropped)
             }
 
-            /// Every metric another number, from 1 on.
+            /// Statistics with a different number in each field, from 1 on.
             #[cfg(all(test, feature = "metrics"))]
             pub(crate) fn all_different() -> Self {
                 let mut numbers = 1..;
@@ -92,7 +95,7 @@ macro_rules! stats {
             }
         }
 
-        /// What is to be said about each metric of the table, in its order.
+        /// Name and description of each metric, in the order of the table.
         #[cfg(feature = "metrics")]
         const METRICS: &[Metric] = &[$(
             Metric {
@@ -134,15 +137,16 @@ stats! {
     /// Bytes sent in them.
     Counter bytes_sent { bus: |b| b.bytes_sent.get() }
 
-    /// Datagrams received. Of the bus's own datagrams to the group, which come back to it, those are counted that no
-    /// filter in the kernel has dropped: on Linux none, unless the filter could not be set or the bus's address has
-    /// just changed; elsewhere each.
+    /// Datagrams received. Of the bus's own datagrams to the group, which come back to it, those
+    /// are counted that no filter in the kernel has dropped: on Linux none, unless the filter could
+    /// not be set or the bus's address has just changed; elsewhere each.
     Counter datagrams_received { session: |s| s.engine.received_datagrams }
 
     /// Bytes received in them.
     Counter bytes_received { session: |s| s.engine.received_bytes }
 
-    /// Datagrams that the kernel dropped because the receive buffer was full. Linux only; 0 elsewhere.
+    /// Datagrams that the kernel dropped because the receive buffer was full. Linux only; 0
+    /// elsewhere.
     Counter kernel_drops { session: |s| s.kernel_drops }
 
     /// Bytes dropped because the system would not send them.
@@ -157,7 +161,8 @@ stats! {
     /// Chunked messages of which some chunks are there now, and others not yet.
     Gauge messages_incomplete { session: |s| s.engine.incomplete_messages as u64 }
 
-    /// Bytes held now for these and for events that wait for an earlier one, as `max_held_bytes` counts them.
+    /// Bytes held now for these and for events that wait for an earlier one, as `max_held_bytes`
+    /// counts them.
     Gauge held_bytes { session: |s| s.engine.held_bytes as u64 }
 
     /// Chunked messages dropped before they were complete.
@@ -172,8 +177,8 @@ stats! {
     /// Requests sent for missing events and chunks.
     Counter requests_sent { session: |s| s.engine.requests_sent }
 
-    /// Hellos, goodbyes, requests and other messages of the protocol's own that were not sent, because 1,024 of them
-    /// waited already.
+    /// Hellos, goodbyes, requests and other messages of the protocol's own that were not sent,
+    /// because 1,024 of them waited already.
     Counter control_unsent { session: |s| s.engine.control_unsent }
 
     /// Requests received from peers for what they have missed.
@@ -185,7 +190,8 @@ stats! {
     /// Datagrams that were requested and not sent again, because they would have been too much.
     Counter answers_refused { session: |s| s.engine.answers_refused }
 
-    /// Datagrams that were requested and not sent again, because they had just been sent, or are about to be.
+    /// Datagrams that were requested and not sent again, because they had just been sent, or are
+    /// about to be.
     Counter answers_duplicate { session: |s| s.engine.answers_duplicate }
 
     /// Bytes of what was sent that are kept now, as `history_bytes` counts them.
@@ -203,8 +209,8 @@ stats! {
     /// Events that slow or async listeners missed because their queues were full.
     Counter listener_missed { bus: |b| b.listener_missed.get() }
 
-    /// Events that subscriptions missed because they were not read in time; those that keep only the latest miss all
-    /// others.
+    /// Events that subscriptions missed because they were not read in time; those that keep only
+    /// the latest miss all others.
     Counter subscription_missed { bus: |b| b.subscription_missed.get() }
 
     /// Notices that were not fetched in time.
@@ -231,40 +237,40 @@ impl Stats {
     }
 }
 
-/// How a metric moves.
+/// The kind of a metric.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
-    /// It only rises.
+    /// Only rises.
     Counter,
     /// It is the present value.
     Gauge,
 }
 
 impl Kind {
-    fn is_of_now(self) -> bool {
+    fn is_gauge(self) -> bool {
         self == Self::Gauge
     }
 }
 
-/// What is to be said about a metric.
+/// Name, kind and description of a metric.
 #[cfg(feature = "metrics")]
 #[derive(Debug)]
 pub(crate) struct Metric {
     pub(crate) kind: Kind,
-    /// The name of its metric.
+    /// The name of the metric.
     pub(crate) name: &'static str,
-    /// Sentences, with blanks around them.
+    /// The text of the doc comment, with blanks around it.
     pub(crate) description: &'static str,
 }
 
-/// What one session has counted, and holds now.
+/// The statistics of one session.
 pub(crate) struct SessionStats {
     pub(crate) engine: EngineStats,
     pub(crate) kernel_drops: u64,
     pub(crate) socket_errors: u64,
 }
 
-/// A number that many threads raise and somebody reads now and then.
+/// A number that many threads raise and few read.
 #[derive(Default)]
 pub(crate) struct Counter(AtomicU64);
 
@@ -278,7 +284,7 @@ impl Counter {
     }
 }
 
-/// What the bus counts outside the protocol.
+/// The counters of the bus outside of the protocol.
 #[derive(Default)]
 pub(crate) struct Counters {
     pub(crate) datagrams_sent: Counter,
@@ -294,7 +300,8 @@ pub(crate) struct Counters {
 }
 
 impl Counters {
-    /// `bytes` went out, in datagrams of `segment_size` or, without one, in a single one.
+    /// Counts `bytes` as sent, in datagrams of `segment_size` or, without one, in a single
+    /// datagram.
     pub(crate) fn count_sent(&self, bytes: usize, segment_size: Option<usize>) {
         if bytes > 0 {
             let datagrams = segment_size.map_or(1, |size| bytes.div_ceil(size));
@@ -321,7 +328,7 @@ mod tests {
     }
 
     #[test]
-    fn sessions_add_up_and_what_is_held_goes_with_them() {
+    fn counters_add_up_over_sessions_and_gauges_end_with_them() {
         let mut stats = Stats::default();
         stats.add_session(&session(2, 700, 1), true);
         assert_eq!((stats.events_emitted, stats.held_bytes), (2, 0));
@@ -336,7 +343,7 @@ mod tests {
     }
 
     #[test]
-    fn causes_are_there_before_they_come_up() {
+    fn all_drop_causes_are_listed_from_the_beginning() {
         let mut stats = Stats::default();
         stats.add_session(&session(0, 0, 0), false);
         assert_eq!(stats.dropped.get(&DropCause::Malformed), Some(&0));

@@ -1,16 +1,17 @@
-//! Why traffic and clients were refused.
+//! The causes of refused traffic and refused clients.
 
 use std::fmt;
 
 use crate::proto::DropCause;
 
-/// Why datagrams were refused: the cause of a [`Notice::Refused`](crate::Notice::Refused). Its `Display` is its
-/// [`name`](Self::name).
+/// Why datagrams were refused: the cause of a [`Notice::Refused`](crate::Notice::Refused). Its
+/// `Display` is its [`name`](Self::name).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum RefusedCause {
-    /// A seal that was not found good, for whatever reason: a notice may be shown to people who should not learn which.
-    /// [`Stats::dropped`](crate::Stats::dropped) counts the reasons one by one.
+    /// A seal that was not found good, for whatever reason: a notice may be shown to people who
+    /// should not learn which. [`Stats::dropped`](crate::Stats::dropped) counts the reasons one by
+    /// one.
     Unopened,
     /// Any other cause, as it is counted.
     Dropped(DropCause),
@@ -33,8 +34,9 @@ impl fmt::Display for RefusedCause {
     }
 }
 
-/// Why a console refused a client: the cause of a [`Notice::ConsoleRefused`](crate::Notice::ConsoleRefused). Its
-/// `Display` is its [`name`](Self::name). Each cause is reported by itself, so that none hides behind another.
+/// Why a console refused a client: the cause of a
+/// [`Notice::ConsoleRefused`](crate::Notice::ConsoleRefused). Its `Display` is its
+/// [`name`](Self::name). Each cause is reported by itself, so that none hides behind another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ConsoleRefusedCause {

@@ -1,4 +1,4 @@
-//! What notices say: one line each.
+//! The texts of notices: one line each.
 
 use std::fmt;
 
@@ -8,11 +8,12 @@ use crate::{
     text::OneLine,
 };
 
-/// What is said where something that was asked for did not come, and its sender has never been heard by unicast.
+/// Appended when a requested retransmission did not come from a peer that was never heard by
+/// unicast.
 const NO_UNICAST: &str = "; nothing unicast has ever come from this peer: a firewall probably lets none through, so set \
      `unicast_port` on both buses, and open these UDP ports between them";
 
-/// One line, whatever the texts in it are that came from others.
+/// Always one line, also with texts from other machines.
 impl fmt::Display for Notice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.write(&mut OneLine(f))
@@ -78,7 +79,7 @@ impl Notice {
                 count,
                 advice,
             } => {
-                write!(f, "{count} datagrams {} from ", what_became_of(*cause))?;
+                write!(f, "{count} datagrams {} from ", fate(*cause))?;
                 match from {
                     Some(from) => write!(f, "{from}: {cause}")?,
                     None => write!(f, "many addresses: {cause}")?,
@@ -281,8 +282,8 @@ impl Notice {
     }
 }
 
-/// One cause is that of datagrams that were delivered.
-fn what_became_of(cause: RefusedCause) -> &'static str {
+/// All causes but one are of dropped datagrams.
+fn fate(cause: RefusedCause) -> &'static str {
     if cause == RefusedCause::Dropped(DropCause::Unfollowed) {
         "not followed"
     } else {
@@ -290,7 +291,7 @@ fn what_became_of(cause: RefusedCause) -> &'static str {
     }
 }
 
-/// For a notice that stands for `count`, itself among them.
+/// Appended to a notice that stands for `count`, including itself.
 fn and_more(f: &mut impl fmt::Write, count: u64) -> fmt::Result {
     match count {
         0 | 1 => Ok(()),

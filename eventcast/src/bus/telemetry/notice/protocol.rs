@@ -1,4 +1,4 @@
-//! From what the protocol reports to notices, with what is probably wrong and what to do about it.
+//! Turns events of the protocol into notices, with advice on the probable cause.
 
 use std::{net::SocketAddr, sync::Arc};
 
@@ -6,7 +6,7 @@ use super::{Notice, cause::RefusedCause};
 use crate::proto::{DropCause, Event, Refused, WIRE_VERSION};
 
 impl Notice {
-    /// What the protocol has to tell beside messages.
+    /// The notice for an event of the protocol that is no message.
     pub(crate) fn of_protocol(
         event: &Event<'_>,
         has_heard_unicast: impl Fn(SocketAddr) -> bool,
@@ -14,7 +14,7 @@ impl Notice {
         Some(match *event {
             Event::Message(_) => return None,
             Event::Refused(refused) => Self::Refused {
-                // Of what is not opened nobody outside shall learn why.
+                // A notice may be shown outside, and must not reveal why a seal did not open.
                 cause: if refused.unopened {
                     RefusedCause::Unopened
                 } else {
@@ -72,7 +72,7 @@ impl Notice {
     }
 }
 
-/// What is probably wrong where a datagram was refused.
+/// The probable cause of a refused datagram, and what to do about it.
 fn advice(refused: &Refused) -> Option<String> {
     let text = match refused.cause {
         _ if refused.unopened => {

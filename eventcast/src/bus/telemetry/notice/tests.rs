@@ -7,7 +7,7 @@ use crate::{
 };
 
 #[test]
-fn no_text_from_elsewhere_leaves_its_line() {
+fn texts_from_other_machines_stay_on_one_line() {
     for &text in HOSTILE {
         let owned = || text.to_owned();
         let address = SocketAddr::from(([192, 0, 2, 7], 9_000));
@@ -118,9 +118,9 @@ fn no_text_from_elsewhere_leaves_its_line() {
 }
 
 #[test]
-fn what_is_said_of_refused_datagrams() {
+fn a_notice_of_refused_datagrams_advises_by_cause() {
     let from = SocketAddr::from(([127, 0, 0, 1], 9_000));
-    let told = |cause, unopened, clock_ahead_ms| {
+    let text_of = |cause, unopened, clock_ahead_ms| {
         let refused = Refused {
             cause,
             from: Some(from),
@@ -131,7 +131,7 @@ fn what_is_said_of_refused_datagrams() {
             refused_for_ms: (cause == DropCause::Old).then_some(41_001),
         };
         let notice = Notice::of_protocol(&Event::Refused(refused), |_| true);
-        notice.expect("it is told").to_string()
+        notice.expect("refused datagrams are reported").to_string()
     };
     for (cause, ahead, said) in [
         (DropCause::Clear, None, "probably has no passphrase"),
@@ -165,8 +165,8 @@ fn what_is_said_of_refused_datagrams() {
         (DropCause::Posed, None, "is heard at another address"),
         (DropCause::Unfollowed, None, "order and repair are off"),
     ] {
-        let text = told(cause, false, ahead);
-        // What is not followed is delivered all the same.
+        let text = text_of(cause, false, ahead);
+        // Datagrams of a sender that is not followed are delivered.
         let fate = match cause {
             DropCause::Unfollowed => "not followed",
             _ => "dropped",
@@ -174,14 +174,14 @@ fn what_is_said_of_refused_datagrams() {
         let start = format!("2 datagrams {fate} from {from}: {} (", cause.name());
         assert!(text.starts_with(&start) && text.contains(said), "{text}");
     }
-    // Of what was not opened, the same whatever the cause is.
+    // The same text for all causes of an unopened seal.
     let texts = [
         DropCause::Malformed,
         DropCause::Suite,
         DropCause::Key,
         DropCause::Mac,
     ];
-    let texts = texts.map(|cause| told(cause, true, None));
+    let texts = texts.map(|cause| text_of(cause, true, None));
     assert!(texts[0].contains("probably has another passphrase"));
     assert!(texts.iter().all(|text| *text == texts[0]), "{texts:?}");
 }
