@@ -606,6 +606,7 @@ impl Engine {
                 }
                 Ok(Some((stream, number)))
             }
+            None if self.streams.is_over(peer, number) => Err(DropCause::Duplicate.into()),
             None => {
                 let unfollowed = DropCause::Unfollowed;
                 self.report(now.elapsed, sender.from, unfollowed.into());

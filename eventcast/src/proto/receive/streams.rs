@@ -240,6 +240,12 @@ impl Streams {
             .is_some_and(|ours| ours.len() > usize::from(ours.contains_key(&incarnation)))
     }
 
+    /// Whether a number was delivered or reported before the stream of its sender made room.
+    pub(in crate::proto) fn is_over(&self, peer: &Peer, number: u64) -> bool {
+        let ended = self.ended.get(&self.hash(peer));
+        ended.is_some_and(|(_, retired)| number < retired.next)
+    }
+
     /// Begins to follow a sender, if there is room.
     pub(in crate::proto) fn open(
         &mut self,

@@ -186,6 +186,33 @@ fn nothing_is_delivered_again_of_a_sender_that_had_to_make_room() {
 }
 
 #[test]
+fn what_was_had_of_a_sender_before_it_made_room_is_a_double_while_it_has_no_place() {
+    let mut net = Net::new(2);
+    net.run(100, nothing);
+    for i in 1..=5 {
+        net.emit(0, &format!("true {i}"));
+    }
+    net.run(150, nothing);
+    let from = engine_address(0);
+    let now = net.now();
+    net.engines[1].handle_datagram(now, from, &bye("engine-0", 5));
+    crowd(&mut net, MAX_STREAMS, elsewhere);
+    let sent = std::mem::take(&mut net.log);
+    for (.., datagram) in &sent {
+        if number_of(datagram).is_some() {
+            net.engines[1].handle_datagram(now, from, datagram);
+        }
+    }
+    net.emit(0, "true 6");
+    net.run(300, nothing);
+    let mut told = told(&mut net);
+    told.retain(|line| line.starts_with("true"));
+    let expected = (1..=6).map(|i| format!("true {i}")).collect::<Vec<_>>();
+    assert_eq!(told, expected);
+    assert!(net.engines[1].stats().drops.get(DropCause::Unfollowed) > 0);
+}
+
+#[test]
 fn what_is_missing_of_a_sender_that_has_to_make_room_is_reported() {
     // A gap, and the last ones, which a hello alone has named.
     for (missing, expected) in [(2..=4, "lost Crowded 2-4"), (4..=5, "lost Crowded 4-5")] {
