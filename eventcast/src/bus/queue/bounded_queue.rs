@@ -1,4 +1,4 @@
-//! A queue bounded in items and in bytes, for whatever waits in it.
+//! A queue bounded in items and in bytes.
 
 use std::collections::VecDeque;
 
@@ -6,8 +6,8 @@ use std::collections::VecDeque;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Overflow {
-    /// The new one is taken; as many of the oldest as it needs are missed. The default: who has fallen behind wants
-    /// what is recent.
+    /// The new one is taken; as many of the oldest as it needs are missed. The default: who has
+    /// fallen behind wants what is recent.
     #[default]
     DropOldest,
     /// What is there stays; the new one is missed.
@@ -21,7 +21,7 @@ pub(crate) struct Bound {
     pub(crate) bytes: usize,
 }
 
-/// A queue bounded in items and in bytes, which counts what it had to let go.
+/// A queue bounded in items and in bytes, which counts the items that it drops.
 #[derive(Debug)]
 pub(crate) struct BoundedQueue<T> {
     items: VecDeque<(T, usize)>,
@@ -40,8 +40,9 @@ impl<T> BoundedQueue<T> {
         }
     }
 
-    /// Takes `item`, which counts `size` bytes, and returns how many items were missed for it: itself, or older
-    /// ones. An item larger than the whole bound is taken when it is alone, so that nothing is undeliverable.
+    /// Queues `item`, which counts `size` bytes, and returns how many items were dropped for want
+    /// of room: itself, or older ones. An item larger than the whole bound is queued if it is
+    /// alone, so that no item is undeliverable.
     pub(crate) fn push(&mut self, item: T, size: usize) -> usize {
         let mut missed = 0;
         while !self.items.is_empty()
@@ -94,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn the_newest_gives_way_when_it_shall() {
+    fn drop_newest_drops_the_new_item() {
         let mut queue = BoundedQueue::new(BOUND, Overflow::DropNewest);
         let missed: Vec<_> = (0..5).map(|i| queue.push(i, 1)).collect();
         assert_eq!(missed, [0, 0, 0, 1, 1]);
@@ -102,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn the_oldest_give_way_when_they_shall() {
+    fn drop_oldest_drops_the_oldest_items() {
         let mut queue = BoundedQueue::new(BOUND, Overflow::DropOldest);
         let missed: Vec<_> = (0..5).map(|i| queue.push(i, 1)).collect();
         assert_eq!(missed, [0, 0, 0, 1, 1]);

@@ -1,4 +1,4 @@
-//! Why a stream has nothing to give.
+//! Why a read of a stream returns no item.
 
 /// Why there is no event to be had at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

@@ -1,6 +1,7 @@
-//! A bounded queue that a task polls: what a stream of events or of notices reads from.
+//! A bounded queue that a task polls. Streams of events and of notices read from it.
 //!
-//! Wakers belong to the executor, which may be anybody's: none is cloned, woken or dropped under the lock.
+//! A waker runs code of its executor, which may be the user's: none is cloned, woken or dropped
+//! under the lock.
 
 use std::{
     sync::{Mutex, MutexGuard, PoisonError},
@@ -38,8 +39,8 @@ impl<T> Mailbox<T> {
         }
     }
 
-    /// Takes an item, and returns how many are missed for it: itself, or older ones. [`Self::wake`] has to be called
-    /// afterwards.
+    /// Queues an item, and returns how many were dropped for want of room: itself, or older ones.
+    /// The caller has to call [`Self::wake`] afterwards.
     pub(crate) fn push(&self, item: T, size: usize) -> u64 {
         let mut state = self.lock();
         if state.closed {
@@ -50,7 +51,7 @@ impl<T> Mailbox<T> {
         missed
     }
 
-    /// Wakes the task that waits for an item, if one does.
+    /// Wakes the task that waits for an item, if there is one.
     pub(crate) fn wake(&self) {
         let waker = self.lock().waker.take();
         if let Some(waker) = waker {
@@ -58,7 +59,7 @@ impl<T> Mailbox<T> {
         }
     }
 
-    /// Takes nothing any more. What waits can still be read; then comes the end.
+    /// Refuses further items. The waiting ones can still be read before the end.
     pub(crate) fn close(&self) {
         self.lock().closed = true;
         self.wake();
@@ -73,7 +74,8 @@ impl<T> Mailbox<T> {
         }
     }
 
-    /// The next item; `None` at the end. Takes one unit of the task's cooperative budget, where tokio counts one.
+    /// The next item; `None` at the end. Takes one unit of the task's cooperative budget, where
+    /// tokio counts one.
     pub(crate) fn poll_pop(&self, cx: &mut Context<'_>) -> Poll<Option<T>> {
         let budget = std::task::ready!(tokio::task::coop::poll_proceed(cx));
         let popped = self.pop_or_wait(cx);
@@ -120,10 +122,10 @@ impl<T> Mailbox<T> {
 
 impl<T> Drop for Mailbox<T> {
     fn drop(&mut self) {
-        // Without the lock: in a forked child it may be one that another thread of the parent held.
+        // Without the lock: in a forked child, a thread of the parent may hold it for ever.
         let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
         let waker = state.waker.take();
-        // There is nobody left to be told.
+        // The mailbox is gone, so a panic of the waker is not reported.
         let _ = user_code::discard(waker);
     }
 }
@@ -145,7 +147,8 @@ mod tests {
         bytes: 100,
     };
 
-    /// A task that looks into the mailbox whenever its waker is touched, as an executor of somebody's own may.
+    /// A task that reads the mailbox whenever its waker is woken or dropped, as an executor of the
+    /// user's may.
     struct Curious {
         mailbox: Arc<Mailbox<u8>>,
         woken: AtomicUsize,
@@ -173,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn what_waits_is_read_before_the_end() {
+    fn waiting_items_are_read_before_the_end() {
         let mailbox = Arc::new(Mailbox::new(BOUND, Overflow::DropOldest));
         let (task, waker) = task(&mailbox);
         let mut cx = Context::from_waker(&waker);
@@ -190,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn the_end_wakes_who_waits() {
+    fn close_wakes_the_waiting_task() {
         let mailbox = Arc::new(Mailbox::new(BOUND, Overflow::DropOldest));
         let (task, waker) = task(&mailbox);
         assert!(
@@ -205,7 +208,7 @@ mod tests {
     #[test]
     fn wakers_are_dropped_without_the_lock() {
         let mailbox = Arc::new(Mailbox::new(BOUND, Overflow::DropOldest));
-        // The second poll drops the first waker, and with it the task, which looks into the mailbox.
+        // The second poll drops the first waker, and with it the task, which reads the mailbox.
         for _ in 0..3 {
             let (_, waker) = task(&mailbox);
             assert!(

@@ -1,5 +1,5 @@
-//! Bounded queues: what waits for a slow listener, an async one, a stream, or a listener of notices. Nothing here knows what
-//! an event is.
+//! Bounded queues for slow listeners, async listeners, streams, and listeners of notices. They do
+//! not depend on the type of their items.
 //!
 //! | file | what is in it |
 //! | --- | --- |

@@ -1,4 +1,4 @@
-//! A bounded queue with at most one thread that works it off.
+//! A bounded queue that at most one thread serves.
 
 use std::{
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
@@ -8,11 +8,12 @@ use std::{
 use super::bounded_queue::{Bound, BoundedQueue, Overflow};
 use crate::bus::process::fork::Home;
 
-/// How long a thread that has emptied a queue waits for more before it ends. Long enough that a listener with a
-/// steady trickle keeps its thread, short enough that a quiet bus soon has none to spare.
+/// How long a thread waits at an empty queue before it ends. Long enough that a listener with a
+/// steady trickle of events keeps its thread, short enough that a quiet bus soon has no idle
+/// thread.
 const LINGER: Duration = Duration::from_secs(2);
 
-/// A backlog with at most one thread that works it off: the one that holds its [`Server`].
+/// A bounded queue that at most one thread serves: the one that holds its [`Server`].
 #[derive(Debug)]
 pub(crate) struct WorkQueue<T> {
     shared: Arc<Shared<T>>,
@@ -28,20 +29,20 @@ struct Shared<T> {
 #[derive(Debug)]
 struct Work<T> {
     queue: BoundedQueue<T>,
-    /// There is a [`Server`].
+    /// A [`Server`] exists.
     served: bool,
-    /// An item has been taken out, and is not worked off yet.
+    /// The server has taken an item out and still works on it.
     busy: bool,
-    /// Nobody puts much into it any more: whoever serves it does not linger.
+    /// Few items follow, if any: the server does not linger at the empty queue.
     retired: bool,
     closed: bool,
 }
 
-/// What became of a [`WorkQueue::push`].
+/// The outcome of a [`WorkQueue::push`].
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Pushed {
     Taken,
-    /// The queue was full, and this many items were missed.
+    /// The queue was full, and so many items were dropped.
     Missed(usize),
     /// The queue is closed.
     Closed,
@@ -64,7 +65,7 @@ impl<T> WorkQueue<T> {
         }
     }
 
-    /// A queue, and the right to serve it.
+    /// A queue with its server.
     pub(crate) fn served(bound: Bound) -> (Self, Server<T>) {
         let queue = Self::new(bound);
         queue.shared.lock().served = true;
@@ -75,8 +76,8 @@ impl<T> WorkQueue<T> {
         (queue, server)
     }
 
-    /// Takes an item, and wakes the thread that serves the queue, if there is one: [`Self::server`] has to be called
-    /// afterwards.
+    /// Queues an item, and wakes the thread that serves the queue, if there is a server. The caller
+    /// has to call [`Self::server`] afterwards.
     pub(crate) fn push(&self, item: T, size: usize) -> Pushed {
         let mut work = self.shared.lock();
         if work.closed {
@@ -91,7 +92,7 @@ impl<T> WorkQueue<T> {
         Pushed::Taken
     }
 
-    /// The right to serve the queue, where something waits and nobody has it.
+    /// The right to serve the queue, if an item waits and there is no server.
     pub(crate) fn server(&self) -> Option<Server<T>> {
         let mut work = self.shared.lock();
         if work.served || work.queue.is_empty() {
@@ -104,7 +105,7 @@ impl<T> WorkQueue<T> {
         })
     }
 
-    /// Waits until everything has been worked off, until then at most.
+    /// Waits until the server has worked off all items, until `end` at most.
     pub(crate) fn wait_until_idle(&self, end: Instant) {
         let mut work = self.shared.lock();
         while work.busy || !work.queue.is_empty() {
@@ -121,7 +122,7 @@ impl<T> WorkQueue<T> {
         }
     }
 
-    /// Whoever serves the queue ends as soon as it is empty. What still comes is taken.
+    /// Makes the server end as soon as the queue is empty. The queue still accepts items.
     pub(crate) fn retire(&self) {
         self.shared.lock().retired = true;
         self.shared.arrived.notify_all();
@@ -132,13 +133,13 @@ impl<T> WorkQueue<T> {
         self.shared.lock().retired
     }
 
-    /// Takes nothing any more; what waits is still worked off.
+    /// Refuses further items. The server still works off the waiting ones.
     pub(crate) fn finish(&self) {
         self.shared.lock().closed = true;
         self.shared.arrived.notify_all();
     }
 
-    /// Drops what waits and takes nothing any more.
+    /// Drops the waiting items and refuses further ones.
     pub(crate) fn close(&self) {
         let mut work = self.shared.lock();
         work.closed = true;
@@ -155,18 +156,19 @@ impl<T> Shared<T> {
     }
 }
 
-/// The right to serve a [`WorkQueue`]. There is one at most for each queue; when it is dropped, wherever that is and for
-/// whatever reason, the queue is one that nobody serves.
+/// The right to serve a [`WorkQueue`]. Each queue has one at most. Its drop, also by a panic, frees
+/// the right for another thread.
 #[derive(Debug)]
 pub(crate) struct Server<T> {
     shared: Arc<Shared<T>>,
-    /// It has been said under the lock already.
+    /// `served` was cleared under the lock already.
     is_over: bool,
 }
 
 impl<T> Server<T> {
-    /// Works the queue off, one item after the other, until it has been empty for a while, is retired or is closed; or
-    /// until `run` has forked, and this is the child, where the queue may be locked for ever.
+    /// Calls `run` with one item after the other, until the queue was empty for [`LINGER`], is
+    /// retired and empty, or is closed. Also ends in a forked child that `run` made, where a thread
+    /// of the parent may hold the queue's lock for ever.
     pub(crate) fn serve(mut self, home: &Home, mut run: impl FnMut(T)) {
         let mut work = self.shared.lock();
         loop {
@@ -194,7 +196,8 @@ impl<T> Server<T> {
                     continue;
                 }
             }
-            // Before the lock is let go: what comes after this finds that nobody serves the queue.
+            // Cleared before the lock is released, so that the next push sees that the queue has no
+            // server.
             work.served = false;
             break;
         }
@@ -225,15 +228,15 @@ mod tests {
     };
 
     #[test]
-    fn one_serves_and_the_queue_says_when_nobody_does() {
+    fn a_queue_with_items_has_one_server_at_most() {
         let queue = WorkQueue::new(BOUND);
-        assert!(queue.server().is_none(), "nothing waits");
+        assert!(queue.server().is_none(), "the queue is empty");
         assert_eq!(queue.push(1, 1), Pushed::Taken);
         let server = queue.server().unwrap();
         for item in [2, 3] {
             assert_eq!(queue.push(item, 1), Pushed::Taken);
         }
-        assert!(queue.server().is_none(), "there is one");
+        assert!(queue.server().is_none(), "there is a server");
         assert_eq!(queue.push(4, 1), Pushed::Missed(1));
         let mut seen = Vec::new();
         server.serve(&Home::default(), |item| {
@@ -247,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn a_server_that_goes_in_whatever_way_leaves_a_queue_that_can_be_served() {
+    fn a_dropped_or_panicked_server_can_be_replaced() {
         let (queue, server) = WorkQueue::served(BOUND);
         assert_eq!(queue.push(1, 1), Pushed::Taken);
         assert!(queue.server().is_none());
@@ -268,10 +271,10 @@ mod tests {
     }
 
     #[test]
-    fn a_retired_queue_still_takes_what_comes() {
+    fn a_retired_queue_still_accepts_items() {
         let (queue, server) = WorkQueue::served(BOUND);
         queue.retire();
-        server.serve(&Home::default(), |_| unreachable!("it is empty"));
+        server.serve(&Home::default(), |_| unreachable!("the queue is empty"));
         assert_eq!(queue.push(1, 1), Pushed::Taken);
         let mut seen = Vec::new();
         queue
@@ -282,7 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn two_never_serve_one_queue() {
+    fn two_servers_never_serve_one_queue_at_a_time() {
         let (queue, first) = WorkQueue::served(Bound {
             items: usize::MAX,
             bytes: usize::MAX,
