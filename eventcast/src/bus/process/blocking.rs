@@ -1,4 +1,4 @@
-//! Waiting on a thread that has no runtime.
+//! Blocking on a future on a thread without a runtime.
 
 use std::{
     future::Future,
@@ -22,24 +22,26 @@ impl Wake for Unpark {
     }
 }
 
-/// When `timeout` is over. `None`: later than any clock says.
+/// The end of `timeout`. `None`: later than the clock can represent, so never.
 pub(crate) fn deadline(timeout: Duration) -> Option<Instant> {
     Instant::now().checked_add(timeout)
 }
 
-/// Blocks the calling thread until the future is ready. `None`: it was not at `deadline`.
+/// Blocks the calling thread until the future is ready. `None`: it was not ready at `deadline`.
 ///
-/// The future may be polled once more afterwards where it allows for that.
+/// Another call may poll a future passed by reference again, if it allows that.
 pub(crate) fn block_on<F: Future>(future: F, deadline: Option<Instant>) -> Option<F::Output> {
     let waker = Waker::from(Arc::new(Unpark(thread::current())));
     let mut cx = Context::from_waker(&waker);
-    // Within a task the cooperative budget would never be renewed: this thread does not return to the runtime.
+    // Within a task, tokio would never renew the cooperative budget, since the blocked thread does
+    // not return to the runtime.
     let mut future = pin!(tokio::task::coop::unconstrained(future));
     loop {
         if let Poll::Ready(output) = future.as_mut().poll(&mut cx) {
             return Some(output);
         }
-        // A wake-up between the poll and the park makes the park return at once, and so may nothing at all.
+        // A wake-up between poll and park makes the park return at once. It may also return
+        // spuriously.
         match deadline {
             None => thread::park(),
             Some(deadline) => {
@@ -68,7 +70,7 @@ mod tests {
     }
 
     #[test]
-    fn a_deadline_ends_the_wait_and_what_is_ready_counts_before_it() {
+    fn a_deadline_ends_the_wait_unless_the_future_is_ready() {
         let past = Some(Instant::now());
         assert_eq!(block_on(future::pending::<()>(), past), None);
         assert_eq!(block_on(future::ready(7), past), Some(7));
@@ -77,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn the_budget_of_a_task_does_not_stop_it() {
+    fn the_cooperative_budget_of_a_task_does_not_block_for_ever() {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .build()
             .unwrap();

@@ -1,14 +1,16 @@
-//! A panic of the bus's own: it ends the session, is told, and the bus can be started again.
+//! A panic of the bus itself: it ends the session and is reported, and the bus can be started
+//! again.
 //!
-//! Listeners are caught where they are called. Any other panic is a bug of this crate, or comes out of a subscriber of
-//! `tracing`, which runs wherever something is logged. What the engine holds after one is anybody's guess: so each
-//! thread of a session, and each call of the user's that enters the engine, runs within
-//! [`Context::guard`](crate::bus::driver::context::Context::guard), which ends the session. A bus that looked alive and heard nothing any more would be worse than one that says that it has stopped.
+//! The caller of a listener catches its panic. Any other panic is a bug of this crate, or comes
+//! from a subscriber of `tracing`, which runs in each log call. The state of the engine after one
+//! is undefined: so each thread of a session, and each call of the user's that enters the engine,
+//! runs within [`Context::guard`](crate::bus::driver::context::Context::guard), which ends the
+//! session. A bus that reports its stop is better than one that runs and receives nothing.
 
 use super::user_code::{self, Panicked};
 use crate::error::Error;
 
-/// A panic, and what the bus was doing.
+/// A panic, and what the bus was doing when it happened.
 #[derive(Clone, Debug)]
 pub(crate) struct Failure {
     pub(crate) during: &'static str,
@@ -24,10 +26,10 @@ impl Failure {
     }
 }
 
-/// Does something that may panic.
+/// Runs work that may panic.
 #[inline]
 pub(crate) fn caught<T>(during: &'static str, work: impl FnOnce() -> T) -> Result<T, Failure> {
-    // What `work` leaves half done behind a lock is known by the lock's poison.
+    // Data that `work` leaves half done behind a lock is marked by the lock's poison.
     user_code::run(work).map_err(|Panicked { message }| Failure { during, message })
 }
 
@@ -36,7 +38,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_payload_that_panics_when_it_is_dropped_is_caught_too() {
+    fn a_panic_in_the_drop_of_a_payload_is_caught() {
         struct Bomb;
         impl Drop for Bomb {
             fn drop(&mut self) {

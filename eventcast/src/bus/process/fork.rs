@@ -1,10 +1,11 @@
-//! Whether this is still the process in which a bus was started.
+//! Detects that the process is a forked child of the one in which a bus was started.
 //!
-//! A forked child has a copy of the bus's memory and of its sockets, but none of its threads, and whatever a thread had
-//! locked stays locked. It must neither speak with the parent's identity nor wait for such a lock: so each operation
-//! that could is refused before it begins, and whether it has to be is asked with every emit. To ask the system for the
-//! process's id takes some 400 ns, a twentieth of what sending takes; a counter that the C library raises in each
-//! child takes none.
+//! A forked child has a copy of the bus's memory and sockets, but none of its threads, and locks
+//! that a thread of the parent holds are never released. The child must neither send with the
+//! parent's identity nor wait for such a lock: each operation that could is refused before it
+//! begins, so every emit checks. The system call for the process's id takes some 400 ns, a
+//! twentieth of a send; reading a counter that the C library raises in each child costs next to
+//! nothing.
 
 use std::{
     panic::Location,
@@ -13,19 +14,19 @@ use std::{
 
 use crate::text::printable;
 
-/// The process in which a bus was started, once it was.
+/// The process in which a bus was started; 0 before.
 #[derive(Default)]
 pub(crate) struct Home(AtomicU64);
 
 impl Home {
-    /// The bus starts in this process, unless it has been started before.
+    /// Records this process as the one of the bus, at its first start.
     pub(crate) fn settle(&self) {
         let _ =
             self.0
                 .compare_exchange(0, this_process() + 1, Ordering::Relaxed, Ordering::Relaxed);
     }
 
-    /// Whether the bus was started in another process, of which this one is a child.
+    /// Whether the bus was started in another process, of which this one is a forked child.
     #[inline]
     pub(crate) fn is_forked(&self) -> bool {
         let home = self.0.load(Ordering::Relaxed);
@@ -33,7 +34,7 @@ impl Home {
     }
 }
 
-/// Logs that what is listened with here hears nothing.
+/// Logs that a listener, stream or wait of a forked child receives nothing.
 #[cold]
 pub(crate) fn log_deaf(what: &str, location: &'static Location<'static>) {
     tracing::error!(
@@ -44,7 +45,7 @@ pub(crate) fn log_deaf(what: &str, location: &'static Location<'static>) {
     );
 }
 
-/// What tells a process from its forked children.
+/// A number that differs between a process and its forked children.
 #[cfg(not(target_os = "linux"))]
 fn this_process() -> u64 {
     std::process::id().into()
@@ -57,8 +58,8 @@ use counted::this_process;
 mod counted {
     use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-    /// How many forks lead from the process that asked first to this one. Twice as many, where two threads asked at once:
-    /// what counts is that a child's number is another.
+    /// The forks from the first process that counted to this one, counted twice if two threads set
+    /// up the counter at once: only the difference between parent and child matters.
     static FORKS: AtomicU64 = AtomicU64::new(0);
     static COUNTS: AtomicBool = AtomicBool::new(false);
 
@@ -72,7 +73,7 @@ mod counted {
 
     #[cold]
     fn begin_to_count() {
-        // Where there is no memory for it, a child is taken for its parent: then as without all this.
+        // Fails for want of memory only. A child is then treated as its parent.
         if count_forks() {
             COUNTS.store(true, Ordering::Release);
         }
@@ -87,8 +88,9 @@ mod counted {
         reason = "there is no safe way to have the C library call something after a fork"
     )]
     fn count_forks() -> bool {
-        // SAFETY: the handler lives as long as the program, and does no more than add to an atomic number, which the
-        // child of a process with several threads may do (it is async-signal-safe).
+        // SAFETY: the handler lives as long as the program, and does no more than add to an atomic
+        // number, which the child of a process with several threads may do (it is
+        // async-signal-safe).
         unsafe { nix::libc::pthread_atfork(None, None, Some(in_the_child)) == 0 }
     }
 }

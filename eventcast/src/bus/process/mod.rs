@@ -1,5 +1,5 @@
-//! What a bus knows of the process that it runs in: whether it is still the same one, the time, the tokio runtime, and
-//! what is to be done about a panic on a thread of the bus.
+//! The process of a bus: forks, the time, the tokio runtime, and the handling of panics on threads
+//! of the bus.
 
 pub(crate) mod blocking;
 pub(crate) mod failure;
@@ -27,7 +27,7 @@ type FailureHandler = Box<dyn Fn(Failure) + Send + Sync>;
 pub(crate) struct Process {
     pub(crate) home: Home,
     pub(crate) runtime: RuntimeSlot,
-    /// Times given to the protocol count from here.
+    /// The zero of the times that the protocol receives.
     epoch: Instant,
     on_failure: OnceLock<FailureHandler>,
 }
@@ -49,7 +49,7 @@ impl Process {
         self.home.is_forked()
     }
 
-    /// The time, as the protocol takes it.
+    /// The time in the form that the protocol takes.
     pub(crate) fn now(&self) -> Now {
         let unix = SystemTime::now()
             .duration_since(SystemTime::UNIX_EPOCH)
@@ -60,13 +60,13 @@ impl Process {
         }
     }
 
-    /// Sets what handles a panic on a thread that belongs to no session in particular. The first call counts.
+    /// Sets the handler of panics on threads that belong to no session. The first call counts.
     pub(crate) fn on_failure(&self, handler: impl Fn(Failure) + Send + Sync + 'static) {
         let _ = self.on_failure.set(Box::new(handler));
     }
 
-    /// Does the work of a thread that belongs to no session in particular. After a panic, `undo` lets another thread take
-    /// this one's place, and the handler of [`on_failure`](Self::on_failure) runs.
+    /// Runs the work of a thread that belongs to no session. After a panic, it calls `undo`, so
+    /// that another thread can take its place, and the handler of [`on_failure`](Self::on_failure).
     pub(crate) fn guard_thread(
         &self,
         during: &'static str,
@@ -79,7 +79,7 @@ impl Process {
         }
     }
 
-    /// Handles a panic on a thread that belongs to no session in particular.
+    /// Handles a panic on a thread that belongs to no session.
     #[cold]
     pub(crate) fn fail(&self, failure: Failure) {
         if let Some(handler) = self.on_failure.get() {

@@ -4,7 +4,7 @@ use rand::{TryRng, rngs::SysRng};
 
 use crate::error::Error;
 
-/// As many random bytes as asked for, none of them predictable.
+/// `N` unpredictable random bytes.
 pub(crate) fn random<const N: usize>() -> Result<[u8; N], Error> {
     let mut bytes = [0; N];
     SysRng
@@ -18,14 +18,14 @@ pub(crate) fn random_u64() -> Result<u64, Error> {
     random().map(u64::from_ne_bytes)
 }
 
-/// Fills the bytes with random ones, none of them predictable.
+/// Fills the bytes with unpredictable random ones.
 ///
 /// # Panics
 ///
-/// If the system has no random numbers any more, although it had when the bus started: without them nothing may be
-/// sent.
+/// If the system returns no random numbers any more, although it did when the bus started: without
+/// them the bus must not send.
 pub(crate) fn fill_random(bytes: &mut [u8]) {
     SysRng
         .try_fill_bytes(bytes)
-        .expect("the system gives random numbers as it did before");
+        .expect("the system still returns random numbers");
 }

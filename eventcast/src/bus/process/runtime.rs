@@ -1,4 +1,4 @@
-//! The tokio runtime of a bus: where async listeners run, and what is entered where any other listener runs.
+//! The tokio runtime of a bus: async listeners run on it, and all other listeners run within it.
 
 use std::sync::{
     PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
@@ -7,21 +7,21 @@ use std::sync::{
 
 use tokio::runtime::Handle;
 
-/// Holds the runtime, which a `start` within another one replaces.
+/// Holds the runtime. A `start` within another runtime replaces it.
 pub(crate) struct RuntimeSlot {
     state: RwLock<State>,
-    /// Rises each time that the runtime becomes another one.
+    /// Rises with each replacement of the runtime.
     version: AtomicU64,
 }
 
 struct State {
     handle: Option<Handle>,
-    /// The builder gave it: a `start` within another runtime does not replace it.
+    /// The runtime was set on the builder: a `start` within another runtime does not replace it.
     is_given: bool,
 }
 
 impl RuntimeSlot {
-    /// `given` is the runtime that the builder was given, if any.
+    /// `given` is the runtime that was set on the builder, if any.
     pub(crate) fn new(given: Option<Handle>) -> Self {
         Self {
             state: RwLock::new(State {
@@ -36,7 +36,8 @@ impl RuntimeSlot {
         self.read().handle.clone()
     }
 
-    /// Takes the runtime of the calling thread, if the thread is in one and the builder gave none.
+    /// Takes the runtime of the calling thread, if the thread is in one and none was set on the
+    /// builder.
     pub(crate) fn adopt(&self) {
         let Ok(own) = Handle::try_current() else {
             return;
@@ -48,12 +49,13 @@ impl RuntimeSlot {
         let before = state.handle.replace(own);
         self.version.fetch_add(1, Ordering::Release);
         drop(state);
-        // The last handle of a runtime drops what its tasks have left behind.
+        // Dropped without the lock: the last handle of a runtime drops its tasks, which are the
+        // user's code.
         drop(before);
     }
 
-    /// The runtime has dropped a task: it is shutting down, so the next `start` may bring another, also where the builder
-    /// gave this one.
+    /// Lets the next `start` replace the runtime, also one that was set on the builder: it has
+    /// dropped a task, so it is shutting down.
     pub(crate) fn release(&self) {
         self.write().is_given = false;
     }
@@ -68,7 +70,8 @@ impl RuntimeSlot {
     }
 }
 
-/// The runtime as a thread that calls listeners keeps it: read from the slot again only after it has changed.
+/// A copy of the runtime for a thread that calls listeners. It reads the slot again only after a
+/// change.
 pub(crate) struct CachedRuntime {
     version: u64,
     handle: Option<Handle>,
@@ -76,7 +79,7 @@ pub(crate) struct CachedRuntime {
 
 impl CachedRuntime {
     pub(crate) fn of(slot: &RuntimeSlot) -> Self {
-        // The version first: the next call finds a change in between.
+        // The version is read first, so that the next call detects a change in between.
         let version = slot.version.load(Ordering::Acquire);
         let handle = slot.get();
         Self { version, handle }

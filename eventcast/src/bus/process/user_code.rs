@@ -1,10 +1,10 @@
-//! The one place where the bus runs what belongs to its user, and drops it.
+//! Runs and drops the user's code and values. No other part of the bus does.
 //!
-//! A listener's closure with all that it captured, an event's value, the future of a call, a waker and the payload of a
-//! panic are the user's: each may panic, also when it is dropped, call the bus, or take its time. So nothing of it runs
-//! or is dropped but through [`run`], [`run_within`] and [`discard`], without any lock of the bus; and what is dropped
-//! on a thread that drives the bus, outside of the calls that are watched over, goes to a thread of its own
-//! ([`discard_aside`]).
+//! A listener's closure with its captures, an event's value, the future of a call, a waker and the
+//! payload of a panic are the user's: each may panic, also when it is dropped, call the bus, or
+//! take long. So they run and are dropped only by [`run`], [`run_within`] and [`discard`], without
+//! any lock of the bus. A thread that drives the bus drops them on another thread
+//! ([`discard_aside`]), except within calls that are watched for their duration.
 
 use std::{
     any::Any,
@@ -23,19 +23,20 @@ use crate::{
     text::{printable, shortened},
 };
 
-/// How many payloads are dropped one after the other where each panics when it is dropped; the next is leaked.
+/// Payloads that are dropped in a row, if each panics in its drop with another one. The next is
+/// leaked.
 const PAYLOADS: usize = 8;
 
 thread_local! {
-    /// Whether this thread drives a bus, and is not within a call that is watched over. Without a destructor, so it can
-    /// be read for as long as the thread exists.
+    /// Whether this thread drives a bus and is outside of a watched call. A `Cell` of a `bool` has
+    /// no destructor, so other destructors of the thread can still read it.
     static DRIVES: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Beyond so many bytes the text of a panic is cut: it may hold whatever came from the network.
+/// The text of a panic is cut at so many bytes, since it may contain data from the network.
 const LONGEST_MESSAGE: usize = 1_024;
 
-/// What is left of a panic: its text.
+/// A caught panic, reduced to its text.
 #[derive(Debug)]
 pub(crate) struct Panicked {
     pub(crate) message: String,
@@ -57,24 +58,25 @@ impl Panicked {
     }
 }
 
-/// Runs what is the user's. A panic in it ends here, its payload included.
+/// Runs code of the user's. Catches a panic, also one in the drop of its payload.
 pub(crate) fn run<R>(work: impl FnOnce() -> R) -> Result<R, Panicked> {
     catch_unwind(AssertUnwindSafe(work)).map_err(Panicked::of)
 }
 
-/// Runs what is the user's, within the bus's tokio runtime if there is one.
+/// Runs code of the user's within the bus's tokio runtime, if there is one.
 pub(crate) fn run_within<R>(
     runtime: Option<&Handle>,
     work: impl FnOnce() -> R,
 ) -> Result<R, Panicked> {
     run(|| {
-        // Left within the call that is caught: it panics where the user has left another runtime entered.
+        // Dropped within the caught call: it panics if the user's code has left another runtime
+        // entered.
         let _entered = runtime.and_then(entered);
         work()
     })
 }
 
-/// `None`: the thread is ending, and tokio has nowhere to note it any more.
+/// `None`: the thread is ending, and tokio's thread-local storage is destroyed.
 fn entered(runtime: &Handle) -> Option<EnterGuard<'_>> {
     match Handle::try_current() {
         Err(error) if error.is_thread_local_destroyed() => None,
@@ -82,17 +84,17 @@ fn entered(runtime: &Handle) -> Option<EnterGuard<'_>> {
     }
 }
 
-/// Drops what is the user's.
+/// Drops a value of the user's.
 pub(crate) fn discard<T>(value: T) -> Result<(), Panicked> {
     run(|| drop(value))
 }
 
-/// Wakes a task, whose waker is the user's where its executor is.
+/// Wakes a task. Its waker may belong to an executor of the user's.
 pub(crate) fn wake(waker: Waker) {
     report_waker(run(|| waker.wake()));
 }
 
-/// Reports what waking a task came to.
+/// Logs a panic of a waker.
 pub(crate) fn report_waker(woken: Result<(), Panicked>) {
     static LIMIT: LogLimit = LogLimit::new();
     if let Err(panicked) = woken {
@@ -100,8 +102,8 @@ pub(crate) fn report_waker(woken: Result<(), Panicked>) {
     }
 }
 
-/// Lets a line into the log at most once in [`REPORT_PAUSE`]: for what no notice can say, because whoever would hear it
-/// is what has failed.
+/// Logs a line at most once in [`REPORT_PAUSE`]. For failures of the listeners of notices
+/// themselves, and others that no notice can report.
 #[derive(Debug)]
 pub(crate) struct LogLimit {
     state: Mutex<Held>,
@@ -110,7 +112,7 @@ pub(crate) struct LogLimit {
 #[derive(Debug)]
 struct Held {
     last: Option<Instant>,
-    /// How many lines since then.
+    /// The lines held back since then.
     count: u64,
 }
 
@@ -129,16 +131,17 @@ impl LogLimit {
             return;
         };
         let text = text();
-        // What a panic says may be made of what came from the network.
+        // The text of a panic may contain data from the network.
         let text = printable(&text);
-        // Whoever has subscribed to the log is the user's.
+        // A subscriber of the log is the user's code.
         let _ = run(|| match held_back {
             0 => tracing::error!(target: "eventcast", "{text}"),
             more => tracing::error!(target: "eventcast", "{text} (and {more} more like it)"),
         });
     }
 
-    /// Whether the line may pass, and how many have been held back since the last that did.
+    /// `None`: the line is held back. Otherwise the number of lines held back since the last that
+    /// passed.
     fn pass(&self, now: Instant) -> Option<u64> {
         let mut held = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let is_early = |last| now.saturating_duration_since(last) < REPORT_PAUSE;
@@ -151,7 +154,8 @@ impl LogLimit {
     }
 }
 
-/// Drops what is the user's, on a thread of its own where this one drives the bus and must not be held up.
+/// Drops a value of the user's; on a thread of its own if this thread drives the bus and must not
+/// block.
 pub(crate) fn discard_aside<T: Send + 'static>(
     value: T,
     on_panic: impl FnOnce(Panicked) + Send + 'static,
@@ -160,14 +164,14 @@ pub(crate) fn discard_aside<T: Send + 'static>(
         rest: Some((value, on_panic)),
     };
     if DRIVES.get() {
-        // Where there is no thread to be had, it is dropped here.
+        // If the system refuses a thread, the failed spawn drops it on this one.
         let _ = std::thread::Builder::new()
             .name("eventcast-drop".into())
             .spawn(move || drop(aside));
     }
 }
 
-/// Discards when it is dropped, wherever that is.
+/// Discards the value in its own drop, on whichever thread that is.
 struct Aside<T, F: FnOnce(Panicked)> {
     rest: Option<(T, F)>,
 }
@@ -182,20 +186,20 @@ impl<T, F: FnOnce(Panicked)> Drop for Aside<T, F> {
     }
 }
 
-/// Says of the calling thread whether it drives a bus, until this is dropped.
+/// Marks the calling thread as driving a bus or not, until it is dropped.
 pub(crate) struct Driving {
     before: bool,
 }
 
 impl Driving {
-    /// The thread must not be held up from here on.
+    /// From here on the thread must not block.
     pub(crate) fn begin() -> Self {
         Self {
             before: DRIVES.replace(true),
         }
     }
 
-    /// The thread makes a call that is watched over: it may be held up.
+    /// The thread makes a watched call, which may block.
     pub(crate) fn pause() -> Self {
         Self {
             before: DRIVES.replace(false),
@@ -234,7 +238,7 @@ mod tests {
 
     use super::*;
 
-    /// Panics when it is dropped, with another of its kind, so often.
+    /// Panics in its drop with another `Bomb`, so many times.
     struct Bomb(usize);
 
     impl Drop for Bomb {
@@ -246,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn a_payload_that_panics_when_it_is_dropped_ends_here() {
+    fn a_panic_in_the_drop_of_a_payload_is_caught() {
         for depth in [0, 1, PAYLOADS, 3 * PAYLOADS] {
             let panicked = run(|| panic_any(Bomb(depth))).unwrap_err();
             assert_eq!(panicked.message, "a panic without a text");
@@ -256,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_of_the_log_passes_now_and_then() {
+    fn a_log_line_passes_once_in_a_pause() {
         let limit = LogLimit::new();
         let begin = Instant::now();
         assert_eq!(limit.pass(begin), Some(0));
@@ -269,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn a_text_is_kept_unless_it_is_long() {
+    fn a_long_panic_text_is_cut() {
         let panicked = run(|| panic!("on purpose, {}", 1)).unwrap_err();
         assert_eq!(panicked.message, "on purpose, 1");
         let panicked = run(|| panic!("{}", "ä".repeat(1 << 20))).unwrap_err();
@@ -277,7 +281,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_driving_thread_drops_is_dropped_aside() {
+    fn a_driving_thread_drops_values_on_another_thread() {
         struct Tells(mpsc::Sender<std::thread::ThreadId>);
         impl Drop for Tells {
             fn drop(&mut self) {
@@ -304,17 +308,17 @@ mod tests {
     }
 
     #[test]
-    fn a_panic_of_what_is_dropped_is_handed_on() {
-        let told = Arc::new(AtomicUsize::new(0));
-        let count = Arc::clone(&told);
+    fn a_panic_in_the_drop_of_a_value_is_passed_to_the_handler() {
+        let reported = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&reported);
         discard_aside(Bomb(1), move |_| {
             count.fetch_add(1, Ordering::SeqCst);
         });
-        assert_eq!(told.load(Ordering::SeqCst), 1);
+        assert_eq!(reported.load(Ordering::SeqCst), 1);
     }
 
     #[test]
-    fn a_runtime_that_was_left_entered_costs_one_call() {
+    fn a_runtime_left_entered_fails_one_call() {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .build()
             .unwrap();
