@@ -1,4 +1,4 @@
-//! From a builder to a bus.
+//! Builds a bus from its builder.
 
 use std::{
     future::{Future, IntoFuture},
@@ -23,9 +23,9 @@ use super::{
 use crate::error::Result;
 
 impl Builder {
-    /// The tokio runtime of the bus: async listeners run on it, and it is entered wherever another listener runs
-    /// ([`Bus`] has the whole list). Once it has been shut down, the one within which `start` is called takes its
-    /// place.
+    /// The tokio runtime of the bus: async listeners run on it, and it is entered wherever another
+    /// listener runs ([`Bus`] has the whole list). Once it has been shut down, the one within which
+    /// `start` is called takes its place.
     ///
     /// Default: the one within which `build`, `start` or `on_async` is called.
     ///
@@ -42,8 +42,8 @@ impl Builder {
         self
     }
 
-    /// Makes a stopped bus, on which listeners can be registered before any event can come. [`Bus::start`] makes it
-    /// run.
+    /// Makes a stopped bus, on which listeners can be registered before any event can come.
+    /// [`Bus::start`] makes it run.
     ///
     /// ```
     /// # fn main() -> eventcast::Result<()> {
@@ -55,17 +55,17 @@ impl Builder {
     ///
     /// # Errors
     ///
-    /// - [`Error::Config`](crate::Error::Config) names the option, the value and what is allowed. Only a value that
-    ///   counts can
-    ///   be wrong: one that another place overrides, and a variable that is none of eventcast's, are logged as
-    ///   warnings, and reported as [`Notice::Warning`](crate::Notice::Warning) at the first start.
+    /// - [`Error::Config`](crate::Error::Config) names the option, the value and what is allowed.
+    ///   Only a value that counts can be wrong: one that another place overrides, and a variable
+    ///   that is none of eventcast's, are logged as warnings, and reported as
+    ///   [`Notice::Warning`](crate::Notice::Warning) at the first start.
     /// - [`Error::NoRandomness`](crate::Error::NoRandomness): the system gave no random numbers.
     pub fn build(self) -> Result<Bus> {
         let drawn = random_u64()?;
         let layers = self.layers(std::env::vars_os());
         let (options, warnings) = self.options(&layers, || drawn)?;
         for warning in &warnings {
-            // A subscriber of the log is the user's.
+            // A subscriber of the log is the user's code.
             let _ = user_code::run(|| tracing::warn!(target: "eventcast", "{warning}"));
         }
         let drawn = u64::from_ne_bytes(random()?);
@@ -99,9 +99,11 @@ impl Builder {
     ///
     /// # Errors
     ///
-    /// [`Error::Config`](crate::Error::Config) for an option that is wrong, [`Error::Open`](crate::Error::Open) where
-    /// a socket could not be opened, [`Error::Thread`](crate::Error::Thread) and
-    /// [`Error::NoRandomness`](crate::Error::NoRandomness) where the system gave no thread or no random numbers.
+    /// [`Error::Config`](crate::Error::Config) for an option that is wrong,
+    /// [`Error::Open`](crate::Error::Open) where a socket could not be opened,
+    /// [`Error::Thread`](crate::Error::Thread) and
+    /// [`Error::NoRandomness`](crate::Error::NoRandomness) where the system gave no thread or no
+    /// random numbers.
     pub fn start_blocking(self) -> Result<Bus> {
         let bus = self.build()?;
         bus.start_blocking()?;
@@ -110,9 +112,9 @@ impl Builder {
 
     /// Makes a bus and starts it.
     ///
-    /// It acts when called; await the [`Start`] that it returns to get the bus. Where `Start` is dropped before it is
-    /// ready, the bus stops; polled again after it was ready, it panics. A builder can be awaited as well, which is
-    /// the same.
+    /// It acts when called; await the [`Start`] that it returns to get the bus. Where `Start` is
+    /// dropped before it is ready, the bus stops; polled again after it was ready, it panics. A
+    /// builder can be awaited as well, which is the same.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -128,9 +130,11 @@ impl Builder {
     ///
     /// # Errors
     ///
-    /// [`Error::Config`](crate::Error::Config) for an option that is wrong, [`Error::Open`](crate::Error::Open) where
-    /// a socket could not be opened, [`Error::Thread`](crate::Error::Thread) and
-    /// [`Error::NoRandomness`](crate::Error::NoRandomness) where the system gave no thread or no random numbers.
+    /// [`Error::Config`](crate::Error::Config) for an option that is wrong,
+    /// [`Error::Open`](crate::Error::Open) where a socket could not be opened,
+    /// [`Error::Thread`](crate::Error::Thread) and
+    /// [`Error::NoRandomness`](crate::Error::NoRandomness) where the system gave no thread or no
+    /// random numbers.
     pub fn start(self) -> Start {
         Start {
             state: Some(self.build().map(|bus| {
@@ -151,8 +155,8 @@ impl IntoFuture for Builder {
     }
 }
 
-/// A bus that is being started: a future that yields it. Where it is dropped before it is ready, the bus stops; it must not
-/// be polled again when it was.
+/// A bus that is being started: a future that yields it. Where it is dropped before it is ready,
+/// the bus stops; it must not be polled again when it was.
 #[must_use = "the bus stops when this is dropped; await it to get the bus"]
 #[derive(Debug)]
 pub struct Start {

@@ -1,11 +1,13 @@
 //! From `emit` to the network and to the local listeners.
 //!
-//! The order is the promise: encode and check, reserve room, take the number and send, and last call the local
-//! listeners. Whatever is refused is refused before anything has happened.
+//! The order is a promise: encode and check, reserve room, take the number and send, then call the
+//! local listeners. A refused event has no effect.
 //!
-//! Listeners that have a queue get the bus's own events in the order of their numbers, also when several threads emit or
-//! a listener emits while it is called: an event goes into the queues under the lock under which it takes its number
-//! ([`Listeners::lock_local_order`](super::listeners::Listeners::lock_local_order)). The others run within the call, without any lock.
+//! Listeners with a queue receive the bus's own events in the order of their numbers, also if
+//! several threads emit or a listener emits during its call: an event takes its number and enters
+//! the queues under one lock
+//! ([`Listeners::lock_local_order`](super::listeners::Listeners::lock_local_order)). The others run
+//! within the call of `emit`, without any lock.
 
 use std::{
     cell::RefCell,
@@ -46,14 +48,14 @@ pub struct Emitted {
     pub listeners: usize,
     /// The id of the message, as it stands on the wire (`seqId`).
     pub message_id: MessageId,
-    /// The number of the event among those that this incarnation of the bus has sent to be delivered in order.
-    /// `None` for a best-effort event.
+    /// The number of the event among those that this incarnation of the bus has sent to be
+    /// delivered in order. `None` for a best-effort event.
     pub number: Option<u64>,
     /// Whether it went out to the network.
     pub sent: SendState,
 }
 
-/// An event that the engine has taken and numbered.
+/// An event that the engine has accepted and numbered.
 struct Numbered {
     message_id: MessageId,
     number: Option<u64>,
@@ -61,9 +63,11 @@ struct Numbered {
 }
 
 impl Numbered {
-    /// Sends it, or leaves that to others. `None`: the session has failed over that.
+    /// Sends the event, or leaves that to a thread that is sending already. `None`: the session
+    /// failed meanwhile.
     ///
-    /// The session is let go of: a local listener may take its time, and the bus be stopped meanwhile.
+    /// Drops the handle of the session before the local listeners run, since one may take long, and
+    /// must not delay a stop.
     fn sent(self) -> Option<Sent> {
         Some(Sent {
             message_id: self.message_id,
@@ -73,7 +77,7 @@ impl Numbered {
     }
 }
 
-/// What the network side made of an event.
+/// The outcome of sending an event.
 struct Sent {
     message_id: MessageId,
     number: Option<u64>,
@@ -167,7 +171,8 @@ pub(crate) fn emit_named<A: IntoArgs>(
     }
 }
 
-/// Drops what was emitted, which is the user's: a panic in that is none of `emit`.
+/// Drops the emitted value, which is the user's. A panic in its drop is reported, and `emit`
+/// returns as usual.
 fn discard<T>(core: &Arc<Core>, value: T, name: &str, emitted: Emitted) -> Emitted {
     if let Err(Panicked { message }) = user_code::discard(value) {
         let text =
@@ -177,8 +182,8 @@ fn discard<T>(core: &Arc<Core>, value: T, name: &str, emitted: Emitted) -> Emitt
     emitted
 }
 
-/// Encodes what is to be emitted. A panic in that is the caller's; where it goes on, the event has been dropped, so that
-/// a panic in its `Drop` does not end the process.
+/// Encodes the event. A panic in its `Serialize` reaches the caller after the event was dropped,
+/// since a panic in its `Drop` during the unwinding would abort the process.
 fn prepared<E, P>(
     event: E,
     prepare: impl FnOnce(&E) -> Result<P, EmitErrorKind>,
@@ -193,7 +198,7 @@ fn prepared<E, P>(
     }
 }
 
-/// Refuses what an old peer does not survive.
+/// Refuses events that would crash an old peer.
 fn spare_old_peers(
     name: &str,
     payload: &[u8],
@@ -205,7 +210,8 @@ fn spare_old_peers(
     Ok(codec::check_for_old_peers(payload, shape)?)
 }
 
-/// Emits as soon as there is room. What `emit` gives back as refused it is given again.
+/// Emits as soon as there is room: waits after each refusal for a full queue, and passes the
+/// returned event to `emit` again.
 pub(crate) async fn when_there_is_room<E>(
     core: Arc<Core>,
     event: E,
@@ -223,7 +229,7 @@ pub(crate) async fn when_there_is_room<E>(
     shared.room.wait(&shared.process, attempt).await
 }
 
-/// Gives the event to the network. `None`: the bus is not running.
+/// Sends the event to the network. `None`: the bus is not running.
 fn send(core: &Arc<Core>, event: Outgoing<'_>) -> Result<Option<Sent>, EmitErrorKind> {
     let (numbered, _) = accept(
         &core.shared,
@@ -235,11 +241,11 @@ fn send(core: &Arc<Core>, event: Outgoing<'_>) -> Result<Option<Sent>, EmitError
     Ok(numbered.and_then(Numbered::sent))
 }
 
-/// What keeps other events from being numbered, and put into queues, in between.
+/// The lock that keeps other events from taking numbers and entering queues in between.
 type Order<'a> = Option<MutexGuard<'a, ()>>;
 
-/// Gives the event to the engine, which numbers it; [`Session::flush`] has to be called afterwards. `None`: the bus is
-/// not running.
+/// Passes the event to the engine, which numbers it. The caller has to call [`Session::flush`]
+/// afterwards. `None`: the bus is not running.
 fn accept<'a>(
     shared: &Shared,
     session: Option<Arc<Session>>,
@@ -254,7 +260,7 @@ fn accept<'a>(
         match session.accept(now, event) {
             Ok(answer) => accepted = answer.map(|answer| (session, answer)),
             Err(failure) => {
-                // Whoever hears of it may emit.
+                // Released before the failure is reported: a listener of notices may emit.
                 drop(order);
                 session.fail(failure);
                 return Ok((None, None));
@@ -282,7 +288,7 @@ fn accept<'a>(
             EmitErrorKind::QueueFull { queued, limit }
         }
         Refusal::NameLength { .. } | Refusal::ReservedName => {
-            unreachable!("names are checked before they come here")
+            unreachable!("the caller has checked the key")
         }
     })?;
     let numbered = Numbered {
@@ -293,7 +299,7 @@ fn accept<'a>(
     Ok((Some(numbered), order))
 }
 
-/// Looks what makes the event so large.
+/// The error for an event that is too large, with the reason for its size.
 #[cold]
 fn too_large(size: usize, limit: usize, payload: &[u8]) -> EmitErrorKind {
     EmitErrorKind::TooLarge {
@@ -303,15 +309,15 @@ fn too_large(size: usize, limit: usize, payload: &[u8]) -> EmitErrorKind {
     }
 }
 
-/// An event that has been sent, on its way to the listeners of this very bus.
+/// An event on its way to the listeners of this bus.
 struct Local<'a> {
     owner: Arc<dyn Owner>,
     name: &'a str,
     args: RawArgs<'a>,
     list: &'a Snapshot,
-    /// Those that have it in their queues.
+    /// The listeners that have it in their queues.
     queued: Marks,
-    /// Those of them that have missed an event, which has to be reported.
+    /// The listeners whose queues dropped an event, which has to be reported.
     missed: Marks,
     runtime: Option<Handle>,
     origin: Origin,
@@ -319,7 +325,7 @@ struct Local<'a> {
 }
 
 impl<'a> Local<'a> {
-    /// Gives the event to the network, and puts it into the queues of those that have one.
+    /// Sends the event to the network, and puts it into the queues of listeners with a queue.
     fn send(
         core: &'a Arc<Core>,
         event: Outgoing<'a>,
@@ -341,7 +347,7 @@ impl<'a> Local<'a> {
         };
         let (mut queued, mut missed) = (Marks::default(), Marks::default());
         let (numbered, origin) = if list.iter().any(|listener| listener.has_queue()) {
-            // Copied before the lock is taken.
+            // Copied before the lock is taken, to hold it shortly.
             let mut waiting = QueuedEvent::copy(name, args, origin(None));
             let order = Some(shared.listeners.lock_local_order());
             let (numbered, order) = accept(shared, session, now, event, order)?;
@@ -376,8 +382,8 @@ impl<'a> Local<'a> {
         })
     }
 
-    /// Runs those that have no queue, and says how many got the event. `same_type` is tried first; `None` from it means
-    /// that the listener wants another type.
+    /// Runs the listeners without a queue, and returns how many listeners received the event.
+    /// `same_type` is tried first; it returns `None` for a listener of another type.
     fn deliver(&self, same_type: impl Fn(&Listener, Option<&Handle>) -> Option<bool>) -> usize {
         let _deeper = Deeper::new();
         let delivery = Delivery {
@@ -391,8 +397,8 @@ impl<'a> Local<'a> {
                 listener.serve_queue(&self.owner, self.missed.has(*at));
                 return true;
             }
-            // One that has been moved to a queue since is called here all the same: in the queue there may be later
-            // events already.
+            // A listener that was moved to a queue since then is still called here, since its queue
+            // may hold later events already.
             same_type(listener, runtime)
                 .unwrap_or_else(|| listener.run(&self.owner, runtime, &delivery))
         });
@@ -400,7 +406,8 @@ impl<'a> Local<'a> {
     }
 }
 
-/// Which listeners of a list, by their places in it. Nothing is allocated for the usual number.
+/// A set of listeners by their indices in the snapshot. The usual number of listeners needs no
+/// allocation.
 #[derive(Default)]
 struct Marks {
     few: u64,
@@ -441,11 +448,12 @@ fn finish(sent: Option<Sent>, listeners: usize) -> Result<Emitted, EmitErrorKind
 }
 
 thread_local! {
-    /// Buffers that events are encoded into. More than one, because listeners emit while theirs is in use.
+    /// Spare buffers for encoded events. Several, since a listener may emit while the buffer of its
+    /// own event is in use.
     static SPARE: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Whether anything may be emitted here.
+/// Checks that the bus can emit: this is no forked child, and the nesting is not too deep.
 #[inline]
 fn check(core: &Core) -> Result<(), EmitErrorKind> {
     if core.is_forked() {
@@ -457,18 +465,19 @@ fn check(core: &Core) -> Result<(), EmitErrorKind> {
     Ok(())
 }
 
-/// A buffer that is used again, so that emitting does not allocate.
+/// A reused buffer, so that emitting does not allocate.
 struct Scratch(Vec<u8>);
 
 impl Scratch {
-    /// What a buffer may keep: one large event shall not hold its memory in every thread that ever emitted one.
+    /// Most bytes that a spare buffer keeps, so that one large event does not hold its memory on
+    /// every thread that emitted one.
     const KEPT_CAPACITY: usize = 64 * 1024;
 
-    /// How many buffers a thread keeps: the usual depth of events within events.
+    /// Most spare buffers of a thread: the usual depth of events within events.
     const KEPT: usize = 4;
 
     fn take() -> Self {
-        // While the thread ends there is none to be had.
+        // Fails while the thread ends: its spare buffers are destroyed.
         let spare = SPARE.try_with(|spare| spare.borrow_mut().pop());
         Self(spare.ok().flatten().unwrap_or_default())
     }
@@ -481,7 +490,7 @@ impl Drop for Scratch {
             return;
         }
         buffer.clear();
-        // While the thread ends there is nowhere to keep it.
+        // Fails while the thread ends: the buffer is freed.
         let _ = SPARE.try_with(|spare| {
             let mut spare = spare.borrow_mut();
             if spare.len() < Self::KEPT {
@@ -510,7 +519,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn marks_are_where_they_were_set() {
+    fn marks_are_set_at_their_indices() {
         let places = [0, 1, 63, 64, 65, 200];
         let mut marks = Marks::default();
         for at in places {
