@@ -1,6 +1,6 @@
-//! The builder of a bus: collects options, and hands them on.
+//! The builder of a bus, which collects options.
 //!
-//! The setters, one for each option, stand in the table of [`config`](crate::bus::config).
+//! The table of [`config`](crate::bus::config) generates its setters, one for each option.
 
 use std::ffi::OsStr;
 
@@ -35,9 +35,9 @@ impl Builder {
         }
     }
 
-    /// Options from a configuration file, or from wherever else serde reads. Setters and environment variables beat
-    /// them, also setters that were called before. A second configuration replaces the first; to merge two, see
-    /// [`Config::or`].
+    /// Options from a configuration file, or from wherever else serde reads. Setters and
+    /// environment variables beat them, also setters that were called before. A second
+    /// configuration replaces the first; to merge two, see [`Config::or`].
     ///
     /// ```
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -54,8 +54,8 @@ impl Builder {
 
     /// Whether environment variables (`EVENTCAST_PORT`, …) are read when the bus is built.
     ///
-    /// Default: true, so that a program's options can be changed without building it anew. False makes a bus that is
-    /// the same everywhere.
+    /// Default: true, so that a program's options can be changed without building it anew. False
+    /// makes a bus that is the same everywhere.
     ///
     /// ```
     /// # fn main() -> eventcast::Result<()> {
@@ -69,10 +69,11 @@ impl Builder {
         self
     }
 
-    /// A passphrase or key with which this bus opens what others have sealed, beside its own. It may be called
-    /// several times: each call adds one.
+    /// A passphrase or key with which this bus opens what others have sealed, beside its own. It
+    /// may be called several times: each call adds one.
     ///
-    /// Default: none. [`Bus::set_keys`](crate::Bus::set_keys) says how a running group changes its passphrase.
+    /// Default: none. [`Bus::set_keys`](crate::Bus::set_keys) says how a running group changes its
+    /// passphrase.
     ///
     /// ```
     /// use eventcast::{Bus, Secret};
@@ -90,8 +91,8 @@ impl Builder {
         self
     }
 
-    /// What was said about the bus in each of the places. `variables` are those of the process, and looked at only if
-    /// this builder may.
+    /// The options of each layer. `variables` are those of the process, and are read only if this
+    /// builder may read them.
     pub(crate) fn layers<N: AsRef<OsStr>, V: AsRef<OsStr>>(
         &self,
         variables: impl IntoIterator<Item = (N, V)>,
@@ -108,11 +109,11 @@ impl Builder {
         }
     }
 
-    /// The options of the bus, and what there is to warn about. `random` is asked at most once.
+    /// The options of the bus, and the warnings. `random` is called at most once.
     ///
     /// # Errors
     ///
-    /// The first wrong value that counts.
+    /// The first wrong value that takes effect.
     pub(crate) fn options(
         &self,
         layers: &Layers,
@@ -123,7 +124,7 @@ impl Builder {
         Ok((options, warnings))
     }
 
-    /// What is there to receive with is for a sealed bus, and usable.
+    /// Checks that the secrets to receive with are usable, and that the bus is sealed.
     fn check_receive(&self, options: &Options) -> Result<(), ConfigError> {
         let error = |allowed: &str| {
             let (layer, shown) = (ConfigLayer::Builder, "given".to_owned());

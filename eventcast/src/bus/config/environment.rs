@@ -7,27 +7,27 @@ use super::error::{ConfigError, ConfigLayer};
 use super::{Config, TABLE};
 use crate::{names::nearest, text::printable};
 
-/// What the variables of eventcast begin with.
+/// The prefix of eventcast's variables.
 const PREFIX: &str = "EVENTCAST_";
 
-/// Variables that are no options of a bus, and still eventcast's: what is logged, and what its
-/// own tests say to the processes that they start.
+/// Variables of eventcast that are no options of a bus: the filter of the log, and those by which
+/// its tests configure their child processes.
 const NO_OPTION: &str = "EVENTCAST_LOG";
 const NO_OPTION_PREFIX: &str = "EVENTCAST_TEST_";
 
-/// What the values of the variables begin with that container managers make for each service, and what these variables
-/// are called: for a service `eventcast`, `EVENTCAST_PORT` is `tcp://10.0.0.1:9000`.
+/// The prefixes of the values of variables that Kubernetes sets for each service: for a service
+/// `eventcast`, `EVENTCAST_PORT` is `tcp://10.0.0.1:9000`.
 const SERVICE_LINK_VALUES: [&str; 3] = ["tcp://", "udp://", "sctp://"];
 const SERVICE_LINK_PROTOCOLS: [&str; 3] = ["TCP", "UDP", "SCTP"];
 
-/// What to do about them.
+/// The advice about them.
 pub(super) const SERVICE_LINK: &str = "this looks like a variable that Kubernetes makes for a service called `eventcast`: set `enableServiceLinks: false` \
      in the pod's spec, or give the service another name";
 
-/// What the environment says.
+/// The options in the environment, and its unknown variables.
 #[derive(Debug, Default, PartialEq)]
 pub(crate) struct Variables {
-    /// What it says of options, rightly or not.
+    /// The options, with right and wrong values.
     pub(crate) config: Config,
     pub(crate) unknown: Vec<UnknownVariable>,
 }
@@ -45,7 +45,7 @@ pub(crate) struct UnknownVariable {
 }
 
 impl UnknownVariable {
-    /// One text for each, but one alone for all that Kubernetes makes.
+    /// One text for each variable, but a single one for all that Kubernetes sets.
     pub(crate) fn describe(unknown: &[Self]) -> Vec<String> {
         let (links, others): (Vec<_>, Vec<_>) = unknown
             .iter()
@@ -131,8 +131,9 @@ fn is_service_link_value(value: &OsStr) -> bool {
     })
 }
 
-/// Whether Kubernetes calls variables of a service so, whose name begins with `eventcast`: `…SERVICE_HOST`,
-/// `…SERVICE_PORT`, `…SERVICE_PORT_NAME`, `…PORT_9000_TCP`, `…PORT_9000_TCP_ADDR` and so on.
+/// Whether Kubernetes sets a variable of this name for a service whose name begins with
+/// `eventcast`: `…SERVICE_HOST`, `…SERVICE_PORT`, `…SERVICE_PORT_NAME`, `…PORT_9000_TCP`,
+/// `…PORT_9000_TCP_ADDR` and so on.
 fn is_service_link(short: &str) -> bool {
     let words: Vec<_> = short.split('_').collect();
     words
@@ -145,7 +146,7 @@ fn is_service_link(short: &str) -> bool {
         })
 }
 
-/// What all have in common does not make two names any more alike.
+/// The names are compared without the common prefix, which would make all of them similar.
 fn suggest(short: &str) -> Option<String> {
     let known = TABLE.iter().map(|entry| entry.variable).chain([NO_OPTION]);
     let known = known.filter_map(|variable| variable.strip_prefix(PREFIX));

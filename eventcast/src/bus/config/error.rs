@@ -1,4 +1,4 @@
-//! What is said about a wrong value.
+//! The error about a wrong value.
 
 use std::fmt;
 
@@ -21,9 +21,9 @@ pub struct ConfigError {
     layer: ConfigLayer,
     value: String,
     allowed: String,
-    /// What else there is to say, as a sentence of its own.
+    /// A hint, as a sentence of its own.
     hint: Option<&'static str>,
-    /// The option that makes it necessary, where the fault is that it was not given at all.
+    /// For a missing option: the option that requires it.
     needed_by: Option<&'static str>,
 }
 
@@ -40,7 +40,7 @@ pub enum ConfigLayer {
 }
 
 impl ConfigLayer {
-    /// What it is called in a sentence.
+    /// The name of the layer in a sentence.
     pub(in crate::bus) fn describe(self) -> &'static str {
         match self {
             Self::Builder => "builder",
@@ -51,7 +51,7 @@ impl ConfigLayer {
 }
 
 impl ConfigLayer {
-    /// Where an option was said, for a sentence.
+    /// The layer of an option, as a part of a sentence.
     fn said(self, option: &'static str) -> String {
         match self {
             Self::Builder => "set on the builder".to_owned(),
@@ -83,7 +83,7 @@ impl ConfigError {
         }
     }
 
-    /// An option is not given, and has to be because of another one, whose value came from `layer`.
+    /// The error for a missing option that another option, whose value came from `layer`, requires.
     pub(in crate::bus) fn missing(
         option: &'static str,
         (needed_by, layer): (&'static str, ConfigLayer),
@@ -100,7 +100,7 @@ impl ConfigError {
         }
     }
 
-    /// The same, with a sentence about where the value probably comes from.
+    /// Adds a sentence about the probable origin of the value.
     pub(super) fn hint(self, hint: &'static str) -> Self {
         Self {
             hint: Some(hint),
@@ -108,12 +108,12 @@ impl ConfigError {
         }
     }
 
-    /// The same, of an option that a file calls by another name.
+    /// Sets the spelling of the option in the file.
     pub(super) fn written(self, written: &'static str) -> Self {
         Self { written, ..self }
     }
 
-    /// Whether the value is probably one that Kubernetes makes.
+    /// Whether Kubernetes has probably set the value.
     pub(in crate::bus) fn is_service_link(&self) -> bool {
         self.hint.is_some()
     }
@@ -123,7 +123,8 @@ impl ConfigError {
         self.option
     }
 
-    /// Where its value was given; of an option that is missing, where the one was that makes it necessary.
+    /// Where its value was given; of an option that is missing, where the one was that makes it
+    /// necessary.
     pub fn layer(&self) -> ConfigLayer {
         self.layer
     }

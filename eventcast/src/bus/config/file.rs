@@ -1,9 +1,9 @@
 //! Reading a [`Config`] by serde.
 //!
-//! By hand, because serde's derive neither suggests a name, nor says under which of two spellings
-//! a key was doubled, nor keeps a wrong value until it is known whether it counts. Errors carry the
-//! place in the file where the format knows it. That of a wrong value is not kept: a format adds it
-//! to an error that passes through, and none may be read on from after an error.
+//! Written by hand, because serde's derive neither suggests a name, nor reports the two spellings
+//! of a duplicate key, nor keeps a wrong value until it is known whether it takes effect. Errors
+//! carry the line if the format knows it. A kept wrong value has no line: a format adds it only to
+//! an error that it passes on, and cannot continue to read after an error.
 
 use std::fmt;
 
@@ -19,8 +19,9 @@ use crate::{names::nearest, text::printable};
 
 impl<'de> Deserialize<'de> for Config {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        // A struct and not a map, so that flattening it takes these keys and leaves others alone. By that serde hides
-        // what is mistyped; as a map every key of the outer structure would come here, and none could be refused.
+        // A struct and not a map, so that a flattened `Config` takes its own keys and leaves the
+        // others alone. Serde hides mistyped keys then; as a map, it would receive every key of the
+        // outer structure and could refuse none.
         deserializer.deserialize_struct("Config", SPELLINGS, ConfigVisitor)
     }
 }
@@ -36,12 +37,12 @@ impl<'de> Visitor<'de> for ConfigVisitor {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Config, A::Error> {
         let mut config = Config::default();
-        // Of each option that was given, the entry's index and the spelling.
+        // The entry's index and the spelling of each option that was read.
         let mut given: Vec<(usize, &'static str)> = Vec::new();
         while let Some((index, spelling)) = map.next_key_seed(KeyVisitor)? {
             let entry = &TABLE[index];
             if let Some((_, first)) = given.iter().find(|(other, _)| *other == index) {
-                return Err(A::Error::custom(doubled(entry.name(), first, spelling)));
+                return Err(A::Error::custom(duplicate(entry.name(), first, spelling)));
             }
             given.push((index, spelling));
             let mut raw = map.next_value::<Raw>()?;
@@ -61,8 +62,8 @@ impl<'de> Visitor<'de> for ConfigVisitor {
     }
 }
 
-/// Reads a key as an option's place in the table and its spelling. An unknown one is refused as it is read, so that a
-/// format that knows where the key stands says so.
+/// Reads a key as an option's index in the table and its spelling. Refuses an unknown key while it
+/// is read, so that the format can add the line.
 struct KeyVisitor;
 
 impl<'de> DeserializeSeed<'de> for KeyVisitor {
@@ -107,7 +108,7 @@ fn unknown(key: &str) -> String {
     }
 }
 
-fn doubled(name: &str, first: &str, second: &str) -> String {
+fn duplicate(name: &str, first: &str, second: &str) -> String {
     if first == second {
         format!("option `{name}` is given twice: keep one")
     } else {
@@ -121,8 +122,8 @@ impl<'de> Deserialize<'de> for Raw {
     }
 }
 
-/// What a number of JSON is a table of where a program has turned on `arbitrary_precision` of `serde_json`, be it by a
-/// dependency of a dependency.
+/// The key of the table that represents a JSON number if the program, or any of its dependencies,
+/// enables `arbitrary_precision` of `serde_json`.
 const JSON_NUMBER: &str = "$serde_json::private::Number";
 
 /// A number of JSON from its digits.
@@ -142,7 +143,8 @@ impl<'de> Visitor<'de> for RawVisitor {
         f.write_str("a boolean, a number, a text or a table")
     }
 
-    // What no option takes is read all the same: whether it counts is not known here.
+    // Values that no option takes are read too, since it is not known here whether the value takes
+    // effect.
 
     fn visit_bool<E>(self, value: bool) -> Result<Raw, E> {
         Ok(Raw::Bool(value))

@@ -1,17 +1,17 @@
-//! What a user may say about a bus, and the three places where it can be said.
+//! The options of a bus, and the three layers in which a user can set them.
 //!
-//! Responsible for [`Config`], the values as given by one of these places: each option's names,
-//! how it is read from a file and from the environment, its default and its range. All of that
-//! stands once for each option, in the table below. Adding an option is adding one entry: the
-//! field of [`Config`], the setter of [`Builder`], the variable, both spellings in files, the
-//! check and the field of [`Options`] come from it.
+//! Responsible for [`Config`], the values of one layer: each option's names, how it is read from a
+//! file and from the environment, its default and its range. The table below defines all of that
+//! once for each option. A new option is one new entry: the field of [`Config`], the setter of
+//! [`Builder`], the variable, both spellings in files, the check and the field of [`Options`] are
+//! generated from it.
 //!
-//! Not responsible for which place wins, nor for rules between two options: that is
-//! [`options`](self::options). Nothing here opens a socket or asks the machine anything; that
-//! an interface exists is found out at start.
+//! Not responsible for the precedence of layers, nor for rules between two options: that is
+//! [`options`](self::options). Nothing here opens a socket or queries the machine; the start checks
+//! that an interface exists.
 //!
 //! Contract: every wrong value is a [`ConfigError`] that names option, value and range; whether it
-//! matters depends on the other places. No input panics.
+//! takes effect depends on the other layers. No input panics.
 
 pub(crate) mod builder;
 mod environment;
@@ -42,10 +42,10 @@ pub(crate) use table::Setting;
 use table::{Entry, options, put};
 use value::{InForce, Show, Value, within};
 
-/// The system takes a socket buffer's size as a C int, and Linux doubles what it is given.
+/// The system takes a socket buffer's size as a C int, and Linux doubles the value.
 const MAX_SOCKET_BUFFER: usize = i32::MAX as usize / 2;
 
-/// The smallest message that says anything: its metadata alone takes some 200 bytes.
+/// The smallest useful message: its metadata alone takes some 200 bytes.
 const MIN_MESSAGE_SIZE: usize = 256;
 
 /// A BSON document's length is an int32.
@@ -54,38 +54,40 @@ const MAX_MESSAGE_SIZE: usize = i32::MAX as usize;
 /// Room for one datagram of the largest size that UDP has.
 const MIN_SEND_QUEUE: usize = 64 * 1024;
 
-/// What was sent is kept for three times this, and what is incomplete for at most twenty times:
-/// beyond ten minutes that is hours.
+/// Sent messages are kept for three times this, and incomplete ones for at most twenty times: with
+/// more than ten minutes these times would be hours.
 const MESSAGE_TTL: (Duration, Duration) = (Duration::from_millis(1), Duration::from_secs(600));
 
-/// Ten hellos a second from each bus are already a noise on the network; a minute is a long time for a peer to be
-/// gone unnoticed.
+/// A hundred hellos a second from each bus are a load on the network already. With more than a
+/// minute between two, the leave of a peer is noticed too late.
 const HEARTBEAT: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(60));
 const PEER_TIMEOUT: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(600));
 
-/// Below a second the clocks of two machines have to be closer than they mostly are; what was recorded can be shown
-/// to a bus that has just started for so long.
+/// The clocks of two machines often differ by up to a second. A recording can be replayed to a
+/// newly started bus for as long as this, hence the upper bound.
 const CLOCK_TOLERANCE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(600));
 
-/// What a passphrase or key must be.
+/// The requirement for a passphrase or key.
 pub(super) const SECRET: &str =
     "a passphrase that is not empty, or a ready key of at least 32 bytes";
 
-/// What a console's token must be.
+/// The requirement for a console's token.
 const TOKEN: &str = "a text of at least one character, without control characters";
 
-/// Below ten microseconds the clock would be watched for longer than the listener runs; above a
-/// minute nobody reads the socket while a listener hangs.
+/// Below ten microseconds, reading the clock would take longer than the listener. A listener that
+/// hangs keeps the socket from being read for as long as this, hence the upper bound.
 const LISTENER_BUDGET: (Duration, Duration) = (Duration::from_micros(10), Duration::from_secs(60));
 
-/// WIRE: never drawn, and refused when configured.
+/// WIRE: never generated, and refused as a configured id.
 const ZERO_ID: &str = "0000000000000000";
 
 options! {
-    /// The id by which peers know this bus: 1 to 64 bytes of text without control characters, and not sixteen zeros.
+    /// The id by which peers know this bus: 1 to 64 bytes of text without control characters, and
+    /// not sixteen zeros.
     ///
-    /// Default: 16 random hex digits, new at each start, so that no two buses need to agree on anything. Give one that
-    /// is unique in the group when peers shall recognise this bus after a restart.
+    /// Default: 16 random hex digits, new at each start, so that no two buses need to agree on
+    /// anything. Give one that is unique in the group when peers shall recognise this bus after a
+    /// restart.
     id in "EVENTCAST_ID" {
         given: impl Into<String>,
         value: String,
@@ -110,11 +112,12 @@ options! {
         example: "192.0.2.7",
     }
 
-    /// The UDP port of the group, 1 to 65,535. Buses that shall meet need the same group and the same port.
+    /// The UDP port of the group, 1 to 65,535. Buses that shall meet need the same group and the
+    /// same port.
     ///
-    /// Default, and with 0: a random one of 49,152 to 65,535, drawn when the bus is built and logged, so that two
-    /// unrelated applications do not meet by accident. Without 0 there is a warning: no other program will draw the
-    /// same.
+    /// Default, and with 0: a random one of 49,152 to 65,535, drawn when the bus is built and
+    /// logged, so that two unrelated applications do not meet by accident. Without 0 there is a
+    /// warning: no other program will draw the same.
     port in "EVENTCAST_PORT" {
         given: u16,
         value: u16,
@@ -124,13 +127,14 @@ options! {
         example: 9000,
     }
 
-    /// The multicast group: an IPv4 address of 224.0.0.0 to 239.255.255.255, or an IPv6 address that begins with `ff`.
-    /// One of IPv6 may name its interface as in `ff02::1234%eth0`; then `multicast_interface` is left out, or names the
-    /// same one.
+    /// The multicast group: an IPv4 address of 224.0.0.0 to 239.255.255.255, or an IPv6 address
+    /// that begins with `ff`. One of IPv6 may name its interface as in `ff02::1234%eth0`; then
+    /// `multicast_interface` is left out, or names the same one.
     ///
-    /// Default: `224.0.0.1`, all hosts of the local network, which every host has joined already and no router passes
-    /// on. Applications of one site that shall not hear each other take groups of their own from 239.192.0.0/14 (RFC
-    /// 2365, section 6.2), or of IPv6 from ff15::/16 (one site) and ff12::/16 (one link) (RFC 4291, section 2.7).
+    /// Default: `224.0.0.1`, all hosts of the local network, which every host has joined already
+    /// and no router passes on. Applications of one site that shall not hear each other take groups
+    /// of their own from 239.192.0.0/14 (RFC 2365, section 6.2), or of IPv6 from ff15::/16 (one
+    /// site) and ff12::/16 (one link) (RFC 4291, section 2.7).
     multicast_membership | "multicastMembership" in "EVENTCAST_MULTICAST_MEMBERSHIP" {
         given: impl Into<String>,
         value: String,
@@ -144,19 +148,20 @@ options! {
     /// `"all"`, the address of one of this machine's interfaces, or an interface's name such as
     /// `"eth0"`. `"127.0.0.1"` keeps everything on this machine.
     ///
-    /// With `"all"` the group is joined on every interface that is up, does multicast and has an address (the loopback
-    /// interface only where there is no other), and every datagram leaves by each of them; each event is delivered once
-    /// all the same.
+    /// With `"all"` the group is joined on every interface that is up, does multicast and has an
+    /// address (the loopback interface only where there is no other), and every datagram leaves by
+    /// each of them; each event is delivered once all the same.
     ///
-    /// An interface that goes and comes back, or whose address changes, is joined again by itself. One that was given
-    /// by an address is kept when it gets another address. An interface that lacks the flag MULTICAST, as most VPNs do,
-    /// is used if it is named, with a warning.
+    /// An interface that goes and comes back, or whose address changes, is joined again by itself.
+    /// One that was given by an address is kept when it gets another address. An interface that
+    /// lacks the flag MULTICAST, as most VPNs do, is used if it is named, with a warning.
     ///
-    /// Default: `"default"`, the interface to which the system's route for the group leads (for IPv6 the one by which
-    /// everything else leaves). Where there is no such route, as on a switch without a router, or it leads to an
-    /// interface that cannot do multicast, as that of a VPN: every interface as with `"all"`, with a warning; loopback
-    /// alone only where there is no other, with a warning too. It is looked at anew whenever interfaces, addresses or
-    /// routes change. Whether the interface exists is found out at start.
+    /// Default: `"default"`, the interface to which the system's route for the group leads (for
+    /// IPv6 the one by which everything else leaves). Where there is no such route, as on a switch
+    /// without a router, or it leads to an interface that cannot do multicast, as that of a VPN:
+    /// every interface as with `"all"`, with a warning; loopback alone only where there is no
+    /// other, with a warning too. It is looked at anew whenever interfaces, addresses or routes
+    /// change. Whether the interface exists is found out at start.
     multicast_interface | "multicastInterface" in "EVENTCAST_MULTICAST_INTERFACE" {
         given: impl Into<String>,
         value: String,
@@ -168,8 +173,9 @@ options! {
 
     /// Whether other buses on this machine receive what this bus sends.
     ///
-    /// Default: true, so that processes on one machine meet. This bus's own listeners are called either way. On the
-    /// loopback interface it changes nothing: Linux returns everything that is sent there.
+    /// Default: true, so that processes on one machine meet. This bus's own listeners are called
+    /// either way. On the loopback interface it changes nothing: Linux returns everything that is
+    /// sent there.
     multicast_loopback | "multicastLoopback" in "EVENTCAST_MULTICAST_LOOPBACK" {
         given: bool,
         value: bool,
@@ -259,11 +265,12 @@ options! {
         example: 64 * 1024 * 1024,
     }
 
-    /// How much this bus holds of messages that are not complete yet, or wait for an earlier one, from all senders
-    /// together, in bytes: at least twice `max_message_size`, so that one sender's largest message never drives out
-    /// another's. The memory counts: about 250 bytes beside an event that waits, and as much for each gap that it waits
-    /// for. Where more is missing than there is room for, the first gap of the sender that holds most is reported as
-    /// lost ([`Notice::Lost`](crate::Notice::Lost)).
+    /// How much this bus holds of messages that are not complete yet, or wait for an earlier one,
+    /// from all senders together, in bytes: at least twice `max_message_size`, so that one sender's
+    /// largest message never drives out another's. The memory counts: about 250 bytes beside an
+    /// event that waits, and as much for each gap that it waits for. Where more is missing than
+    /// there is room for, the first gap of the sender that holds most is reported as lost
+    /// ([`Notice::Lost`](crate::Notice::Lost)).
     ///
     /// Default: 100,663,296 (96 MiB), three of the largest messages.
     max_held_bytes | "maxHeldBytes" in "EVENTCAST_MAX_HELD_BYTES" {
@@ -275,10 +282,11 @@ options! {
         example: 256 * 1024 * 1024,
     }
 
-    /// How much of its sent messages this bus keeps, so that it can send them again to receivers that missed them, in
-    /// bytes: at least `max_message_size`.
+    /// How much of its sent messages this bus keeps, so that it can send them again to receivers
+    /// that missed them, in bytes: at least `max_message_size`.
     ///
-    /// Default: 67,108,864 (64 MiB). The oldest is dropped first, and all of it after three times `message_ttl`.
+    /// Default: 67,108,864 (64 MiB). The oldest is dropped first, and all of it after three times
+    /// `message_ttl`.
     history_bytes | "historyBytes" in "EVENTCAST_HISTORY_BYTES" {
         given: usize,
         value: usize,
@@ -290,8 +298,9 @@ options! {
 
     /// How long a receiver waits for a message of which nothing more comes: 1 ms to 10 min.
     ///
-    /// Default: 3 s, time for many requests for the missing parts. Sent messages are kept for repair for three times as
-    /// long, and for so long a receiver waits while the sender is busy with other requests.
+    /// Default: 3 s, time for many requests for the missing parts. Sent messages are kept for
+    /// repair for three times as long, and for so long a receiver waits while the sender is busy
+    /// with other requests.
     message_ttl | "messageTtl" in "EVENTCAST_MESSAGE_TTL" {
         given: Duration,
         value: Duration,
@@ -303,8 +312,9 @@ options! {
 
     /// How often the missing chunks of a message are requested without any arriving: 0 to 100.
     ///
-    /// Default: 3. The pauses between the requests double. Where more than one datagram in twenty is lost, now and then
-    /// three requests for a last chunk go unanswered, and a higher value helps.
+    /// Default: 3. The pauses between the requests double. Where more than one datagram in twenty
+    /// is lost, now and then three requests for a last chunk go unanswered, and a higher value
+    /// helps.
     message_retransmit_attempts | "messageRetransmitAttempts" in "EVENTCAST_MESSAGE_RETRANSMIT_ATTEMPTS" {
         given: u32,
         value: u32,
@@ -314,8 +324,8 @@ options! {
         example: 10,
     }
 
-    /// The time from one hello to the next, by which peers know that this bus is there and what it has sent: 10 ms to
-    /// 1 min, and less than `peer_timeout`.
+    /// The time from one hello to the next, by which peers know that this bus is there and what it
+    /// has sent: 10 ms to 1 min, and less than `peer_timeout`.
     ///
     /// Default: 1 s.
     heartbeat in "EVENTCAST_HEARTBEAT" {
@@ -327,7 +337,8 @@ options! {
         example: Duration::from_millis(500),
     }
 
-    /// How long a peer may be silent before it counts as gone: 20 ms to 10 min, and more than `heartbeat`.
+    /// How long a peer may be silent before it counts as gone: 20 ms to 10 min, and more than
+    /// `heartbeat`.
     ///
     /// Default: 5 s, so that a few lost hellos mean nothing.
     peer_timeout | "peerTimeout" in "EVENTCAST_PEER_TIMEOUT" {
@@ -339,8 +350,8 @@ options! {
         example: Duration::from_secs(10),
     }
 
-    /// Whether everything that this bus emits is best effort: delivered at once and never twice, but a lost event is
-    /// neither waited for nor requested again, and so the order is not certain.
+    /// Whether everything that this bus emits is best effort: delivered at once and never twice,
+    /// but a lost event is neither waited for nor requested again, and so the order is not certain.
     ///
     /// Default: false. A single event type chooses it with `#[net_event(best_effort)]`.
     best_effort | "bestEffort" in "EVENTCAST_BEST_EFFORT" {
@@ -353,8 +364,8 @@ options! {
     }
 
     /// How many bytes may wait for the socket before `emit` refuses with `QueueFull`: at least
-    /// 65,536, one datagram of the largest size. Messages in chunks may wait for as much again, so that they take no
-    /// room from small ones.
+    /// 65,536, one datagram of the largest size. Messages in chunks may wait for as much again, so
+    /// that they take no room from small ones.
     ///
     /// Default: 4,194,304 (4 MiB).
     send_queue | "sendQueue" in "EVENTCAST_SEND_QUEUE" {
@@ -409,13 +420,13 @@ options! {
         example: 100,
     }
 
-    /// The passphrase of the group, or a ready key ([`Secret::ready_key`]). With it everything that this bus sends is
-    /// sealed, and it accepts only what a bus with the same passphrase, group and port has sealed. The page
-    /// [`security`](crate::security) says what that protects against.
+    /// The passphrase of the group, or a ready key ([`Secret::ready_key`]). With it everything that
+    /// this bus sends is sealed, and it accepts only what a bus with the same passphrase, group and
+    /// port has sealed. The page [`security`](crate::security) says what that protects against.
     ///
-    /// The key is derived by PBKDF2-HMAC-SHA-256 with 600,000 rounds, once in a process, while the bus starts; in a
-    /// program that is built without optimisation that takes seconds, see there. In a file it may stand as `encrypt = {
-    /// key = ".." }` too, as the old module had it.
+    /// The key is derived by PBKDF2-HMAC-SHA-256 with 600,000 rounds, once in a process, while the
+    /// bus starts; in a program that is built without optimisation that takes seconds, see there.
+    /// In a file it may stand as `encrypt = { key = ".." }` too, as the old module had it.
     ///
     /// Default: none, everything goes in the clear.
     passphrase | "encrypt" in "EVENTCAST_PASSPHRASE" {
@@ -427,8 +438,8 @@ options! {
         example: "correct horse battery staple",
     }
 
-    /// A file with the passphrase in it, which its owner alone may read. A line break at its end is not part of the
-    /// passphrase.
+    /// A file with the passphrase in it, which its owner alone may read. A line break at its end is
+    /// not part of the passphrase.
     ///
     /// Default: none. Where both this and `passphrase` are given, that from the better place wins.
     passphrase_file | "passphraseFile" in "EVENTCAST_PASSPHRASE_FILE" {
@@ -440,10 +451,11 @@ options! {
         example: "/etc/robot/eventcast.passphrase",
     }
 
-    /// The salt with which keys are derived: any bytes, the same on all buses of the group. It is no secret.
+    /// The salt with which keys are derived: any bytes, the same on all buses of the group. It is
+    /// no secret.
     ///
-    /// Default: none, which derives it from the group and its port. So one passphrase gives other keys in another
-    /// group, and a salt need not be agreed on.
+    /// Default: none, which derives it from the group and its port. So one passphrase gives other
+    /// keys in another group, and a salt need not be agreed on.
     key_salt | "keySalt" in "EVENTCAST_KEY_SALT" {
         given: impl Into<Vec<u8>>,
         value: Vec<u8>,
@@ -453,10 +465,11 @@ options! {
         example: "factory 7",
     }
 
-    /// How far the time in a sealed datagram may be from this bus's clock, either way: 1 s to 10 min. An older datagram
-    /// counts as a replay.
+    /// How far the time in a sealed datagram may be from this bus's clock, either way: 1 s to 10
+    /// min. An older datagram counts as a replay.
     ///
-    /// Default: 30 s. A group whose clocks are further apart needs more; nothing else in it needs a clock.
+    /// Default: 30 s. A group whose clocks are further apart needs more; nothing else in it needs a
+    /// clock.
     clock_tolerance | "clockTolerance" in "EVENTCAST_CLOCK_TOLERANCE" {
         given: Duration,
         value: Duration,
@@ -466,9 +479,10 @@ options! {
         example: Duration::from_secs(60),
     }
 
-    /// Whether the passphrase is used as peers of another make use it, which speak version 3 without eventcast's
-    /// extensions: AES with a fixed IV and no authentication. An eavesdropper sees which events begin alike, and
-    /// anybody can forge and replay. Needs the feature `classic`, and is warned about at each start.
+    /// Whether the passphrase is used as peers of another make use it, which speak version 3
+    /// without eventcast's extensions: AES with a fixed IV and no authentication. An eavesdropper
+    /// sees which events begin alike, and anybody can forge and replay. Needs the feature
+    /// `classic`, and is warned about at each start.
     ///
     /// Default: false. Turn it on only where such peers have to be reached.
     classic_cipher | "classicCipher" in "EVENTCAST_CLASSIC_CIPHER" {
@@ -480,9 +494,10 @@ options! {
         example: true,
     }
 
-    /// Whether peers of another make, which speak version 3 without eventcast's extensions, are protected from events
-    /// that end them: with it `emit` refuses a decimal or a DBPointer anywhere in the arguments, and an event with the
-    /// key `error`. Such a peer does not catch errors where it receives, and its process would end.
+    /// Whether peers of another make, which speak version 3 without eventcast's extensions, are
+    /// protected from events that end them: with it `emit` refuses a decimal or a DBPointer
+    /// anywhere in the arguments, and an event with the key `error`. Such a peer does not catch
+    /// errors where it receives, and its process would end.
     ///
     /// Default: false. Buses of eventcast accept all of these.
     old_peers | "oldPeers" in "EVENTCAST_OLD_PEERS" {
@@ -494,14 +509,15 @@ options! {
         example: true,
     }
 
-    /// Whether warnings and errors go to standard error where nothing else takes them: one line each, as rarely as the
-    /// notices that they are. Something takes them where this bus has a listener or a stream of notices
-    /// ([`Bus::on_notice`](crate::Bus::on_notice), [`Bus::notices`](crate::Bus::notices)), or the program has installed
-    /// a `tracing` subscriber, such as that of `eventcast::log`.
+    /// Whether warnings and errors go to standard error where nothing else takes them: one line
+    /// each, as rarely as the notices that they are. Something takes them where this bus has a
+    /// listener or a stream of notices ([`Bus::on_notice`](crate::Bus::on_notice),
+    /// [`Bus::notices`](crate::Bus::notices)), or the program has installed a `tracing` subscriber,
+    /// such as that of `eventcast::log`.
     ///
-    /// Default: true, so that a program without either still shows why no other bus hears it. Set it to false where
-    /// standard error belongs to something else, or the crate `log` takes the events of `tracing`, which no library can
-    /// know.
+    /// Default: true, so that a program without either still shows why no other bus hears it. Set
+    /// it to false where standard error belongs to something else, or the crate `log` takes the
+    /// events of `tracing`, which no library can know.
     last_resort | "lastResort" in "EVENTCAST_LAST_RESORT" {
         given: bool,
         value: bool,
@@ -511,11 +527,12 @@ options! {
         example: false,
     }
 
-    /// Whether the bus has a console: a place on this machine where a person can see what the bus does, watch events
-    /// and emit some, with `telnet` or `nc`. The page `eventcast::repl` has the commands. Needs the feature `repl`.
+    /// Whether the bus has a console: a place on this machine where a person can see what the bus
+    /// does, watch events and emit some, with `telnet` or `nc`. The page `eventcast::repl` has the
+    /// commands. Needs the feature `repl`.
     ///
-    /// Default: false, unless `repl_port` is given. A client of a console can do with the bus all that the program can,
-    /// so it has to be turned on.
+    /// Default: false, unless `repl_port` is given. A client of a console can do with the bus all
+    /// that the program can, so it has to be turned on.
     repl in "EVENTCAST_REPL" {
         given: bool,
         value: bool,
@@ -525,8 +542,8 @@ options! {
         example: true,
     }
 
-    /// The TCP port of the console, 0 to 65,535. Giving it turns the console on, unless `repl` is false in the same
-    /// place or in a better one.
+    /// The TCP port of the console, 0 to 65,535. Giving it turns the console on, unless `repl` is
+    /// false in the same place or in a better one.
     ///
     /// Default, and with 0: any that is free; it is logged, and `Bus::repl_address` returns it.
     repl_port | "replPort" in "EVENTCAST_REPL_PORT" {
@@ -538,8 +555,9 @@ options! {
         example: 2323,
     }
 
-    /// Where the console listens: `localhost`, or an address of this machine. One that others can reach needs a
-    /// `repl_token`, and is warned about: what is typed there goes over the network in the clear.
+    /// Where the console listens: `localhost`, or an address of this machine. One that others can
+    /// reach needs a `repl_token`, and is warned about: what is typed there goes over the network
+    /// in the clear.
     ///
     /// Default: `localhost`, which is 127.0.0.1.
     repl_host | "replHost" in "EVENTCAST_REPL_HOST" {
@@ -568,24 +586,25 @@ options! {
 }
 
 impl Config {
-    /// Whether an option is given, rightly or not.
+    /// Whether an option is given, with a right or a wrong value.
     pub(in crate::bus) fn gives(&self, option: &str) -> bool {
         self.has(option) || self.is_wrong(option)
     }
 
-    /// Whether an option was read with a wrong value, and has had none since.
+    /// Whether an option was read with a wrong value, and not set since.
     fn is_wrong(&self, option: &str) -> bool {
         let mut wrong = self.wrong.iter();
         !self.has(option) && wrong.any(|error| error.option() == option)
     }
 
-    /// What was wrong as it was read: first what the program has replaced since, then what it left.
+    /// The wrong values that were read: first those that the program has replaced since, then the
+    /// others.
     pub(in crate::bus) fn replaced(&self) -> (Vec<ConfigError>, Vec<ConfigError>) {
         let wrong = self.wrong.iter().cloned();
         wrong.partition(|error| self.has(error.option()))
     }
 
-    /// Makes an option one that is not given.
+    /// Removes the value of an option, right or wrong.
     pub(in crate::bus) fn leave_out(&mut self, option: &str) {
         self.clear(option);
         self.wrong.retain(|error| error.option() != option);
@@ -598,7 +617,7 @@ fn variable(option: &'static str) -> &'static str {
     entry.map_or(option, |entry| entry.variable)
 }
 
-/// Text that may stand in a log line.
+/// Whether a text may appear in a log line.
 fn is_plain(text: &str) -> bool {
     !text.chars().any(char::is_control)
 }

@@ -1,8 +1,8 @@
-//! From what was said about a bus to what it does: which place wins, the rules between two
-//! options, and what is drawn at random.
+//! Resolves the layers to the options of a bus: precedence, rules between two options, and random
+//! values.
 //!
-//! Contract: pure. Variables and random numbers come in as arguments, so that a test can give
-//! them; a file with a passphrase in it alone is read here. Whoever gets [`Options`] checks nothing again.
+//! Contract: pure, except that it reads the file with a passphrase. Variables and random numbers
+//! are arguments, so that a test can set them. [`Options`] are checked and need no further check.
 
 #[cfg(test)]
 mod tests;
@@ -16,10 +16,11 @@ use super::{Config, ConfigError, ConfigLayer, GroupAddress, UnknownVariable, Var
 
 pub(crate) use super::Options;
 
-/// The ports that IANA gives to nobody, out of which a random one is drawn (RFC 6335, section 6).
+/// The first of the dynamic ports, which IANA does not assign (RFC 6335, section 6). A random port
+/// is one of them.
 const FIRST_RANDOM_PORT: u16 = 49_152;
 
-/// What was said in each of the places.
+/// The options of each layer.
 #[derive(Debug, Default)]
 pub(crate) struct Layers {
     pub(crate) builder: Config,
@@ -28,10 +29,10 @@ pub(crate) struct Layers {
 }
 
 impl Layers {
-    /// The options of the bus: the builder's before the environment's before the file's before
-    /// the defaults; and what there is to warn about. A wrong value is an error if it counts.
+    /// The options of the bus and the warnings. The builder overrides the environment, that the
+    /// file, and that the defaults. A wrong value is an error if it takes effect.
     ///
-    /// `random` is asked at most once, for the port.
+    /// `random` is called at most once, for the port.
     pub(crate) fn resolve(
         &self,
         random: impl FnOnce() -> u64,
@@ -66,22 +67,22 @@ impl Layers {
         self.settle_repl(&mut options)?;
         if options.port == 0 {
             options.port = random_port(random(), options.unicast_port);
-            // One that was asked for is not warned about.
+            // A random port that was requested as port 0 needs no warning.
             if self.best("port").is_none() {
-                warnings.push(nobody_else_draws(options.port));
+                warnings.push(random_port_warning(options.port));
             }
         }
         Ok((options, warnings))
     }
 
-    /// Why the value of an option that was given in this place does not count. `None`: it does.
+    /// Why the value of an option in this layer has no effect. `None`: it has.
     fn overriding(&self, option: &str, rank: usize) -> Option<String> {
         let better = |other: &str| self.best(other).filter(|best| *best < rank);
         if let Some(best) = better(option) {
             let place = self.by_rank()[best].1.describe();
             return Some(format!("the {place} gives another value"));
         }
-        // The better place counts of two options that say the same.
+        // Of two options with the same meaning, the one in the higher layer takes effect.
         let other = match option {
             "passphrase" => "passphrase_file",
             "passphrase_file" => "passphrase",
@@ -101,13 +102,13 @@ impl Layers {
         })
     }
 
-    /// The best place where an option is given, rightly or not.
+    /// The highest layer in which an option is given, with a right or a wrong value.
     fn best(&self, option: &str) -> Option<usize> {
         let layers = self.by_rank();
         layers.iter().position(|(config, _)| config.gives(option))
     }
 
-    /// Whether the group that counts names its interface.
+    /// Whether the group that takes effect names its interface.
     fn group_names_interface(&self) -> bool {
         let layers = self.by_rank();
         let best = self.best("multicast_membership");
@@ -116,7 +117,7 @@ impl Layers {
         group.is_some_and(|group| group.zone.is_some())
     }
 
-    /// Whether what is sent is to be sealed, by whatever key.
+    /// Whether the bus is to be sealed, by any secret.
     fn asks_for_seal(&self) -> bool {
         let layers = self.by_rank();
         let is_given = |option| self.best(option).is_some();
@@ -126,12 +127,12 @@ impl Layers {
         !is_classic && (is_given("passphrase") || is_given("passphrase_file"))
     }
 
-    /// Whether a console is asked for, whatever its options are.
+    /// Whether the options request a console.
     fn asks_for_repl(&self) -> bool {
         let layers = self.by_rank();
         let switch = self.best("repl");
         let is_on = switch.is_some_and(|at| layers[at].0.repl != Some(false));
-        // Nobody asks for one by what a container manager makes.
+        // A variable that Kubernetes sets is no request.
         let mut links = self.environment.config.wrong.iter();
         let is_link = links.any(|error| error.option() == "repl_port" && error.is_service_link());
         let by_port = self.best("repl_port").is_some_and(|port| {
@@ -155,7 +156,7 @@ impl Layers {
         ]
     }
 
-    /// Where the value came from that won; nowhere: it is the default.
+    /// The layer of the value that takes effect. `None`: it is the default.
     fn layer(&self, is_given: impl Fn(&Config) -> bool) -> Option<ConfigLayer> {
         let layers = self.by_rank();
         layers
@@ -164,7 +165,7 @@ impl Layers {
             .map(|(_, layer)| *layer)
     }
 
-    /// Held bytes have room for two of the largest messages.
+    /// Checks that the held bytes have room for two of the largest messages.
     fn check_held_bytes(&self, options: &Options) -> Result<(), ConfigError> {
         let (held, message) = (options.max_held_bytes, options.max_message_size);
         if held / 2 >= message {
@@ -172,7 +173,7 @@ impl Layers {
         }
         let held_layer = self.layer(|config| config.max_held_bytes.is_some());
         let message_layer = self.layer(|config| config.max_message_size.is_some());
-        // A default is never at fault, only what was said.
+        // The error names an option that the user has set, never a default.
         Err(match (held_layer, message_layer) {
             (None, Some(layer)) => {
                 let allowed = format!(
@@ -192,7 +193,7 @@ impl Layers {
         })
     }
 
-    /// All sockets of a bus have the family of the group.
+    /// Checks that all addresses have the family of the group, as all sockets of a bus do.
     fn check_family(&self, options: &Options) -> Result<(), ConfigError> {
         let group = &options.multicast_membership;
         match options.address {
@@ -210,7 +211,8 @@ impl Layers {
         }
     }
 
-    /// The interface is named once. In a better place the group's own counts.
+    /// Checks that the interface is named once. A group with an interface overrides
+    /// `multicast_interface` of a lower layer.
     fn check_zone(&self, options: &Options) -> Result<Option<String>, ConfigError> {
         let interface = &options.multicast_interface;
         match &options.multicast_membership.zone {
@@ -232,7 +234,7 @@ impl Layers {
         }
     }
 
-    /// The passphrase is given itself or in a file, and the better place wins.
+    /// Takes the passphrase itself or from the file; of both, the one in the higher layer.
     fn settle_passphrase(
         &self,
         options: &mut Options,
@@ -264,7 +266,8 @@ impl Layers {
         }
     }
 
-    /// The classic cipher has a passphrase to take its key from, and is built in.
+    /// Checks that the classic cipher has a passphrase for its key, and that the program is built
+    /// with it.
     fn check_cipher(&self, options: &Options) -> Result<(), ConfigError> {
         if !options.classic_cipher {
             return Ok(());
@@ -288,15 +291,16 @@ impl Layers {
         ))
     }
 
-    /// There is a console if one was asked for, and it is neither open to the network by accident nor left out of the
-    /// program.
+    /// Decides whether there is a console. Checks that the program is built with it, and that it is
+    /// not open to the network without a token.
     fn settle_repl(&self, options: &mut Options) -> Result<(), ConfigError> {
         let layers = self.by_rank();
         let rank =
             |is_given: fn(&Config) -> bool| layers.iter().position(|(config, _)| is_given(config));
         let switch = rank(|config| config.repl.is_some());
         let port = rank(|config| config.repl_port.is_some());
-        // The better place counts, and in one place the plain word.
+        // `repl` and `repl_port` of different layers: the higher one takes effect; of one layer:
+        // `repl`.
         let by_port = port.filter(|&port| switch.is_none_or(|switch| port < switch));
         options.repl |= by_port.is_some();
         if !options.repl {
@@ -314,7 +318,7 @@ impl Layers {
         }
         let host = options.repl_host;
         if !host.is_loopback() && options.repl_token.is_none() {
-            // Without one the console stays on this machine.
+            // Without a token the console has to be on the loopback interface.
             let layer = self.layer(|config| config.repl_host.is_some());
             return Err(ConfigError::missing(
                 "repl_token",
@@ -326,7 +330,8 @@ impl Layers {
         Ok(())
     }
 
-    /// What was sent last can be sent again, however large it is.
+    /// Checks that the history has room for one of the largest messages, so that it can be sent
+    /// again.
     fn check_history_bytes(&self, options: &Options) -> Result<(), ConfigError> {
         let (history, message) = (options.history_bytes, options.max_message_size);
         if history >= message {
@@ -349,7 +354,7 @@ impl Layers {
         })
     }
 
-    /// A peer that says hello in time never counts as gone.
+    /// Checks that a peer with timely hellos never times out.
     fn check_heartbeat(&self, options: &Options) -> Result<(), ConfigError> {
         let (heartbeat, timeout) = (options.heartbeat, options.peer_timeout);
         if heartbeat < timeout {
@@ -371,8 +376,8 @@ impl Layers {
         })
     }
 
-    /// A socket of the bus's own cannot share the group's port: the system would give a datagram
-    /// to any of those that have it.
+    /// Checks that the two ports differ: of sockets that share a port, the system delivers a
+    /// unicast datagram to any one.
     fn check_ports(&self, options: &Options) -> Result<(), ConfigError> {
         let port = options.unicast_port;
         match self.layer(|config| config.unicast_port.is_some()) {
@@ -390,11 +395,11 @@ impl Layers {
     }
 }
 
-/// What arguments may take in memory as values, in times of `max_message_size`: an array of int32 of the largest size
-/// takes this much, and more than that is seldom meant.
+/// Memory that decoded arguments may take, in multiples of `max_message_size`: as much as an array
+/// of int32 of the largest size.
 const ARGS_MEMORY_FACTOR: usize = 10;
 
-/// What they may take in any case: nothing to worry about, and much more than a small message can honestly hold.
+/// Memory that decoded arguments may take in any case: far more than a small honest message needs.
 const MIN_ARGS_MEMORY: usize = 16 << 20;
 
 impl Options {
@@ -403,14 +408,15 @@ impl Options {
         (self.multicast_membership.address, self.port).into()
     }
 
-    /// How many bytes of memory the arguments of one event may take as values, for listeners without a type.
+    /// The bytes of memory that the decoded arguments of one event may take, for listeners without
+    /// a type.
     pub(crate) fn args_memory(&self) -> usize {
         let most = self.max_message_size.saturating_mul(ARGS_MEMORY_FACTOR);
         most.max(MIN_ARGS_MEMORY)
     }
 
-    /// The id for one start of the bus: the one that was given, else 16 lower-case hex digits of
-    /// `random`, never all zeros. Without one a bus draws anew at each start.
+    /// The id for one start of the bus: the configured one, else 16 lower-case hex digits of
+    /// `random`, never all zeros. So a bus without a configured id has a new one at each start.
     pub(crate) fn id_for_start(&self, random: impl FnOnce() -> u64) -> String {
         match &self.id {
             Some(id) => id.clone(),
@@ -419,14 +425,14 @@ impl Options {
     }
 }
 
-fn nobody_else_draws(port: u16) -> String {
+fn random_port_warning(port: u16) -> String {
     format!(
         "no `port` was given, so this bus is on port {port}, which was drawn at random and which no other program will \
          draw: give the same `port` to all buses that shall meet, or 0 where a random one is meant"
     )
 }
 
-/// A port of 49,152 to 65,535 other than `taken`, each as likely.
+/// A port of 49,152 to 65,535 other than `taken`, uniformly distributed.
 fn random_port(random: u64, taken: u16) -> u16 {
     let count = u64::from(u16::MAX - FIRST_RANDOM_PORT) + 1;
     let port = FIRST_RANDOM_PORT + (random % count) as u16;

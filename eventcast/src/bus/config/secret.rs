@@ -1,4 +1,4 @@
-//! What the keys of a group come from, as people give it. Nothing here ever shows it.
+//! The secrets of a group as users set them. Nothing here ever shows one.
 
 use std::{fmt, fs, io, path::Path};
 
@@ -6,19 +6,22 @@ use zeroize::Zeroizing;
 
 use crate::proto::{SealKey, SealKeyError};
 
-/// Passphrases shorter than this are warned about, in bytes: below it trying out all of them is no longer out of reach.
+/// Passphrases shorter than this cause a warning, in bytes: an exhaustive search for them is
+/// feasible.
 const SHORT: usize = 12;
 
-/// A longer file is not one that somebody wrote a passphrase into.
+/// A longer file is no passphrase file.
 const LONGEST_FILE: u64 = 64 * 1024;
 
-/// A passphrase, or a ready key: what the keys of a sealed group are made from, the same on all its buses.
+/// A passphrase, or a ready key: what the keys of a sealed group are made from, the same on all its
+/// buses.
 ///
-/// A text is a passphrase. It is taken as it is, so that a blank more or another way to write an accent makes another
-/// one. A ready key is for those who have a place to keep keys in: at least 32 random bytes, with which a bus starts at
-/// once, because nothing has to make it hard to guess.
+/// A text is a passphrase. It is taken as it is, so that a blank more or another way to write an
+/// accent makes another one. A ready key is for those who have a place to keep keys in: at least 32
+/// random bytes, with which a bus starts at once, because nothing has to make it hard to guess.
 ///
-/// Neither shows in `Debug`, in an error or in a log, and the memory is wiped when the last copy goes.
+/// Neither shows in `Debug`, in an error or in a log, and the memory is wiped when the last copy
+/// goes.
 ///
 /// ```
 /// use eventcast::Secret;
@@ -38,8 +41,8 @@ enum Kind {
 }
 
 impl Secret {
-    /// A passphrase, of at least one byte. A shorter one is refused when the bus is built; one of less than 12 bytes
-    /// is warned about.
+    /// A passphrase, of at least one byte. A shorter one is refused when the bus is built; one of
+    /// less than 12 bytes is warned about.
     ///
     /// ```
     /// let secret = eventcast::Secret::passphrase("correct horse battery staple");
@@ -62,7 +65,8 @@ impl Secret {
         Self(Kind::ReadyKey(Zeroizing::new(bytes.into())))
     }
 
-    /// Reads a passphrase from a file that nobody else may read. A line break at its end is not part of it.
+    /// Reads a passphrase from a file that nobody else may read. A line break at its end is not
+    /// part of it.
     ///
     /// # Errors
     ///
@@ -76,10 +80,10 @@ impl Secret {
                 Err("a file with a passphrase in it, and nothing else".to_owned())
             }
         };
-        // Opening a pipe would wait for somebody to write into it.
+        // Checked before opening, since opening a pipe would block until it has a writer.
         check(&fs::metadata(path).map_err(refuse)?)?;
         let mut file = fs::File::open(path).map_err(refuse)?;
-        // What is there now may be another one.
+        // Checked again: the file may have been replaced in between.
         let facts = file.metadata().map_err(refuse)?;
         check(&facts)?;
         #[cfg(unix)]
@@ -102,12 +106,12 @@ impl Secret {
         Ok(secret)
     }
 
-    /// Whether a key can be made of it.
+    /// Whether a key can be derived from it.
     pub(crate) fn is_usable(&self) -> bool {
         self.check().is_ok()
     }
 
-    /// Whether a key can be made of it, or why not.
+    /// Checks that a key can be derived from it.
     pub(crate) fn check(&self) -> Result<(), SealKeyError> {
         match &self.0 {
             Kind::Passphrase(text) if text.is_empty() => Err(SealKeyError::EmptyPassphrase),
@@ -117,18 +121,19 @@ impl Secret {
         }
     }
 
-    /// Whether it is a passphrase that somebody could find by trying.
+    /// Whether it is a passphrase that is short enough to search for.
     pub(crate) fn is_short(&self) -> bool {
         matches!(&self.0, Kind::Passphrase(text) if text.len() < SHORT)
     }
 
-    /// Whether it is a passphrase with blanks or line breaks at an end. They count, and are seldom meant.
+    /// Whether it is a passphrase with blanks or line breaks at an end. They are part of it, and
+    /// rarely intended.
     pub(crate) fn has_stray_blanks(&self) -> bool {
         let text = self.as_passphrase();
         text.is_some_and(|text| text.trim() != text)
     }
 
-    /// Whether a person can type it as a line.
+    /// Whether it can be typed as a line.
     pub(crate) fn is_line(&self) -> bool {
         let text = self.as_passphrase();
         text.is_some_and(|text| !text.is_empty() && !text.contains(char::is_control))
@@ -142,7 +147,7 @@ impl Secret {
         }
     }
 
-    /// The bytes, whatever they are.
+    /// The bytes of the passphrase or key.
     pub(crate) fn bytes(&self) -> &[u8] {
         match &self.0 {
             Kind::Passphrase(text) => text.as_bytes(),
@@ -150,7 +155,7 @@ impl Secret {
         }
     }
 
-    /// The key that comes of it. A passphrase takes some time.
+    /// Derives the key. Takes hundreds of milliseconds for a passphrase.
     pub(crate) fn to_key(&self, salt: &[u8]) -> Result<SealKey, SealKeyError> {
         match &self.0 {
             Kind::Passphrase(text) => SealKey::from_passphrase(text, salt),
@@ -230,7 +235,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_usable_and_what_is_short() {
+    fn usable_and_short_secrets_are_detected() {
         for (secret, usable, short) in [
             (Secret::from(""), false, true),
             (Secret::from("x"), true, true),
@@ -246,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn blanks_at_an_end_are_seen() {
+    fn blanks_at_an_end_are_detected() {
         for (secret, stray) in [
             (Secret::from("alpha bravo charlie"), false),
             (Secret::from("alpha bravo charlie\n"), true),
@@ -264,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_shows() {
+    fn debug_shows_no_secret() {
         let keys = Keys::new("alpha-bravo").and_receive(Secret::ready_key(*b"charlie-delta"));
         let shown = format!("{keys:?} {keys:#?}");
         for part in ["alpha", "charlie", "97, 108"] {
@@ -274,7 +279,7 @@ mod tests {
 
     #[cfg(unix)]
     #[test]
-    fn a_file_is_read_if_nobody_else_can() {
+    fn a_file_is_read_if_only_its_owner_can_read_it() {
         use std::os::unix::fs::PermissionsExt;
         let path = std::env::temp_dir().join(format!("eventcast-secret-{}", std::process::id()));
         let write = |content: &str, mode: u32| {
@@ -300,8 +305,8 @@ mod tests {
         let empty = write("\n", 0o600).unwrap_err();
         assert!(empty.contains("empty"), "{empty}");
         fs::remove_file(&path).unwrap();
-        let gone = Secret::from_file(&path).unwrap_err();
-        assert!(gone.contains("can read"), "{gone}");
+        let missing = Secret::from_file(&path).unwrap_err();
+        assert!(missing.contains("can read"), "{missing}");
         let made = std::process::Command::new("mkfifo").arg(&path).status();
         assert!(made.unwrap().success());
         let pipe = Secret::from_file(&path).unwrap_err();

@@ -1,5 +1,5 @@
-//! The macro that makes everything out of the table of options, and what it leaves for the
-//! readers of files and variables.
+//! The macro that generates everything from the table of options, and the entries for the readers
+//! of files and variables.
 //!
 //! An entry of the table:
 //!
@@ -20,7 +20,7 @@ use std::fmt;
 use super::Config;
 use super::value::{HIDDEN, Raw};
 
-/// An option, as the readers of files and variables need it.
+/// An option for the readers of files and variables.
 pub(super) struct Entry {
     /// The spellings in files, snake case first.
     pub(super) names: &'static [&'static str],
@@ -28,15 +28,16 @@ pub(super) struct Entry {
     pub(super) variable: &'static str,
     /// The range, to follow "must be".
     pub(super) allowed: &'static str,
-    /// How it is written in a file, to follow the range.
+    /// The notation in a file, to follow the range.
     pub(super) file_form: &'static str,
-    /// How it is written in a variable, to follow the range.
+    /// The notation in a variable, to follow the range.
     pub(super) variable_form: &'static str,
-    /// Its value is never shown.
+    /// The value is never shown.
     pub(super) is_secret: bool,
-    /// Puts a file's value into its field. False, and nothing done, when it is wrong.
+    /// Sets the field from a file's value. False: the value is wrong, and the field is unchanged.
     pub(super) read_file: fn(&mut Config, &Raw) -> bool,
-    /// Puts a variable's value into its field. False, and nothing done, when it is wrong.
+    /// Sets the field from a variable's value. False: the value is wrong, and the field is
+    /// unchanged.
     pub(super) read_variable: fn(&mut Config, &str) -> bool,
 }
 
@@ -46,7 +47,7 @@ impl Entry {
         self.names[0]
     }
 
-    /// A wrong value, as an error shows it.
+    /// A wrong value in the form that an error shows.
     pub(super) fn show(&self, value: impl fmt::Display) -> String {
         if self.is_secret {
             HIDDEN.to_owned()
@@ -56,19 +57,19 @@ impl Entry {
     }
 }
 
-/// An option as the console shows it.
+/// An option in the form that the console shows.
 #[cfg(feature = "repl")]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Setting {
     /// The option's name.
     pub(crate) name: &'static str,
-    /// Its value, or that it is not shown.
+    /// The value, or the text that it is not shown.
     pub(crate) value: String,
-    /// Where it was said. `None`: nowhere, so that it has its default or follows from another option.
+    /// The layer that sets it. `None`: it has its default, or follows from another option.
     pub(crate) given: Option<&'static str>,
 }
 
-/// Puts a value that was read, and that its option's check takes, into its field.
+/// Sets the field to a value that was read, if the option's check accepts it.
 pub(super) fn put<V, P>(
     field: &mut Option<V>,
     read: Option<V>,
@@ -103,10 +104,10 @@ macro_rules! options {
         /// `multicastTtl`), one of them once. A time is a number of milliseconds, or a text with a
         /// unit (`"3s"`, `"250ms"`). `null` is as good as not given.
         ///
-        /// An unknown key is an error while it is read, and so is one that stands twice. A wrong value is an error of
-        /// [`Builder::build`], and only if it counts: where a variable, a setter or the program itself gives another
-        /// value it is a warning. That error names the key as it is written and the value, but no line, which serde
-        /// does not hand on.
+        /// An unknown key is an error while it is read, and so is one that stands twice. A wrong
+        /// value is an error of [`Builder::build`], and only if it counts: where a variable, a
+        /// setter or the program itself gives another value it is a warning. That error names the
+        /// key as it is written and the value, but no line, which serde does not hand on.
         ///
         /// ```
         /// #[derive(serde::Deserialize)]
@@ -132,8 +133,8 @@ macro_rules! options {
         /// ```
         ///
         /// It can be flattened into your own as well, so that its keys stand beside yours. But then
-        /// serde hands it only the keys that it knows and passes over all others, so that a mistyped
-        /// one is lost in silence; and no error says the line.
+        /// serde hands it only the keys that it knows and passes over all others, so that a
+        /// mistyped one is lost in silence; and no error says the line.
         ///
         /// ```
         /// #[derive(serde::Deserialize)]
@@ -166,12 +167,14 @@ macro_rules! options {
                 )]
                 pub $name: Option<$value>,
             )*
-            /// Options that were read with a wrong value. One whose field is given all the same has got a value since.
+            /// Options that were read with a wrong value. One whose field is given all the same has
+            /// got a value since.
             pub(in crate::bus) wrong: Vec<ConfigError>,
         }
 
         impl Config {
-            /// These options, and those of `lower` where these say nothing. A wrong value of these says something too.
+            /// These options, and those of `lower` where these say nothing. A wrong value of these
+            /// says something too.
             #[must_use]
             pub fn or(self, mut lower: Self) -> Self {
                 for error in &self.wrong {
@@ -206,7 +209,7 @@ macro_rules! options {
         }
 
         impl Config {
-            /// What is wrong with the values, each by itself. All came from `layer`.
+            /// The errors of the single values. All values are of `layer`.
             pub(in crate::bus) fn all_wrong(&self, layer: ConfigLayer) -> Vec<ConfigError> {
                 let (_, mut wrong) = self.replaced();
                 $(
@@ -219,7 +222,7 @@ macro_rules! options {
                 wrong
             }
 
-            /// Whether an option has a value, be it out of range.
+            /// Whether an option has a value, in range or not.
             pub(in crate::bus) fn has(&self, option: &str) -> bool {
                 match option {
                     $(stringify!($name) => self.$name.is_some(),)*
@@ -227,7 +230,7 @@ macro_rules! options {
                 }
             }
 
-            /// Takes away the value of an option.
+            /// Removes the value of an option.
             pub(in crate::bus) fn clear(&mut self, option: &str) {
                 match option {
                     $(stringify!($name) => self.$name = None,)*
@@ -237,7 +240,7 @@ macro_rules! options {
         }
 
         impl Options {
-            /// Checks each value by itself, and fills in the defaults. All of `config` came from
+            /// Checks each single value, and fills in the defaults. All values of `config` are of
             /// `layer`.
             pub(in crate::bus) fn fill(config: &Config, layer: ConfigLayer) -> Result<Self, ConfigError> {
                 Ok(Self {
@@ -255,13 +258,13 @@ macro_rules! options {
         }
 
         impl Options {
-            /// Every option with its value, as it could be given.
+            /// Every option with its value, as a configuration that has the same effect.
             pub(in crate::bus) fn in_force(&self) -> Config {
                 let config = Config {
                     $($name: InForce::<$value>::in_force(&self.$name),)*
                     wrong: Vec::new(),
                 };
-                // One place gives one of the two.
+                // One layer may set only one of the two.
                 Config {
                     passphrase_file: config.passphrase_file.filter(|_| config.passphrase.is_none()),
                     ..config
@@ -271,7 +274,8 @@ macro_rules! options {
 
         #[cfg(feature = "repl")]
         impl Options {
-            /// Every option, as the console shows it. `layers` are the places where it could be said, the best first.
+            /// Every option in the form that the console shows. `layers` are in the order of
+            /// precedence, the highest first.
             pub(in crate::bus) fn settings(&self, layers: [(&Config, ConfigLayer); 3]) -> Vec<Setting> {
                 let given = |is_given: fn(&Config) -> bool| {
                     layers.iter().find(|(config, _)| is_given(config)).map(|&(_, layer)| layer)

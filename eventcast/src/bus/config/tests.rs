@@ -1,5 +1,5 @@
-//! Every option by itself: spellings, files, variables, ranges. The cases stand in one table, and
-//! one test fails when an option has no case.
+//! Every single option: spellings, files, variables, ranges. The cases are in one table, and a test
+//! fails if an option has no case.
 
 mod cases;
 
@@ -17,7 +17,7 @@ use cases::{CASES, ID};
 
 fn from_json(text: &str) -> Result<Config, String> {
     serde_json::from_str(text).map_err(|error| {
-        // Without the place, which serde_json adds.
+        // Without the line, which serde_json adds.
         let text = error.to_string();
         text.split(" at line ")
             .next()
@@ -35,7 +35,7 @@ fn from_variables(variables: &[(&str, &str)]) -> Result<Config, String> {
     }
 }
 
-/// What is wrong with a variable, which leaves the options as they were.
+/// The error for a variable. Also checks that no option is set.
 fn wrong_variable(name: &str, value: impl AsRef<std::ffi::OsStr>) -> ConfigError {
     let mut read = Variables::read([(name, value)]);
     assert_eq!(read.config.wrong.len(), 1);
@@ -44,7 +44,7 @@ fn wrong_variable(name: &str, value: impl AsRef<std::ffi::OsStr>) -> ConfigError
     error
 }
 
-/// Of the fields that are given, name and value, by the `Debug` of the whole.
+/// Name and value of the fields that are set, parsed from `Debug`.
 fn given(config: &Config) -> Vec<(String, String)> {
     let text = format!("{config:#?}");
     let mut given: Vec<(String, String)> = Vec::new();
@@ -99,7 +99,7 @@ fn every_option_has_a_case_and_regular_names() {
             };
             camel += rest;
         }
-        // The old module has the passphrase in a table of its own.
+        // The old module has the passphrase in a nested table.
         let other = if case.name == "passphrase" {
             "encrypt"
         } else {
@@ -162,7 +162,7 @@ fn wrong_values_in_files() {
     }
 }
 
-/// What makes an option count that matters with another one alone.
+/// The other options that an option needs to take effect.
 fn with_what_it_needs(name: &str) -> Config {
     match name {
         "repl_port" | "repl_host" | "repl_token" => Config {
@@ -178,7 +178,7 @@ fn with_what_it_needs(name: &str) -> Config {
 }
 
 #[test]
-fn a_wrong_value_in_a_file_is_an_error_of_build_where_it_counts() {
+fn a_wrong_value_in_a_file_is_an_error_of_build_if_it_takes_effect() {
     for case in CASES {
         for (written, shown) in case.wrong_files {
             let file = from_json(&format!("{{\"{}\": {written}}}", case.other)).unwrap();
@@ -197,7 +197,7 @@ fn a_wrong_value_in_a_file_is_an_error_of_build_where_it_counts() {
 }
 
 #[test]
-fn a_wrong_value_in_a_file_is_a_warning_where_a_better_place_gives_another() {
+fn a_wrong_value_in_a_file_is_a_warning_if_a_higher_layer_overrides_it() {
     for case in CASES {
         for (written, shown) in case.wrong_files {
             let wrong = from_json(&format!("{{\"{}\": {written}}}", case.other)).unwrap();
@@ -205,7 +205,7 @@ fn a_wrong_value_in_a_file_is_a_warning_where_a_better_place_gives_another() {
                 "option `{}` (from the configuration) is {shown}, but must be {}; it has no effect, because the ",
                 case.other, case.must_be.0
             );
-            // Some values go with no default of another option.
+            // Some values conflict with the default of another option.
             let resolved = |to_layers: &dyn Fn(Config) -> Layers| {
                 let mut rights = case.files.iter().map(|(right, _)| {
                     let right = from_json(&format!("{{\"{}\": {right}}}", case.name));
@@ -233,7 +233,7 @@ fn a_wrong_value_in_a_file_is_a_warning_where_a_better_place_gives_another() {
                 file: wrong.clone(),
                 ..Layers::default()
             };
-            // Of two files the better one counts.
+            // Of two files, the upper one takes effect.
             let files = |right: Config| Layers {
                 file: right.or(wrong.clone()),
                 ..Layers::default()
@@ -247,13 +247,13 @@ fn a_wrong_value_in_a_file_is_a_warning_where_a_better_place_gives_another() {
                 if cfg!(not(feature = "repl")) && case.name.starts_with("repl_") {
                     continue;
                 }
-                // One place gives one of these two.
+                // One layer may set only one of these two.
                 if case.name == "passphrase_file" && place == "configuration" {
                     continue;
                 }
                 let (_, mut warnings) =
                     resolved(to_layers).unwrap_or_else(|| panic!("{}", case.name));
-                // Most of these give no port.
+                // Most of these set no port.
                 warnings.retain(|warning| !warning.starts_with("no `port` was given"));
                 assert_eq!(warnings.len(), 1, "{warnings:?}");
                 assert!(warnings[0].starts_with(&text), "{warnings:?}");
@@ -264,7 +264,7 @@ fn a_wrong_value_in_a_file_is_a_warning_where_a_better_place_gives_another() {
 }
 
 #[test]
-fn what_a_program_puts_in_the_place_of_a_wrong_value_counts() {
+fn a_value_that_replaces_a_wrong_one_takes_effect() {
     let mut config = from_json(r#"{"port": 70000, "id": "me"}"#).unwrap();
     let copy = config.clone();
     assert_eq!(copy, config);
@@ -279,7 +279,7 @@ fn what_a_program_puts_in_the_place_of_a_wrong_value_counts() {
     };
     let wrong = "option `port` (from the configuration) is 70000, but must be 0 to 65,535 (0: a random one)";
     assert_eq!(resolve(&config), Err(wrong.to_owned()));
-    // The wrong one stands before the right one of a lower place, as a right one would.
+    // A wrong value overrides a right one of a lower layer, as a right value would.
     let lower = from_json(r#"{"port": 9000}"#).unwrap();
     let merged = config.clone().or(lower.clone());
     assert_eq!(
@@ -298,7 +298,7 @@ fn what_a_program_puts_in_the_place_of_a_wrong_value_counts() {
             "{wrong}; it has no effect, because the configuration gives another value"
         )]
     );
-    // What it puts there wrongly is its own fault.
+    // A wrong value that the program sets is an error.
     config.id = Some(String::new());
     let error = resolve(&config).unwrap_err();
     assert!(
@@ -307,7 +307,7 @@ fn what_a_program_puts_in_the_place_of_a_wrong_value_counts() {
     );
 }
 
-/// Also what no option takes, and no one file format has all of.
+/// Also values that no option takes. No single file format has all of them.
 #[test]
 fn every_kind_of_value_is_read_before_it_is_refused() {
     use serde::de::value::{
@@ -405,7 +405,7 @@ fn numbers_as_a_program_with_arbitrary_precision_reads_them() {
 }
 
 #[test]
-fn an_unknown_key_is_shown_so_that_no_terminal_obeys_it() {
+fn an_unknown_key_is_shown_without_control_characters() {
     let error = from_json("{\"prt\\u001b]0;owned\\u0007\": 1}").unwrap_err();
     assert_is_printable(&error);
     let name = "EVENTCAST_PRT\u{1b}[31m";
@@ -426,7 +426,7 @@ fn null_is_not_given() {
 }
 
 #[test]
-fn an_option_twice_in_a_file() {
+fn an_option_that_is_twice_in_a_file_is_an_error() {
     for case in CASES {
         let (name, other, value) = (case.name, case.other, case.files[0].0);
         let twice = from_json(&format!("{{\"{name}\": {value}, \"{name}\": {value}}}"));
@@ -477,7 +477,7 @@ fn unknown_keys() {
 }
 
 #[test]
-fn what_is_no_table() {
+fn a_value_that_is_no_table_is_an_error() {
     assert_eq!(
         from_json("5"),
         Err("invalid type: integer `5`, expected a table of eventcast's options".to_owned())
@@ -485,7 +485,7 @@ fn what_is_no_table() {
 }
 
 #[test]
-fn toml_says_where() {
+fn an_error_of_toml_has_the_line() {
     let config: Config = toml::from_str(
         "port = 9000\nmulticastTtl = 4\nmessage_ttl = '5s'\nlistener_budget = 0.5\n\
          [listener_queue]\nevents = 100\n",
@@ -511,7 +511,7 @@ fn toml_says_where() {
     );
     assert!(error.to_string().contains("line 1"), "{error}");
 
-    // A date is a value that only TOML has.
+    // Only TOML has dates.
     let wrong = "multicastTtl = 256\nport = 2026-01-01\n";
     let config = toml::from_str::<Config>(wrong).unwrap();
     let errors = config.all_wrong(ConfigLayer::File);
@@ -544,7 +544,7 @@ fn inside_another_configuration() {
     assert_eq!((flat.eventcast, flat.colour.as_str()), (expected, "red"));
 }
 
-/// What the docs say of both forms.
+/// The two forms in the documentation.
 #[test]
 fn a_mistyped_key_is_an_error_where_the_configuration_is_nested() {
     #[derive(Debug, Deserialize)]
@@ -564,20 +564,21 @@ fn a_mistyped_key_is_an_error_where_the_configuration_is_nested() {
         "unknown option `prot`: did you mean `port`?"
     );
     assert!(error.to_string().contains("line 3"), "{error}");
-    // Flattened, serde passes over it: that is why the docs advise against it.
+    // Serde ignores it in a flattened configuration, which is why the documentation advises against
+    // that.
     let flat: Flat = toml::from_str("multicast_ttl = 2\nprot = 9000\n").unwrap();
     assert_eq!(
         (flat.eventcast.multicast_ttl, flat.eventcast.port),
         (Some(2), None)
     );
-    // What it knows is still checked, in both spellings.
+    // Known keys are still checked, in both spellings.
     let flat: Flat = toml::from_str("port = 70000\n").unwrap();
     assert_eq!(flat.eventcast.all_wrong(ConfigLayer::File).len(), 1);
     toml::from_str::<Flat>("multicast_ttl = 2\nmulticastTtl = 2\n").unwrap_err();
 }
 
 #[test]
-fn variables_of_others_and_unknown_ones() {
+fn unknown_variables_with_the_prefix_are_found() {
     let read = Variables::read([
         ("PATH", "/bin"),
         ("PORT", "1"),
@@ -617,7 +618,7 @@ fn variables_that_are_not_utf8() {
         error.to_string(),
         format!("option `id` (from the variable EVENTCAST_ID) is \"a\\xFF\", but must be {ID}")
     );
-    // Elsewhere they are nobody's business.
+    // Other variables need not be UTF-8.
     let passed = Variables::read([(OsString::from("HOME"), odd()), (odd(), odd())]);
     assert_eq!(passed, Variables::default());
 }

@@ -1,8 +1,7 @@
-//! The kinds of values that options have, and how each is written in a file and in a variable.
+//! The types of option values, and their notations in files and in variables.
 //!
-//! A file is strict: a number is a number and a text is a text. A variable is all text, so it is
-//! taken for what the option wants, with blanks around it ignored but where the option is itself
-//! a text.
+//! A file is strict: a number is a number and a text is a text. A variable is always text, so it is
+//! parsed as the option's type; blanks around it are ignored unless the option is a text.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -15,13 +14,13 @@ use super::GroupAddress;
 use super::secret::Secret;
 use crate::text::printable;
 
-/// Stands for a value that is never shown.
+/// Replaces a value that is never shown.
 pub(super) const HIDDEN: &str = "a value that is not shown";
 
-/// What a date of a TOML file is a table of.
+/// The key of the table that represents a date of a TOML file.
 const TOML_DATE: &str = "$__toml_private_datetime";
 
-/// A value of a configuration file, before it is known what it should be.
+/// An untyped value of a configuration file.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Raw {
     Null,
@@ -29,14 +28,14 @@ pub(super) enum Raw {
     Integer(i128),
     Float(f64),
     Text(String),
-    /// What no option takes.
+    /// A value that no option takes.
     Other(&'static str),
     List,
     Registry(Vec<(String, Self)>),
 }
 
 impl Raw {
-    /// Wipes what was read as a secret.
+    /// Wipes the memory of a value that was read as a secret.
     pub(super) fn wipe(&mut self) {
         match self {
             Self::Text(text) => text.zeroize(),
@@ -47,7 +46,7 @@ impl Raw {
     }
 }
 
-/// As an error shows it.
+/// The form that an error shows.
 impl fmt::Display for Raw {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -75,9 +74,9 @@ impl fmt::Display for Raw {
     }
 }
 
-/// The value of an option, as it could be given.
+/// An option's value in the form of [`Config`](super::Config).
 pub(super) trait InForce<V> {
-    /// `None`: it has none.
+    /// `None`: the option has no value.
     fn in_force(&self) -> Option<V>;
 }
 
@@ -111,25 +110,25 @@ impl InForce<String> for GroupAddress {
     }
 }
 
-/// What can be shown to a person, by an error or by the console.
+/// The form that an error or the console shows.
 pub(super) trait Show {
     fn show(&self) -> String;
 }
 
-/// A kind of value that an option may have.
+/// A type of option values.
 pub(super) trait Value: Show + Sized {
-    /// How it is written in a file; follows the range in an error.
+    /// The notation in a file; follows the range in an error.
     const IN_FILES: &'static str = "";
-    /// How it is written in a variable; follows the range in an error.
+    /// The notation in a variable; follows the range in an error.
     const IN_VARIABLES: &'static str = "";
-    /// It is never shown.
+    /// The value is never shown.
     const IS_SECRET: bool = false;
 
     fn from_file(raw: &Raw) -> Option<Self>;
     fn from_variable(text: &str) -> Option<Self>;
 }
 
-/// What need not be given.
+/// An option without a default.
 impl<T: Show> Show for Option<T> {
     fn show(&self) -> String {
         self.as_ref().map_or_else(|| "none".to_owned(), T::show)
@@ -336,7 +335,7 @@ impl ListenerQueue {
         bytes: 16 * 1024 * 1024,
     };
 
-    /// Reads parts that are each given at most once; what is not given has its default.
+    /// Reads parts, each at most once. A missing part has its default.
     fn from_parts<V>(
         parts: impl IntoIterator<Item = (impl AsRef<str>, V)>,
         read: impl Fn(V) -> Option<usize>,

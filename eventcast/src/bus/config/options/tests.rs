@@ -1,4 +1,4 @@
-//! Defaults, ranges as a builder meets them, which place wins, and rules between two options.
+//! Defaults, ranges on the builder, the precedence of layers, and rules between two options.
 
 mod repl;
 
@@ -23,7 +23,7 @@ fn with_variables(builder: Builder, variables: &[(&str, &str)]) -> Result<Option
     Ok(options)
 }
 
-/// The options, and what there is to warn about beside that no port was given.
+/// The options, and the warnings except the one that no port was given.
 fn with_warnings(
     builder: Builder,
     variables: &[(&str, &str)],
@@ -95,7 +95,7 @@ fn defaults() {
 }
 
 #[test]
-fn what_is_in_force_can_be_given_again() {
+fn options_in_force_configure_an_equal_bus() {
     for builder in [
         Builder::new().port(9000),
         Builder::new().multicast_membership("ff02::1234%lo"),
@@ -210,14 +210,14 @@ fn builder_beats_environment_beats_file() {
     let alone = with_variables(builder.environment(false), &variables).unwrap();
     assert_eq!(alone.multicast_ttl, 1);
     assert_eq!(alone.send_queue, 4_194_304);
-    // Not even looked at.
+    // Not read at all.
     let quiet = Builder::new().environment(false);
     let wrong = [("EVENTCAST_PORT", "none"), ("EVENTCAST_PROT", "1")];
     assert_eq!(quiet.layers(wrong).environment, Variables::default());
 }
 
 #[test]
-fn unknown_variables_are_handed_on() {
+fn unknown_variables_are_warnings() {
     let (_, warnings) = with_warnings(Builder::new(), &[("EVENTCAST_PROT", "1")]).unwrap();
     let text =
         "the variable EVENTCAST_PROT is not known, and does nothing: did you mean EVENTCAST_PORT?";
@@ -225,7 +225,7 @@ fn unknown_variables_are_handed_on() {
 }
 
 #[test]
-fn wrong_values_on_the_builder() {
+fn wrong_values_on_the_builder_are_errors() {
     let b = Builder::new;
     let wrong: [(Builder, &str); 18] = [
         (
@@ -311,7 +311,7 @@ fn wrong_values_on_the_builder() {
 }
 
 #[test]
-fn a_wrong_value_that_a_better_one_overrides_is_a_warning() {
+fn a_wrong_value_that_a_higher_layer_overrides_is_a_warning() {
     let file = Config {
         max_payload_size: Some(5),
         ..Config::default()
@@ -339,11 +339,11 @@ fn a_wrong_value_that_a_better_one_overrides_is_a_warning() {
     let (options, warnings) = with_warnings(Builder::new().port(5), &variables).unwrap();
     assert_eq!((options.port, warnings.len()), (5, 1));
     assert!(warnings[0].starts_with(wrong), "{warnings:?}");
-    // It wins over the file, so it counts.
+    // It overrides the file, so it is an error.
     let file: Config = serde_json::from_str(r#"{"port": 6}"#).unwrap();
     let error = with_variables(Builder::new().config(file), &variables);
     assert_eq!(error, Err(wrong.to_owned()));
-    // Of two wrong ones the better counts.
+    // Of two wrong values, the one in the higher layer is the error.
     let error = with_variables(
         Builder::new().max_payload_size(1),
         &[("EVENTCAST_MAX_PAYLOAD_SIZE", "x")],
@@ -351,7 +351,7 @@ fn a_wrong_value_that_a_better_one_overrides_is_a_warning() {
     assert!(error.unwrap_err().contains("(set on the builder) is 1"));
 }
 
-/// What Kubernetes makes for a service `eventcast` on port 9000.
+/// The variables that Kubernetes sets for a service `eventcast` on port 9000.
 const SERVICE_LINKS: [(&str, &str); 7] = [
     ("EVENTCAST_SERVICE_HOST", "10.0.0.1"),
     ("EVENTCAST_SERVICE_PORT", "9000"),
@@ -386,12 +386,12 @@ fn service_links_of_kubernetes_are_a_warning_unless_one_is_the_only_port() {
     ] {
         assert!(warnings[1].contains(part), "{part}: {warnings:?}");
     }
-    // Nobody meant it, and a random port instead would let nobody meet.
+    // An error, since with a random port instead no two buses would meet.
     let error = with_warnings(Builder::new(), &SERVICE_LINKS).unwrap_err();
     for part in ["option `port`", "EVENTCAST_PORT", "Kubernetes", remedy] {
         assert!(error.contains(part), "{part}: {error}");
     }
-    // Of a service `eventcast-repl`: that asks for no console.
+    // The variables of a service `eventcast-repl` do not request a console.
     let links = [
         ("EVENTCAST_REPL_PORT", "tcp://10.0.0.2:23"),
         ("EVENTCAST_REPL_SERVICE_PORT_TELNET", "23"),
@@ -405,7 +405,7 @@ fn service_links_of_kubernetes_are_a_warning_unless_one_is_the_only_port() {
 }
 
 #[test]
-fn what_another_option_overrides_is_a_warning_too() {
+fn an_option_that_another_option_overrides_is_a_warning() {
     let path = std::env::temp_dir().join(format!("eventcast-overriding-{}", std::process::id()));
     std::fs::write(&path, "from the file\n").unwrap();
     #[cfg(unix)]
@@ -459,7 +459,7 @@ fn what_another_option_overrides_is_a_warning_too() {
         assert!(warnings[0].ends_with(because), "{warnings:?}");
     }
     std::fs::remove_file(&path).unwrap();
-    // The other way round each of them counts.
+    // With the layers exchanged, each of them is an error.
     for (builder, variables) in [
         (b().repl_port(0), ("EVENTCAST_REPL_HOST", "x")),
         (b(), ("EVENTCAST_REPL_PORT", "x")),
@@ -485,7 +485,7 @@ fn what_another_option_overrides_is_a_warning_too() {
 }
 
 #[test]
-fn what_does_not_matter_is_a_warning_in_a_file_too() {
+fn a_wrong_value_without_effect_in_a_file_is_a_warning() {
     let b = Builder::new;
     let file = |builder: Builder, text| builder.config(serde_json::from_str(text).unwrap());
     for (builder, because) in [
@@ -518,7 +518,7 @@ fn what_does_not_matter_is_a_warning_in_a_file_too() {
     for builder in [
         file(b().passphrase("alpha bravo"), r#"{"keySalt": 5}"#),
         file(b(), r#"{"keySalt": 5, "passphrase": "alpha bravo"}"#),
-        // It is to be sealed, and nobody knows by what.
+        // The bus has to be sealed, but its secret is wrong.
         file(b(), r#"{"keySalt": 5, "passphrase": 5}"#),
         file(b(), r#"{"replPort": 70000}"#),
         file(b(), r#"{"replHost": 5, "repl": true}"#),
@@ -529,7 +529,7 @@ fn what_does_not_matter_is_a_warning_in_a_file_too() {
 }
 
 #[test]
-fn held_bytes_take_two_messages() {
+fn held_bytes_have_room_for_two_messages() {
     let b = Builder::new;
     options(b().max_message_size(50_331_648)).unwrap();
     options(b().max_held_bytes(67_108_864)).unwrap();
@@ -554,7 +554,7 @@ fn held_bytes_take_two_messages() {
 }
 
 #[test]
-fn the_history_takes_a_message() {
+fn the_history_has_room_for_a_message() {
     let b = Builder::new;
     options(b().history_bytes(33_554_432)).unwrap();
     assert_eq!(
@@ -568,7 +568,7 @@ fn the_history_takes_a_message() {
 }
 
 #[test]
-fn a_peer_may_miss_a_heartbeat() {
+fn the_peer_timeout_is_longer_than_the_heartbeat() {
     let b = || Builder::new().heartbeat(Duration::from_secs(5));
     options(b().peer_timeout(Duration::from_millis(5_001))).unwrap();
     assert_eq!(
@@ -591,14 +591,14 @@ fn the_two_ports_differ() {
 }
 
 #[test]
-fn a_random_port_for_want_of_one_is_a_warning() {
+fn a_random_port_without_a_request_is_a_warning() {
     let (options, warnings) = with_all_warnings(Builder::new(), &[]).unwrap();
     assert_eq!(options.port, 49_152);
     let [warning] = &warnings[..] else {
         panic!("{warnings:?}");
     };
     assert!(warning.starts_with("no `port` was given, so this bus is on port 49152"));
-    // Whoever says so knows.
+    // An explicit port 0 causes no warning.
     let file: Config = serde_json::from_str(r#"{"port": 0}"#).unwrap();
     for (builder, variables) in [
         (Builder::new().port(0), &[][..]),
@@ -635,7 +635,7 @@ fn an_ipv6_group_and_its_interface() {
     let b = || Builder::new().multicast_membership("ff02::1234%eth0");
     let eth0 = group("ff02::1234", Some("eth0"));
     assert_eq!(options(b()).unwrap().multicast_membership, eth0);
-    // Said twice is said once, and the unspecified address says nothing.
+    // The same interface twice is no conflict, and the unspecified address selects none.
     options(b().multicast_interface("eth0").address("::")).unwrap();
     let one = options(b().address("fd00::1")).unwrap();
     assert_eq!(one.address, Some("fd00::1".parse().unwrap()));
@@ -668,7 +668,7 @@ prop_compose! {
     }
 }
 
-/// Near the limits as often as anywhere.
+/// Near the limits as often as elsewhere.
 fn size() -> impl Strategy<Value = Option<usize>> {
     proptest::option::of(prop_oneof![
         any::<usize>(),
@@ -730,7 +730,7 @@ proptest! {
         }
     }
 
-    /// One option at a time gets far enough to succeed, which all at once seldom do.
+    /// A single option often passes all checks; all options at once rarely do.
     #[test]
     fn one_option_never_panics(config in config(), which in 0..4_usize, random in any::<u64>()) {
         let mut one = Config::default();
@@ -746,7 +746,7 @@ proptest! {
 }
 
 #[test]
-fn a_passphrase_from_a_file_and_which_place_wins() {
+fn of_passphrase_and_file_the_higher_layer_takes_effect() {
     let path = std::env::temp_dir().join(format!("eventcast-options-{}", std::process::id()));
     std::fs::write(&path, "from the file\n").unwrap();
     let text = path.to_str().unwrap();
@@ -792,7 +792,7 @@ fn a_passphrase_from_a_file_and_which_place_wins() {
     ] {
         assert_eq!(passphrase(builder, variables).unwrap(), expected);
     }
-    // What is in force can be given to another bus.
+    // The options in force can configure another bus.
     for builder in [Builder::new(), by_builder] {
         let options = with_variables(builder, &[file]).unwrap();
         let again = Builder::new().config(options.in_force());
@@ -805,7 +805,7 @@ fn a_passphrase_from_a_file_and_which_place_wins() {
 }
 
 #[test]
-fn what_is_said_of_secrets_that_cannot_be_used() {
+fn errors_about_unusable_secrets() {
     for (builder, start) in [
         (
             Builder::new().passphrase(""),

@@ -1,6 +1,6 @@
 //! The cases of every option.
 
-/// What an option takes and what it refuses.
+/// The values that an option accepts and refuses.
 pub(super) struct Case {
     pub(super) name: &'static str,
     pub(super) other: &'static str,
@@ -431,7 +431,7 @@ pub(super) const CASES: &[Case] = &[
             ("{\"key\": 5}", HIDDEN),
             ("{\"word\": \"alpha\"}", HIDDEN),
         ],
-        // Not shown in quotes: see `secrets_never_show`.
+        // Not shown in quotes: `secrets_never_show` tests them.
         wrong_variables: &[],
         must_be: (
             "a passphrase that is not empty, or a ready key of at least 32 bytes: a text, or a table with a text `key`",

@@ -1,4 +1,4 @@
-//! Whether there is a console, for whom, and what it sees.
+//! When there is a console, who can reach it, and what it shows.
 
 use super::*;
 
@@ -24,7 +24,7 @@ fn a_console_is_a_feature() {
 
 #[cfg(feature = "repl")]
 #[test]
-fn a_console_is_there_when_it_is_asked_for() {
+fn a_console_exists_if_it_is_requested() {
     let file = |text| Builder::new().config(serde_json::from_str(text).unwrap());
     for (builder, variables, is_there) in [
         (Builder::new(), &[][..], false),
@@ -36,7 +36,7 @@ fn a_console_is_there_when_it_is_asked_for() {
         (Builder::new().repl(true), &[], true),
         (Builder::new().repl_port(0), &[], true),
         (Builder::new().repl(false).repl_port(4000), &[], false),
-        // The better place counts.
+        // The higher layer takes effect.
         (
             Builder::new().repl(false),
             &[("EVENTCAST_REPL_PORT", "4000")],
@@ -74,7 +74,7 @@ fn a_console_is_there_when_it_is_asked_for() {
 
 #[cfg(feature = "repl")]
 #[test]
-fn a_wrong_switch_of_the_console_does_not_matter_where_a_better_place_gives_its_port() {
+fn a_wrong_repl_has_no_effect_if_a_higher_layer_sets_its_port() {
     let variables = [("EVENTCAST_REPL", "maybe")];
     let (options, warnings) = with_warnings(Builder::new().repl_port(4000), &variables).unwrap();
     assert_eq!((options.repl, options.repl_port), (true, 4000));
@@ -83,14 +83,14 @@ fn a_wrong_switch_of_the_console_does_not_matter_where_a_better_place_gives_its_
         warnings[0].ends_with("because the builder gives `repl_port`"),
         "{warnings:?}"
     );
-    // In one place the plain word counts.
+    // Within one layer `repl` takes effect.
     let both = [("EVENTCAST_REPL", "maybe"), ("EVENTCAST_REPL_PORT", "4000")];
     with_warnings(Builder::new(), &both).unwrap_err();
 }
 
 #[cfg(feature = "repl")]
 #[test]
-fn a_console_for_others_has_a_token() {
+fn a_console_on_the_network_needs_a_token() {
     let open = || Builder::new().repl(true).repl_host("0.0.0.0");
     assert_eq!(
         options(open()),
@@ -98,7 +98,7 @@ fn a_console_for_others_has_a_token() {
              others can reach a console there, and could use it"
             .to_owned())
     );
-    // It is not said to come from a variable that was never set.
+    // The error names no variable, since none was set.
     let from_variable = with_variables(
         Builder::new().repl(true),
         &[("EVENTCAST_REPL_HOST", "0.0.0.0")],
@@ -123,7 +123,7 @@ fn a_console_for_others_has_a_token() {
 
 #[cfg(feature = "repl")]
 #[test]
-fn the_console_sees_every_option_and_no_secret() {
+fn the_console_shows_every_option_and_no_secret() {
     let builder = Builder::new()
         .passphrase("alpha bravo")
         .repl_token("alpha charlie")
