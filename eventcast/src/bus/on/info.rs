@@ -1,4 +1,4 @@
-//! What is registered, to be looked at.
+//! The list of registered listeners.
 
 use std::sync::Arc;
 
@@ -10,8 +10,8 @@ use crate::bus::listeners::{
 };
 
 impl Bus {
-    /// All listeners of events, by what they listen to, and then in the order of their calls. Streams and waits are among
-    /// them; listeners of notices are not.
+    /// All listeners of events, by what they listen to, and then in the order of their calls.
+    /// Streams and waits are among them; listeners of notices are not.
     ///
     /// ```
     /// use eventcast::{Bus, ListenerMode, ListenerScope};

@@ -1,8 +1,9 @@
-//! What a listener by pattern takes.
+//! The conversion of arguments to patterns.
 
 use crate::bus::listeners::pattern::{InvalidPattern, Pattern};
 
-/// What is a pattern, or a text that may be one: a [`Pattern`], a `&str`, a `String`, or a reference to one of these.
+/// What is a pattern, or a text that may be one: a [`Pattern`], a `&str`, a `String`, or a
+/// reference to one of these.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is no pattern",
     note = "a pattern is a `Pattern`, or a text like `\"order.*\"`"

@@ -28,11 +28,12 @@ use crate::{
     text::printable,
 };
 
-/// A listener that is about to be registered: what it listens to has been agreed on, and how it is called is said here.
+/// A listener that is about to be registered: what it listens to has been agreed on, and how it is
+/// called is said here.
 ///
-/// [`Bus::listen`], [`Bus::listen_named`] and [`Bus::listen_pattern`] begin one. [`call`](Self::call),
-/// [`call_async`](Self::call_async), [`subscribe`](Self::subscribe) and [`wait`](Self::wait) register it; before that
-/// nothing is.
+/// [`Bus::listen`], [`Bus::listen_named`] and [`Bus::listen_pattern`] begin one.
+/// [`call`](Self::call), [`call_async`](Self::call_async), [`subscribe`](Self::subscribe) and
+/// [`wait`](Self::wait) register it; before that nothing is.
 ///
 /// ```no_run
 /// # use eventcast::{Bus, NetEvent};
@@ -48,7 +49,7 @@ use crate::{
 pub struct Listen<'a, E: FromArgs> {
     bus: &'a Bus,
     topic: Topic,
-    /// Of a listener by type.
+    /// The event type of a listener by type.
     event_type: Option<&'static str>,
     location: &'static Location<'static>,
     place: Position,
@@ -59,8 +60,9 @@ pub struct Listen<'a, E: FromArgs> {
 
 /// Beginning a listener.
 impl Bus {
-    /// A builder of a listener to events of type `E`. Nothing is registered before [`call`](Listen::call),
-    /// [`call_async`](Listen::call_async), [`subscribe`](Listen::subscribe) or [`wait`](Listen::wait).
+    /// A builder of a listener to events of type `E`. Nothing is registered before
+    /// [`call`](Listen::call), [`call_async`](Listen::call_async), [`subscribe`](Listen::subscribe)
+    /// or [`wait`](Listen::wait).
     ///
     /// ```no_run
     /// # use eventcast::{Bus, NetEvent};
@@ -74,11 +76,11 @@ impl Bus {
     ///
     /// # Panics
     ///
-    /// Where another type of the program claims the same key with another shape; the message names both.
-    /// [`try_listen`](Self::try_listen) returns that as an error.
+    /// Where another type of the program claims the same key with another shape; the message names
+    /// both. [`try_listen`](Self::try_listen) returns that as an error.
     #[track_caller]
     pub fn listen<E: NetEvent>(&self) -> Listen<'_, E> {
-        // Not by a closure: the place of the panic is the caller's.
+        // No closure, so that the panic names the caller's line.
         match self.try_listen() {
             Ok(listen) => listen,
             Err(conflict) => panic!("{conflict}"),
@@ -104,7 +106,7 @@ impl Bus {
     #[track_caller]
     pub fn try_listen<E: NetEvent>(&self) -> Result<Listen<'_, E>, KeyConflict> {
         let location = Location::caller();
-        // In a forked child nobody listens, so nothing is claimed.
+        // A forked child registers no listener, so it claims no key.
         if !self.core.is_forked() {
             self.core.shared.listeners.claim_key::<E>(location)?;
         }
@@ -117,9 +119,9 @@ impl Bus {
         ))
     }
 
-    /// A builder of a listener to events of this key, with their arguments. Nothing is registered before
-    /// [`call`](Listen::call), [`call_async`](Listen::call_async), [`subscribe`](Listen::subscribe) or
-    /// [`wait`](Listen::wait).
+    /// A builder of a listener to events of this key, with their arguments. Nothing is registered
+    /// before [`call`](Listen::call), [`call_async`](Listen::call_async),
+    /// [`subscribe`](Listen::subscribe) or [`wait`](Listen::wait).
     ///
     /// ```no_run
     /// # fn register(bus: &eventcast::Bus) {
@@ -129,8 +131,9 @@ impl Bus {
     ///
     /// # Panics
     ///
-    /// Where `key` is empty, longer than 1,024 bytes, has control characters, or begins with `__ec_` as the
-    /// protocol's own do. [`try_listen_named`](Self::try_listen_named) returns that as an error.
+    /// Where `key` is empty, longer than 1,024 bytes, has control characters, or begins with
+    /// `__ec_` as the protocol's own do. [`try_listen_named`](Self::try_listen_named) returns that
+    /// as an error.
     #[track_caller]
     pub fn listen_named(&self, key: &str) -> Listen<'_, Args> {
         match self.try_listen_named(key) {
@@ -139,7 +142,8 @@ impl Bus {
         }
     }
 
-    /// A builder of a listener to events of this key, with their arguments, or what is wrong with the key.
+    /// A builder of a listener to events of this key, with their arguments, or what is wrong with
+    /// the key.
     ///
     /// ```no_run
     /// # fn register(bus: &eventcast::Bus, key: &str) -> eventcast::Result<()> {
@@ -150,8 +154,8 @@ impl Bus {
     ///
     /// # Errors
     ///
-    /// [`InvalidKey`] where `key` is empty, longer than 1,024 bytes, has control characters, or begins with `__ec_`
-    /// as the protocol's own do.
+    /// [`InvalidKey`] where `key` is empty, longer than 1,024 bytes, has control characters, or
+    /// begins with `__ec_` as the protocol's own do.
     #[track_caller]
     pub fn try_listen_named(&self, key: &str) -> Result<Listen<'_, Args>, InvalidKey> {
         event::check_key(key)?;
@@ -159,9 +163,10 @@ impl Bus {
         Ok(Listen::new(self, topic, None, Location::caller()))
     }
 
-    /// A builder of a listener to all events whose keys match a [`Pattern`](crate::Pattern), or a text that is one.
-    /// Nothing is registered before [`call`](Listen::call), [`call_async`](Listen::call_async),
-    /// [`subscribe`](Listen::subscribe) or [`wait`](Listen::wait).
+    /// A builder of a listener to all events whose keys match a [`Pattern`](crate::Pattern), or a
+    /// text that is one. Nothing is registered before [`call`](Listen::call),
+    /// [`call_async`](Listen::call_async), [`subscribe`](Listen::subscribe) or
+    /// [`wait`](Listen::wait).
     ///
     /// ```no_run
     /// # fn register(bus: &eventcast::Bus) {
@@ -171,7 +176,8 @@ impl Bus {
     ///
     /// # Panics
     ///
-    /// Where the text is no pattern. [`try_listen_pattern`](Self::try_listen_pattern) returns that as an error.
+    /// Where the text is no pattern. [`try_listen_pattern`](Self::try_listen_pattern) returns that
+    /// as an error.
     #[track_caller]
     pub fn listen_pattern(&self, pattern: impl IntoPattern) -> Listen<'_, Args> {
         let text = pattern.as_ref().to_owned();
@@ -181,7 +187,8 @@ impl Bus {
         }
     }
 
-    /// A builder of a listener to all events whose keys match a [`Pattern`](crate::Pattern), or what is wrong with the text.
+    /// A builder of a listener to all events whose keys match a [`Pattern`](crate::Pattern), or
+    /// what is wrong with the text.
     ///
     /// ```no_run
     /// # fn register(bus: &eventcast::Bus, pattern: &str) -> eventcast::Result<()> {
@@ -230,8 +237,8 @@ impl<'a, E: FromArgs> Listen<'a, E> {
         }
     }
 
-    /// Makes it a listener for one event. A call uses it up; an event that does not decode does not. A stream ends
-    /// with that event.
+    /// Makes it a listener for one event. A call uses it up; an event that does not decode does
+    /// not. A stream ends with that event.
     ///
     /// ```no_run
     /// # fn register(bus: &eventcast::Bus) {
@@ -255,11 +262,11 @@ impl<'a, E: FromArgs> Listen<'a, E> {
         self
     }
 
-    /// Lets up to `calls` calls of an async listener be under way at once. They begin in the order of each sender's
-    /// events, and end in any. Default: 1; 0 counts as 1.
+    /// Lets up to `calls` calls of an async listener be under way at once. They begin in the order
+    /// of each sender's events, and end in any. Default: 1; 0 counts as 1.
     ///
-    /// It matters to [`call_async`](Self::call_async) alone: a stream is read by one task, and a listener that is not
-    /// async is called by the thread that has the event.
+    /// It matters to [`call_async`](Self::call_async) alone: a stream is read by one task, and a
+    /// listener that is not async is called by the thread that has the event.
     ///
     /// ```no_run
     /// # fn register(bus: &eventcast::Bus) {
@@ -273,9 +280,9 @@ impl<'a, E: FromArgs> Listen<'a, E> {
 
     /// Registers a closure that is called for each event.
     ///
-    /// It runs on the thread that read the datagram or that called `emit`, and should return soon: one that takes
-    /// longer than `listener_budget` (1 ms) is moved for good to a queue and a thread of its own. A panic in it is
-    /// caught and reported as a [`Notice`](crate::Notice).
+    /// It runs on the thread that read the datagram or that called `emit`, and should return soon:
+    /// one that takes longer than `listener_budget` (1 ms) is moved for good to a queue and a
+    /// thread of its own. A panic in it is caught and reported as a [`Notice`](crate::Notice).
     ///
     /// ```no_run
     /// # fn register(bus: &eventcast::Bus) {
@@ -289,10 +296,10 @@ impl<'a, E: FromArgs> Listen<'a, E> {
         self.insert(identity, sink).identity.id
     }
 
-    /// Registers an async closure that is called for each event. Its calls run on a tokio runtime, one after the
-    /// other and in the order of each sender's events, from a queue of its own (`listener_queue`).
-    /// [`concurrency`](Self::concurrency) allows more at once. A panic in it is caught and reported as a
-    /// [`Notice`](crate::Notice).
+    /// Registers an async closure that is called for each event. Its calls run on a tokio runtime,
+    /// one after the other and in the order of each sender's events, from a queue of its own
+    /// (`listener_queue`). [`concurrency`](Self::concurrency) allows more at once. A panic in it is
+    /// caught and reported as a [`Notice`](crate::Notice).
     ///
     /// ```no_run
     /// # fn register(bus: &eventcast::Bus) {
@@ -305,7 +312,7 @@ impl<'a, E: FromArgs> Listen<'a, E> {
     ) -> ListenerId {
         let shared = &self.bus.core.shared;
         let process = &shared.process;
-        // Where there is none yet, the first event waits for the runtime of `start`.
+        // Without a runtime, the first event waits for that of `start`.
         if !process.is_forked() && process.runtime.get().is_none() {
             process.runtime.adopt();
         }
@@ -316,8 +323,8 @@ impl<'a, E: FromArgs> Listen<'a, E> {
         self.insert(identity, Sink::Async(sink)).identity.id
     }
 
-    /// Registers a stream of the events, which holds up to 1,024 that nobody has read yet, and then drops the oldest.
-    /// After [`once`](Self::once) it ends with the first event.
+    /// Registers a stream of the events, which holds up to 1,024 that nobody has read yet, and then
+    /// drops the oldest. After [`once`](Self::once) it ends with the first event.
     ///
     /// ```no_run
     /// # async fn read(bus: &eventcast::Bus) {
@@ -331,8 +338,8 @@ impl<'a, E: FromArgs> Listen<'a, E> {
         self.subscribe_with(SubscribeOptions::default())
     }
 
-    /// Registers a stream of the events. `options` say how many wait in it, and whether the oldest or the newest is
-    /// dropped when it is full.
+    /// Registers a stream of the events. `options` say how many wait in it, and whether the oldest
+    /// or the newest is dropped when it is full.
     ///
     /// ```no_run
     /// # fn register(bus: &eventcast::Bus) {
@@ -355,9 +362,10 @@ impl<'a, E: FromArgs> Listen<'a, E> {
 
     /// Registers a wait for the first event from now on.
     ///
-    /// The wait is registered by this call, not by its first poll, so an event that comes in between is not missed.
-    /// Dropping the [`WaitFor`] ends the wait; polled again after it was ready, it waits for the next event. It
-    /// yields [`Stopped`](crate::Stopped) where the event can no longer come.
+    /// The wait is registered by this call, not by its first poll, so an event that comes in
+    /// between is not missed. Dropping the [`WaitFor`] ends the wait; polled again after it was
+    /// ready, it waits for the next event. It yields [`Stopped`](crate::Stopped) where the event
+    /// can no longer come.
     ///
     /// ```no_run
     /// # async fn wait(bus: &eventcast::Bus) -> eventcast::Result<()> {
@@ -371,14 +379,16 @@ impl<'a, E: FromArgs> Listen<'a, E> {
 
     /// Registers a wait for the first event from now on for which `condition` is true.
     ///
-    /// `condition` is called where the wait is polled, and an event for which it is false is dropped there. Until
-    /// then up to 1,024 events wait, and no more bytes than `listener_queue` allows; events that come beyond that are
-    /// missed, so the wait should be polled soon. A condition that panics counts as false for that event, and is
-    /// reported as [`Notice::ListenerPanicked`](crate::Notice).
+    /// `condition` is called where the wait is polled, and an event for which it is false is
+    /// dropped there. Until then up to 1,024 events wait, and no more bytes than `listener_queue`
+    /// allows; events that come beyond that are missed, so the wait should be polled soon. A
+    /// condition that panics counts as false for that event, and is reported as
+    /// [`Notice::ListenerPanicked`](crate::Notice).
     ///
-    /// The wait is registered by this call, not by its first poll, so an event that comes in between is not missed.
-    /// Dropping the [`WaitFor`] ends the wait; polled again after it was ready, it waits for the next event. It
-    /// yields [`Stopped`](crate::Stopped) where the event can no longer come.
+    /// The wait is registered by this call, not by its first poll, so an event that comes in
+    /// between is not missed. Dropping the [`WaitFor`] ends the wait; polled again after it was
+    /// ready, it waits for the next event. It yields [`Stopped`](crate::Stopped) where the event
+    /// can no longer come.
     ///
     /// ```no_run
     /// # async fn wait(bus: &eventcast::Bus) -> eventcast::Result<()> {
@@ -418,14 +428,14 @@ impl<'a, E: FromArgs> Listen<'a, E> {
             return Arc::new(listener);
         }
         let (topic, place, max) = (self.topic, self.place, listeners.max());
-        let (listener, crowd) = listeners.registry.insert(topic, place, identity, sink, max);
-        if let Some(count) = crowd {
+        let (listener, exceeded) = listeners.registry.insert(topic, place, identity, sink, max);
+        if let Some(count) = exceeded {
             let text = format!(
                 "event `{}` has {count} listeners, the last registered at {location}: a leak? \
                  `set_max_listeners` raises the limit, 0 removes it",
                 printable(&listener.identity.key),
             );
-            // A subscriber of the log is the user's.
+            // A subscriber of the log is the user's code.
             let _ = user_code::run(|| tracing::warn!(target: "eventcast", "{text}"));
             telemetry.warn_at_last(&text);
         }
@@ -433,7 +443,7 @@ impl<'a, E: FromArgs> Listen<'a, E> {
     }
 }
 
-/// What waits for the first event: of those that come before it is polled the first ones count.
+/// The queue of a wait. It keeps the oldest events, since the first one ends the wait.
 const FIRST: SubscribeOptions = SubscribeOptions {
     capacity: 1_024,
     overflow: Overflow::DropNewest,

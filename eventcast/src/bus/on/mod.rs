@@ -1,4 +1,5 @@
-//! Registering listeners on a [`Bus`]: one builder that can say everything, and short methods for what is said most.
+//! Registration of listeners on a [`Bus`]: a builder with all options, and short methods for the
+//! usual ones.
 //!
 //! | file | what is in it |
 //! | --- | --- |
@@ -20,10 +21,11 @@ use std::fmt;
 pub use self::{into_pattern::IntoPattern, listen::Listen};
 use super::process::user_code;
 
-/// The builder, and the listener that it is for. Where there is no builder this panics with the reason, once the listener,
-/// which is the user's, has been dropped: not while that panic is under way, where another one would end the process.
+/// Returns the builder and the listener. Without a builder it panics with the reason, after it has
+/// dropped the listener, which is the user's: a panic in that drop during the unwinding would abort
+/// the process.
 #[track_caller]
-fn agreed<L, T, R: fmt::Display>(listen: Result<L, R>, listener: T) -> (L, T) {
+fn or_panic<L, T, R: fmt::Display>(listen: Result<L, R>, listener: T) -> (L, T) {
     match listen {
         Ok(listen) => (listen, listener),
         Err(refusal) => {
@@ -33,8 +35,8 @@ fn agreed<L, T, R: fmt::Display>(listen: Result<L, R>, listener: T) -> (L, T) {
     }
 }
 
-/// The same for what can be returned.
-fn if_agreed<L, T, R>(listen: Result<L, R>, listener: T) -> Result<(L, T), R> {
+/// The same for methods that return the reason.
+fn or_error<L, T, R>(listen: Result<L, R>, listener: T) -> Result<(L, T), R> {
     match listen {
         Ok(listen) => Ok((listen, listener)),
         Err(refusal) => {

@@ -1,6 +1,6 @@
 //! Listening to many events at once.
 
-use super::{super::Bus, agreed, if_agreed, into_pattern::IntoPattern, listen::refused_pattern};
+use super::{super::Bus, into_pattern::IntoPattern, listen::refused_pattern, or_error, or_panic};
 use crate::bus::listeners::{
     async_sink::AsyncListener,
     pattern::{InvalidPattern, Pattern},
@@ -13,13 +13,13 @@ use crate::codec::Args;
 
 /// Listening to many events at once.
 impl Bus {
-    /// Calls `listener` for every event whose key matches `pattern`, with its arguments; typed events are among them,
-    /// and [`Received::key`] says which event it is.
+    /// Calls `listener` for every event whose key matches `pattern`, with its arguments; typed
+    /// events are among them, and [`Received::key`] says which event it is.
     ///
-    /// Among the other listeners of an event it is called in the order of registration. It runs on the thread that
-    /// read the datagram or that called `emit`, and should return soon: one that takes longer than `listener_budget`
-    /// (1 ms) is moved for good to a queue and a thread of its own. A panic in it is caught and reported as a
-    /// [`Notice`](crate::Notice).
+    /// Among the other listeners of an event it is called in the order of registration. It runs on
+    /// the thread that read the datagram or that called `emit`, and should return soon: one that
+    /// takes longer than `listener_budget` (1 ms) is moved for good to a queue and a thread of its
+    /// own. A panic in it is caught and reported as a [`Notice`](crate::Notice).
     ///
     /// ```no_run
     /// # fn example(bus: &eventcast::Bus) {
@@ -30,8 +30,8 @@ impl Bus {
     ///
     /// # Panics
     ///
-    /// Where the text is no [`Pattern`](crate::Pattern). [`try_listen_pattern`](Self::try_listen_pattern) returns
-    /// that as an error.
+    /// Where the text is no [`Pattern`](crate::Pattern).
+    /// [`try_listen_pattern`](Self::try_listen_pattern) returns that as an error.
     #[track_caller]
     pub fn on_pattern(
         &self,
@@ -42,16 +42,16 @@ impl Bus {
         let listen = self
             .try_listen_pattern(pattern)
             .map_err(|invalid| refused_pattern(&text, invalid));
-        let (listen, listener) = agreed(listen, listener);
+        let (listen, listener) = or_panic(listen, listener);
         listen.call(listener)
     }
 
-    /// Calls `listener` for one event whose key matches `pattern`, with its arguments. A call uses it up; an event
-    /// that does not decode does not.
+    /// Calls `listener` for one event whose key matches `pattern`, with its arguments. A call uses
+    /// it up; an event that does not decode does not.
     ///
-    /// It runs on the thread that read the datagram or that called `emit`, and should return soon: one that takes
-    /// longer than `listener_budget` (1 ms) is moved for good to a queue and a thread of its own. A panic in it is
-    /// caught and reported as a [`Notice`](crate::Notice).
+    /// It runs on the thread that read the datagram or that called `emit`, and should return soon:
+    /// one that takes longer than `listener_budget` (1 ms) is moved for good to a queue and a
+    /// thread of its own. A panic in it is caught and reported as a [`Notice`](crate::Notice).
     ///
     /// ```no_run
     /// # fn example(bus: &eventcast::Bus) {
@@ -61,8 +61,8 @@ impl Bus {
     ///
     /// # Panics
     ///
-    /// Where the text is no [`Pattern`](crate::Pattern). [`try_listen_pattern`](Self::try_listen_pattern) returns
-    /// that as an error.
+    /// Where the text is no [`Pattern`](crate::Pattern).
+    /// [`try_listen_pattern`](Self::try_listen_pattern) returns that as an error.
     #[track_caller]
     pub fn once_pattern(
         &self,
@@ -73,15 +73,15 @@ impl Bus {
         let listen = self
             .try_listen_pattern(pattern)
             .map_err(|invalid| refused_pattern(&text, invalid));
-        let (listen, listener) = agreed(listen, listener);
+        let (listen, listener) = or_panic(listen, listener);
         listen.once().call(listener)
     }
 
     /// Calls `listener` for every event whose key matches `pattern`, or returns why it cannot.
     ///
-    /// It runs on the thread that read the datagram or that called `emit`, and should return soon: one that takes
-    /// longer than `listener_budget` (1 ms) is moved for good to a queue and a thread of its own. A panic in it is
-    /// caught and reported as a [`Notice`](crate::Notice).
+    /// It runs on the thread that read the datagram or that called `emit`, and should return soon:
+    /// one that takes longer than `listener_budget` (1 ms) is moved for good to a queue and a
+    /// thread of its own. A panic in it is caught and reported as a [`Notice`](crate::Notice).
     ///
     /// ```no_run
     /// # fn example(bus: &eventcast::Bus) -> eventcast::Result<()> {
@@ -93,22 +93,22 @@ impl Bus {
     ///
     /// # Errors
     ///
-    /// [`InvalidPattern`] where the text is no pattern. A [`Pattern`](crate::Pattern) is never refused. The listener
-    /// is dropped on an error.
+    /// [`InvalidPattern`] where the text is no pattern. A [`Pattern`](crate::Pattern) is never
+    /// refused. The listener is dropped on an error.
     #[track_caller]
     pub fn try_on_pattern(
         &self,
         pattern: impl IntoPattern,
         listener: impl Fn(&Received<Args>) + Send + Sync + 'static,
     ) -> Result<ListenerId, InvalidPattern> {
-        let (listen, listener) = if_agreed(self.try_listen_pattern(pattern), listener)?;
+        let (listen, listener) = or_error(self.try_listen_pattern(pattern), listener)?;
         Ok(listen.call(listener))
     }
 
     /// Calls an async `listener` for every event whose key matches `pattern`, with its arguments.
     ///
-    /// Its calls run on a tokio runtime, one after the other and in the order of each sender's events, from a queue
-    /// of its own (`listener_queue`).
+    /// Its calls run on a tokio runtime, one after the other and in the order of each sender's
+    /// events, from a queue of its own (`listener_queue`).
     ///
     /// ```no_run
     /// # fn example(bus: &eventcast::Bus) {
@@ -118,8 +118,8 @@ impl Bus {
     ///
     /// # Panics
     ///
-    /// Where the text is no [`Pattern`](crate::Pattern). [`try_listen_pattern`](Self::try_listen_pattern) returns
-    /// that as an error.
+    /// Where the text is no [`Pattern`](crate::Pattern).
+    /// [`try_listen_pattern`](Self::try_listen_pattern) returns that as an error.
     #[track_caller]
     pub fn on_async_pattern(
         &self,
@@ -130,12 +130,12 @@ impl Bus {
         let listen = self
             .try_listen_pattern(pattern)
             .map_err(|invalid| refused_pattern(&text, invalid));
-        let (listen, listener) = agreed(listen, listener);
+        let (listen, listener) = or_panic(listen, listener);
         listen.call_async(listener)
     }
 
-    /// Calls an async `listener` for one event whose key matches `pattern`, with its arguments. A call uses it up; an
-    /// event that does not decode does not.
+    /// Calls an async `listener` for one event whose key matches `pattern`, with its arguments. A
+    /// call uses it up; an event that does not decode does not.
     ///
     /// The call runs on a tokio runtime.
     ///
@@ -147,8 +147,8 @@ impl Bus {
     ///
     /// # Panics
     ///
-    /// Where the text is no [`Pattern`](crate::Pattern). [`try_listen_pattern`](Self::try_listen_pattern) returns
-    /// that as an error.
+    /// Where the text is no [`Pattern`](crate::Pattern).
+    /// [`try_listen_pattern`](Self::try_listen_pattern) returns that as an error.
     #[track_caller]
     pub fn once_async_pattern(
         &self,
@@ -159,12 +159,12 @@ impl Bus {
         let listen = self
             .try_listen_pattern(pattern)
             .map_err(|invalid| refused_pattern(&text, invalid));
-        let (listen, listener) = agreed(listen, listener);
+        let (listen, listener) = or_panic(listen, listener);
         listen.once().call_async(listener)
     }
 
-    /// The events whose keys match `pattern`, with their arguments, as a stream. [`Subscription`] says how many
-    /// events wait in it, and when it ends.
+    /// The events whose keys match `pattern`, with their arguments, as a stream. [`Subscription`]
+    /// says how many events wait in it, and when it ends.
     ///
     /// ```no_run
     /// # async fn example(bus: &eventcast::Bus) {
@@ -177,15 +177,15 @@ impl Bus {
     ///
     /// # Panics
     ///
-    /// Where the text is no [`Pattern`](crate::Pattern). [`try_listen_pattern`](Self::try_listen_pattern) returns
-    /// that as an error.
+    /// Where the text is no [`Pattern`](crate::Pattern).
+    /// [`try_listen_pattern`](Self::try_listen_pattern) returns that as an error.
     #[track_caller]
     pub fn subscribe_pattern(&self, pattern: impl IntoPattern) -> Subscription<Args> {
         self.listen_pattern(pattern).subscribe()
     }
 
-    /// The events whose keys match `pattern`, with their arguments, as a stream. `options` say how many events wait
-    /// in it, and whether the oldest or the newest is dropped when it is full.
+    /// The events whose keys match `pattern`, with their arguments, as a stream. `options` say how
+    /// many events wait in it, and whether the oldest or the newest is dropped when it is full.
     ///
     /// ```no_run
     /// # fn example(bus: &eventcast::Bus) {
@@ -197,8 +197,8 @@ impl Bus {
     ///
     /// # Panics
     ///
-    /// Where the text is no [`Pattern`](crate::Pattern). [`try_listen_pattern`](Self::try_listen_pattern) returns
-    /// that as an error.
+    /// Where the text is no [`Pattern`](crate::Pattern).
+    /// [`try_listen_pattern`](Self::try_listen_pattern) returns that as an error.
     #[track_caller]
     pub fn subscribe_pattern_with(
         &self,
@@ -210,9 +210,10 @@ impl Bus {
 
     /// The first event from now on whose key matches `pattern`.
     ///
-    /// The wait is registered by this call, not by its first poll, so an event that comes in between is not missed.
-    /// Dropping the [`WaitFor`] ends the wait; polled again after it was ready, it waits for the next event. It
-    /// yields [`Stopped`](crate::Stopped) where the event can no longer come.
+    /// The wait is registered by this call, not by its first poll, so an event that comes in
+    /// between is not missed. Dropping the [`WaitFor`] ends the wait; polled again after it was
+    /// ready, it waits for the next event. It yields [`Stopped`](crate::Stopped) where the event
+    /// can no longer come.
     ///
     /// ```no_run
     /// # async fn example(bus: &eventcast::Bus) {
@@ -225,8 +226,8 @@ impl Bus {
     ///
     /// # Panics
     ///
-    /// Where the text is no [`Pattern`](crate::Pattern). [`try_listen_pattern`](Self::try_listen_pattern) returns
-    /// that as an error.
+    /// Where the text is no [`Pattern`](crate::Pattern).
+    /// [`try_listen_pattern`](Self::try_listen_pattern) returns that as an error.
     #[track_caller]
     pub fn wait_for_pattern(&self, pattern: impl IntoPattern) -> WaitFor<Args> {
         self.listen_pattern(pattern).wait()
@@ -234,14 +235,16 @@ impl Bus {
 
     /// The first event from now on whose key matches `pattern` and for which `condition` is true.
     ///
-    /// `condition` is called where the wait is polled, and an event for which it is false is dropped there. Until
-    /// then up to 1,024 events wait, and no more bytes than `listener_queue` allows; events that come beyond that are
-    /// missed, so the wait should be polled soon. A condition that panics counts as false for that event, and is
-    /// reported as [`Notice::ListenerPanicked`](crate::Notice).
+    /// `condition` is called where the wait is polled, and an event for which it is false is
+    /// dropped there. Until then up to 1,024 events wait, and no more bytes than `listener_queue`
+    /// allows; events that come beyond that are missed, so the wait should be polled soon. A
+    /// condition that panics counts as false for that event, and is reported as
+    /// [`Notice::ListenerPanicked`](crate::Notice).
     ///
-    /// The wait is registered by this call, not by its first poll, so an event that comes in between is not missed.
-    /// Dropping the [`WaitFor`] ends the wait; polled again after it was ready, it waits for the next event. It
-    /// yields [`Stopped`](crate::Stopped) where the event can no longer come.
+    /// The wait is registered by this call, not by its first poll, so an event that comes in
+    /// between is not missed. Dropping the [`WaitFor`] ends the wait; polled again after it was
+    /// ready, it waits for the next event. It yields [`Stopped`](crate::Stopped) where the event
+    /// can no longer come.
     ///
     /// ```no_run
     /// # async fn example(bus: &eventcast::Bus) {
@@ -254,8 +257,8 @@ impl Bus {
     ///
     /// # Panics
     ///
-    /// Where the text is no [`Pattern`](crate::Pattern). [`try_listen_pattern`](Self::try_listen_pattern) returns
-    /// that as an error.
+    /// Where the text is no [`Pattern`](crate::Pattern).
+    /// [`try_listen_pattern`](Self::try_listen_pattern) returns that as an error.
     #[track_caller]
     pub fn wait_for_pattern_where(
         &self,
@@ -266,16 +269,16 @@ impl Bus {
         let listen = self
             .try_listen_pattern(pattern)
             .map_err(|invalid| refused_pattern(&text, invalid));
-        let (listen, condition) = agreed(listen, condition);
+        let (listen, condition) = or_panic(listen, condition);
         listen.wait_where(condition)
     }
 
-    /// Calls `listener` for every event, whatever its key, with its arguments; [`Received::key`] says which event it
-    /// is.
+    /// Calls `listener` for every event, whatever its key, with its arguments; [`Received::key`]
+    /// says which event it is.
     ///
-    /// It runs on the thread that read the datagram or that called `emit`, and should return soon: one that takes
-    /// longer than `listener_budget` (1 ms) is moved for good to a queue and a thread of its own. A panic in it is
-    /// caught and reported as a [`Notice`](crate::Notice).
+    /// It runs on the thread that read the datagram or that called `emit`, and should return soon:
+    /// one that takes longer than `listener_budget` (1 ms) is moved for good to a queue and a
+    /// thread of its own. A panic in it is caught and reported as a [`Notice`](crate::Notice).
     ///
     /// ```no_run
     /// # fn example(bus: &eventcast::Bus) {

@@ -2,7 +2,7 @@
 
 use std::num::NonZeroUsize;
 
-use super::{super::Bus, agreed, if_agreed};
+use super::{super::Bus, or_error, or_panic};
 use crate::bus::listeners::{
     async_sink::AsyncListener,
     received::Received,
@@ -16,13 +16,14 @@ use crate::event::{KeyConflict, NetEvent};
 impl Bus {
     /// Calls `listener` for every event of type `E`, from any bus on the group, this one included.
     ///
-    /// It runs on the thread that read the datagram or that called `emit`, and should return soon: one that takes
-    /// longer than `listener_budget` (1 ms) is moved for good to a queue and a thread of its own. A panic in it is
-    /// caught and reported as a [`Notice`](crate::Notice).
+    /// It runs on the thread that read the datagram or that called `emit`, and should return soon:
+    /// one that takes longer than `listener_budget` (1 ms) is moved for good to a queue and a
+    /// thread of its own. A panic in it is caught and reported as a [`Notice`](crate::Notice).
     ///
-    /// A listener gets the events of one sender in their order, whether moved or not; [`Bus`] says what else it can
-    /// rely on. An `emit` inside a listener runs at once: the listeners of that event are called before the other
-    /// listeners of the first one, as with Node's EventEmitter, up to 32 deep.
+    /// A listener gets the events of one sender in their order, whether moved or not; [`Bus`] says
+    /// what else it can rely on. An `emit` inside a listener runs at once: the listeners of that
+    /// event are called before the other listeners of the first one, as with Node's EventEmitter,
+    /// up to 32 deep.
     ///
     /// ```no_run
     /// # use eventcast::{Bus, NetEvent};
@@ -37,23 +38,24 @@ impl Bus {
     ///
     /// # Panics
     ///
-    /// Where another type of the program claims the same key with another shape; the message names both.
-    /// [`try_listen`](Self::try_listen) returns that as an error.
+    /// Where another type of the program claims the same key with another shape; the message names
+    /// both. [`try_listen`](Self::try_listen) returns that as an error.
     #[track_caller]
     pub fn on<E: NetEvent>(
         &self,
         listener: impl Fn(&Received<E>) + Send + Sync + 'static,
     ) -> ListenerId {
         let listen = self.try_listen::<E>();
-        let (listen, listener) = agreed(listen, listener);
+        let (listen, listener) = or_panic(listen, listener);
         listen.call(listener)
     }
 
-    /// Calls `listener` for one event of type `E`. A call uses it up; an event that does not decode does not.
+    /// Calls `listener` for one event of type `E`. A call uses it up; an event that does not decode
+    /// does not.
     ///
-    /// It runs on the thread that read the datagram or that called `emit`, and should return soon: one that takes
-    /// longer than `listener_budget` (1 ms) is moved for good to a queue and a thread of its own. A panic in it is
-    /// caught and reported as a [`Notice`](crate::Notice).
+    /// It runs on the thread that read the datagram or that called `emit`, and should return soon:
+    /// one that takes longer than `listener_budget` (1 ms) is moved for good to a queue and a
+    /// thread of its own. A panic in it is caught and reported as a [`Notice`](crate::Notice).
     ///
     /// ```no_run
     /// # use eventcast::{Bus, NetEvent};
@@ -67,23 +69,24 @@ impl Bus {
     ///
     /// # Panics
     ///
-    /// Where another type of the program claims the same key with another shape; the message names both.
-    /// [`try_listen`](Self::try_listen) returns that as an error.
+    /// Where another type of the program claims the same key with another shape; the message names
+    /// both. [`try_listen`](Self::try_listen) returns that as an error.
     #[track_caller]
     pub fn once<E: NetEvent>(
         &self,
         listener: impl Fn(&Received<E>) + Send + Sync + 'static,
     ) -> ListenerId {
         let listen = self.try_listen::<E>();
-        let (listen, listener) = agreed(listen, listener);
+        let (listen, listener) = or_panic(listen, listener);
         listen.once().call(listener)
     }
 
-    /// Calls `listener` for every event of type `E`, before the listeners that are registered already.
+    /// Calls `listener` for every event of type `E`, before the listeners that are registered
+    /// already.
     ///
-    /// It runs on the thread that read the datagram or that called `emit`, and should return soon: one that takes
-    /// longer than `listener_budget` (1 ms) is moved for good to a queue and a thread of its own. A panic in it is
-    /// caught and reported as a [`Notice`](crate::Notice).
+    /// It runs on the thread that read the datagram or that called `emit`, and should return soon:
+    /// one that takes longer than `listener_budget` (1 ms) is moved for good to a queue and a
+    /// thread of its own. A panic in it is caught and reported as a [`Notice`](crate::Notice).
     ///
     /// ```no_run
     /// # use eventcast::{Bus, NetEvent};
@@ -97,24 +100,24 @@ impl Bus {
     ///
     /// # Panics
     ///
-    /// Where another type of the program claims the same key with another shape; the message names both.
-    /// [`try_listen`](Self::try_listen) returns that as an error.
+    /// Where another type of the program claims the same key with another shape; the message names
+    /// both. [`try_listen`](Self::try_listen) returns that as an error.
     #[track_caller]
     pub fn prepend<E: NetEvent>(
         &self,
         listener: impl Fn(&Received<E>) + Send + Sync + 'static,
     ) -> ListenerId {
         let listen = self.try_listen::<E>();
-        let (listen, listener) = agreed(listen, listener);
+        let (listen, listener) = or_panic(listen, listener);
         listen.prepend().call(listener)
     }
 
-    /// Calls `listener` for one event of type `E`, before the listeners that are registered already. A call uses it
-    /// up; an event that does not decode does not.
+    /// Calls `listener` for one event of type `E`, before the listeners that are registered
+    /// already. A call uses it up; an event that does not decode does not.
     ///
-    /// It runs on the thread that read the datagram or that called `emit`, and should return soon: one that takes
-    /// longer than `listener_budget` (1 ms) is moved for good to a queue and a thread of its own. A panic in it is
-    /// caught and reported as a [`Notice`](crate::Notice).
+    /// It runs on the thread that read the datagram or that called `emit`, and should return soon:
+    /// one that takes longer than `listener_budget` (1 ms) is moved for good to a queue and a
+    /// thread of its own. A panic in it is caught and reported as a [`Notice`](crate::Notice).
     ///
     /// ```no_run
     /// # use eventcast::{Bus, NetEvent};
@@ -128,23 +131,23 @@ impl Bus {
     ///
     /// # Panics
     ///
-    /// Where another type of the program claims the same key with another shape; the message names both.
-    /// [`try_listen`](Self::try_listen) returns that as an error.
+    /// Where another type of the program claims the same key with another shape; the message names
+    /// both. [`try_listen`](Self::try_listen) returns that as an error.
     #[track_caller]
     pub fn prepend_once<E: NetEvent>(
         &self,
         listener: impl Fn(&Received<E>) + Send + Sync + 'static,
     ) -> ListenerId {
         let listen = self.try_listen::<E>();
-        let (listen, listener) = agreed(listen, listener);
+        let (listen, listener) = or_panic(listen, listener);
         listen.once().prepend().call(listener)
     }
 
     /// Calls `listener` for every event of type `E`, or returns why it cannot.
     ///
-    /// It runs on the thread that read the datagram or that called `emit`, and should return soon: one that takes
-    /// longer than `listener_budget` (1 ms) is moved for good to a queue and a thread of its own. A panic in it is
-    /// caught and reported as a [`Notice`](crate::Notice).
+    /// It runs on the thread that read the datagram or that called `emit`, and should return soon:
+    /// one that takes longer than `listener_budget` (1 ms) is moved for good to a queue and a
+    /// thread of its own. A panic in it is caught and reported as a [`Notice`](crate::Notice).
     ///
     /// ```no_run
     /// # use eventcast::{Bus, NetEvent};
@@ -159,23 +162,24 @@ impl Bus {
     ///
     /// # Errors
     ///
-    /// [`KeyConflict`] where another type of the program claims the same key with another shape. The listener is
-    /// dropped then.
+    /// [`KeyConflict`] where another type of the program claims the same key with another shape.
+    /// The listener is dropped then.
     #[track_caller]
     pub fn try_on<E: NetEvent>(
         &self,
         listener: impl Fn(&Received<E>) + Send + Sync + 'static,
     ) -> Result<ListenerId, KeyConflict> {
-        let (listen, listener) = if_agreed(self.try_listen::<E>(), listener)?;
+        let (listen, listener) = or_error(self.try_listen::<E>(), listener)?;
         Ok(listen.call(listener))
     }
 
     /// Calls an async `listener` for every event of type `E`.
     ///
-    /// Its calls run on a tokio runtime, one after the other and in the order of each sender's events, from a queue
-    /// of its own (`listener_queue`). The runtime is the one in which `start` is called, or the one given with
-    /// [`Builder::runtime`](crate::Builder::runtime). A panic in it is caught and reported as a
-    /// [`Notice`](crate::Notice). What the listener captures is cloned for each call:
+    /// Its calls run on a tokio runtime, one after the other and in the order of each sender's
+    /// events, from a queue of its own (`listener_queue`). The runtime is the one in which `start`
+    /// is called, or the one given with [`Builder::runtime`](crate::Builder::runtime). A panic in
+    /// it is caught and reported as a [`Notice`](crate::Notice). What the listener captures is
+    /// cloned for each call:
     ///
     /// ```no_run
     /// # use eventcast::{Bus, NetEvent};
@@ -197,20 +201,20 @@ impl Bus {
     ///
     /// # Panics
     ///
-    /// Where another type of the program claims the same key with another shape; the message names both.
-    /// [`try_listen`](Self::try_listen) returns that as an error.
+    /// Where another type of the program claims the same key with another shape; the message names
+    /// both. [`try_listen`](Self::try_listen) returns that as an error.
     #[track_caller]
     pub fn on_async<E: NetEvent>(
         &self,
         listener: impl AsyncFn(Received<E>) + AsyncListener<Received<E>>,
     ) -> ListenerId {
         let listen = self.try_listen::<E>();
-        let (listen, listener) = agreed(listen, listener);
+        let (listen, listener) = or_panic(listen, listener);
         listen.call_async(listener)
     }
 
-    /// Calls an async `listener` for every event of type `E`, with up to `concurrency` calls under way at once. The
-    /// calls begin in the order of each sender's events, and end in any.
+    /// Calls an async `listener` for every event of type `E`, with up to `concurrency` calls under
+    /// way at once. The calls begin in the order of each sender's events, and end in any.
     ///
     /// They run on a tokio runtime, from a queue of the listener's own (`listener_queue`).
     ///
@@ -227,8 +231,8 @@ impl Bus {
     ///
     /// # Panics
     ///
-    /// Where another type of the program claims the same key with another shape; the message names both.
-    /// [`try_listen`](Self::try_listen) returns that as an error.
+    /// Where another type of the program claims the same key with another shape; the message names
+    /// both. [`try_listen`](Self::try_listen) returns that as an error.
     #[track_caller]
     pub fn on_async_concurrent<E: NetEvent>(
         &self,
@@ -236,12 +240,12 @@ impl Bus {
         listener: impl AsyncFn(Received<E>) + AsyncListener<Received<E>>,
     ) -> ListenerId {
         let listen = self.try_listen::<E>();
-        let (listen, listener) = agreed(listen, listener);
+        let (listen, listener) = or_panic(listen, listener);
         listen.concurrency(concurrency.get()).call_async(listener)
     }
 
-    /// Calls an async `listener` for one event of type `E`. A call uses it up; an event that does not decode does
-    /// not.
+    /// Calls an async `listener` for one event of type `E`. A call uses it up; an event that does
+    /// not decode does not.
     ///
     /// The call runs on a tokio runtime.
     ///
@@ -257,19 +261,20 @@ impl Bus {
     ///
     /// # Panics
     ///
-    /// Where another type of the program claims the same key with another shape; the message names both.
-    /// [`try_listen`](Self::try_listen) returns that as an error.
+    /// Where another type of the program claims the same key with another shape; the message names
+    /// both. [`try_listen`](Self::try_listen) returns that as an error.
     #[track_caller]
     pub fn once_async<E: NetEvent>(
         &self,
         listener: impl AsyncFn(Received<E>) + AsyncListener<Received<E>>,
     ) -> ListenerId {
         let listen = self.try_listen::<E>();
-        let (listen, listener) = agreed(listen, listener);
+        let (listen, listener) = or_panic(listen, listener);
         listen.once().call_async(listener)
     }
 
-    /// The events of type `E` as a stream. [`Subscription`] says how many events wait in it, and when it ends.
+    /// The events of type `E` as a stream. [`Subscription`] says how many events wait in it, and
+    /// when it ends.
     ///
     /// ```no_run
     /// # use eventcast::{Bus, NetEvent};
@@ -286,15 +291,15 @@ impl Bus {
     ///
     /// # Panics
     ///
-    /// Where another type of the program claims the same key with another shape; the message names both.
-    /// [`try_listen`](Self::try_listen) returns that as an error.
+    /// Where another type of the program claims the same key with another shape; the message names
+    /// both. [`try_listen`](Self::try_listen) returns that as an error.
     #[track_caller]
     pub fn subscribe<E: NetEvent>(&self) -> Subscription<E> {
         self.listen::<E>().subscribe()
     }
 
-    /// The events of type `E` as a stream. `options` say how many events wait in it, and whether the oldest or the
-    /// newest is dropped when it is full.
+    /// The events of type `E` as a stream. `options` say how many events wait in it, and whether
+    /// the oldest or the newest is dropped when it is full.
     ///
     /// ```no_run
     /// # use eventcast::{Bus, NetEvent};
@@ -310,8 +315,8 @@ impl Bus {
     ///
     /// # Panics
     ///
-    /// Where another type of the program claims the same key with another shape; the message names both.
-    /// [`try_listen`](Self::try_listen) returns that as an error.
+    /// Where another type of the program claims the same key with another shape; the message names
+    /// both. [`try_listen`](Self::try_listen) returns that as an error.
     #[track_caller]
     pub fn subscribe_with<E: NetEvent>(&self, options: SubscribeOptions) -> Subscription<E> {
         self.listen::<E>().subscribe_with(options)
@@ -319,9 +324,10 @@ impl Bus {
 
     /// The first event of type `E` from now on.
     ///
-    /// The wait is registered by this call, not by its first poll, so an event that comes in between is not missed.
-    /// Dropping the [`WaitFor`] ends the wait; polled again after it was ready, it waits for the next event. It
-    /// yields [`Stopped`](crate::Stopped) where the event can no longer come.
+    /// The wait is registered by this call, not by its first poll, so an event that comes in
+    /// between is not missed. Dropping the [`WaitFor`] ends the wait; polled again after it was
+    /// ready, it waits for the next event. It yields [`Stopped`](crate::Stopped) where the event
+    /// can no longer come.
     ///
     /// ```no_run
     /// # use eventcast::{Bus, NetEvent};
@@ -338,8 +344,8 @@ impl Bus {
     ///
     /// # Panics
     ///
-    /// Where another type of the program claims the same key with another shape; the message names both.
-    /// [`try_listen`](Self::try_listen) returns that as an error.
+    /// Where another type of the program claims the same key with another shape; the message names
+    /// both. [`try_listen`](Self::try_listen) returns that as an error.
     #[track_caller]
     pub fn wait_for<E: NetEvent>(&self) -> WaitFor<E> {
         self.listen::<E>().wait()
@@ -347,14 +353,16 @@ impl Bus {
 
     /// The first event of type `E` from now on for which `condition` is true.
     ///
-    /// `condition` is called where the wait is polled, and an event for which it is false is dropped there. Until
-    /// then up to 1,024 events wait, and no more bytes than `listener_queue` allows; events that come beyond that are
-    /// missed, so the wait should be polled soon. A condition that panics counts as false for that event, and is
-    /// reported as [`Notice::ListenerPanicked`](crate::Notice).
+    /// `condition` is called where the wait is polled, and an event for which it is false is
+    /// dropped there. Until then up to 1,024 events wait, and no more bytes than `listener_queue`
+    /// allows; events that come beyond that are missed, so the wait should be polled soon. A
+    /// condition that panics counts as false for that event, and is reported as
+    /// [`Notice::ListenerPanicked`](crate::Notice).
     ///
-    /// The wait is registered by this call, not by its first poll, so an event that comes in between is not missed.
-    /// Dropping the [`WaitFor`] ends the wait; polled again after it was ready, it waits for the next event. It
-    /// yields [`Stopped`](crate::Stopped) where the event can no longer come.
+    /// The wait is registered by this call, not by its first poll, so an event that comes in
+    /// between is not missed. Dropping the [`WaitFor`] ends the wait; polled again after it was
+    /// ready, it waits for the next event. It yields [`Stopped`](crate::Stopped) where the event
+    /// can no longer come.
     ///
     /// ```no_run
     /// # use eventcast::{Bus, NetEvent};
@@ -371,21 +379,21 @@ impl Bus {
     ///
     /// # Panics
     ///
-    /// Where another type of the program claims the same key with another shape; the message names both.
-    /// [`try_listen`](Self::try_listen) returns that as an error.
+    /// Where another type of the program claims the same key with another shape; the message names
+    /// both. [`try_listen`](Self::try_listen) returns that as an error.
     #[track_caller]
     pub fn wait_for_where<E: NetEvent>(
         &self,
         condition: impl Fn(&Received<E>) -> bool + Send + Sync + 'static,
     ) -> WaitFor<E> {
         let listen = self.try_listen::<E>();
-        let (listen, condition) = agreed(listen, condition);
+        let (listen, condition) = or_panic(listen, condition);
         listen.wait_where(condition)
     }
 
-    /// Takes off all listeners of the key of type `E`, those by key among them but not those by pattern, and returns
-    /// how many there were. Streams end after the events that wait in them, and a [`WaitFor`] yields
-    /// [`Stopped`](crate::Stopped).
+    /// Takes off all listeners of the key of type `E`, those by key among them but not those by
+    /// pattern, and returns how many there were. Streams end after the events that wait in them,
+    /// and a [`WaitFor`] yields [`Stopped`](crate::Stopped).
     ///
     /// ```
     /// # use eventcast::{Bus, NetEvent};
@@ -403,7 +411,8 @@ impl Bus {
         self.off_all_named(E::KEY)
     }
 
-    /// How many listeners the key of type `E` has: streams and waits are among them, listeners by pattern are not.
+    /// How many listeners the key of type `E` has: streams and waits are among them, listeners by
+    /// pattern are not.
     ///
     /// ```
     /// # use eventcast::{Bus, NetEvent};

@@ -39,7 +39,7 @@ impl Home {
 pub(crate) fn log_deaf(what: &str, location: &'static Location<'static>) {
     tracing::error!(
         target: "eventcast",
-        "{} ({location}) hears nothing: its bus was started in another process, of which this one is a forked child; build \
+        "{} ({location}) receives nothing: its bus was started in another process, of which this one is a forked child; build \
          a new bus here",
         printable(what),
     );
