@@ -20,8 +20,8 @@ const LONGEST_FILE: u64 = 64 * 1024;
 /// accent makes another one. A ready key is for those who have a place to keep keys in: at least 32
 /// random bytes, with which a bus starts at once, because nothing has to make it hard to guess.
 ///
-/// Neither shows in `Debug`, in an error or in a log, and the memory is wiped when the last copy
-/// goes.
+/// Neither shows in `Debug`, in an error or in a log, and the memory is wiped when the last copy is
+/// dropped.
 ///
 /// ```
 /// use eventcast::Secret;

@@ -219,8 +219,8 @@ impl InlineSink {
         Some(server)
     }
 
-    /// The listener was taken off: the queue ends its pauses, so that waiting events are delivered
-    /// at once.
+    /// The listener was taken off: the thread of its queue still delivers the waiting events, and
+    /// then ends at once.
     pub(crate) fn retire(&self) {
         self.retired.store(true, Ordering::SeqCst);
         if let Some(queue) = self.queue.get() {

@@ -166,8 +166,8 @@ impl Listener {
         }
     }
 
-    /// Ends a listener that was taken off: a stream ends after its waiting events, and other queues
-    /// deliver theirs at once.
+    /// Ends a listener that was taken off. The waiting events are still delivered; a stream ends
+    /// after them.
     pub(crate) fn retire(&self) {
         match &self.sink {
             Sink::Inline(sink) => sink.retire(),

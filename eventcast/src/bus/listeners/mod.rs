@@ -7,10 +7,10 @@
 //! | `identity` | which listener it is, and what it reports about itself |
 //! | `inline_sink`, `async_sink`, `subscription`, `wait_for` | the ways to take events: called, as a task, as a stream, as a future |
 //! | `delivery`, `received` | an event on its way to listeners, and as a listener gets it |
-//! | `invocation`, `fault`, `user_closure` | one call of a closure, and what came of it |
+//! | `invocation`, `fault`, `user_closure` | one call of a closure, and its outcome |
 //! | `nesting` | events that are emitted while an event is delivered |
 //! | `retired` | async listeners that were taken off while calls of theirs waited |
-//! | `info` | what is registered, to be looked at |
+//! | `info` | the description of a registered listener |
 //! | `owner` | the way back to the bus |
 
 pub(crate) mod async_sink;
@@ -108,23 +108,23 @@ impl Listeners {
         }
     }
 
-    /// The listeners of the event's key. Claims the key for the type the first time; `place` is the
+    /// The listeners of the event's key. Claims the key for the type the first time; `location` is the
     /// caller's line, for the error text.
     pub(crate) fn of_type<E: NetEvent>(
         &self,
-        place: &'static Location<'static>,
+        location: &'static Location<'static>,
     ) -> Result<Option<Snapshot>, KeyConflict> {
         if let Lookup::Known(list) = self.registry.list_for(E::KEY, TypeId::of::<E>()) {
             return Ok(list);
         }
-        self.claim_key::<E>(place)?;
+        self.claim_key::<E>(location)?;
         Ok(self.registry.list(E::KEY))
     }
 
     /// Claims the key for the type, in this process and with this bus.
     pub(crate) fn claim_key<E: NetEvent>(
         &self,
-        place: &'static Location<'static>,
+        location: &'static Location<'static>,
     ) -> Result<(), KeyConflict> {
         let event = TypeId::of::<E>();
         event::claim(
@@ -133,7 +133,7 @@ impl Listeners {
             type_name::<E>(),
             E::SHAPE,
             E::__fields,
-            place,
+            location,
         )?;
         self.registry.allow(E::KEY, event);
         Ok(())

@@ -361,7 +361,7 @@ mod tests {
 
     /// A listener that does nothing.
     fn inert(topic: &Topic) -> (Arc<ListenerIdentity>, Sink) {
-        let (key, telemetry) = (topic.text(), Telemetry::unheard());
+        let (key, telemetry) = (topic.text(), Telemetry::without_listeners());
         let identity = ListenerIdentity::new(key, None, Location::caller(), false, telemetry);
         let sink = InlineSink::new(Arc::clone(&identity), |_: &Received<Args>| ());
         (identity, Sink::Inline(sink))

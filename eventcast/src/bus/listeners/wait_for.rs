@@ -18,7 +18,7 @@ use crate::bus::{
     queue::error::RecvTimeoutError,
 };
 
-/// The listener was taken off, or the last handle of the bus went, before the event came.
+/// The listener was taken off, or the last handle of the bus was dropped, before the event came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "the event did not come: its listener was taken off before, or the last handle of the bus was dropped"

@@ -1,4 +1,4 @@
-//! Listeners that are taken off when their owner goes.
+//! Guards, which take a listener off when they are dropped.
 
 use std::{
     fmt,

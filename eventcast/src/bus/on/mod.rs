@@ -6,7 +6,7 @@
 //! | `typed`, `named`, `pattern` | the short methods, for events by type, by key, and by pattern |
 //! | `into_pattern` | a pattern, or a text that is one |
 //! | `listen` | the builder, in which all of them end |
-//! | `info` | what is registered |
+//! | `info` | the list of registered listeners |
 
 pub(crate) mod guard;
 mod info;

@@ -2,15 +2,15 @@
 
 use std::collections::VecDeque;
 
-/// What gives way when the queue of a subscription is full.
+/// Which events a full subscription drops.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Overflow {
-    /// The new one is taken; as many of the oldest as it needs are missed. The default: who has
-    /// fallen behind wants what is recent.
+    /// Drops as many of the oldest as the new one needs. The default: a reader that has fallen
+    /// behind mostly wants the recent events.
     #[default]
     DropOldest,
-    /// What is there stays; the new one is missed.
+    /// Drops the new one.
     DropNewest,
 }
 

@@ -1,10 +1,10 @@
 //! Why a read of a stream returns no item.
 
-/// Why there is no event to be had at once.
+/// Why `try_next` returned no item.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum TryNextError {
-    /// None is waiting now; one may come.
+    /// No item is waiting now; one may come later.
     #[error("nothing is waiting now")]
     Empty,
     /// The stream has ended: none will come any more.
@@ -14,11 +14,11 @@ pub enum TryNextError {
     Ended,
 }
 
-/// Why no event was had in time.
+/// Why `recv_timeout` returned no item.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum RecvTimeoutError {
-    /// None came in time; one may come.
+    /// No item came in time; one may come later.
     #[error("nothing came in time")]
     Timeout,
     /// The stream has ended: none will come any more.

@@ -125,7 +125,7 @@ impl<T> Drop for Mailbox<T> {
         // Without the lock: in a forked child, a thread of the parent may hold it for ever.
         let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
         let waker = state.waker.take();
-        // The mailbox is gone, so a panic of the waker is not reported.
+        // A panic of the waker is ignored: no reader is left.
         let _ = user_code::discard(waker);
     }
 }

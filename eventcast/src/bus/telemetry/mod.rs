@@ -76,7 +76,7 @@ impl Telemetry {
 
     /// Telemetry without a bus and without listeners.
     #[cfg(test)]
-    pub(crate) fn unheard() -> Arc<Self> {
+    pub(crate) fn without_listeners() -> Arc<Self> {
         Arc::new(Self::new(
             Arc::new(Process::new(None)),
             LastResort::new(false),

@@ -16,8 +16,8 @@ use crate::bus::{
     queue::error::{RecvTimeoutError, TryNextError},
 };
 
-/// The notices of a bus, as a [`Stream`]. It ends when the last handle of the bus has gone and the
-/// bus has stopped.
+/// The notices of a bus, as a [`Stream`]. It ends when the last handle of the bus was dropped and
+/// the bus has stopped.
 #[must_use = "a stream that is dropped hears nothing"]
 pub struct NoticeStream {
     sink: Arc<NoticeSink>,
