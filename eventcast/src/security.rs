@@ -58,6 +58,9 @@
 //!   (`what_was_not_opened_is_told_as_one_and_a_wrong_clock_with_its_offset`). Whoever can set it back to a time of
 //!   recordings can show it those of senders that it has not heard
 //!   (`a_clock_that_is_set_back_makes_recordings_fresh_but_of_whom_it_knows`): protect what sets clocks.
+//!   A bus with a configured `id` whose clock shows the very millisecond of an earlier start again takes that one's
+//!   numbers: what it says until it is beyond them is dropped as a duplicate, sealed or not
+//!   (`a_second_start_with_the_same_incarnation_delivers_nothing_twice`).
 //!
 //! # What a stranger can have a bus say
 //!

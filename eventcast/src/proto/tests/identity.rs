@@ -343,3 +343,36 @@ fn third(is_sealed: bool, datagram: &[u8]) -> bool {
     };
     net::number_of(&clear) == Some(3)
 }
+
+/// A clock that shows the same millisecond again gives a second start the incarnation of the first. Then what it says
+/// under numbers that were used is a duplicate; nothing comes twice, and what follows comes.
+#[test]
+fn a_second_start_with_the_same_incarnation_delivers_nothing_twice() {
+    for is_sealed in [false, true] {
+        let seal = |config: &mut Config| config.seal = is_sealed.then(|| seal_with(7));
+        let mut net = Net::with(2, seal);
+        net.run(6_000, nothing);
+        for text in ["1", "2", "3"] {
+            net.emit(0, text);
+        }
+        net.run(8_000, nothing);
+        assert_eq!(net.told(1), ["1", "2", "3"]);
+        let now = net.now();
+        let mut config = Config::new("engine-0", 1_795_585_000_000, HOST, 9000);
+        seal(&mut config);
+        net.engines[0] = Engine::new(config, [9; 32], now);
+        let mut expected = Vec::new();
+        for number in 1..=200 {
+            let text = format!("again {number}");
+            net.emit(0, &text);
+            net.run(8_000 + 100 * number, nothing);
+            expected.push(text);
+        }
+        let mut told = net.told(1);
+        told.retain(|line| line.starts_with("again"));
+        // The last ones are there, in order, and each once.
+        let last = &expected[expected.len() - told.len()..];
+        assert_eq!(told, last, "sealed: {is_sealed}");
+        assert!(told.len() >= 100, "sealed: {is_sealed}: {}", told.len());
+    }
+}
