@@ -282,6 +282,16 @@ impl Attacker {
         number: Option<i64>,
         body: &[u8],
     ) -> Vec<u8> {
+        let metadata = self.metadata((from, victim), name, number);
+        craft::join(&craft::bytes_of(&metadata), body)
+    }
+
+    pub(super) fn metadata(
+        &mut self,
+        (from, victim): (SocketAddr, &Victim<'_>),
+        name: &str,
+        number: Option<i64>,
+    ) -> Document {
         let seq_id = self.id();
         let mut metadata = doc! {
             "v": 3, "seq": 0, "seqLen": 1, "seqId": seq_id, "seqEnd": true, "enc": false, "name": name,
@@ -291,7 +301,7 @@ impl Attacker {
         if let Some(number) = number {
             metadata.insert("n", number);
         }
-        craft::join(&craft::bytes_of(&metadata), body)
+        metadata
     }
 
     pub(super) fn id(&mut self) -> String {

@@ -32,6 +32,14 @@ pub struct Figures {
     pub sealed: u64,
     /// Of these, those whose group changes its key.
     pub key_changes: u64,
+    /// Worlds in clear groups in which somebody speaks in the names of members.
+    pub posed_as_members: u64,
+    /// Of these, those in which it speaks as one of them from that one's address.
+    pub usurped: u64,
+    /// Datagrams that came to buses in their names.
+    pub posed: u64,
+    /// Of these, the greetings and goodbyes that a bus has counted as somebody else's.
+    pub not_obeyed: u64,
     /// Datagrams that an attacker brought to a bus.
     pub injected: u64,
     /// Messages given to the applications of buses.
@@ -65,6 +73,10 @@ impl Figures {
         self.network.altered += other.network.altered;
         self.sealed += other.sealed;
         self.key_changes += other.key_changes;
+        self.posed_as_members += other.posed_as_members;
+        self.usurped += other.usurped;
+        self.posed += other.posed;
+        self.not_obeyed += other.not_obeyed;
         self.injected += other.injected;
         self.delivered += other.delivered;
         self.delivered_to_old += other.delivered_to_old;
@@ -100,6 +112,12 @@ impl fmt::Display for Figures {
             network.reordered,
             network.altered,
             self.injected
+        )?;
+        writeln!(
+            f,
+            "members posed as in {} worlds in the clear ({} of them from their own addresses too): {} datagrams came in \
+             their names, of which {} were greetings or goodbyes that were not obeyed",
+            self.posed_as_members, self.usurped, self.posed, self.not_obeyed
         )?;
         write!(
             f,

@@ -210,12 +210,20 @@ pub enum What {
         /// For how long.
         stopped_for: Nanos,
     },
-    /// Somebody who holds the key has sealed something for a bus in the name of another one: what it makes of that one is
-    /// as good as what both say together.
+    /// Somebody has said something to a bus in the name of another one that nobody can tell from what that one says, with
+    /// the key of a sealed group or from that one's address: what it makes of that one is as good as what both say
+    /// together.
     Posed {
         /// For whom.
         to: Life,
         /// In whose name.
+        of: Life,
+    },
+    /// A bus obeyed a hello or a goodbye in another one's name that came from elsewhere, although it hears that one.
+    Obeyed {
+        /// Who obeyed.
+        by: Life,
+        /// In whose name it was.
         of: Life,
     },
     /// A datagram came from an address from which none had come to this bus.

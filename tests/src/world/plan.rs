@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use self::choices::{
     choose_attacks, choose_fates, choose_faults, choose_key_change, choose_members,
-    choose_namesakes, choose_nonsense, choose_pauses, choose_weather, choose_words,
+    choose_mild_faults, choose_namesakes, choose_nonsense, choose_pauses, choose_weather,
+    choose_words,
 };
 use super::{
     history::{MILLI, Nanos, nanos},
@@ -144,6 +145,10 @@ pub struct Plan {
     pub poses: bool,
     /// And seals as this member.
     pub posed_as: Option<usize>,
+    /// The group is clear, little goes wrong, and somebody speaks in members' names from addresses of its own.
+    pub poses_as_members: bool,
+    /// And in the name of this one also from that one's address, and with numbers that it is about to use.
+    pub usurped: Option<usize>,
     /// Its kinds of fault.
     pub faults: Vec<Fault>,
     /// Who takes part.
@@ -310,6 +315,24 @@ pub enum Act {
 /// not change their key, a member. In half of the latter it seals as one of the others as well.
 const POSERS: f64 = 0.3;
 
+/// The share of groups that are clear and in which little goes wrong, so that somebody can speak in the names of members
+/// that are heard; and of these, those in which one member is to be told from somebody else by nothing at all.
+const POSES_AS_MEMBERS: f64 = 0.25;
+const USURPED: f64 = 0.5;
+
+/// What buses may hold there, and how long a message may be there: enough for everything that a world sends.
+const AMPLE: Options = Options {
+    max_payload_size: 1024,
+    max_message_size: 512 << 10,
+    max_held_bytes: 96 << 20,
+    history_bytes: 64 << 20,
+    message_ttl: PATIENT,
+};
+
+/// The share of datagrams that is lost there at most, to each and to all: a chunk is asked for three times, which is not
+/// enough for sure where more is lost.
+const LITTLE_LOSS: f64 = 0.01;
+
 /// The share of these in which so many newcomers come that there is no room for all.
 const THRONGS: f64 = 0.1;
 
@@ -317,11 +340,28 @@ impl Plan {
     /// What this seed decides.
     #[must_use]
     pub fn new(seed: u64) -> Self {
+        // From numbers of its own, so that the same worlds without it stay as they are.
+        let mut random = Random::new(16, seed);
+        let poses_as_members = random.chance(POSES_AS_MEMBERS);
+        let is_usurped = poses_as_members && random.chance(USURPED);
         let mut random = Random::new(1, seed);
-        let sealed = random.chance(1.0 / 3.0);
-        let faults = choose_faults(&mut random, sealed);
+        let sealed = random.chance(1.0 / 3.0) && !poses_as_members;
+        let faults = if poses_as_members {
+            choose_mild_faults(&mut random)
+        } else {
+            choose_faults(&mut random, sealed)
+        };
         let has = |fault| faults.contains(&fault);
         let mut members = choose_members(&mut random, &faults);
+        if poses_as_members {
+            for member in &mut members {
+                let max_payload_size = member.options.max_payload_size;
+                member.options = Options {
+                    max_payload_size,
+                    ..AMPLE
+                };
+            }
+        }
         if sealed {
             for member in &mut members {
                 member.skew_ms = member.skew_ms * SEALED_SKEW / SKEW;
@@ -340,7 +380,11 @@ impl Plan {
             Fault::LateJoin,
             Fault::Leave,
         ];
-        let weather = choose_weather(&mut random, &faults, members.len());
+        let mut weather = choose_weather(&mut random, &faults, members.len());
+        if poses_as_members {
+            weather.loss = weather.loss.min(LITTLE_LOSS);
+            weather.shared_loss = weather.shared_loss.min(LITTLE_LOSS);
+        }
         // All that is sent fits, and there is time to ask for it often enough.
         let options = members[0].options;
         let mild = options.history_bytes >= ROOMY
@@ -360,11 +404,11 @@ impl Plan {
             acts.extend(choose_key_change(&mut random, members.len(), calm_from));
         }
         let mut random = Random::new(7, seed);
-        let nonsense = !has(Fault::OldPeers) && random.chance(NONSENSE);
+        let nonsense = !has(Fault::OldPeers) && random.chance(NONSENSE) && !poses_as_members;
         if nonsense {
             acts.extend(choose_nonsense(&mut random, members.len(), calm_from));
         }
-        let greets = random.chance(GREETINGS);
+        let greets = random.chance(GREETINGS) && !poses_as_members;
         if !sealed && random.chance(SET_CLOCKS) {
             for _ in 0..random.between(1, 4) {
                 let act = Act::SetClock {
@@ -375,7 +419,7 @@ impl Plan {
             }
         }
         let mut random = Random::new(11, seed);
-        let poses = !changes_key && random.chance(POSERS);
+        let poses = !changes_key && random.chance(POSERS) || poses_as_members;
         let mut posed_as = None;
         if poses {
             let count = random.between(100, 1_500);
@@ -388,8 +432,10 @@ impl Plan {
                 posed_as = Some(random.index(members.len()));
             }
         }
+        let buses = members.iter().filter(|member| !member.old).count();
+        let usurped = is_usurped.then(|| random.index(buses));
         let mut random = Random::new(13, seed);
-        let tight = random.chance(TIGHT);
+        let tight = random.chance(TIGHT) && !poses_as_members;
         if tight {
             for member in &mut members {
                 member.options = LITTLE;
@@ -401,13 +447,13 @@ impl Plan {
             }
         }
         let mut random = Random::new(14, seed);
-        let shares_ids = random.chance(NAMESAKES);
+        let shares_ids = random.chance(NAMESAKES) && !poses_as_members;
         if shares_ids {
             choose_namesakes(&mut random, &mut members, &mut acts, calm_from);
         }
         let mut random = Random::new(15, seed);
         let pauses = !changes_key && random.chance(PAUSES);
-        let long_pauses = pauses && random.chance(LONG_PAUSES);
+        let long_pauses = pauses && random.chance(LONG_PAUSES) && !poses_as_members;
         if long_pauses {
             calm_from *= STRETCH;
             for (at, _) in &mut acts {
@@ -434,6 +480,8 @@ impl Plan {
             pauses,
             poses,
             posed_as,
+            poses_as_members,
+            usurped,
             greets,
             faults,
         }

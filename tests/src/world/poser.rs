@@ -45,13 +45,17 @@ pub(super) enum Reach {
     Strangers,
     /// It speaks for a member as well.
     Members,
+    /// And from that one's address, and with the numbers that it is about to use.
+    Usurped,
 }
 
 /// A datagram that a poser brings.
 pub(super) struct Posed {
     pub(super) injection: Injection,
-    /// It is sealed as the member in whose name it speaks.
+    /// It speaks in a member's name.
     pub(super) as_member: bool,
+    /// It greets or leaves in it.
+    pub(super) speaks_of_itself: bool,
 }
 
 impl Poser {
@@ -74,15 +78,19 @@ impl Poser {
     pub(super) fn make(
         &mut self,
         now_ms: u64,
-        (victim, last_sealed): (&Victim<'_>, u64),
+        (victim, address, last_sealed): (&Victim<'_>, SocketAddr, u64),
         messages: &[[u8; 20]],
         reach: Reach,
     ) -> Posed {
-        let from = own_address(&mut self.attacker.random);
+        let mut from = own_address(&mut self.attacker.random);
         let kind = self.attacker.random.below(match reach {
             Reach::Strangers => 8,
             Reach::Members => 12,
+            Reach::Usurped => 18,
         });
+        if kind >= 12 && self.attacker.random.chance(0.5) {
+            from = address;
+        }
         let (id, incarnation) = self.name(kind, victim);
         let who = Victim {
             id: &id,
@@ -94,7 +102,8 @@ impl Poser {
         let before = if as_member { last_sealed } else { 0 };
         Posed {
             injection: self.bring(now_ms, from, (&id, incarnation, before), bytes),
-            as_member: as_member && self.key.is_some(),
+            as_member,
+            speaks_of_itself: matches!(kind, 8 | 10 | 14 | 15),
         }
     }
 
@@ -220,12 +229,21 @@ impl Poser {
                 let claim = self.claim;
                 self.hello(from, who, (claim, 1))
             }
-            3 | 5 | 8 => {
+            3 | 5 | 8 | 14 => {
                 let first = random.between(1, number + 1);
                 self.hello(from, who, (number, first))
             }
             6 | 9 => self.event(from, who, far),
-            7 | 10 => {
+            12 => {
+                let near = victim.sent + random.between(1, 5);
+                self.event(from, who, near)
+            }
+            13 => {
+                let near = victim.sent + random.between(1, 5);
+                self.chunk(from, who, near)
+            }
+            16 => self.hello(from, who, (victim.sent, 1)),
+            7 | 10 | 15 => {
                 let bye = doc! { "inc": inc, "last": number as i64 };
                 self.say(from, who, "__ec_bye", &argument(bye))
             }
@@ -256,6 +274,20 @@ impl Poser {
         let name = payload::name_of(message);
         let number = Some(number as i64);
         self.attacker.datagram((from, who), name, number, &body)
+    }
+
+    /// One of three pieces of a message.
+    fn chunk(&mut self, from: SocketAddr, who: &Victim<'_>, number: u64) -> Vec<u8> {
+        let name = payload::name_of(MessageKey {
+            sender: NOBODY,
+            place: number,
+        });
+        let number = Some(number as i64);
+        let mut metadata = self.attacker.metadata((from, who), name, number);
+        metadata.insert("seq", self.attacker.random.below(2) as i32);
+        metadata.insert("seqLen", 3);
+        metadata.insert("seqEnd", false);
+        craft::join(&craft::bytes_of(&metadata), &[7; 300])
     }
 
     fn say(&mut self, from: SocketAddr, who: &Victim<'_>, name: &str, body: &[u8]) -> Vec<u8> {

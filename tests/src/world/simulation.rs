@@ -281,6 +281,8 @@ impl<'p> Simulation<'p> {
         self.figures.worlds = 1;
         self.figures.sealed = self.plan.sealed.into();
         self.figures.key_changes = self.plan.changes_key.into();
+        self.figures.posed_as_members = self.plan.poses_as_members.into();
+        self.figures.usurped = self.plan.usurped.is_some().into();
         self.figures.network = self.network.losses;
         self.figures.virtual_time = self.plan.end;
         (history, self.figures)

@@ -11,9 +11,10 @@ use eventcast_tests::{
     runner::Case,
     world::{
         self,
+        figures::Figures,
         history::Record,
         many::{self, Outcome, Report},
-        plan::Plan,
+        plan::{FAULTS, Plan},
     },
 };
 
@@ -22,6 +23,9 @@ const WORLDS: u64 = 100;
 
 /// How many: for `.ci/run`.
 const WORLDS_VARIABLE: &str = "EVENTCAST_WORLDS";
+
+/// How many plans are looked at for their kinds.
+const PLANNED: u64 = 2_000;
 
 /// What is listed of one failure.
 const LISTED: usize = 10;
@@ -35,8 +39,44 @@ pub(crate) fn cases() -> Vec<Case> {
         let report = many::run(1, count, many::ENOUGH, |_| {});
         println!("{}", report.figures);
         assert!(report.failures.is_empty(), "{}", failures(&report));
+        let Figures {
+            worlds,
+            posed_as_members,
+            usurped,
+            posed,
+            not_obeyed,
+            ..
+        } = report.figures;
+        if worlds >= WORLDS {
+            assert!(posed_as_members * 6 >= worlds && usurped * 15 >= worlds);
+            assert!(posed >= 100 * posed_as_members && not_obeyed >= 20 * posed_as_members);
+        }
+    });
+    let kinds = Case::new("worlds_of_every_kind_occur", || {
+        let plans: Vec<Plan> = (1..=PLANNED).map(Plan::new).collect();
+        let least = |kind: &str, share: f64, is_one: &dyn Fn(&Plan) -> bool| {
+            let count = plans.iter().filter(|plan| is_one(plan)).count();
+            println!("{kind}: {count} of {PLANNED}");
+            assert!(count as f64 >= share * PLANNED as f64, "{kind}: {count}");
+        };
+        least("sealed", 0.2, &|plan| plan.sealed);
+        least("changes its key", 0.03, &|plan| plan.changes_key);
+        least("shares an id", 0.08, &|plan| plan.shares_ids);
+        least("pauses", 0.1, &|plan| plan.pauses);
+        least("mild", 0.2, &|plan| plan.mild);
+        least("poses", 0.3, &|plan| plan.poses);
+        least("seals as a member", 0.02, &|plan| plan.posed_as.is_some());
+        least("poses as members", 0.2, &|plan| {
+            plan.poses_as_members && plan.poses && plan.mild && !plan.sealed
+        });
+        least("usurps a member", 0.1, &|plan| plan.usurped.is_some());
+        for fault in FAULTS {
+            let kind = format!("{fault:?}");
+            least(&kind, 0.05, &|plan| plan.faults.contains(&fault));
+        }
     });
     vec![
+        kinds,
         // A thousand take two minutes at most on two cores, where nothing else runs.
         worlds.within(Duration::from_secs(1200)),
     ]
@@ -109,6 +149,8 @@ impl std::fmt::Debug for Summary<'_> {
             pauses,
             poses,
             posed_as,
+            poses_as_members,
+            usurped,
             faults,
             members,
             weather,
@@ -123,6 +165,8 @@ impl std::fmt::Debug for Summary<'_> {
             .field("pauses", pauses)
             .field("poses", poses)
             .field("posed_as", posed_as)
+            .field("poses_as_members", poses_as_members)
+            .field("usurped", usurped)
             .field("faults", faults)
             .field("members", &members.len())
             .field("options", &members[0].options)

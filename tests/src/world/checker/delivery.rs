@@ -179,6 +179,7 @@ impl Deliveries<'_, '_> {
             | What::Namesakes { .. }
             | What::Clash { .. }
             | What::Met { .. }
+            | What::Obeyed { .. }
             | What::Peak { .. }
             | What::Refused { .. }
             | What::Spun { .. } => {}

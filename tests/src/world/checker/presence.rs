@@ -84,6 +84,12 @@ impl Presence<'_, '_> {
                     self.must_clash.push((at, by, lives));
                 }
             }
+            What::Obeyed { by, of } => {
+                self.violations.add(at, Promise::Presence, || {
+                    let (by, of) = (Named(history, by), Named(history, of));
+                    format!("{by} obeys what somebody says in the name of {of}, which it hears, from elsewhere")
+                });
+            }
             What::Clash { to, lives } => self.clash(at, to, lives),
             _ => {}
         }

@@ -35,6 +35,27 @@ pub(super) fn choose_faults(random: &mut Random, sealed: bool) -> Vec<Fault> {
     faults
 }
 
+/// Those after which everything can still be delivered in time.
+pub(super) fn choose_mild_faults(random: &mut Random) -> Vec<Fault> {
+    const MILD: [Fault; 5] = [
+        Fault::Loss,
+        Fault::SharedLoss,
+        Fault::Duplication,
+        Fault::Reordering,
+        Fault::OldPeers,
+    ];
+    let count = LEAST_FAULTS + random.below(MILD.len() as u64 - LEAST_FAULTS);
+    let mut faults: Vec<Fault> = Vec::new();
+    while (faults.len() as u64) < count {
+        let fault = *random.pick(&MILD);
+        if !faults.contains(&fault) {
+            faults.push(fault);
+        }
+    }
+    faults.sort_unstable();
+    faults
+}
+
 pub(super) fn choose_members(random: &mut Random, faults: &[Fault]) -> Vec<Member> {
     // Small groups are as good for most things, and quicker.
     let most = *random.pick(&[3, 5, 8, 20]);

@@ -2,13 +2,18 @@
 
 use std::net::SocketAddr;
 
+use eventcast::proto::DropCause;
+
 use super::{Actor, Simulation};
 use crate::world::{
     attacker::{Injection, Victim, is_strange},
     bus::WORLD_BEGAN_MS,
-    history::{Life, MILLI, What},
+    history::{Life, MILLI, Nanos, What},
     poser::Reach,
 };
+
+/// Another address takes the place of one from which nothing has come for 2 s.
+const HEARD_LATELY: Nanos = 1_800 * MILLI;
 
 impl Simulation<'_> {
     /// The attacker does something.
@@ -65,12 +70,16 @@ impl Simulation<'_> {
             // Where much else goes wrong, nobody can tell who speaks in the name of one that is not heard.
             self.plan.mild
         };
-        let reach = if may_name {
+        let is_usurped = self.plan.usurped == Some(member);
+        let reach = if is_usurped {
+            Reach::Usurped
+        } else if may_name {
             Reach::Members
         } else {
             Reach::Strangers
         };
-        let victim = (&victim, self.seats[member].sealed[0]);
+        let seat = &self.seats[member];
+        let victim = (&victim, seat.address, seat.sealed[0]);
         let now_ms = WORLD_BEGAN_MS + self.now / MILLI;
         let posed = self.poser.make(now_ms, victim, &messages, reach);
         for to in running {
@@ -79,10 +88,38 @@ impl Simulation<'_> {
                 continue;
             }
             let by = seat.life;
-            if posed.as_member && seat.posed.insert(life) {
+            // Who has the key, or the address, is as good as the member itself.
+            let is_like_it = posed.as_member && (self.plan.sealed || is_usurped);
+            if is_like_it && seat.posed.insert(life) {
                 self.note(What::Posed { to: by, of: life });
             }
+            self.figures.posed += u64::from(posed.as_member && by != life);
+            let reads = self.seats[to].paused.is_none();
+            let looks = posed.speaks_of_itself && !is_like_it && reads && self.hears(to, life);
+            let before = self.posed_drops(to);
             self.inject(to, &posed.injection);
+            if looks {
+                if self.posed_drops(to) > before {
+                    self.figures.not_obeyed += 1;
+                } else {
+                    self.note(What::Obeyed { by, of: life });
+                }
+            }
+        }
+    }
+
+    /// Whether a member has heard a hello of this one lately.
+    fn hears(&self, member: usize, of: Life) -> bool {
+        let seat = &self.seats[member];
+        let sense = seat.senses.get(&of);
+        sense.is_some_and(|sense| sense.has_greeted_since(self.now.saturating_sub(HEARD_LATELY)))
+    }
+
+    /// How often a member has said that somebody poses.
+    fn posed_drops(&self, member: usize) -> u64 {
+        match &self.seats[member].actor {
+            Actor::Bus(bus) => bus.stats().drops.get(DropCause::Posed),
+            _ => 0,
         }
     }
 

@@ -93,10 +93,16 @@ impl Simulation<'_> {
         let of = match told {
             Told::Message { stamp, from, .. } => {
                 let nobody = |stamp: &payload::Stamp| stamp.message.sender == NOBODY;
-                if self.plan.posed_as.is_some() && stamp.as_ref().is_some_and(nobody) {
+                let poses = self.plan.posed_as.is_some() || self.plan.usurped.is_some();
+                if poses && stamp.as_ref().is_some_and(nobody) {
                     return true;
                 }
                 from
+            }
+            Told::Expired { id, .. }
+                if self.plan.usurped.is_some() && !self.messages.contains_key(id) =>
+            {
+                return true;
             }
             Told::Expired { of, .. } | Told::Lost { of, .. } | Told::Joined(of) => of,
             Told::Left { of, .. } => of,

@@ -29,6 +29,13 @@ pub(super) struct Sense {
     pub(super) is_present: bool,
 }
 
+impl Sense {
+    /// Whether a hello has come that was sent since then.
+    pub(super) fn has_greeted_since(&self, moment: Nanos) -> bool {
+        self.is_present && !self.bye && self.hello_sent >= Some(moment)
+    }
+}
+
 impl Seat {
     /// For so long until now it could hear nothing.
     pub(super) fn excuse(&mut self, now: Nanos, away: Nanos) {
