@@ -74,7 +74,7 @@
 //!   notice comes at once, and one in ten seconds after that with the exact number of the others. One address causes
 //!   at most 16 different ones in ten seconds, and a sum of the rest, whatever ids it invents
 //!   (`notices::invented_senders`); all addresses together at most 1,024
-//!   (`ever_new_addresses_are_bounded_too`).
+//!   (`the_table_is_bounded_for_ever_new_addresses`).
 //!
 //! # What a stranger can do at a console
 //!

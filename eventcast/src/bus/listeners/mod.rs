@@ -5,7 +5,7 @@
 //! | `registry`, `pattern` | the listeners of each key, and of the patterns that match it |
 //! | `listener` | one listener, of whatever kind |
 //! | `identity` | which listener it is, and what it reports about itself |
-//! | `inline_sink`, `async_sink`, `subscription`, `wait_for` | the ways to take events: called, as a task, as a stream, as a future |
+//! | `inline_sink`, `async_sink`, `subscription`, `wait_for` | the ways to take events: by a call, a task, a stream, or a future |
 //! | `delivery`, `received` | an event on its way to listeners, and as a listener gets it |
 //! | `invocation`, `fault`, `user_closure` | one call of a closure, and its outcome |
 //! | `nesting` | events that are emitted while an event is delivered |
@@ -108,8 +108,8 @@ impl Listeners {
         }
     }
 
-    /// The listeners of the event's key. Claims the key for the type the first time; `location` is the
-    /// caller's line, for the error text.
+    /// The listeners of the event's key. Claims the key for the type the first time; `location` is
+    /// the caller's line, for the error text.
     pub(crate) fn of_type<E: NetEvent>(
         &self,
         location: &'static Location<'static>,

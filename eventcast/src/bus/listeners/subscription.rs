@@ -31,7 +31,8 @@ use crate::bus::{
     },
 };
 
-/// How many events a subscription holds that were not read yet, and which are dropped when it is full.
+/// How many events a subscription holds that were not read yet, and which are dropped when it is
+/// full.
 ///
 /// ```
 /// use eventcast::{Overflow, SubscribeOptions};
