@@ -241,6 +241,9 @@ impl SendLoop {
                 let sent = matches!(next, Next::Idle);
                 if let Some(left) = engine.close_if(|left| late || sent && left == 0) {
                     shared.telemetry.counters.bytes_unsent.add(left as u64);
+                    if left > 0 {
+                        shared.telemetry.report(unsent_at_stop(left));
+                    }
                     engine.begin_to_leave(self.context.now());
                     leaving = true;
                 }
@@ -501,6 +504,15 @@ impl Sending {
             }
         }
     }
+}
+
+fn unsent_at_stop(bytes: usize) -> Notice {
+    let text = format!(
+        "the bus stops with {bytes} bytes of its events unsent, because the network did not take them \
+         within a second: peers report these events as lost. A program that has much to send before it \
+         ends should wait until `Stats::queued_bytes` is 0"
+    );
+    Notice::Warning { text }
 }
 
 /// Adds a failure to those that have not been reported yet: one sum for each address and interface.

@@ -271,7 +271,10 @@ impl Engine {
     fn say_goodbye(&mut self, now: Now) {
         let at = now.elapsed;
         let ttl = self.message_ttl;
-        let (incarnation, last) = (self.incarnation, self.heartbeat.last_sent());
+        // A message that still waits counts, too: it may never be sent, and its receivers are to
+        // learn that there was one.
+        let last = self.heartbeat.last_sent().max(self.history.last());
+        let incarnation = self.incarnation;
         let Some(leaving) = &mut self.heartbeat.leaving else {
             return;
         };

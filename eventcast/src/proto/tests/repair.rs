@@ -6,7 +6,7 @@ use super::{
     net::{Net, engine_address, first_of, name_of, nothing, number_of},
     *,
 };
-use crate::proto::wire::control::{self, GONE, HELLO, NACK, RETX};
+use crate::proto::wire::control::{self, BYE, GONE, HELLO, NACK, RETX};
 
 #[test]
 fn numbers_count_from_one_and_arrive_in_order_at_once() {
@@ -222,7 +222,7 @@ fn peers_come_and_go() {
     net.run(22_250, nothing);
     assert!(net.engines[0].has_left());
     assert_eq!(net.told(1), ["left engine-0 Goodbye"]);
-    assert_eq!(net.count(control::BYE), 3);
+    assert_eq!(net.count(BYE), 3);
 }
 
 #[test]
@@ -238,6 +238,33 @@ fn who_leaves_still_answers() {
     net.run(1_000, &mut drops);
     assert!(net.engines[0].has_left());
     assert_eq!(net.told(1), ["left engine-0 Goodbye", "last"]);
+}
+
+/// As over a slow link, when a stop gives up what the socket has not taken.
+#[test]
+fn events_that_a_leaving_sender_never_sent_are_reported_as_lost() {
+    let mut net = Net::new(2);
+    net.run(100, nothing);
+    net.emit(0, "first");
+    net.run(200, nothing);
+    assert_eq!(net.told(1), ["first"]);
+    let now = net.now();
+    for _ in 0..3 {
+        net.emit(0, "unsent");
+    }
+    net.engines[0].leave(now);
+    net.engines[0].handle_timeout(now);
+    let mut datagram = Vec::new();
+    let transmit = net.engines[0].poll_transmit(now, &mut datagram);
+    assert!(transmit.is_some());
+    assert!(name_of(&datagram) == BYE, "the goodbye is first");
+    net.engines[1].handle_datagram(now, (HOST, 9000).into(), &datagram);
+    // The sender is gone, with all that it had.
+    net.run(20_000, |from, _, _| from == 0);
+    assert_eq!(
+        net.told(1),
+        ["left engine-0 Goodbye", "lost Unanswered 2-4"]
+    );
 }
 
 #[test]
@@ -303,7 +330,7 @@ fn forged_control_messages_do_no_lasting_harm() {
         hello(60_000, 50_000),
         hello(1 << 50, 1 << 49),
         hello(0, 1),
-        control("engine-0", ENGINE_0, control::BYE, |out| {
+        control("engine-0", ENGINE_0, BYE, |out| {
             control::write_bye(out, ENGINE_0, 50_000, None);
         }),
         control("engine-0", ENGINE_0, GONE, |out| {
