@@ -7,7 +7,7 @@
 //! generated from it.
 //!
 //! Not responsible for the precedence of layers, nor for rules between two options: that is
-//! [`options`](self::options). Nothing here opens a socket or queries the machine; the start checks
+//! [`options`](mod@self::options). Nothing here opens a socket or queries the machine; the start checks
 //! that an interface exists.
 //!
 //! Contract: every wrong value is a [`ConfigError`] that names option, value and range; whether it
@@ -87,7 +87,9 @@ options! {
     ///
     /// Default: 16 random hex digits, new at each start, so that no two buses need to agree on
     /// anything. Give one that is unique in the group when peers shall recognise this bus after a
-    /// restart.
+    /// restart. Its starts must be a millisecond apart by the clock: where two of them show the same
+    /// one, as on a machine whose clock is set anew at each boot, peers take the second start for
+    /// the first and drop what it sends under numbers that were used.
     id in "EVENTCAST_ID" {
         given: impl Into<String>,
         value: String,

@@ -1,7 +1,7 @@
 //! One start of a bus, up to its stop: the sockets, the engine, and the threads that drive them.
 //!
 //! Three threads, all asleep while nothing happens: one reads and calls listeners, one watches over its calls
-//! (both in [`receive_loop`](super::receive_loop)), one sends what the emitting threads could not ([`SendLoop`]).
+//! (both in [`receive_loop`](mod@super::receive_loop)), one sends what the emitting threads could not ([`SendLoop`]).
 
 use std::{
     net::SocketAddr,

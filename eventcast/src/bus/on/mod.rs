@@ -1,4 +1,4 @@
-//! Registration of listeners on a [`Bus`]: a builder with all options, and short methods for the
+//! Registration of listeners on a [`Bus`](super::Bus): a builder with all options, and short methods for the
 //! usual ones.
 //!
 //! | file | what is in it |
