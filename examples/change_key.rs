@@ -4,8 +4,9 @@
 //! cargo run --example change_key
 //! ```
 //!
-//! Three rounds over all the buses of the group, here two: all can hear the new passphrase, all use it, nobody hears
-//! the old one any more. Each round ends everywhere before the next begins. Meanwhile one bus counts aloud.
+//! Three rounds over all the buses of the group, here two: all can hear the new passphrase, all use
+//! it, nobody hears the old one any more. Each round ends everywhere before the next begins.
+//! Meanwhile one bus counts aloud.
 
 use std::{
     sync::atomic::{AtomicU64, Ordering},

@@ -6,8 +6,8 @@
 //! cargo run --example chat -- Cleo 192.0.2.7  # on another interface, by address or name
 //! ```
 //!
-//! A line is sent when it is ended; the end of the input (Ctrl-D) ends the program. Without the second
-//! argument nothing leaves this machine.
+//! A line is sent when it is ended; the end of the input (Ctrl-D) ends the program. Without the
+//! second argument nothing leaves this machine.
 
 use std::env;
 
@@ -44,8 +44,8 @@ async fn main() -> eventcast::Result<()> {
         .multicast_interface(&interface)
         .build()?;
 
-    // A bus hears itself too. What was said here stands on the screen already. What others say may have anything in it:
-    // `printable` keeps a terminal from obeying it.
+    // A bus hears itself too. What was said here stands on the screen already. What others say may
+    // have anything in it: `printable` keeps a terminal from obeying it.
     bus.on::<Said>(|said| {
         if !said.origin().is_local() {
             println!("{}: {}", printable(&said.who), printable(&said.text));

@@ -4,8 +4,9 @@
 //! cargo run --example console
 //! ```
 //!
-//! It shows a short conversation with the console, and then stays there until a line is entered or its input ends, so
-//! that you can try it from another terminal, with the `telnet` or `nc` that it prints.
+//! It shows a short conversation with the console, and then stays there until a line is entered or
+//! its input ends, so that you can try it from another terminal, with the `telnet` or `nc` that it
+//! prints.
 
 use std::time::Duration;
 

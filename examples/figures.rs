@@ -5,9 +5,9 @@
 //! cargo run --example figures -- 60  # for a minute
 //! ```
 //!
-//! So that there is something to tell, one bus sends much, and not everything that it sends is good; the
-//! bus that is watched has a listener that takes its time. A second argument names another interface than
-//! loopback.
+//! So that there is something to tell, one bus sends much, and not everything that it sends is
+//! good; the bus that is watched has a listener that takes its time. A second argument names
+//! another interface than loopback.
 
 use std::{
     env,

@@ -20,15 +20,15 @@ use tokio::time::timeout;
 #[derive(NetEvent, Serialize, Deserialize, Clone)]
 struct Picture {
     name: String,
-    /// `serde_bytes` makes it one piece of binary. A plain `Vec<u8>` is an array of numbers to serde, and
-    /// takes ten times the room.
+    /// `serde_bytes` makes it one piece of binary. A plain `Vec<u8>` is an array of numbers to
+    /// serde, and takes ten times the room.
     #[serde(with = "serde_bytes")]
     pixels: Vec<u8>,
 }
 
-/// Bytes of the message in one datagram. Loopback carries up to 64 KiB in a packet. On an Ethernet, leave
-/// the option alone: the default fits into its packets of 1,500 bytes, and a larger datagram is lost when
-/// any one of its fragments is.
+/// Bytes of the message in one datagram. Loopback carries up to 64 KiB in a packet. On an Ethernet,
+/// leave the option alone: the default fits into its packets of 1,500 bytes, and a larger datagram
+/// is lost when any one of its fragments is.
 const MAX_PAYLOAD_SIZE: usize = 32 * 1024;
 
 const PICTURE_SIZE: usize = 2_000_000;
@@ -47,7 +47,8 @@ async fn main() -> eventcast::Result<()> {
     let album = Bus::builder()
         .port(camera.port())
         .multicast_interface(&interface)
-        // Room in the system for a whole picture, if it grants that, while the album does not get to run.
+        // Room in the system for a whole picture, if it grants that, while the album does not get
+        // to run.
         .receive_buffer(2 * PICTURE_SIZE)
         .start()
         .await?;
@@ -72,7 +73,8 @@ async fn main() -> eventcast::Result<()> {
     album.stop().await
 }
 
-/// Sends a picture until it has arrived: a busy machine may lose a datagram, and with it the picture.
+/// Sends a picture until it has arrived: a busy machine may lose a datagram, and with it the
+/// picture.
 async fn send(
     camera: &Bus,
     album: &Bus,

@@ -1,14 +1,16 @@
-//! What a program sees on a network that loses one datagram in twenty: everything, in order, some of it a little late.
+//! What a program sees on a network that loses one datagram in twenty: everything, in order, some
+//! of it a little late.
 //!
 //! ```sh
 //! cargo run --example lossy_link        # one in twenty
 //! cargo run --example lossy_link -- 30  # thirty in a hundred
 //! ```
 //!
-//! A weather station and its display are on two groups that know nothing of each other. Between them stands a relay,
-//! `Cable` below, that carries datagrams from one to the other and loses some, in both directions and of every kind:
-//! events, requests for what is missing, and the answers to these. One reading it swallows whenever it comes by.
-//! All of this stays on the loopback interface.
+//! A weather station and its display are on two groups that know nothing of each other. Between
+//! them stands a relay, `Cable` below, that carries datagrams from one to the other and loses some,
+//! in both directions and of every kind: events, requests for what is missing, and the answers to
+//! these. One reading it swallows whenever it comes by. All of this stays on the loopback
+//! interface.
 
 use std::{
     env, io,
@@ -190,9 +192,9 @@ impl Arrivals {
 
 /// Carries datagrams between two groups, and loses some.
 ///
-/// On each side it has a socket that stands for the bus of the other side: what that bus sends leaves there, and what is
-/// sent there goes to that bus. For a bus answers to the address from which a datagram came, never to one that stands
-/// in it.
+/// On each side it has a socket that stands for the bus of the other side: what that bus sends
+/// leaves there, and what is sent there goes to that bus. For a bus answers to the address from
+/// which a datagram came, never to one that stands in it.
 struct Cable {
     percent: u64,
     random: Mutex<u64>,

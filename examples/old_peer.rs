@@ -1,16 +1,18 @@
-//! A bus talks with a program of another make, which speaks version 3 of the protocol and nothing newer.
+//! A bus talks with a program of another make, which speaks version 3 of the protocol and nothing
+//! newer.
 //!
 //! ```sh
 //! cargo run --example old_peer
 //! ```
 //!
-//! They meet by having the same group and port; nothing is to be said about which is which. What such a
-//! peer sends can be heard by key or by type, and it hears what a bus emits: it passes over the parts of
-//! a datagram that it does not know. Two things differ. It is not known by incarnation and numbers, so what
-//! the network loses of its events is not missed; and what it cannot read may end it.
+//! They meet by having the same group and port; nothing is to be said about which is which. What
+//! such a peer sends can be heard by key or by type, and it hears what a bus emits: it passes over
+//! the parts of a datagram that it does not know. Two things differ. It is not known by incarnation
+//! and numbers, so what the network loses of its events is not missed; and what it cannot read may
+//! end it.
 //!
-//! So that the example needs no second program, a stand-in is in this file: `OldPeer`, below. It shares no
-//! code with eventcast.
+//! So that the example needs no second program, a stand-in is in this file: `OldPeer`, below. It
+//! shares no code with eventcast.
 
 use std::{
     net::{Ipv4Addr, SocketAddrV4, UdpSocket},
@@ -171,7 +173,8 @@ impl OldPeer {
             let (meta, payload) = rest.split_at(length);
             let meta = Document::from_reader(meta).expect("it is BSON");
             let text = |key| meta.get_str(key).ok();
-            // Its own, and what newer peers say among themselves, under keys that begin with `__ec_`.
+            // Its own, and what newer peers say among themselves, under keys that begin with
+            // `__ec_`.
             if text("id") == Some(&self.id) || text("name") != Some(name) {
                 continue;
             }

@@ -5,8 +5,8 @@
 //! ```
 //!
 //! Both buses are in this process, but they know nothing of each other: what one hears of the other
-//! comes through the loopback interface, as it would from another program. An argument names another
-//! interface, by address or name.
+//! comes through the loopback interface, as it would from another program. An argument names
+//! another interface, by address or name.
 
 use std::{env, time::Duration};
 
@@ -34,7 +34,8 @@ struct OrderShipped {
 async fn main() -> eventcast::Result<()> {
     let interface = env::args().nth(1).unwrap_or_else(|| "127.0.0.1".into());
 
-    // The first bus takes a random port, the second joins it there. Programs agree on one beforehand.
+    // The first bus takes a random port, the second joins it there. Programs agree on one
+    // beforehand.
     let shop = Bus::builder()
         .id("shop")
         .port(0) // a random one, which the other bus is told; programs that shall meet are all given the same
@@ -61,7 +62,8 @@ async fn main() -> eventcast::Result<()> {
         }
     });
 
-    // A listener by key gets the arguments, whatever they are; this key has a type at the other end.
+    // A listener by key gets the arguments, whatever they are; this key has a type at the other
+    // end.
     shop.on_named("order.shipped", |args| {
         println!(
             "shop      heard order.shipped {args:?} from {}",

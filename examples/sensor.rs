@@ -4,9 +4,9 @@
 //! cargo run --example sensor
 //! ```
 //!
-//! For a while the display keeps up. Then the sensor gets fast while the display is busy with something
-//! else: a subscription holds so many events and no more, the oldest give way to the newest, and
-//! `missed` says how many did. An argument names another interface than loopback.
+//! For a while the display keeps up. Then the sensor gets fast while the display is busy with
+//! something else: a subscription holds so many events and no more, the oldest give way to the
+//! newest, and `missed` says how many did. An argument names another interface than loopback.
 
 use std::{env, time::Duration};
 

@@ -87,9 +87,10 @@ pub(crate) fn allow(item: &Item<'_>) -> Option<TokenStream> {
 
 /// The bounds that the trait has for every event, written as a where clause of a generic one.
 ///
-/// They stand on the type itself, not on its parameters or fields: which of them serde needs depends on its attributes
-/// (`bound`, `with`, `skip`, `default`, …) and on implementations by hand, so only the type knows. An instance that
-/// lacks one of these is refused where it is used, by its name.
+/// They stand on the type itself, not on its parameters or fields: which of them serde needs
+/// depends on its attributes (`bound`, `with`, `skip`, `default`, …) and on implementations by
+/// hand, so only the type knows. An instance that lacks one of these is refused where it is used,
+/// by its name.
 pub(crate) fn require_what_events_are(generics: &mut Generics, krate: &TokenStream) {
     if generics.params.is_empty() {
         return;

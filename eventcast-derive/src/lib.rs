@@ -2,10 +2,10 @@
 //!
 //! Use it through `eventcast`, which re-exports it beside the trait of the same name.
 //!
-//! Four stages: `ast` and `attr` read the declaration, `validate` checks it and yields what is certain, `expand` writes
-//! the implementations; where there were mistakes, `fallback` writes stand-ins, so that one mistake is one error. One
-//! build reports all mistakes of a type, each at the token that is wrong. Nothing is ignored silently, and the macro
-//! does not panic.
+//! Four stages: `ast` and `attr` read the declaration, `validate` checks it and yields what is
+//! certain, `expand` writes the implementations; where there were mistakes, `fallback` writes
+//! stand-ins, so that one mistake is one error. One build reports all mistakes of a type, each at
+//! the token that is wrong. Nothing is ignored silently, and the macro does not panic.
 
 mod ast;
 mod attr;
@@ -51,8 +51,8 @@ use syn::{DeriveInput, parse_macro_input};
 /// | `struct Frame<const N: usize> { .. }` as `Frame<4>` | `Frame<4>` |
 ///
 /// A key has 1 to 1,024 bytes, no control characters, and does not start with `__ec_`. What stands
-/// in the source is checked by the macro; what is joined from names of parameters, where an instance
-/// is used.
+/// in the source is checked by the macro; what is joined from names of parameters, where an
+/// instance is used.
 ///
 /// # Options
 ///
@@ -73,9 +73,9 @@ use syn::{DeriveInput, parse_macro_input};
 /// assert_eq!(<Sample<f64>>::KEY, "sample/f64");
 /// ```
 ///
-/// `#[net_event(best_effort)]` says that only the newest event matters: each is delivered at once and never twice, and
-/// a lost one is neither waited for nor requested again. So the newest reading of a fast sensor does not wait for
-/// older ones.
+/// `#[net_event(best_effort)]` says that only the newest event matters: each is delivered at once
+/// and never twice, and a lost one is neither waited for nor requested again. So the newest reading
+/// of a fast sensor does not wait for older ones.
 ///
 /// `#[net_event(crate = some::path)]`, or `crate = "some::path"`, says where eventcast is, when it
 /// was renamed in `Cargo.toml` or comes through another crate. `::eventcast` by default.
@@ -115,8 +115,8 @@ mod tests {
         net_event(&syn::parse_str(&declaration).unwrap()).to_string()
     }
 
-    /// Every list of up to four of these tokens: none makes the macro panic or write invalid Rust, and a list that it
-    /// accepts means what it should.
+    /// Every list of up to four of these tokens: none makes the macro panic or write invalid Rust,
+    /// and a list that it accepts means what it should.
     #[test]
     fn whatever_stands_in_the_list_is_understood_or_refused() {
         const TOKENS: [&str; 8] = ["name", "crate", "=", ",", "\"x\"", "\"{T}\"", "5", "(a)"];

@@ -1,7 +1,7 @@
 //! Keys of maps that cannot travel: BSON's keys are texts.
 //!
-//! Only what stands in the declaration is seen, by the names of the standard library's maps. What the macro does not see,
-//! `emit` refuses.
+//! Only what stands in the declaration is seen, by the names of the standard library's maps. What
+//! the macro does not see, `emit` refuses.
 
 use syn::{Data, Field, GenericArgument, PathArguments, Type};
 

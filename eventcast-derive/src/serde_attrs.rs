@@ -32,8 +32,9 @@ pub(crate) fn is_written_otherwise(field: &Field) -> bool {
     has(WITH) || has(SERIALIZE_WITH)
 }
 
-/// Refuses fields without names that are sent but not read, read but not sent, or sent for some values only: such
-/// fields are identified by their place, and an omitted one shifts the later ones.
+/// Refuses fields without names that are sent but not read, read but not sent, or sent for some
+/// values only: such fields are identified by their place, and an omitted one shifts the later
+/// ones.
 pub(crate) fn refuse_moving_fields(data: &Data, errors: &mut Errors) {
     match data {
         Data::Struct(data) => refuse_in(&data.fields, "a tuple struct", errors),

@@ -12,7 +12,8 @@ use crate::{
     template::{Piece, Template},
 };
 
-/// An event, as far as the declaration could be understood; free of mistakes only if none was reported.
+/// An event, as far as the declaration could be understood; free of mistakes only if none was
+/// reported.
 pub(crate) struct Event<'a> {
     pub(crate) item: &'a Item<'a>,
     /// The type and const parameters.
@@ -21,13 +22,15 @@ pub(crate) struct Event<'a> {
     pub(crate) shape: Shape,
 }
 
-/// The longest key in bytes: `eventcast::MAX_KEY_LEN`. A test compiles keys at the limit and past it.
+/// The longest key in bytes: `eventcast::MAX_KEY_LEN`. A test compiles keys at the limit and past
+/// it.
 const MAX_KEY_LEN: usize = 1024;
 
 /// Keys that start so are the protocol's own.
 const RESERVED_PREFIX: &str = "__ec_";
 
-/// `None`: the reported mistakes leave nothing to generate code from. Other mistakes may have been reported, too.
+/// `None`: the reported mistakes leave nothing to generate code from. Other mistakes may have been
+/// reported, too.
 pub(crate) fn validate<'a>(item: &'a Item<'a>, errors: &mut Errors) -> Option<Event<'a>> {
     for lifetime in item.lifetimes() {
         errors.at(

@@ -1,5 +1,5 @@
-//! What it costs to bring a typed event into datagrams and out of them again, beside what the `bson`
-//! crate takes for the same value without any datagram around it.
+//! What it costs to bring a typed event into datagrams and out of them again, beside what the
+//! `bson` crate takes for the same value without any datagram around it.
 //!
 //! ```sh
 //! cargo bench -p eventcast --features proto --bench codec
@@ -21,8 +21,8 @@ use eventcast::{
 };
 use serde::{Deserialize, Serialize};
 
-/// Between two events: a busy bus, at 100,000 events a second. What the protocol writes for the time changes
-/// now and then, and what it remembers of the past grows as old as it does in life.
+/// Between two events: a busy bus, at 100,000 events a second. What the protocol writes for the
+/// time changes now and then, and what it remembers of the past grows as old as it does in life.
 const PERIOD: Duration = Duration::from_micros(10);
 
 const START_MS: u64 = 1_700_000_000_000;
@@ -49,7 +49,8 @@ impl Sample {
             name: String::new(),
             samples: Vec::new(),
         };
-        // A number in an array takes a type, a key of up to four digits with its end, and eight bytes.
+        // A number in an array takes a type, a key of up to four digits with its end, and eight
+        // bytes.
         while sample.size() + 14 + 8 <= size {
             sample.samples.push(sample.samples.len() as f64 * 0.5);
         }
@@ -95,8 +96,8 @@ impl Sender {
         }
     }
 
-    /// Encodes an event and hands over its datagrams, as the bus does; where the bus would pause between
-    /// them, the clock is put forward.
+    /// Encodes an event and hands over its datagrams, as the bus does; where the bus would pause
+    /// between them, the clock is put forward.
     fn emit(&mut self, sample: &Sample, mut each: impl FnMut(&[u8])) {
         self.now = at(self.now.elapsed + PERIOD);
         self.payload.clear();

@@ -1,18 +1,19 @@
-//! Events a second, and the time for there and back, between two processes over the loopback interface,
-//! beside bare UDP sockets that do the same.
+//! Events a second, and the time for there and back, between two processes over the loopback
+//! interface, beside bare UDP sockets that do the same.
 //!
 //! ```sh
 //! cargo bench -p eventcast --bench network
 //! ```
 //!
-//! The second process is this program again, with the argument `peer`. In both, whoever waits, waits in
-//! the system: nothing spins. The buses send a typed event, a BSON document of 64 bytes, to their group. The
-//! bare sockets send datagrams of 64 bytes, once to the peer's address and once to a group that the peer has
-//! joined, which takes the system longer; the answers go to an address.
+//! The second process is this program again, with the argument `peer`. In both, whoever waits,
+//! waits in the system: nothing spins. The buses send a typed event, a BSON document of 64 bytes,
+//! to their group. The bare sockets send datagrams of 64 bytes, once to the peer's address and once
+//! to a group that the peer has joined, which takes the system longer; the answers go to an
+//! address.
 //!
-//! *There and back* is a chain: each answer is what sends the next question, from the thread that received
-//! it. *One way* sends as fast as it can, with at most [`WINDOW`] unanswered, so that no receive
-//! buffer overflows and every event counted is an event delivered.
+//! *There and back* is a chain: each answer is what sends the next question, from the thread that
+//! received it. *One way* sends as fast as it can, with at most [`WINDOW`] unanswered, so that no
+//! receive buffer overflows and every event counted is an event delivered.
 
 use std::{
     env,
@@ -38,7 +39,8 @@ const SIZE: usize = 64;
 /// Events that are answered together, with one acknowledgement.
 const BLOCK: usize = 32;
 
-/// Events that may be unanswered. The system's usual receive buffer holds more small datagrams than that.
+/// Events that may be unanswered. The system's usual receive buffer holds more small datagrams than
+/// that.
 const WINDOW: usize = 128;
 
 /// Nothing takes as long as this; one datagram lost, and the run would stand still.
@@ -87,7 +89,8 @@ fn body() -> String {
 fn builder() -> Builder {
     Bus::builder()
         .multicast_interface("127.0.0.1")
-        // A pause that the system puts a thread to shall not move a listener to a queue for the rest of the run.
+        // A pause that the system puts a thread to shall not move a listener to a queue for the
+        // rest of the run.
         .listener_budget(PATIENCE)
 }
 

@@ -1,11 +1,12 @@
-//! What sealing costs: a datagram sent and received on a sealed bus beside the same on a clear one, and what the
-//! crypto crates take for as many bytes by themselves.
+//! What sealing costs: a datagram sent and received on a sealed bus beside the same on a clear one,
+//! and what the crypto crates take for as many bytes by themselves.
 //!
 //! ```sh
 //! cargo bench -p eventcast --features proto --bench seal
 //! ```
 //!
-//! No socket is involved. Deriving a key from a passphrase is measured too: it is done once at start.
+//! No socket is involved. Deriving a key from a passphrase is measured too: it is done once at
+//! start.
 
 use std::{
     hint::black_box,
@@ -33,7 +34,8 @@ const START_MS: u64 = 1_700_000_000_000;
 const HOST: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 const GROUP: IpAddr = IpAddr::V4(Ipv4Addr::new(224, 0, 0, 1));
 
-/// Bytes of the event's argument. The longest still goes in one datagram of 64 KiB, so that nothing is paced.
+/// Bytes of the event's argument. The longest still goes in one datagram of 64 KiB, so that nothing
+/// is paced.
 const SIZES: [(usize, &str); 4] = [
     (64, "64 B"),
     (512, "512 B"),
@@ -151,7 +153,8 @@ fn receive(criterion: &mut Criterion) {
     }
 }
 
-/// The crates alone: a key schedule once, then for each text AES-128-CBC and HMAC-SHA-256 over what that gives.
+/// The crates alone: a key schedule once, then for each text AES-128-CBC and HMAC-SHA-256 over what
+/// that gives.
 fn crates_alone(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("crates");
     let mac = Hmac::<Sha256>::new_from_slice(&[7; 32]).expect("any key will do");

@@ -1,8 +1,10 @@
-//! A test that every public method of the types that users hold has an example, and a first sentence of its own.
+//! A test that every public method of the types that users hold has an example, and a first
+//! sentence of its own.
 
 use std::{fs, path::Path};
 
-/// The types whose methods are looked at, and the fewest public methods that the source must be found to have.
+/// The types whose methods are looked at, and the fewest public methods that the source must be
+/// found to have.
 const TYPES: [(&str, usize); 13] = [
     ("Bus", 70),
     ("WeakBus", 1),
@@ -114,8 +116,8 @@ fn read_folder(folder: &Path, methods: &mut Vec<Method>) {
     }
 }
 
-/// Finds the public methods in blocks such as `impl<E> Received<E> {`. A block ends with the brace that stands as far
-/// to the right as its `impl`.
+/// Finds the public methods in blocks such as `impl<E> Received<E> {`. A block ends with the brace
+/// that stands as far to the right as its `impl`.
 fn read_source(source: &str, methods: &mut Vec<Method>) {
     let mut block: Option<(String, usize)> = None;
     let mut docs = Vec::new();

@@ -1,9 +1,10 @@
 //! What can go wrong when the bus is used, and what to do about it.
 //!
 //! Errors of three kinds come out of the bus. *Misuse* says what to write instead ([`KeyConflict`],
-//! [`EmitErrorKind::Reserved`]); *the environment* says what to set ([`ConfigError`], [`OpenError`]); *the moment* says
-//! that trying again may help ([`EmitErrorKind::QueueFull`]). A wrong datagram from the network is no error of any
-//! call: it is counted, and reported as a [`Notice`](crate::Notice).
+//! [`EmitErrorKind::Reserved`]); *the environment* says what to set ([`ConfigError`],
+//! [`OpenError`]); *the moment* says that trying again may help ([`EmitErrorKind::QueueFull`]). A
+//! wrong datagram from the network is no error of any call: it is counted, and reported as a
+//! [`Notice`](crate::Notice).
 
 use std::{fmt, sync::Arc};
 
@@ -21,7 +22,8 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// Why a bus did not do what a call asked for.
 ///
-/// Its `Debug` is the same text as its `Display`, so that a `main` which returns it shows what to do.
+/// Its `Debug` is the same text as its `Display`, so that a `main` which returns it shows what to
+/// do.
 #[derive(Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -99,7 +101,8 @@ pub enum Error {
          in it, or fork before the first start"
     )]
     Forked,
-    /// A panic inside the bus, not in a listener, came in the way. See [`Notice::Failed`](crate::Notice::Failed).
+    /// A panic inside the bus, not in a listener, came in the way. See
+    /// [`Notice::Failed`](crate::Notice::Failed).
     #[error(
         "a panic occurred while {during}: {}; try again, and report the panic, which is a bug",
         printable(.message)
@@ -122,8 +125,8 @@ impl fmt::Debug for Error {
     }
 }
 
-/// Why an event was not sent. Except for [`NotStarted`](Self::NotStarted), nothing has happened: nothing was sent, no
-/// listener was called, and no number was taken.
+/// Why an event was not sent. Except for [`NotStarted`](Self::NotStarted), nothing has happened:
+/// nothing was sent, no listener was called, and no number was taken.
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum EmitErrorKind {
@@ -138,8 +141,9 @@ pub enum EmitErrorKind {
         size: usize,
         /// The limit.
         limit: usize,
-        /// The field with the most bytes that travel as a list of numbers, such as a plain `Vec<u8>`, and how many bytes these
-        /// are; an empty text for the event itself. `None`: no field has more than some thousand of them.
+        /// The field with the most bytes that travel as a list of numbers, such as a plain
+        /// `Vec<u8>`, and how many bytes these are; an empty text for the event itself. `None`: no
+        /// field has more than some thousand of them.
         bytes_as_numbers: Option<(String, usize)>,
     },
     /// The key is so long that next to it a datagram has no room for data.
@@ -160,7 +164,8 @@ pub enum EmitErrorKind {
     /// The key is the protocol's own.
     #[error("event keys that start with `__ec_` are the protocol's own, choose another")]
     Reserved,
-    /// The option `old_peers` is on, and a peer of another make would end with an event of this key.
+    /// The option `old_peers` is on, and a peer of another make would end with an event of this
+    /// key.
     #[error(
         "an event with the key `error` ends an old peer, and `old_peers` is on; choose another key"
     )]
@@ -189,8 +194,8 @@ pub enum EmitErrorKind {
         /// The limit.
         limit: usize,
     },
-    /// The process was forked from the one that started the bus: it has a copy of the bus, but none of its threads, and
-    /// must not send under its id. A new bus can be built in it.
+    /// The process was forked from the one that started the bus: it has a copy of the bus, but none
+    /// of its threads, and must not send under its id. A new bus can be built in it.
     #[error(
         "this process was forked from the one that started the bus, whose threads it does not have; build a new bus \
          in it, or fork before the first start"
@@ -260,8 +265,8 @@ impl<E> fmt::Display for EmitError<E> {
     }
 }
 
-/// The same text as its `Display`, for a `main` that returns it. The event need not be `Debug`, and does not show: it may
-/// hold what no log shall have.
+/// The same text as its `Display`, for a `main` that returns it. The event need not be `Debug`, and
+/// does not show: it may hold what no log shall have.
 impl<E> fmt::Debug for EmitError<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)

@@ -42,7 +42,8 @@ fn dependencies_run_one_way() {
     }
 }
 
-/// The console is a client of the public API: the bus knows an extension, which its builder puts in.
+/// The console is a client of the public API: the bus knows an extension, which its builder puts
+/// in.
 #[test]
 fn the_builder_alone_names_the_console() {
     let is_of_bus = |source: &&Source| source.module.first().is_some_and(|first| first == "bus");
@@ -144,7 +145,8 @@ fn graph_of(sources: &[Source], module: &str) -> Graph {
     graph
 }
 
-/// The paths of this crate in a piece of code, of `use` and of any other kind, as seen from the module `place`.
+/// The paths of this crate in a piece of code, of `use` and of any other kind, as seen from the
+/// module `place`.
 fn paths(code: &str, place: &[String]) -> Vec<Vec<String>> {
     let is_code = |line: &&str| !line.trim_start().starts_with("//");
     let code: Vec<&str> = code.lines().filter(is_code).collect();
@@ -167,7 +169,8 @@ fn paths(code: &str, place: &[String]) -> Vec<Vec<String>> {
     found.filter_map(|path| absolute(&path, place)).collect()
 }
 
-/// A path from the root of the crate. `None`: it leads to another crate, or is relative to the module itself.
+/// A path from the root of the crate. `None`: it leads to another crate, or is relative to the
+/// module itself.
 fn absolute(path: &str, place: &[String]) -> Option<Vec<String>> {
     let segments: Vec<&str> = path.split("::").filter(|one| !one.is_empty()).collect();
     if let ["crate", rest @ ..] = &segments[..] {

@@ -1,7 +1,7 @@
 //! A typed event bus over UDP multicast: no broker, no address to configure, no IDL.
 //!
-//! A service declares its events as types; what one emits, every other on the network that listens to that type
-//! hears:
+//! A service declares its events as types; what one emits, every other on the network that listens
+//! to that type hears:
 //!
 //! ```
 //! use eventcast::{Bus, NetEvent};
@@ -27,14 +27,17 @@
 //! # Where to look
 //!
 //! - [`Bus`]: everything that is done with a bus. [`Builder`] and [`Config`]: its options.
-//! - [`NetEvent`]: what an event type is, its key, and the derive. [`Received`] and [`Origin`]: what a listener gets.
+//! - [`NetEvent`]: what an event type is, its key, and the derive. [`Received`] and [`Origin`]:
+//!   what a listener gets.
 //! - [`Args`], [`args!`] and [`IntoArgs`]: events without a type.
-//! - [`Notice`] and [`Stats`]: what the bus tells about itself. It logs with `tracing`, target `eventcast`.
+//! - [`Notice`] and [`Stats`]: what the bus tells about itself. It logs with `tracing`, target
+//!   `eventcast`.
 //! - [`Error`], [`EmitError`]: what can go wrong, and what to do.
 //! - [`printable`]: texts that come from the network, to be printed.
 //! - [`security`]: what a passphrase protects against, and what not.
 //! - [`guide`]: pages about [networks](guide::networks), [tests of a program](guide::testing), life
-//!   [without tokio](guide::without_tokio), [large and small events](guide::sizes), and [values](guide::values).
+//!   [without tokio](guide::without_tokio), [large and small events](guide::sizes), and
+//!   [values](guide::values).
 //! - The bytes on the network: `src/proto/wire/WIRE.md` of the crate.
 //!
 //! # Features
@@ -59,11 +62,12 @@
 //! | `net` | sockets: joining groups, interfaces, batches of datagrams |
 //! | `repl` | the console, with the feature of that name |
 //!
-//! Linux is what it is built and tested on. Receiving many datagrams with one system call, sending many with one,
-//! and [`Stats::kernel_drops`] rest on Linux; elsewhere each datagram takes a call, and the count stays 0.
+//! Linux is what it is built and tested on. Receiving many datagrams with one system call, sending
+//! many with one, and [`Stats::kernel_drops`] rest on Linux; elsewhere each datagram takes a call,
+//! and the count stays 0.
 
-// On docs.rs an item that a feature adds carries its name as a label. That needs a nightly compiler, so the text of
-// each such item names the feature as well.
+// On docs.rs an item that a feature adds carries its name as a label. That needs a nightly
+// compiler, so the text of each such item names the feature as well.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 // The derive names the crate by its absolute path, inside the crate too.

@@ -1,9 +1,10 @@
 //! What eventcast logs, and how much of it. With the feature `log`.
 //!
-//! eventcast logs with `tracing`, under the targets `eventcast` and `eventcast::repl`, and installs no subscriber by
-//! itself: a program that has one sees what eventcast logs there, and sets the levels there. This module is for a
-//! program that has none. [`install`] gives it one that prints what eventcast logs, and nothing else, to standard
-//! error; [`set_level`] says at run time how much that is, for each [`Component`], process-wide.
+//! eventcast logs with `tracing`, under the targets `eventcast` and `eventcast::repl`, and installs
+//! no subscriber by itself: a program that has one sees what eventcast logs there, and sets the
+//! levels there. This module is for a program that has none. [`install`] gives it one that prints
+//! what eventcast logs, and nothing else, to standard error; [`set_level`] says at run time how
+//! much that is, for each [`Component`], process-wide.
 //!
 //! ```
 //! use eventcast::log::{self, Component, Level};
@@ -43,18 +44,20 @@ use crate::{names::nearest, text::OneLine};
 /// The variable that says what is logged from the beginning.
 const VARIABLE: &str = "EVENTCAST_LOG";
 
-/// Prints what eventcast logs to standard error from now on: a line each, with time, level and target.
+/// Prints what eventcast logs to standard error from now on: a line each, with time, level and
+/// target.
 ///
-/// Warnings and errors are printed, unless the variable `EVENTCAST_LOG` says otherwise: a level for all, or
-/// components with theirs, or both: `debug`, `eventcast::repl=info`, `warn,eventcast=trace`. What comes later beats
-/// what comes before; an empty value says nothing.
+/// Warnings and errors are printed, unless the variable `EVENTCAST_LOG` says otherwise: a level for
+/// all, or components with theirs, or both: `debug`, `eventcast::repl=info`,
+/// `warn,eventcast=trace`. What comes later beats what comes before; an empty value says nothing.
 ///
 /// A second call does nothing.
 ///
 /// # Errors
 ///
-/// [`LogError::Taken`] where the program has a subscriber of its own: what eventcast logs goes there, and is
-/// filtered there. [`LogError::Variable`] where `EVENTCAST_LOG` cannot be read. Nothing was installed then.
+/// [`LogError::Taken`] where the program has a subscriber of its own: what eventcast logs goes
+/// there, and is filtered there. [`LogError::Variable`] where `EVENTCAST_LOG` cannot be read.
+/// Nothing was installed then.
 pub fn install() -> Result<(), LogError> {
     let mut installed = lock();
     if installed.is_some() {
@@ -117,8 +120,8 @@ pub fn set_level(component: Component, level: Level) -> Result<(), LogError> {
         .map_err(|_| LogError::NotInstalled)
 }
 
-/// A part of eventcast whose level can be set. Its name, which it is written and read by, is the target of what it
-/// logs.
+/// A part of eventcast whose level can be set. Its name, which it is written and read by, is the
+/// target of what it logs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Component {
@@ -368,7 +371,8 @@ type Installed = Option<reload::Handle<Levels, Registry>>;
 
 fn lock() -> MutexGuard<'static, Installed> {
     static INSTALLED: Mutex<Installed> = Mutex::new(None);
-    // A panic of another subscriber's, while the levels change, leaves them as they were or as they will be.
+    // A panic of another subscriber's, while the levels change, leaves them as they were or as they
+    // will be.
     INSTALLED.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

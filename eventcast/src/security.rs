@@ -1,8 +1,9 @@
-//! What a passphrase protects against, what it does not, and what to do about that. A page to read; there is no code
-//! here.
+//! What a passphrase protects against, what it does not, and what to do about that. A page to read;
+//! there is no code here.
 //!
-//! Without a passphrase a bus speaks in the clear: whoever can send to the group can be anybody, and whoever can
-//! listen hears everything. That is good for one machine, or for a network that nobody else is on. With
+//! Without a passphrase a bus speaks in the clear: whoever can send to the group can be anybody,
+//! and whoever can listen hears everything. That is good for one machine, or for a network that
+//! nobody else is on. With
 //!
 //! ```
 //! # fn build() -> eventcast::Result<eventcast::Bus> {
@@ -12,16 +13,16 @@
 //! # }
 //! ```
 //!
-//! and nothing else, every datagram of the bus is sealed, those by which buses find each other and repair what was
-//! lost among them, and the bus takes nothing that is not.
+//! and nothing else, every datagram of the bus is sealed, those by which buses find each other and
+//! repair what was lost among them, and the bus takes nothing that is not.
 //!
 //! # What somebody on the network can do
 //!
-//! Tests that begin with `sealed::` or `console_guarded::` are on real sockets, in the tests of the project
-//! (`tests/tests/bus/`); the others stand beside the protocol.
+//! Tests that begin with `sealed::` or `console_guarded::` are on real sockets, in the tests of the
+//! project (`tests/tests/bus/`); the others stand beside the protocol.
 //!
-//! The attacker here sees every datagram, keeps all of them, and can hold them back, change them, and send what it
-//! likes from any address. It does not have the passphrase.
+//! The attacker here sees every datagram, keeps all of them, and can hold them back, change them,
+//! and send what it likes from any address. It does not have the passphrase.
 //!
 //! | it tries to | what comes of it | shown by |
 //! | --- | --- | --- |
@@ -37,71 +38,80 @@
 //!
 //! # What it can do all the same
 //!
-//! - **Hold back and drop.** What is lost for good is told as lost, with its numbers; that it was done on purpose
-//!   nobody can see. The simulated worlds have such an attacker (`promises_hold_in_every_world`).
-//! - **Watch.** In the clear remain: that it is eventcast, which key is used (by a number), eight bytes that stand for
-//!   the sender's id, when it was started, how many datagrams it sent, when, and how long they are, rounded up to 16
-//!   bytes (`sealed::nothing_shows_on_the_wire`). Who must not be seen to speak needs a network that hides it.
-//! - **Flood.** Every datagram that does not open costs this machine about as much as one that does: of what stands
-//!   around the seal, at most 32 elements are looked at
-//!   (`more_elements_than_there_are_known_ones_are_refused_before_they_are_compared`). A firewall in
-//!   front of the port, or a group on a network of its own, is what helps.
-//! - **Replay to a bus that has just started,** within narrow bounds: such a bus cannot know what was sent before. In
-//!   its first minute it refuses what was sent more than a second before its start, and in any case what is older than
-//!   `clock_tolerance` (30 s) by its clock. So it can be shown what it would have heard itself, had it started a
-//!   second earlier, and of a sender whose clock is ahead what that sent by so much longer before. After a minute
-//!   nothing is left of that (`what_can_be_shown_again_to_a_receiver_that_was_restarted`), unless `clock_tolerance` is
-//!   longer than a minute: then it can be shown what senders that it has never heard said within that time
-//!   (`a_young_bus_takes_nothing_from_before_its_start`). The same rule makes a bus that has just started deaf, for as
-//!   long, to one whose clock is seconds behind.
-//! - **Set clocks.** Whoever can move a bus's clock by more than `clock_tolerance` makes it deaf, and it says so
-//!   (`what_was_not_opened_is_told_as_one_and_a_wrong_clock_with_its_offset`). Whoever can set it back to a time of
-//!   recordings can show it those of senders that it has not heard
-//!   (`a_clock_that_is_set_back_makes_recordings_fresh_but_of_whom_it_knows`): protect what sets clocks.
-//!   A bus with a configured `id` whose clock shows the very millisecond of an earlier start again takes that one's
-//!   numbers: what it says until it is beyond them is dropped as a duplicate, sealed or not
-//!   (`a_second_start_with_the_same_incarnation_delivers_nothing_twice`).
+//! - **Hold back and drop.** What is lost for good is told as lost, with its numbers; that it was
+//!   done on purpose nobody can see. The simulated worlds have such an attacker
+//!   (`promises_hold_in_every_world`).
+//! - **Watch.** In the clear remain: that it is eventcast, which key is used (by a number), eight
+//!   bytes that stand for the sender's id, when it was started, how many datagrams it sent, when,
+//!   and how long they are, rounded up to 16 bytes (`sealed::nothing_shows_on_the_wire`). Who must
+//!   not be seen to speak needs a network that hides it.
+//! - **Flood.** Every datagram that does not open costs this machine about as much as one that
+//!   does: of what stands around the seal, at most 32 elements are looked at
+//!   (`more_elements_than_there_are_known_ones_are_refused_before_they_are_compared`). A firewall
+//!   in front of the port, or a group on a network of its own, is what helps.
+//! - **Replay to a bus that has just started,** within narrow bounds: such a bus cannot know what
+//!   was sent before. In its first minute it refuses what was sent more than a second before its
+//!   start, and in any case what is older than `clock_tolerance` (30 s) by its clock. So it can be
+//!   shown what it would have heard itself, had it started a second earlier, and of a sender whose
+//!   clock is ahead what that sent by so much longer before. After a minute nothing is left of that
+//!   (`what_can_be_shown_again_to_a_receiver_that_was_restarted`), unless `clock_tolerance` is
+//!   longer than a minute: then it can be shown what senders that it has never heard said within
+//!   that time (`a_young_bus_takes_nothing_from_before_its_start`). The same rule makes a bus that
+//!   has just started deaf, for as long, to one whose clock is seconds behind.
+//! - **Set clocks.** Whoever can move a bus's clock by more than `clock_tolerance` makes it deaf,
+//!   and it says so (`what_was_not_opened_is_told_as_one_and_a_wrong_clock_with_its_offset`).
+//!   Whoever can set it back to a time of recordings can show it those of senders that it has not
+//!   heard (`a_clock_that_is_set_back_makes_recordings_fresh_but_of_whom_it_knows`): protect what
+//!   sets clocks. A bus with a configured `id` whose clock shows the very millisecond of an earlier
+//!   start again takes that one's numbers: what it says until it is beyond them is dropped as a
+//!   duplicate, sealed or not (`a_second_start_with_the_same_incarnation_delivers_nothing_twice`).
 //!
 //! # What a stranger can have a bus say
 //!
-//! On a bus without a passphrase anybody is a member. Its notices and its log stay readable all the same:
+//! On a bus without a passphrase anybody is a member. Its notices and its log stay readable all the
+//! same:
 //!
-//! - **Choose texts.** An id, a host name, an event key or a value may hold line breaks, escape sequences, or characters
-//!   that turn the direction of text. Whatever displays them writes `\u{…}` instead, on one line: notices, origins,
-//!   peers, errors, `eventcast::log` and the console (`notices::hostile_texts_stay_in_their_lines`). What a program
-//!   prints of an event by itself can pass through [`printable`](crate::printable).
-//! - **Cause notices.** Of one thing (one field that does not fit one listener, one address that cannot be sent to) a
-//!   notice comes at once, and one in ten seconds after that with the exact number of the others. One address causes
-//!   at most 16 different ones in ten seconds, and a sum of the rest, whatever ids it invents
-//!   (`notices::invented_senders`); all addresses together at most 1,024
-//!   (`the_table_is_bounded_for_ever_new_addresses`).
+//! - **Choose texts.** An id, a host name, an event key or a value may hold line breaks, escape
+//!   sequences, or characters that turn the direction of text. Whatever displays them writes
+//!   `\u{…}` instead, on one line: notices, origins, peers, errors, `eventcast::log` and the
+//!   console (`notices::hostile_texts_stay_in_their_lines`). What a program prints of an event by
+//!   itself can pass through [`printable`](crate::printable).
+//! - **Cause notices.** Of one thing (one field that does not fit one listener, one address that
+//!   cannot be sent to) a notice comes at once, and one in ten seconds after that with the exact
+//!   number of the others. One address causes at most 16 different ones in ten seconds, and a sum
+//!   of the rest, whatever ids it invents (`notices::invented_senders`); all addresses together at
+//!   most 1,024 (`the_table_is_bounded_for_ever_new_addresses`).
 //!
 //! # What a stranger can do at a console
 //!
 //! A console that other machines can reach asks for a token first, and says nothing else before.
 //!
-//! - **Guess.** After the first few, one token in 8 s is looked at for each IP address, over however many connections
-//!   they come (`console_guarded::many_connections_guess_no_faster`). Somebody with many addresses has that many
-//!   guesses: take four words or more. Where somebody guesses from the same address, one who knows the token waits for
-//!   up to 24 s, or has to come again.
-//! - **Take all places.** Those that have not said the token give way at once to who comes from another address, from
-//!   the address that has most of them (`console_guarded::strangers_do_not_shut_out_clients_with_the_token`,
+//! - **Guess.** After the first few, one token in 8 s is looked at for each IP address, over
+//!   however many connections they come (`console_guarded::many_connections_guess_no_faster`).
+//!   Somebody with many addresses has that many guesses: take four words or more. Where somebody
+//!   guesses from the same address, one who knows the token waits for up to 24 s, or has to come
+//!   again.
+//! - **Take all places.** Those that have not said the token give way at once to who comes from
+//!   another address, from the address that has most of them
+//!   (`console_guarded::strangers_do_not_shut_out_clients_with_the_token`,
 //!   `console_guarded::clients_without_a_token_give_way`).
 //!
 //! # What a member can do
 //!
-//! All members have the same key. A member can read everything, and it can speak as any other: the seal shows that
-//! somebody in the group said it, not who (`what_a_holder_of_the_key_may_not_seal` shows what is checked all the
-//! same). Where that matters, sign the events themselves. Who leaves the group keeps what it knows: change the
-//! passphrase ([`Bus::set_keys`](crate::Bus::set_keys), without a stop; the example `change_key` shows it,
-//! `sealed::keys_change_without_a_lost_event` proves it). What was recorded before can be read with the old passphrase
-//! by whoever learns it later: there is no forward secrecy.
+//! All members have the same key. A member can read everything, and it can speak as any other: the
+//! seal shows that somebody in the group said it, not who (`what_a_holder_of_the_key_may_not_seal`
+//! shows what is checked all the same). Where that matters, sign the events themselves. Who leaves
+//! the group keeps what it knows: change the passphrase ([`Bus::set_keys`](crate::Bus::set_keys),
+//! without a stop; the example `change_key` shows it, `sealed::keys_change_without_a_lost_event`
+//! proves it). What was recorded before can be read with the old passphrase by whoever learns it
+//! later: there is no forward secrecy.
 //!
 //! # What a stranger costs a bus in the clear
 //!
-//! Without a passphrase anybody can claim anything. These bounds hold all the same, and a sealed bus has them towards its
-//! members. Reports of what somebody else can cause are summed up: the first comes at once, the sum of what follows within
-//! ten seconds when these are over, or when the bus stops.
+//! Without a passphrase anybody can claim anything. These bounds hold all the same, and a sealed
+//! bus has them towards its members. Reports of what somebody else can cause are summed up: the
+//! first comes at once, the sum of what follows within ten seconds when these are over, or when the
+//! bus stops.
 //!
 //! | a stranger sends | what it costs | shown by |
 //! | --- | --- | --- |
@@ -123,56 +133,60 @@
 //!
 //! What is left to a stranger, on a bus in the clear:
 //!
-//! - It reads everything, and says anything in anybody's name. An event with the very number that its sender uses next
-//!   takes that one's place, and the true one is dropped as a double.
-//! - Where the network lets it forge the sender's address too, its hellos are the sender's, and it can end what a
-//!   receiver has asked for by saying that it is gone; each number is then told as lost.
-//! - Whoever is heard first in a sender's name, by a bus that has just started, is that sender until it is silent for 2 s;
-//!   requests that it does not answer go to the other address as well.
-//! - Under thousands of forged IP addresses it fills the table of senders for a minute, which is reported, and uses up what
-//!   is sent to addresses without a token: the first repair of a bus comes later, and so do all of a peer that knows no
-//!   tokens.
-//! - At an address of its own it can have 4 MiB a second sent to itself, slow chunked messages down to their floor of 4 MB
-//!   a second, and hold up a stop for `message_ttl`.
+//! - It reads everything, and says anything in anybody's name. An event with the very number that
+//!   its sender uses next takes that one's place, and the true one is dropped as a double.
+//! - Where the network lets it forge the sender's address too, its hellos are the sender's, and it
+//!   can end what a receiver has asked for by saying that it is gone; each number is then told as
+//!   lost.
+//! - Whoever is heard first in a sender's name, by a bus that has just started, is that sender
+//!   until it is silent for 2 s; requests that it does not answer go to the other address as well.
+//! - Under thousands of forged IP addresses it fills the table of senders for a minute, which is
+//!   reported, and uses up what is sent to addresses without a token: the first repair of a bus
+//!   comes later, and so do all of a peer that knows no tokens.
+//! - At an address of its own it can have 4 MiB a second sent to itself, slow chunked messages down
+//!   to their floor of 4 MB a second, and hold up a stop for `message_ttl`.
 //!
 //! # The passphrase
 //!
 //! Whoever records one datagram can try passphrases on it at home. Each try costs 600,000 rounds of
-//! PBKDF2-HMAC-SHA-256 (RFC 8018), which is what OWASP recommends; a passphrase of four or more words chosen by dice
-//! is out of reach, a name with a digit is not. Below twelve bytes a bus warns
-//! (`sealed::short_passphrases_are_warned_about`). The salt is made of group and port unless `key_salt` says
-//! otherwise, so that one passphrase gives other keys in another group (`passphrases_and_ready_keys_give_the_roots`).
-//! Where keys are kept elsewhere, [`Secret::ready_key`](crate::Secret::ready_key) takes 32 random bytes as they are.
+//! PBKDF2-HMAC-SHA-256 (RFC 8018), which is what OWASP recommends; a passphrase of four or more
+//! words chosen by dice is out of reach, a name with a digit is not. Below twelve bytes a bus warns
+//! (`sealed::short_passphrases_are_warned_about`). The salt is made of group and port unless
+//! `key_salt` says otherwise, so that one passphrase gives other keys in another group
+//! (`passphrases_and_ready_keys_give_the_roots`). Where keys are kept elsewhere,
+//! [`Secret::ready_key`](crate::Secret::ready_key) takes 32 random bytes as they are.
 //!
-//! It comes from the builder, from the variable `EVENTCAST_PASSPHRASE`, or from a file that its owner alone can read
-//! (`passphrase_file`). It shows nowhere: not in `Debug`, not in an error, not in a log (`secrets_never_show` in the
-//! tests of the options), and not in the console (`console_guarded::secrets_never_show`). A variable can be read by
-//! other programs of the same user; a file is better.
-//! In memory it is there as long as a bus is that has it, and the keys derived from it, with a digest by which they are
-//! found again, until the process ends: who can read the memory of a program has its keys.
+//! It comes from the builder, from the variable `EVENTCAST_PASSPHRASE`, or from a file that its
+//! owner alone can read (`passphrase_file`). It shows nowhere: not in `Debug`, not in an error, not
+//! in a log (`secrets_never_show` in the tests of the options), and not in the console
+//! (`console_guarded::secrets_never_show`). A variable can be read by other programs of the same
+//! user; a file is better. In memory it is there as long as a bus is that has it, and the keys
+//! derived from it, with a digest by which they are found again, until the process ends: who can
+//! read the memory of a program has its keys.
 //!
 //! # What it costs
 //!
-//! The rounds take a tenth of a second or two once in a process for each passphrase and salt, on a thread of their
-//! own: no async thread waits (`sealed::deriving_a_key_blocks_no_runtime_thread`). **In a program that is built without optimisation
-//! they take seconds.** That is mended by two lines in the program's `Cargo.toml`, which build the dependencies with
-//! optimisation and the program itself without:
+//! The rounds take a tenth of a second or two once in a process for each passphrase and salt, on a
+//! thread of their own: no async thread waits (`sealed::deriving_a_key_blocks_no_runtime_thread`).
+//! **In a program that is built without optimisation they take seconds.** That is mended by two
+//! lines in the program's `Cargo.toml`, which build the dependencies with optimisation and the
+//! program itself without:
 //!
 //! ```toml
 //! [profile.dev.package."*"]
 //! opt-level = 3
 //! ```
 //!
-//! Of these `sha2` and `eventcast` itself count: where the others shall stay as they are, `sha2.opt-level = 3` and
-//! `eventcast.opt-level = 3` under `[profile.dev.package]` are enough. A derivation that takes more than a second says
-//! so, as a warning.
+//! Of these `sha2` and `eventcast` itself count: where the others shall stay as they are,
+//! `sha2.opt-level = 3` and `eventcast.opt-level = 3` under `[profile.dev.package]` are enough. A
+//! derivation that takes more than a second says so, as a warning.
 //!
-//! After that a small event costs a microsecond or two more on each side; `eventcast/benches/README.md` has figures,
-//! and the command that prints them.
+//! After that a small event costs a microsecond or two more on each side;
+//! `eventcast/benches/README.md` has figures, and the command that prints them.
 //!
 //! # Old peers
 //!
-//! Peers of another make have a cipher of their own: AES-128-CBC with a key and an IV that come from the passphrase by
-//! one round of MD5. Events that begin alike look alike, and nothing stops forgery or replay. With the feature
-//! `classic` and the option `classic_cipher` a bus speaks it (`sealed::classic_buses`). Nothing on this page holds for
-//! such a bus.
+//! Peers of another make have a cipher of their own: AES-128-CBC with a key and an IV that come
+//! from the passphrase by one round of MD5. Events that begin alike look alike, and nothing stops
+//! forgery or replay. With the feature `classic` and the option `classic_cipher` a bus speaks it
+//! (`sealed::classic_buses`). Nothing on this page holds for such a bus.

@@ -1,16 +1,19 @@
-//! Texts that come from elsewhere, as a line that no terminal and no log reads as anything but text.
+//! Texts that come from elsewhere, as a line that no terminal and no log reads as anything but
+//! text.
 //!
-//! Ids, host names, event keys, field names and values come from the network, and whoever sends them chooses their
-//! characters. Everything that eventcast displays or logs of them passes here.
+//! Ids, host names, event keys, field names and values come from the network, and whoever sends
+//! them chooses their characters. Everything that eventcast displays or logs of them passes here.
 
 use std::fmt::{self, Write};
 
-/// A text of the network, fit to be printed: on one line, and with nothing in it that a terminal would obey.
+/// A text of the network, fit to be printed: on one line, and with nothing in it that a terminal
+/// would obey.
 ///
-/// Control characters (line breaks and escapes among them), characters that turn the direction of text, and format
-/// characters that cannot be seen come out as `\u{…}`; everything else as it is. What eventcast itself displays
-/// ([`Notice`](crate::Notice), [`Origin`](crate::Origin), [`Peer`](crate::Peer), errors) is spelled like this already;
-/// this is for what a program prints of an event, or of [`Origin::hostname`](crate::Origin::hostname).
+/// Control characters (line breaks and escapes among them), characters that turn the direction of
+/// text, and format characters that cannot be seen come out as `\u{…}`; everything else as it is.
+/// What eventcast itself displays ([`Notice`](crate::Notice), [`Origin`](crate::Origin),
+/// [`Peer`](crate::Peer), errors) is spelled like this already; this is for what a program prints
+/// of an event, or of [`Origin::hostname`](crate::Origin::hostname).
 ///
 /// ```
 /// use eventcast::printable;
@@ -59,9 +62,10 @@ pub(crate) fn shortened(text: &str, most: usize) -> String {
 
 /// Whether a terminal or a log might do something else with a character than show it.
 ///
-/// Control characters (C0, DEL and C1, with which escape sequences begin), line and paragraph separators, and the
-/// format characters that cannot be seen: those that turn the direction of text (Unicode Standard Annex 9), that join
-/// or part letters, that annotate, and tags. Two names that differ in one of these alone would look alike.
+/// Control characters (C0, DEL and C1, with which escape sequences begin), line and paragraph
+/// separators, and the format characters that cannot be seen: those that turn the direction of text
+/// (Unicode Standard Annex 9), that join or part letters, that annotate, and tags. Two names that
+/// differ in one of these alone would look alike.
 pub(crate) fn is_unsafe(c: char) -> bool {
     c.is_control()
         || matches!(

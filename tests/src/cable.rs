@@ -1,13 +1,13 @@
 //! A cable between two machines that loses, doubles and delays what a rule says.
 //!
-//! Each machine has a card, a veth whose other end stays in the middle, where a thread copies frames from one end to
-//! the other. A [`Rule`] decides over IPv4 datagrams of UDP; all other frames (ARP, IGMP) pass. What the middle would
-//! find different from a real cable is put right:
+//! Each machine has a card, a veth whose other end stays in the middle, where a thread copies
+//! frames from one end to the other. A [`Rule`] decides over IPv4 datagrams of UDP; all other
+//! frames (ARP, IGMP) pass. What the middle would find different from a real cable is put right:
 //!
-//! * a veth hands joined datagrams (`UDP_SEGMENT`) on as one packet beyond the MTU, unless it is told to take one
-//!   segment at a time;
-//! * it leaves the checksum of UDP to a card that is not there, so it is computed here, or the receiver would refuse
-//!   the datagram.
+//! * a veth hands joined datagrams (`UDP_SEGMENT`) on as one packet beyond the MTU, unless it is
+//!   told to take one segment at a time;
+//! * it leaves the checksum of UDP to a card that is not there, so it is computed here, or the
+//!   receiver would refuse the datagram.
 
 use std::{
     cmp::{Ordering, Reverse},
@@ -382,7 +382,8 @@ fn put(to: &OwnedFd, frame: &[u8], shared: &Shared) {
     }
 }
 
-/// What the headers of a frame say that holds an IPv4 packet of UDP, counted from the beginning of the packet.
+/// What the headers of a frame say that holds an IPv4 packet of UDP, counted from the beginning of
+/// the packet.
 struct Headers {
     header_len: usize,
     packet_len: usize,
@@ -402,7 +403,8 @@ impl Headers {
         if !is_udp || packet_len > packet.len() || header_len + UDP > packet_len {
             return None;
         }
-        // RFC 791, section 3.1: the lower 13 bits are the fragment's place, the third bit says that there are more.
+        // RFC 791, section 3.1: the lower 13 bits are the fragment's place, the third bit says that
+        // there are more.
         let fragment = word(6)?;
         let first = fragment & 0x1fff == 0;
         let destination: [u8; 4] = packet[16..20].try_into().ok()?;
@@ -416,7 +418,8 @@ impl Headers {
         })
     }
 
-    /// Computes the checksum of UDP (RFC 768). That of a fragmented datagram the kernel has computed.
+    /// Computes the checksum of UDP (RFC 768). That of a fragmented datagram the kernel has
+    /// computed.
     fn set_checksum(&self, frame: &mut [u8]) {
         if !self.whole {
             return;

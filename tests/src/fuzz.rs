@@ -1,8 +1,8 @@
 //! What takes any bytes at all, and what must then hold: the functions behind the fuzz targets.
 //!
-//! Each is a `fn(&[u8])` that panics when something is wrong. `tests/fuzz/` hands them to libFuzzer,
-//! `tests/fuzz.rs` runs them over the committed corpus and over a bounded number of mutations of it.
-//! They depend on their input alone, so an input that fails once fails again.
+//! Each is a `fn(&[u8])` that panics when something is wrong. `tests/fuzz/` hands them to
+//! libFuzzer, `tests/fuzz.rs` runs them over the committed corpus and over a bounded number of
+//! mutations of it. They depend on their input alone, so an input that fails once fails again.
 
 mod bson_check;
 mod datagram;
@@ -73,20 +73,21 @@ pub const TARGETS: [Target; 7] = [
     },
 ];
 
-/// What a client of a console sends: in whatever pieces it comes, it means the same, and whatever is shown of it is
-/// harmless.
+/// What a client of a console sends: in whatever pieces it comes, it means the same, and whatever
+/// is shown of it is harmless.
 pub fn console(bytes: &[u8]) {
     if bytes.len() <= MAX_INPUT {
         eventcast::repl::check_input(bytes);
     }
 }
 
-/// Longer inputs are left alone: nothing is found in them that is not found in shorter ones, and the `bson` crate
-/// follows nesting by recursion.
+/// Longer inputs are left alone: nothing is found in them that is not found in shorter ones, and
+/// the `bson` crate follows nesting by recursion.
 pub const MAX_INPUT: usize = 8 * 1024;
 
 impl Target {
-    /// The files of its corpus, in order of their names. Those that a fuzzer added are there as well.
+    /// The files of its corpus, in order of their names. Those that a fuzzer added are there as
+    /// well.
     #[must_use]
     pub fn corpus(&self) -> Vec<(PathBuf, Vec<u8>)> {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -113,7 +114,8 @@ impl Target {
         }
     }
 
-    /// Runs `count` inputs, each made of the corpus by a few changes. The same `seed` gives the same inputs.
+    /// Runs `count` inputs, each made of the corpus by a few changes. The same `seed` gives the
+    /// same inputs.
     pub fn try_mutations(&self, seed: u64, count: usize) {
         let corpus = self.corpus();
         let mut numbers = Numbers::new(seed);
@@ -188,13 +190,15 @@ const MAX_MESSAGE: usize = 64 << 10;
 /// Longer datagrams are cut: so short that small messages are, because long ones take time.
 const MAX_PAYLOAD: usize = 300;
 
-/// Everything that was waited for is over after so long: a message that makes progress lives for 20 `message_ttl`.
+/// Everything that was waited for is over after so long: a message that makes progress lives for 20
+/// `message_ttl`.
 const ALL_OVER: Duration = Duration::from_secs(15);
 
 /// Calls of `handle_timeout` that may be due at one moment.
 const MAX_CALLS_AT_ONCE: usize = 1_000;
 
-/// What an engine may send in all, beside what the application gave it, after an input of a few KiB.
+/// What an engine may send in all, beside what the application gave it, after an input of a few
+/// KiB.
 const MAX_ANSWER: u64 = 256 << 10;
 
 fn at(elapsed: Duration) -> Now {
@@ -293,8 +297,8 @@ fn check_bounds(engine: &Engine) {
     );
 }
 
-/// Drives an engine that nobody talks to until `end`: it gets there, and says little on the way. What waits to be sent is
-/// counted before it is sealed, and may `grow` by so many bytes.
+/// Drives an engine that nobody talks to until `end`: it gets there, and says little on the way.
+/// What waits to be sent is counted before it is sealed, and may `grow` by so many bytes.
 fn run_until(
     engine: &mut Engine,
     events: &mut Events,

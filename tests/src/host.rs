@@ -1,8 +1,10 @@
-//! Other machines, made of threads: each is in a network namespace of its own, and what is opened on it belongs there.
+//! Other machines, made of threads: each is in a network namespace of its own, and what is opened
+//! on it belongs there.
 //!
-//! Linux keeps the network namespace of each thread apart, and a new thread is where its parent is. So a bus that is
-//! started within [`Host::run`] has its sockets and its threads on that host, while the test sees all hosts at once.
-//! Only for tests that run in a namespace of their own ([`Case::in_own_network`](crate::runner::Case::in_own_network)).
+//! Linux keeps the network namespace of each thread apart, and a new thread is where its parent is.
+//! So a bus that is started within [`Host::run`] has its sockets and its threads on that host,
+//! while the test sees all hosts at once. Only for tests that run in a namespace of their own
+//! ([`Case::in_own_network`](crate::runner::Case::in_own_network)).
 
 use std::{
     panic::{self, AssertUnwindSafe},

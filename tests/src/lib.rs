@@ -3,10 +3,10 @@
 //! [`runner`] runs tests that say what they need; [`process`] gives one a process or a network
 //! namespace of its own; [`group`] hands out multicast groups that nobody else uses; [`tap`]
 //! records and sends datagrams, [`craft`] makes them from the wire document alone, without the
-//! library, and [`seal`] seals and opens them; [`peer`] is a bus in another language; [`console`] talks to a bus's
-//! console; [`wait`] waits for things to happen; [`world`] is a
-//! whole group of buses on virtual time; [`fuzz`] has the functions that take any bytes at all. On Linux [`host`] makes
-//! other machines, and [`cable`] lays a lossy cable between two of them.
+//! library, and [`seal`] seals and opens them; [`peer`] is a bus in another language; [`console`]
+//! talks to a bus's console; [`wait`] waits for things to happen; [`world`] is a whole group of
+//! buses on virtual time; [`fuzz`] has the functions that take any bytes at all. On Linux [`host`]
+//! makes other machines, and [`cable`] lays a lossy cable between two of them.
 //!
 //! Everything stays on 127.0.0.1, and no test asserts how long anything took, only that it came
 //! within a generous deadline.

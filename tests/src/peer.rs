@@ -47,7 +47,8 @@ pub enum Guard<'a> {
     Clear,
     /// Sealed datagrams, with this passphrase.
     Passphrase(&'a str),
-    /// Sealed datagrams, with the first of these passphrases, and whatever is sealed with any of them.
+    /// Sealed datagrams, with the first of these passphrases, and whatever is sealed with any of
+    /// them.
     Passphrases {
         /// The passphrases.
         all: &'a [&'a str],
@@ -166,8 +167,8 @@ impl Peer {
         self.ask(&json!({ "keys": guard.to_json() }), "keys");
     }
 
-    /// From now on it passes over chunks of these indexes when they first come, and leaves those out when it first
-    /// sends a message.
+    /// From now on it passes over chunks of these indexes when they first come, and leaves those
+    /// out when it first sends a message.
     pub fn lose(&mut self, coming: &[u32], going: &[u32]) {
         self.ask(&json!({ "lose": { "in": coming, "out": going } }), "lose");
     }

@@ -68,7 +68,8 @@ pub fn rerun(
     run(&mut command, deadline + GRACE)
 }
 
-/// What runs this very test binary again, inside `around` (a command and its arguments, or nothing).
+/// What runs this very test binary again, inside `around` (a command and its arguments, or
+/// nothing).
 ///
 /// # Errors
 /// Nobody knows where the binary is.
@@ -85,7 +86,8 @@ pub fn own_command(around: &[&str]) -> Result<Command, String> {
     })
 }
 
-/// Runs `ip` with these arguments, which must succeed, in the network namespace of the calling thread.
+/// Runs `ip` with these arguments, which must succeed, in the network namespace of the calling
+/// thread.
 #[track_caller]
 pub fn ip(arguments: &str) {
     let mut command = Command::new("ip");
@@ -141,7 +143,8 @@ pub fn thread_names() -> Vec<String> {
         .collect()
 }
 
-/// How often the threads of this process whose name begins so have gone to sleep, as far as they are still there.
+/// How often the threads of this process whose name begins so have gone to sleep, as far as they
+/// are still there.
 pub fn switches_of(name: &str) -> u64 {
     let tasks = fs::read_dir("/proc/self/task").expect("Linux tells a process of its threads");
     let statuses =

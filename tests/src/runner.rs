@@ -201,8 +201,8 @@ pub fn run(cases: Vec<Case>) -> ExitCode {
     conclusion.exit_code()
 }
 
-/// Runs the body of the case `name` of this binary in a process of its own, with these variables set,
-/// and gives what it printed: for a case that judges another.
+/// Runs the body of the case `name` of this binary in a process of its own, with these variables
+/// set, and gives what it printed: for a case that judges another.
 ///
 /// # Errors
 /// As [`process::run`].
@@ -212,7 +212,8 @@ pub fn run_alone(name: &str, variables: &[(&str, &str)]) -> Result<Output, Strin
     process::rerun(&[], &variables, DEADLINE / 2)
 }
 
-/// What runs the body of the case `name` of this binary in a process of its own, for a case that talks with another.
+/// What runs the body of the case `name` of this binary in a process of its own, for a case that
+/// talks with another.
 ///
 /// # Panics
 /// Nobody knows where the binary is.

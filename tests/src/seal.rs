@@ -1,7 +1,8 @@
-//! The boxes of sealed datagrams, made and opened by the wire document (section 8), without the library.
+//! The boxes of sealed datagrams, made and opened by the wire document (section 8), without the
+//! library.
 //!
-//! Whoever has the key can put anything into a box, and say anything around it: so this can make what the library would
-//! not.
+//! Whoever has the key can put anything into a box, and say anything around it: so this can make
+//! what the library would not.
 
 use std::{net::IpAddr, ops::Range};
 
@@ -30,8 +31,8 @@ const TAG: usize = 32;
 /// What stands before the datagram in the plaintext.
 const PRELUDE: usize = 16;
 
-/// What stands between the metadata and the box: the length of a document, the key of an array, its length, the key of
-/// a binary value, its length and its subtype.
+/// What stands between the metadata and the box: the length of a document, the key of an array, its
+/// length, the key of a binary value, its length and its subtype.
 const BEFORE_BOX: usize = 4 + 1 + 8 + 4 + 1 + 2 + 4 + 1;
 
 /// The ends of the array and of the document.

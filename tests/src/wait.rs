@@ -45,7 +45,8 @@ pub fn eventually_async(
     }
 }
 
-/// Runs `future` to its end, which must come in time, on a runtime that is of no use to anybody else.
+/// Runs `future` to its end, which must come in time, on a runtime that is of no use to anybody
+/// else.
 #[track_caller]
 pub fn block_on<F: Future>(future: F) -> F::Output {
     let runtime = tokio::runtime::Builder::new_current_thread()

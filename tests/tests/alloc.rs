@@ -1,5 +1,6 @@
-//! Small events cost no allocation: encoding, sending, receiving and decoding ten thousand of
-//! them, once everything is as large as it gets. And what an engine says that it holds is what it takes in memory.
+//! Small events cost no allocation: encoding, sending, receiving and decoding ten thousand of them,
+//! once everything is as large as it gets. And what an engine says that it holds is what it takes
+//! in memory.
 //!
 //! It stands alone in its binary, because it replaces the allocator. Counts are a thread's own:
 //! what the test runner does beside it does not count.
@@ -34,7 +35,8 @@ fn count() {
     let _ = ALLOCATIONS.try_with(|count| count.set(count.get() + 1));
 }
 
-/// Counts what an allocation takes: usual allocators keep a word beside it, and round up to two words.
+/// Counts what an allocation takes: usual allocators keep a word beside it, and round up to two
+/// words.
 fn count_bytes(size: usize, sign: i64) {
     let taken = (size + 8).next_multiple_of(16) as i64;
     let _ = BYTES.try_with(|bytes| bytes.set(bytes.get() + sign * taken));
@@ -102,8 +104,8 @@ struct Named {
 
 const EVENTS: u64 = 10_000;
 
-/// More than the 9,000 events that are kept for three times 3 s at one event a millisecond, and more than the 16,384
-/// message ids that are remembered: for each new one an old one goes.
+/// More than the 9,000 events that are kept for three times 3 s at one event a millisecond, and
+/// more than the 16,384 message ids that are remembered: for each new one an old one goes.
 const WARM_UP: u64 = 20_000;
 
 /// Two engines and the buffers between them, all used again.
@@ -256,7 +258,8 @@ fn what_the_type_holds_is_all_that_is_allocated() {
     assert_eq!(count, EVENTS, "one for each decoded event");
 }
 
-/// What a receiver holds, and what it takes in memory, when of each two datagrams of these events one does not come.
+/// What a receiver holds, and what it takes in memory, when of each two datagrams of these events
+/// one does not come.
 fn held_and_taken(events: u32, length: usize) -> (usize, usize) {
     let mut link = Link::new();
     let payload = craft::bytes_of(&doc! { "payload": ["x".repeat(length)] });

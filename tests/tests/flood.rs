@@ -1,8 +1,8 @@
-//! A flood of hostile datagrams, one kind after the other: what is held stays under its bound, memory is flat once it
-//! has filled up, little is told, and good events go on arriving.
+//! A flood of hostile datagrams, one kind after the other: what is held stays under its bound,
+//! memory is flat once it has filled up, little is told, and good events go on arriving.
 //!
-//! Alone in its binary, because it measures the process. By default each kind comes a few thousand times; with
-//! `EVENTCAST_FLOOD=1000000`, in a release build, a million times.
+//! Alone in its binary, because it measures the process. By default each kind comes a few thousand
+//! times; with `EVENTCAST_FLOOD=1000000`, in a release build, a million times.
 
 use std::{
     collections::HashMap,
@@ -29,13 +29,16 @@ const GOOD_EVERY: usize = 1_000;
 /// Datagrams for each millisecond of the engine's time.
 const PER_MS: usize = 100;
 
-/// What the engine has beside the messages that it holds: its tables, and what the allocator does not give back.
+/// What the engine has beside the messages that it holds: its tables, and what the allocator does
+/// not give back.
 const TABLES: u64 = 48 << 20;
 
-/// By how much memory may differ between the middle and the end of a flood: far less than what came between.
+/// By how much memory may differ between the middle and the end of a flood: far less than what came
+/// between.
 const FLAT: u64 = 12 << 20;
 
-/// Reports of one flood in ten seconds of the engine's time: one for each of 1,024 addresses, and a few beside.
+/// Reports of one flood in ten seconds of the engine's time: one for each of 1,024 addresses, and a
+/// few beside.
 const REPORTS: usize = 1_100;
 
 /// Reports of a flood from one address.
@@ -44,12 +47,12 @@ const FEW_REPORTS: usize = 16;
 /// Reports of peers that come, at one address: as many at once as are told of it.
 const ARRIVALS: usize = 280;
 
-/// Reports of as many peers as are followed, half of them in each of the two spans of a short flood: each is told in the
-/// end, since it is there.
+/// Reports of as many peers as are followed, half of them in each of the two spans of a short
+/// flood: each is told in the end, since it is there.
 const TABLE: usize = 4_096 / 2 + REPORTS;
 
-/// A kind of hostile datagrams: its name, what most of it gets, how many reports there are of it in ten seconds, and its
-/// `i`-th with its address.
+/// A kind of hostile datagrams: its name, what most of it gets, how many reports there are of it in
+/// ten seconds, and its `i`-th with its address.
 struct Kind {
     name: &'static str,
     cause: Option<DropCause>,
@@ -75,7 +78,8 @@ const EMITTED: usize = 5_000;
 const GOOD: &str = "600d600d600d600d";
 const GOOD_INCARNATION: i64 = 1_795_585_410_000;
 
-/// What may be sent to an IP address beside three times what came from it. No flood takes a minute of the engine's time.
+/// What may be sent to an IP address beside three times what came from it. No flood takes a minute
+/// of the engine's time.
 const A_MINUTE: u64 = 256 << 10;
 
 /// A request for numbers of the bus.
@@ -241,8 +245,8 @@ fn kinds(group: Group) -> Vec<Kind> {
                 "4,090 incarnations of one id in turn",
                 None,
                 Box::new(move |i| {
-                    // They begin at as many addresses, since one has no more than a hundred in a second, and then speak
-                    // from one in turn, so that each has to be found.
+                    // They begin at as many addresses, since one has no more than a hundred in a
+                    // second, and then speak from one in turn, so that each has to be found.
                     let from = if i < 4_090 {
                         many_addresses(i)
                     } else {
@@ -552,8 +556,8 @@ fn of_each_kind() {
     }
 }
 
-/// A bus that this one has heard of goes on being named in its hellos with what it is owed, whoever says hello from
-/// another IP address meanwhile, and however often.
+/// A bus that this one has heard of goes on being named in its hellos with what it is owed, whoever
+/// says hello from another IP address meanwhile, and however often.
 #[test]
 fn a_throng_takes_no_newcomers_place() {
     let group = Group::unused();

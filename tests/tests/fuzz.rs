@@ -4,8 +4,8 @@ use std::env;
 
 use eventcast_tests::fuzz::{self, TARGETS, Target};
 
-/// Inputs made of the corpus of each target, beside the corpus itself, unless `EVENTCAST_FUZZ` says how many. The
-/// fuzzer goes on from there.
+/// Inputs made of the corpus of each target, beside the corpus itself, unless `EVENTCAST_FUZZ` says
+/// how many. The fuzzer goes on from there.
 const MUTATIONS: u64 = 5_000;
 
 /// How many, for long runs by hand.

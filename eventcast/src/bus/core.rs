@@ -83,7 +83,8 @@ impl Core {
         self.shared.process.is_forked()
     }
 
-    /// Takes one listener off, of events or of notices. False if it is not there, or in another process.
+    /// Takes one listener off, of events or of notices. False if it is not there, or in another
+    /// process.
     pub(crate) fn off(&self, id: ListenerId) -> bool {
         self.shared.listeners.take_off(id)
             || (!self.is_forked() && self.shared.telemetry.remove(id))

@@ -15,28 +15,35 @@
 //! | [`on`], `emit`, `build` | what is public and longer than a line: registering listeners, emitting, building |
 //! | this file | [`Bus`] and [`WeakBus`] |
 //!
-//! Each part uses those above it, never one below (`layers.rs` asserts it). Two things lead back up: a listener and a
-//! session hold their bus as an [`Owner`](listeners::owner::Owner), which makes a handle of it, and a session that ends
-//! calls its [`Supervisor`](driver::context::Supervisor).
+//! Each part uses those above it, never one below (`layers.rs` asserts it). Two things lead back
+//! up: a listener and a session hold their bus as an [`Owner`](listeners::owner::Owner), which
+//! makes a handle of it, and a session that ends calls its
+//! [`Supervisor`](driver::context::Supervisor).
 //!
 //! # Three ways through
 //!
-//! *An emit to the socket.* `Bus::emit` → `emit`: the key, the depth and the type are checked, and the event is encoded into
-//! a buffer of the thread → [`Session::accept`](driver::session::Session::accept), which enters the engine and has it
-//! number, cut and queue the message → [`SendLoop::flush`](driver::send_loop::SendLoop::flush), which takes datagram after
-//! datagram out of the engine and gives them to `net`'s transmitter, on the thread that emits; what the socket does not take
-//! goes on from the sender thread. Then `emit` calls the bus's own listeners.
+//! *An emit to the socket.* `Bus::emit` → `emit`: the key, the depth and the type are checked, and
+//! the event is encoded into a buffer of the thread →
+//! [`Session::accept`](driver::session::Session::accept), which enters the engine and has it
+//! number, cut and queue the message → [`SendLoop::flush`](driver::send_loop::SendLoop::flush),
+//! which takes datagram after datagram out of the engine and gives them to `net`'s transmitter, on
+//! the thread that emits; what the socket does not take goes on from the sender thread. Then `emit`
+//! calls the bus's own listeners.
 //!
-//! *A datagram to a listener.* The leader of the [receive loop](driver::receive_loop) reads a batch from `net`'s receiver →
-//! `Engine::handle_datagram` for each, `Engine::take_events` for all → the registry gives the listeners of each key →
-//! [`Listener::offer`](listeners::listener::Listener::offer) puts the event into the listener's queue, or
-//! [`Listener::run`](listeners::listener::Listener::run) decodes it and calls the closure on this thread.
+//! *A datagram to a listener.* The leader of the [receive loop](driver::receive_loop) reads a batch
+//! from `net`'s receiver → `Engine::handle_datagram` for each, `Engine::take_events` for all → the
+//! registry gives the listeners of each key →
+//! [`Listener::offer`](listeners::listener::Listener::offer) puts the event into the listener's
+//! queue, or [`Listener::run`](listeners::listener::Listener::run) decodes it and calls the closure
+//! on this thread.
 //!
-//! *A chunk to a message.* That way lies within [`proto`](crate::proto), whose documentation walks it.
+//! *A chunk to a message.* That way lies within [`proto`](crate::proto), whose documentation walks
+//! it.
 //!
 //! # What holds everywhere
 //!
-//! No lock is held while code of the user runs: a listener, an event's `Drop`, a waker, a subscriber of the log.
+//! No lock is held while code of the user runs: a listener, an event's `Drop`, a waker, a
+//! subscriber of the log.
 
 mod build;
 mod config;
@@ -107,16 +114,18 @@ use crate::{codec::IntoArgs, error::EmitError, event::NetEvent};
 
 /// A handle to an event bus.
 ///
-/// Cloning is cheap, and all clones are the same bus. When the last one is dropped the bus stops; listeners,
-/// events and streams do not keep it alive. A listener that captures a clone does, because bus and listener then hold
-/// each other: let it take [`Received::bus`], or a [`WeakBus`] from [`downgrade`](Self::downgrade).
+/// Cloning is cheap, and all clones are the same bus. When the last one is dropped the bus stops;
+/// listeners, events and streams do not keep it alive. A listener that captures a clone does,
+/// because bus and listener then hold each other: let it take [`Received::bus`], or a [`WeakBus`]
+/// from [`downgrade`](Self::downgrade).
 ///
-/// A bus belongs to the process in which it was started first. In a forked child it does not run: `emit` and
-/// [`start`](Self::start) return [`Forked`](crate::Error::Forked), and a new bus can be built there. Everything else
-/// returns at once, with no effect: there are no listeners and nothing to take off, streams have ended, `wait_for` yields
-/// [`Stopped`], and a listener that is registered there is dropped, which is logged as an error. A listener that forks on
-/// a thread of the bus ends that thread in the child when it comes back, and with it the child: it calls `exec` or
-/// `_exit` before.
+/// A bus belongs to the process in which it was started first. In a forked child it does not run:
+/// `emit` and [`start`](Self::start) return [`Forked`](crate::Error::Forked), and a new bus can be
+/// built there. Everything else returns at once, with no effect: there are no listeners and nothing
+/// to take off, streams have ended, `wait_for` yields [`Stopped`], and a listener that is
+/// registered there is dropped, which is logged as an error. A listener that forks on a thread of
+/// the bus ends that thread in the child when it comes back, and with it the child: it calls `exec`
+/// or `_exit` before.
 ///
 /// ```
 /// use eventcast::{Bus, NetEvent};
@@ -150,33 +159,38 @@ use crate::{codec::IntoArgs, error::EmitError, event::NetEvent};
 /// | to a stream or a `wait_for` | where that is polled | of the task that polls it |
 /// | as a notice, to [`on_notice`](Self::on_notice) | on a thread of its own | of the bus |
 ///
-/// - *The runtime* of the bus is the one in which [`start`](Self::start) was called last, or the one given with
-///   [`Builder::runtime`]. It is entered for the call, so `tokio::spawn` works in a listener. Where there is none (the bus
-///   was started outside of any), nothing is entered. An async listener whose runtime has been shut down waits for the next
-///   `start` within one, and [`Notice::NoRuntime`] reports it.
+/// - *The runtime* of the bus is the one in which [`start`](Self::start) was called last, or the
+///   one given with [`Builder::runtime`]. It is entered for the call, so `tokio::spawn` works in a
+///   listener. Where there is none (the bus was started outside of any), nothing is entered. An
+///   async listener whose runtime has been shut down waits for the next `start` within one, and
+///   [`Notice::NoRuntime`] reports it.
 /// - *The stack* of the bus's threads is 4 MiB, whatever `RUST_MIN_STACK` says.
-///   [`Args::decode`](crate::Args::decode) takes little of it, here and on every other thread. What a stream, a
-///   `wait_for` or an async listener hears is decoded on the thread that polls it, which has to have 2 MiB, as tokio's
-///   workers have.
-/// - *Order*: a listener gets the events of one sender in their order. A listener without a queue runs within `emit`, so
-///   an event that is emitted by a listener is delivered before the other listeners get the first one, and threads that
-///   emit at once call it at once. Streams, async listeners and those that were found to be slow have a queue, and get the
-///   bus's own events in the order of their numbers, whichever threads emit them.
-/// - *Turns*: a slow listener delays no other; the bus's streams and futures keep tokio's cooperative budget, so a
-///   task that reads many events in a row lets the other tasks of its thread run in between.
-/// - *Locks*: the bus holds none while it runs or drops what is the listener's, so a listener, and a `Drop` of what it
-///   captured, may call anything of the bus.
-/// - *Panics* are caught and reported ([`Notice::ListenerPanicked`]), and cost the one call: in the decoding of the event,
-///   in the closure or its future, and when the event or the closure is dropped.
-/// - *The end*: what a listener has captured is dropped as soon as it has been taken off and its last call has ended.
+///   [`Args::decode`](crate::Args::decode) takes little of it, here and on every other thread. What
+///   a stream, a `wait_for` or an async listener hears is decoded on the thread that polls it,
+///   which has to have 2 MiB, as tokio's workers have.
+/// - *Order*: a listener gets the events of one sender in their order. A listener without a queue
+///   runs within `emit`, so an event that is emitted by a listener is delivered before the other
+///   listeners get the first one, and threads that emit at once call it at once. Streams, async
+///   listeners and those that were found to be slow have a queue, and get the bus's own events in
+///   the order of their numbers, whichever threads emit them.
+/// - *Turns*: a slow listener delays no other; the bus's streams and futures keep tokio's
+///   cooperative budget, so a task that reads many events in a row lets the other tasks of its
+///   thread run in between.
+/// - *Locks*: the bus holds none while it runs or drops what is the listener's, so a listener, and
+///   a `Drop` of what it captured, may call anything of the bus.
+/// - *Panics* are caught and reported ([`Notice::ListenerPanicked`]), and cost the one call: in the
+///   decoding of the event, in the closure or its future, and when the event or the closure is
+///   dropped.
+/// - *The end*: what a listener has captured is dropped as soon as it has been taken off and its
+///   last call has ended.
 pub struct Bus {
     core: Arc<Core>,
 }
 
 /// Life.
 impl Bus {
-    /// A builder, which collects the options of a new bus. [`build`](Builder::build) makes a stopped bus of it,
-    /// [`start`](Builder::start) one that runs.
+    /// A builder, which collects the options of a new bus. [`build`](Builder::build) makes a
+    /// stopped bus of it, [`start`](Builder::start) one that runs.
     ///
     /// ```
     /// # fn main() -> eventcast::Result<()> {
@@ -191,12 +205,13 @@ impl Bus {
 
     /// Opens the sockets: the bus then receives events and sends them.
     ///
-    /// It acts when called. The [`Transition`] that it returns may be awaited, to learn when the bus runs and of
-    /// errors, or dropped: the start goes on without it. It may be polled again when it was ready, and gives the same
-    /// result. On a bus that runs, `start` does nothing; while a `stop` is under way it waits for the end of that.
+    /// It acts when called. The [`Transition`] that it returns may be awaited, to learn when the
+    /// bus runs and of errors, or dropped: the start goes on without it. It may be polled again
+    /// when it was ready, and gives the same result. On a bus that runs, `start` does nothing;
+    /// while a `stop` is under way it waits for the end of that.
     ///
-    /// A bus with a passphrase runs as soon as its key is derived, on a thread of its own; without one, or when this
-    /// process has derived the key before, it runs when `start` returns.
+    /// A bus with a passphrase runs as soon as its key is derived, on a thread of its own; without
+    /// one, or when this process has derived the key before, it runs when `start` returns.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -216,22 +231,25 @@ impl Bus {
     /// The bus stays stopped, and `start` may be called again.
     ///
     /// - [`Error::Open`](crate::Error::Open): a socket could not be opened; it says what to change.
-    /// - [`Error::NoRuntime`](crate::Error::NoRuntime): there are async listeners and no tokio runtime.
+    /// - [`Error::NoRuntime`](crate::Error::NoRuntime): there are async listeners and no tokio
+    ///   runtime.
     /// - [`Error::Thread`](crate::Error::Thread): the system gave the bus no thread.
     /// - [`Error::Stopped`](crate::Error::Stopped): `stop` was called before the start was through.
-    /// - [`Error::Forked`](crate::Error::Forked): this process was forked from the one that started the bus.
+    /// - [`Error::Forked`](crate::Error::Forked): this process was forked from the one that started
+    ///   the bus.
     pub fn start(&self) -> Transition {
         self.core.lifecycle.start()
     }
 
     /// Sends what is queued, for one second at most, and closes the sockets.
     ///
-    /// It acts when called. The [`Transition`] that it returns may be awaited, to learn when the sockets are closed,
-    /// or dropped: the stop goes on without it. It may be polled again when it was ready, and gives the same result.
-    /// On a stopped bus it does nothing.
+    /// It acts when called. The [`Transition`] that it returns may be awaited, to learn when the
+    /// sockets are closed, or dropped: the stop goes on without it. It may be polled again when it
+    /// was ready, and gives the same result. On a stopped bus it does nothing.
     ///
-    /// It does not wait for listeners that are running, so a listener may call it, and await it. Listeners stay
-    /// registered, streams stay open, and [`start`](Self::start) makes the bus run again.
+    /// It does not wait for listeners that are running, so a listener may call it, and await it.
+    /// Listeners stay registered, streams stay open, and [`start`](Self::start) makes the bus run
+    /// again.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -246,14 +264,15 @@ impl Bus {
     ///
     /// # Errors
     ///
-    /// [`Error::Failed`](crate::Error::Failed) where a panic inside the bus came in the way. The sockets are closed
-    /// all the same.
+    /// [`Error::Failed`](crate::Error::Failed) where a panic inside the bus came in the way. The
+    /// sockets are closed all the same.
     pub fn stop(&self) -> Transition {
         self.core.lifecycle.stop()
     }
 
-    /// Opens the sockets, and blocks the thread until the bus runs. It is [`start`](Self::start) for a thread without
-    /// a runtime. Async listeners need a runtime all the same, given with [`Builder::runtime`].
+    /// Opens the sockets, and blocks the thread until the bus runs. It is [`start`](Self::start)
+    /// for a thread without a runtime. Async listeners need a runtime all the same, given with
+    /// [`Builder::runtime`].
     ///
     /// ```
     /// # fn main() -> eventcast::Result<()> {
@@ -271,16 +290,19 @@ impl Bus {
     /// The bus stays stopped, and `start_blocking` may be called again.
     ///
     /// - [`Error::Open`](crate::Error::Open): a socket could not be opened; it says what to change.
-    /// - [`Error::NoRuntime`](crate::Error::NoRuntime): there are async listeners and no tokio runtime.
+    /// - [`Error::NoRuntime`](crate::Error::NoRuntime): there are async listeners and no tokio
+    ///   runtime.
     /// - [`Error::Thread`](crate::Error::Thread): the system gave the bus no thread.
     /// - [`Error::Stopped`](crate::Error::Stopped): `stop` was called before the start was through.
-    /// - [`Error::Forked`](crate::Error::Forked): this process was forked from the one that started the bus.
+    /// - [`Error::Forked`](crate::Error::Forked): this process was forked from the one that started
+    ///   the bus.
     pub fn start_blocking(&self) -> crate::Result<()> {
         block_on(self.start(), None).unwrap_or(Ok(()))
     }
 
-    /// Sends what is queued, for one second at most, and blocks the thread until the sockets are closed. It is
-    /// [`stop`](Self::stop) for a thread without a runtime. A listener may call it, too.
+    /// Sends what is queued, for one second at most, and blocks the thread until the sockets are
+    /// closed. It is [`stop`](Self::stop) for a thread without a runtime. A listener may call it,
+    /// too.
     ///
     /// ```
     /// # fn main() -> eventcast::Result<()> {
@@ -293,18 +315,18 @@ impl Bus {
     ///
     /// # Errors
     ///
-    /// [`Error::Failed`](crate::Error::Failed) where a panic inside the bus came in the way. The sockets are closed
-    /// all the same.
+    /// [`Error::Failed`](crate::Error::Failed) where a panic inside the bus came in the way. The
+    /// sockets are closed all the same.
     pub fn stop_blocking(&self) -> crate::Result<()> {
         block_on(self.stop(), None).unwrap_or(Ok(()))
     }
 
-    /// Waits until the bus is stopped and its sockets are closed: after a [`stop`](Self::stop) of any handle, after
-    /// the last handle was dropped, or after a panic inside the bus. On a stopped bus it is ready at once; a bus that
-    /// is starting counts as running.
+    /// Waits until the bus is stopped and its sockets are closed: after a [`stop`](Self::stop) of
+    /// any handle, after the last handle was dropped, or after a panic inside the bus. On a stopped
+    /// bus it is ready at once; a bus that is starting counts as running.
     ///
-    /// The future holds no handle of the bus. It may be dropped, which changes nothing; polled again after it was
-    /// ready, it panics.
+    /// The future holds no handle of the bus. It may be dropped, which changes nothing; polled
+    /// again after it was ready, it panics.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -326,17 +348,17 @@ impl Bus {
         self.core.lifecycle.closed()
     }
 
-    /// Replaces the keys of a sealed bus, whether it runs or is stopped. No event is lost: what waits to be sent is
-    /// sealed with the new key, and an event that was sealed with a key that is taken away is sealed anew when a peer
-    /// asks for it.
+    /// Replaces the keys of a sealed bus, whether it runs or is stopped. No event is lost: what
+    /// waits to be sent is sealed with the new key, and an event that was sealed with a key that is
+    /// taken away is sealed anew when a peer asks for it.
     ///
-    /// It acts when called: the keys are derived on a thread of their own, unless this process has derived them
-    /// before. The [`Transition`] that it returns may be awaited, to learn when the keys are in use, or dropped: the
-    /// change goes on without it. It may be polled again when it was ready, and gives the same result. Of several
-    /// calls the last one counts.
+    /// It acts when called: the keys are derived on a thread of their own, unless this process has
+    /// derived them before. The [`Transition`] that it returns may be awaited, to learn when the
+    /// keys are in use, or dropped: the change goes on without it. It may be polled again when it
+    /// was ready, and gives the same result. Of several calls the last one counts.
     ///
-    /// To change the passphrase of a running group, take three rounds over all its buses. Each round ends on every
-    /// bus before the next one begins:
+    /// To change the passphrase of a running group, take three rounds over all its buses. Each
+    /// round ends on every bus before the next one begins:
     ///
     /// ```
     /// # use eventcast::{Bus, Keys, Secret};
@@ -358,7 +380,8 @@ impl Bus {
     /// - [`Error::SealKey`](crate::Error::SealKey): a passphrase is empty, or a key is too short.
     /// - [`Error::NotSealed`](crate::Error::NotSealed): the bus was built without a passphrase.
     /// - [`Error::Thread`](crate::Error::Thread): the system gave the bus no thread.
-    /// - [`Error::Forked`](crate::Error::Forked): this process was forked from the one that started the bus.
+    /// - [`Error::Forked`](crate::Error::Forked): this process was forked from the one that started
+    ///   the bus.
     pub fn set_keys(&self, keys: Keys) -> Transition {
         self.core.lifecycle.set_keys(keys)
     }
@@ -376,8 +399,8 @@ impl Bus {
         self.core.lifecycle.session().is_some()
     }
 
-    /// A handle that does not keep the bus alive: for a task or a closure that must not keep the bus running for
-    /// ever.
+    /// A handle that does not keep the bus alive: for a task or a closure that must not keep the
+    /// bus running for ever.
     ///
     /// ```
     /// # fn main() -> eventcast::Result<()> {
@@ -395,8 +418,8 @@ impl Bus {
         }
     }
 
-    /// The bus's id: the option `id`, or 16 random hex digits, which are drawn anew at each start. In a forked child
-    /// it is empty unless the option was given.
+    /// The bus's id: the option `id`, or 16 random hex digits, which are drawn anew at each start.
+    /// In a forked child it is empty unless the option was given.
     ///
     /// ```
     /// # fn main() -> eventcast::Result<()> {
@@ -412,10 +435,10 @@ impl Bus {
         self.core.shared.identity().id.clone()
     }
 
-    /// The options in force: those that the builder, the environment and the file gave, checked, and the defaults for
-    /// the others. An option is `None` where it has no value. Secrets are among them, and do not show in `Debug`; a
-    /// passphrase from a file is `passphrase` here. They can be given to another bus by
-    /// [`Builder::config`](crate::Builder::config).
+    /// The options in force: those that the builder, the environment and the file gave, checked,
+    /// and the defaults for the others. An option is `None` where it has no value. Secrets are
+    /// among them, and do not show in `Debug`; a passphrase from a file is `passphrase` here. They
+    /// can be given to another bus by [`Builder::config`](crate::Builder::config).
     ///
     /// ```
     /// # fn main() -> eventcast::Result<()> {
@@ -431,8 +454,8 @@ impl Bus {
         self.core.shared.options.in_force()
     }
 
-    /// The UDP port of the group. Where it was drawn at random, this is the one that was drawn: another bus that
-    /// shall meet this one needs it.
+    /// The UDP port of the group. Where it was drawn at random, this is the one that was drawn:
+    /// another bus that shall meet this one needs it.
     ///
     /// ```
     /// # fn main() -> eventcast::Result<()> {
@@ -458,8 +481,8 @@ impl Bus {
         &self.core.shared.hostname
     }
 
-    /// The address of the bus's second socket, to which peers send what is for this bus alone. `None` while the bus
-    /// is not running.
+    /// The address of the bus's second socket, to which peers send what is for this bus alone.
+    /// `None` while the bus is not running.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -478,9 +501,10 @@ impl Bus {
             .map(|_| self.core.shared.identity().address)
     }
 
-    /// The peers that are there now. A peer is a bus with eventcast's extensions that has said hello, has not said
-    /// goodbye since, and was not silent for `peer_timeout`. Programs of another make that speak version 3 say no
-    /// hello, and are not listed. Empty while the bus is not running.
+    /// The peers that are there now. A peer is a bus with eventcast's extensions that has said
+    /// hello, has not said goodbye since, and was not silent for `peer_timeout`. Programs of
+    /// another make that speak version 3 say no hello, and are not listed. Empty while the bus is
+    /// not running.
     ///
     /// ```no_run
     /// # fn show(bus: &eventcast::Bus) {
@@ -517,9 +541,9 @@ impl Bus {
         self.core.lifecycle.stats()
     }
 
-    /// The TCP address at which the bus's console listens. `None` where the options turn no console on, before the
-    /// first start, and in a forked child. With the feature `repl`; the page [`repl`](crate::repl) says what a
-    /// console is.
+    /// The TCP address at which the bus's console listens. `None` where the options turn no console
+    /// on, before the first start, and in a forked child. With the feature `repl`; the page
+    /// [`repl`](crate::repl) says what a console is.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -551,14 +575,16 @@ impl Bus {
 impl Bus {
     /// Sends an event to all buses on the group, and calls the listeners of this bus.
     ///
-    /// The event leaves from the calling thread if the socket takes it, else as soon as the socket does. Listeners of
-    /// this bus are called before `emit` returns, once, and not again from the network; those of the same type get a
-    /// reference to the very value, others get what encoding and decoding makes of it. Async listeners, streams, and
-    /// listeners that were found to be slow get it through their queues.
+    /// The event leaves from the calling thread if the socket takes it, else as soon as the socket
+    /// does. Listeners of this bus are called before `emit` returns, once, and not again from the
+    /// network; those of the same type get a reference to the very value, others get what encoding
+    /// and decoding makes of it. Async listeners, streams, and listeners that were found to be slow
+    /// get it through their queues.
     ///
-    /// `Ok` means that the bus has taken the event and answers for it: where the network is away for now, peers ask
-    /// for it once it is back, so the event must not be emitted again. [`Emitted::sent`] says whether it went out,
-    /// and [`Notice::SendFailed`] comes at once where no interface can be used.
+    /// `Ok` means that the bus has taken the event and answers for it: where the network is away
+    /// for now, peers ask for it once it is back, so the event must not be emitted again.
+    /// [`Emitted::sent`] says whether it went out, and [`Notice::SendFailed`] comes at once where
+    /// no interface can be used.
     ///
     /// ```
     /// # use eventcast::{Bus, NetEvent};
@@ -577,9 +603,10 @@ impl Bus {
     ///
     /// # Errors
     ///
-    /// An [`EmitError`] gives the event back ([`into_event`](EmitError::into_event)) and says why in its
-    /// [`kind`](EmitError::kind). Nothing was sent and no listener was called, except where the bus is not running
-    /// ([`NotStarted`](crate::EmitErrorKind::NotStarted)): then the listeners of this bus were called.
+    /// An [`EmitError`] gives the event back ([`into_event`](EmitError::into_event)) and says why
+    /// in its [`kind`](EmitError::kind). Nothing was sent and no listener was called, except where
+    /// the bus is not running ([`NotStarted`](crate::EmitErrorKind::NotStarted)): then the
+    /// listeners of this bus were called.
     ///
     /// | kind | what to do |
     /// | --- | --- |
@@ -598,9 +625,9 @@ impl Bus {
         emit::emit_typed(&self.core, event, Location::caller())
     }
 
-    /// Sends an event by its key, with arguments in the place of a type. [`IntoArgs`] says what can be given:
-    /// nothing, a single value, or a tuple. It is sent, and the listeners of this bus are called, before `emit_named`
-    /// returns; typed listeners of that key get it too.
+    /// Sends an event by its key, with arguments in the place of a type. [`IntoArgs`] says what can
+    /// be given: nothing, a single value, or a tuple. It is sent, and the listeners of this bus are
+    /// called, before `emit_named` returns; typed listeners of that key get it too.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -615,9 +642,10 @@ impl Bus {
     ///
     /// # Errors
     ///
-    /// An [`EmitError`] gives the arguments back ([`into_event`](EmitError::into_event)) and says why in its
-    /// [`kind`](EmitError::kind). Nothing was sent and no listener was called, except where the bus is not running
-    /// ([`NotStarted`](crate::EmitErrorKind::NotStarted)): then the listeners of this bus were called.
+    /// An [`EmitError`] gives the arguments back ([`into_event`](EmitError::into_event)) and says
+    /// why in its [`kind`](EmitError::kind). Nothing was sent and no listener was called, except
+    /// where the bus is not running ([`NotStarted`](crate::EmitErrorKind::NotStarted)): then the
+    /// listeners of this bus were called.
     ///
     /// | kind | what to do |
     /// | --- | --- |
@@ -632,11 +660,11 @@ impl Bus {
         emit::emit_named(&self.core, key, args)
     }
 
-    /// Sends an event to all buses on the group as soon as the send queue has room, and calls the listeners of this
-    /// bus.
+    /// Sends an event to all buses on the group as soon as the send queue has room, and calls the
+    /// listeners of this bus.
     ///
-    /// Nothing happens before the future is polled. It is cancel-safe: dropped before it is ready, it has sent
-    /// nothing and called nobody. Polled again after it was ready, it panics.
+    /// Nothing happens before the future is polled. It is cancel-safe: dropped before it is ready,
+    /// it has sent nothing and called nobody. Polled again after it was ready, it panics.
     ///
     /// ```
     /// # use eventcast::{Bus, NetEvent};
@@ -655,9 +683,9 @@ impl Bus {
     ///
     /// # Errors
     ///
-    /// An [`EmitError`] gives the event back and says why. It is one of the kinds that [`emit`](Self::emit) lists,
-    /// but never `QueueFull`. A bus that is stopped while the future waits ends the wait with
-    /// [`NotStarted`](crate::EmitErrorKind::NotStarted).
+    /// An [`EmitError`] gives the event back and says why. It is one of the kinds that
+    /// [`emit`](Self::emit) lists, but never `QueueFull`. A bus that is stopped while the future
+    /// waits ends the wait with [`NotStarted`](crate::EmitErrorKind::NotStarted).
     ///
     /// # Panics
     ///
@@ -673,11 +701,11 @@ impl Bus {
         })
     }
 
-    /// Sends an event by its key, with arguments in the place of a type, as soon as the send queue has room, and
-    /// calls the listeners of this bus.
+    /// Sends an event by its key, with arguments in the place of a type, as soon as the send queue
+    /// has room, and calls the listeners of this bus.
     ///
-    /// Nothing happens before the future is polled. It is cancel-safe: dropped before it is ready, it has sent
-    /// nothing and called nobody. Polled again after it was ready, it panics.
+    /// Nothing happens before the future is polled. It is cancel-safe: dropped before it is ready,
+    /// it has sent nothing and called nobody. Polled again after it was ready, it panics.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -693,8 +721,8 @@ impl Bus {
     /// # Errors
     ///
     /// An [`EmitError`] gives the arguments back and says why. It is one of the kinds that
-    /// [`emit_named`](Self::emit_named) lists, but never `QueueFull`. A bus that is stopped while the future waits
-    /// ends the wait with [`NotStarted`](crate::EmitErrorKind::NotStarted).
+    /// [`emit_named`](Self::emit_named) lists, but never `QueueFull`. A bus that is stopped while
+    /// the future waits ends the wait with [`NotStarted`](crate::EmitErrorKind::NotStarted).
     pub fn emit_wait_named<A: IntoArgs + Send>(
         &self,
         key: &str,
@@ -715,10 +743,11 @@ async fn emit_wait_named<A: IntoArgs>(
 
 /// All listeners, and notices.
 impl Bus {
-    /// Takes one listener off, of events or of notices. False if this bus does not have it, or no longer: an id names
-    /// one listener of one bus.
+    /// Takes one listener off, of events or of notices. False if this bus does not have it, or no
+    /// longer: an id names one listener of one bus.
     ///
-    /// Events that came before still reach the listener: those that are being delivered, and those in its queue.
+    /// Events that came before still reach the listener: those that are being delivered, and those
+    /// in its queue.
     ///
     /// ```
     /// # fn main() -> eventcast::Result<()> {
@@ -733,8 +762,9 @@ impl Bus {
         self.core.off(id)
     }
 
-    /// Takes off all listeners of events, those by pattern too, and returns how many there were. Listeners of notices
-    /// stay. Streams end after the events that wait in them, and a [`WaitFor`] yields [`Stopped`].
+    /// Takes off all listeners of events, those by pattern too, and returns how many there were.
+    /// Listeners of notices stay. Streams end after the events that wait in them, and a [`WaitFor`]
+    /// yields [`Stopped`].
     ///
     /// ```
     /// # fn main() -> eventcast::Result<()> {
@@ -770,8 +800,8 @@ impl Bus {
         self.core.shared.listeners.registry.keys()
     }
 
-    /// How many listeners a key may have before a warning is logged, once for each key. 0: any number. Default: the
-    /// option `max_listeners`, which is 10.
+    /// How many listeners a key may have before a warning is logged, once for each key. 0: any
+    /// number. Default: the option `max_listeners`, which is 10.
     ///
     /// ```
     /// # fn main() -> eventcast::Result<()> {
@@ -784,8 +814,9 @@ impl Bus {
         self.core.shared.listeners.max()
     }
 
-    /// Sets how many listeners a key may have before a warning is logged, once for each key. 0: any number. More
-    /// listeners than that work all the same; the warning is there to find one that is registered again and again.
+    /// Sets how many listeners a key may have before a warning is logged, once for each key. 0: any
+    /// number. More listeners than that work all the same; the warning is there to find one that is
+    /// registered again and again.
     ///
     /// ```
     /// # fn main() -> eventcast::Result<()> {
@@ -799,11 +830,13 @@ impl Bus {
         self.core.shared.listeners.set_max(max);
     }
 
-    /// Calls `listener` with each [`Notice`] of the bus: peers that join and leave, events that were lost, faults.
+    /// Calls `listener` with each [`Notice`] of the bus: peers that join and leave, events that
+    /// were lost, faults.
     ///
-    /// It is called on a thread of its own, one notice after the other. A listener that is 1,024 notices behind
-    /// misses the next ones ([`Stats::notices_missed`]). What happens again and again is summed up;
-    /// [`notices`](Self::notices) has the table. A panic in the listener is caught and logged.
+    /// It is called on a thread of its own, one notice after the other. A listener that is 1,024
+    /// notices behind misses the next ones ([`Stats::notices_missed`]). What happens again and
+    /// again is summed up; [`notices`](Self::notices) has the table. A panic in the listener is
+    /// caught and logged.
     ///
     /// ```
     /// # fn main() -> eventcast::Result<()> {
@@ -830,8 +863,9 @@ impl Bus {
         id
     }
 
-    /// The notices of the bus as a stream. It ends when the last handle of the bus has gone and the bus has stopped.
-    /// It holds 1,024 notices that nobody has read yet, and misses the next ones ([`Stats::notices_missed`]).
+    /// The notices of the bus as a stream. It ends when the last handle of the bus has gone and the
+    /// bus has stopped. It holds 1,024 notices that nobody has read yet, and misses the next ones
+    /// ([`Stats::notices_missed`]).
     ///
     /// ```no_run
     /// # async fn example(bus: &eventcast::Bus) {
@@ -842,12 +876,13 @@ impl Bus {
     /// # }
     /// ```
     ///
-    /// Things that a peer, a client of the console or a listener in a loop could cause at any rate are summed up. The
-    /// first notice of a thing comes at once. The ones after it are held back, and come as one notice ten seconds
-    /// after the last, whether or not anything more happens; at once when the bus stops and when its last handle
-    /// goes. The field `count` says how many such things a notice stands for, itself included, and its other fields
-    /// are those of the last one. The counts of all notices add up to what happened, and each notice is logged once,
-    /// as it comes.
+    /// Things that a peer, a client of the console or a listener in a loop could cause at any rate
+    /// are summed up. The first notice of a thing comes at once. The ones after it are held back,
+    /// and come as one notice ten seconds after the last, whether or not anything more happens; at
+    /// once when the bus stops and when its last handle goes. The field `count` says how many such
+    /// things a notice stands for, itself included, and its other fields are those of the last one.
+    /// The counts of all notices add up to what happened, and each notice is logged once, as it
+    /// comes.
     ///
     /// | notice | one thing is |
     /// | --- | --- |
@@ -864,8 +899,9 @@ impl Bus {
     /// | `Expired` | a reason and an IP address; `others` beside the one that is named |
     /// | `PeerJoined`, `PeerLeft` | each, unless they are very many: then how it stands in the end |
     ///
-    /// Of one source (an IP address, or the place in the program where listeners are registered) 16 things are kept
-    /// apart in ten seconds, and the others are summed up together; of all sources 1,024.
+    /// Of one source (an IP address, or the place in the program where listeners are registered) 16
+    /// things are kept apart in ten seconds, and the others are summed up together; of all sources
+    /// 1,024.
     pub fn notices(&self) -> NoticeStream {
         let id = ListenerId::next();
         let telemetry = &self.core.shared.telemetry;
@@ -880,18 +916,20 @@ impl Bus {
 
 #[cfg(feature = "metrics")]
 impl Bus {
-    /// Hands the statistics of this moment to the recorder of the crate `metrics`, and by it to Prometheus and its
-    /// like. With the feature `metrics`.
+    /// Hands the statistics of this moment to the recorder of the crate `metrics`, and by it to
+    /// Prometheus and its like. With the feature `metrics`.
     ///
-    /// Each field of [`Stats`] is a metric. A counter is called `eventcast_`, the field's name, `_total`:
-    /// `eventcast_events_emitted_total`. A gauge has no `_total`: `eventcast_held_bytes`. What is in
-    /// [`Stats::dropped`] is `eventcast_dropped_total`, with the label `cause`. All have the label `group`, the
-    /// address and port of the group: `224.0.0.1:9000`; the buses of one group in one process add up.
+    /// Each field of [`Stats`] is a metric. A counter is called `eventcast_`, the field's name,
+    /// `_total`: `eventcast_events_emitted_total`. A gauge has no `_total`: `eventcast_held_bytes`.
+    /// What is in [`Stats::dropped`] is `eventcast_dropped_total`, with the label `cause`. All have
+    /// the label `group`, the address and port of the group: `224.0.0.1:9000`; the buses of one
+    /// group in one process add up.
     ///
-    /// Nothing is published but by calling this: call it where the metrics are collected, or now and then. It takes
-    /// some microseconds, and blocks nobody. Install the recorder before; what was published without one does not
-    /// reach the next. When the last handle of a bus has gone, so has its share of the gauges. Called by a recorder
-    /// while it is told the figures of a bus, it does nothing.
+    /// Nothing is published but by calling this: call it where the metrics are collected, or now
+    /// and then. It takes some microseconds, and blocks nobody. Install the recorder before; what
+    /// was published without one does not reach the next. When the last handle of a bus has gone,
+    /// so has its share of the gauges. Called by a recorder while it is told the figures of a bus,
+    /// it does nothing.
     ///
     /// ```
     /// # use std::time::Duration;
@@ -978,7 +1016,8 @@ pub struct WeakBus {
 }
 
 impl WeakBus {
-    /// A handle that keeps the bus alive. `None` when the last such handle of the bus has been dropped.
+    /// A handle that keeps the bus alive. `None` when the last such handle of the bus has been
+    /// dropped.
     ///
     /// ```
     /// # fn main() -> eventcast::Result<()> {
@@ -1000,8 +1039,8 @@ impl WeakBus {
         core.try_add_handle().then(|| Bus { core })
     }
 
-    /// Without a handle, which could become the last one: the bus would go when this is over, and not when the
-    /// program has dropped its own.
+    /// Without a handle, which could become the last one: the bus would go when this is over, and
+    /// not when the program has dropped its own.
     #[cfg(feature = "repl")]
     pub(crate) fn tell(&self, notice: Notice) {
         if let Some(core) = self.core.upgrade() {

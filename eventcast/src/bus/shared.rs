@@ -26,8 +26,8 @@ pub(crate) struct Shared {
     pub(crate) telemetry: Arc<Telemetry>,
     pub(crate) listeners: Listeners,
     pub(crate) room: SendRoom,
-    /// How many [`Bus`](super::Bus) handles there are. The bus shuts down when the last one goes; threads, events and
-    /// streams do not keep it running.
+    /// How many [`Bus`](super::Bus) handles there are. The bus shuts down when the last one goes;
+    /// threads, events and streams do not keep it running.
     pub(crate) handles: AtomicUsize,
     /// The bus as a peer of others: now, or when it last ran.
     identity: Mutex<Arc<Peer>>,
@@ -81,13 +81,15 @@ pub(crate) struct SendRoom {
 }
 
 impl SendRoom {
-    /// Runs `attempt` until it returns something; between two runs, until [`notify`](Self::notify) is called.
+    /// Runs `attempt` until it returns something; between two runs, until [`notify`](Self::notify)
+    /// is called.
     pub(crate) async fn wait<T>(
         &self,
         process: &Process,
         mut attempt: impl FnMut() -> Option<T>,
     ) -> T {
-        // Where there is room each time, a task that emits in a loop would never let another one run.
+        // Where there is room each time, a task that emits in a loop would never let another one
+        // run.
         tokio::task::coop::consume_budget().await;
         let _waiting = Waiting::among(&self.waiting);
         // In a forked child it is refused at once, and nothing may be waited for there.

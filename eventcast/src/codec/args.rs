@@ -1,7 +1,6 @@
 //! Arguments without a type of their own: what events without a type send and receive.
 
-use std::fmt;
-use std::ops::Deref;
+use std::{fmt, ops::Deref};
 
 use bson::oid::ObjectId;
 use bson::{
@@ -11,11 +10,14 @@ use bson::{
 use serde::de::DeserializeOwned;
 use serde::{Serialize, Serializer};
 
-use super::de::decode_args_anywhere;
-use super::extended_json::Relaxed;
-use super::raw::RawArgs;
-use super::ser::{Arguments, encode_arguments};
-use super::{DecodeError, EncodeError, MAX_DEPTH, value};
+use super::{
+    DecodeError, EncodeError, MAX_DEPTH,
+    de::decode_args_anywhere,
+    extended_json::Relaxed,
+    raw::RawArgs,
+    ser::{Arguments, encode_arguments},
+    value,
+};
 
 /// The arguments of an event, each with exactly the BSON type that it has on the wire.
 ///
@@ -23,12 +25,13 @@ use super::{DecodeError, EncodeError, MAX_DEPTH, value};
 /// [`decode`](Self::decode), as Rust types. [`args!`](crate::args) makes them; sent, every value
 /// keeps its type.
 ///
-/// As values small things are large: a number of five bytes on the wire takes about a hundred. So a bus gives no
-/// listener arguments that would take more than ten times `max_message_size` (and no less than 16 MiB) that way;
-/// that is a decode failure. A typed listener takes what its type takes.
+/// As values small things are large: a number of five bytes on the wire takes about a hundred. So a
+/// bus gives no listener arguments that would take more than ten times `max_message_size` (and no
+/// less than 16 MiB) that way; that is a decode failure. A typed listener takes what its type
+/// takes.
 ///
-/// It is `Serialize`, as a list of values in MongoDB's relaxed Extended JSON: what JSON has stands for itself, and what
-/// it has not is an object with a key like `$oid`, `$date` or `$binary`.
+/// It is `Serialize`, as a list of values in MongoDB's relaxed Extended JSON: what JSON has stands
+/// for itself, and what it has not is an object with a key like `$oid`, `$date` or `$binary`.
 ///
 /// ```
 /// use eventcast::{args, bson::{DateTime, oid::ObjectId}};
@@ -62,12 +65,13 @@ impl Args {
             .ok_or_else(super::de::unchecked)
     }
 
-    /// As [`from_raw`](Self::from_raw), if the values take no more than about `limit` bytes of memory. Nothing is
-    /// allocated to find that out.
+    /// As [`from_raw`](Self::from_raw), if the values take no more than about `limit` bytes of
+    /// memory. Nothing is allocated to find that out.
     ///
     /// # Errors
     ///
-    /// [`DecodeErrorKind::TooMuchMemory`](super::DecodeErrorKind::TooMuchMemory), and as `from_raw`.
+    /// [`DecodeErrorKind::TooMuchMemory`](super::DecodeErrorKind::TooMuchMemory), and as
+    /// `from_raw`.
     pub fn from_raw_within(args: RawArgs<'_>, limit: usize) -> Result<Self, DecodeError> {
         super::memory::check(args, limit)?;
         Self::from_raw(args)
@@ -89,8 +93,9 @@ impl Args {
     /// # Ok::<(), eventcast::DecodeError>(())
     /// ```
     ///
-    /// It can be called wherever there is a stack: what takes much of one, because it is deep or large, is decoded on a
-    /// thread of its own, which is why `T` is `Send`. That costs some ten microseconds.
+    /// It can be called wherever there is a stack: what takes much of one, because it is deep or
+    /// large, is decoded on a thread of its own, which is why `T` is `Send`. That costs some ten
+    /// microseconds.
     ///
     /// # Errors
     ///

@@ -1,12 +1,16 @@
-//! Bytes that were written as lists of numbers: what makes an event ten times as large as its user thinks.
+//! Bytes that were written as lists of numbers: what makes an event ten times as large as its user
+//! thinks.
 
-use super::raw::{RawArgs, RawElements, RawValue, read_i32};
-use super::{MAX_DEPTH, element};
+use super::{
+    MAX_DEPTH, element,
+    raw::{RawArgs, RawElements, RawValue, read_i32},
+};
 
 /// How many numbers make a list worth a word.
 const LONG: usize = 4_096;
 
-/// Where the longest list stands of which every number is one that a byte holds, and how many it has. `None`: none is long.
+/// Where the longest list stands of which every number is one that a byte holds, and how many it
+/// has. `None`: none is long.
 ///
 /// The path is that of the fields; it is empty where the event is the list.
 pub(crate) fn longest_byte_list(payload: &[u8]) -> Option<(String, usize)> {

@@ -12,13 +12,16 @@
 mod keys;
 
 pub(super) use self::keys::Keys;
-use super::raw::{FIXED_LENGTHS, HIGHS, NOT_FIXED, before_zero, read_i32, read_word};
-use super::{SUBTYPE_BINARY_OLD, element};
+use super::{
+    SUBTYPE_BINARY_OLD, element,
+    raw::{FIXED_LENGTHS, HIGHS, NOT_FIXED, before_zero, read_i32, read_word},
+};
 
-/// The deepest nesting of documents and arrays that is accepted or sent; the outermost document is 1.
+/// The deepest nesting of documents and arrays that is accepted or sent; the outermost document is
+/// 1.
 ///
-/// Decoders follow nesting by recursion, and serde's frames are large without optimisation: this depth fits a thread of
-/// 2 MiB with room to spare, and no real event is nested deeper.
+/// Decoders follow nesting by recursion, and serde's frames are large without optimisation: this
+/// depth fits a thread of 2 MiB with room to spare, and no real event is nested deeper.
 pub const MAX_DEPTH: usize = 64;
 
 /// How many bytes an ObjectId takes.
@@ -59,7 +62,8 @@ pub enum Malformed {
     /// A key stands twice in one document.
     #[error("a key stands twice in one document")]
     DuplicateKey,
-    /// There are more elements, in all documents and arrays together, than a document of the protocol's own has.
+    /// There are more elements, in all documents and arrays together, than a document of the
+    /// protocol's own has.
     #[error("too many elements")]
     TooManyElements,
     /// Documents and arrays are nested deeper than 64.
@@ -79,8 +83,9 @@ pub fn check_document(bytes: &[u8]) -> Result<(), Malformed> {
     check_nested(bytes, MAX_DEPTH, false)
 }
 
-/// Checks a document as [`check_document`] does, but allows `most` elements in all, those of nested documents included.
-/// A document with more is refused at the first one too many, whatever follows, and before keys are compared.
+/// Checks a document as [`check_document`] does, but allows `most` elements in all, those of nested
+/// documents included. A document with more is refused at the first one too many, whatever follows,
+/// and before keys are compared.
 pub(crate) fn check_small_document(bytes: &[u8], most: usize) -> Result<(), Malformed> {
     let keys = Keys::of_array(false);
     walk::<true>(bytes, keys, &mut [Frame::default(); USUAL_DEPTH], most)

@@ -1,11 +1,12 @@
 //! BSON to serde: typed values straight from checked bytes.
 //!
-//! Responsible for the argument mapping on the way in and for exact conversion between BSON's kinds of numbers. Strings
-//! and bytes are borrowed, not copied; nothing is allocated here unless something fails, or a value has one of BSON's
-//! own types.
+//! Responsible for the argument mapping on the way in and for exact conversion between BSON's kinds
+//! of numbers. Strings and bytes are borrowed, not copied; nothing is allocated here unless
+//! something fails, or a value has one of BSON's own types.
 //!
-//! Contract: the bytes have passed [`check_document`](super::check_document). Other bytes give errors or wrong values,
-//! never a panic. Recursion is bounded by the depth of the bytes, and by [`MAX_STEPS`] for types that nest without end.
+//! Contract: the bytes have passed [`check_document`](super::check_document). Other bytes give
+//! errors or wrong values, never a panic. Recursion is bounded by the depth of the bytes, and by
+//! [`MAX_STEPS`] for types that nest without end.
 
 mod access;
 mod args;
@@ -17,11 +18,15 @@ use serde::de::value::UnitDeserializer;
 use serde::de::{self, DeserializeOwned, IntoDeserializer, Unexpected, Visitor};
 use serde::forward_to_deserialize_any;
 
-use self::access::{Entries, Items, Variant, key_of};
-use self::args::{ArgsDeserializer, Missing};
-use self::room::{ANYWHERE, INLINE};
-use super::raw::{RawArgs, RawElements, RawValue};
-use super::{DecodeError, DecodeErrorKind, MAX_STEPS, element, newtype};
+use self::{
+    access::{Entries, Items, Variant, key_of},
+    args::{ArgsDeserializer, Missing},
+    room::{ANYWHERE, INLINE},
+};
+use super::{
+    DecodeError, DecodeErrorKind, MAX_STEPS, element, newtype,
+    raw::{RawArgs, RawElements, RawValue},
+};
 use crate::event::{ShapeKind, must_be_small};
 
 /// Decodes the arguments of an event into its type, as `shape` maps them.
@@ -47,7 +52,8 @@ pub fn decode_event<T: DeserializeOwned>(
     }
 }
 
-/// As [`decode_event`], on a thread with a large stack where values in a buffer of serde's may need one.
+/// As [`decode_event`], on a thread with a large stack where values in a buffer of serde's may need
+/// one.
 ///
 /// # Errors
 ///
@@ -59,7 +65,8 @@ pub fn decode_event_with_room<T: DeserializeOwned + Send>(
     room::with_room(ANYWHERE, || decode_event(args, shape))
 }
 
-/// Decodes arguments into a `T`: a tuple or another sequence takes all of them, `()` none, anything else the first.
+/// Decodes arguments into a `T`: a tuple or another sequence takes all of them, `()` none, anything
+/// else the first.
 ///
 /// # Errors
 ///
@@ -69,8 +76,8 @@ pub fn decode_args<T: DeserializeOwned>(args: RawArgs<'_>) -> Result<T, DecodeEr
     T::deserialize(ArgsDeserializer::new(args))
 }
 
-/// Decodes arguments into a `T` with however much stack the caller has left: what needs more than a little is decoded
-/// on a thread with a large stack.
+/// Decodes arguments into a `T` with however much stack the caller has left: what needs more than a
+/// little is decoded on a thread with a large stack.
 ///
 /// # Errors
 ///
@@ -81,8 +88,9 @@ pub(super) fn decode_args_anywhere<T: DeserializeOwned + Send>(
     room::with_room(INLINE, || decode_args(args))
 }
 
-/// The most bytes of values that may be on the stack at once. Of 2 MiB, the stack of a tokio worker, this leaves more
-/// than a quarter for the frames, which do not depend on the size of the values, and for the caller.
+/// The most bytes of values that may be on the stack at once. Of 2 MiB, the stack of a tokio
+/// worker, this leaves more than a quarter for the frames, which do not depend on the size of the
+/// values, and for the caller.
 const MAX_STACK: u32 = 1_400 << 10;
 
 /// How many copies of a value its frames hold at once. Measured without optimisation: 14 to 15.
@@ -261,8 +269,8 @@ impl<'de> Deserializer<'de> {
         )
     }
 
-    /// For a missing value of a plain type: its own visitor makes the error, unless it would accept one of BSON's own
-    /// types as the map or the bytes that serde's model makes of it.
+    /// For a missing value of a plain type: its own visitor makes the error, unless it would accept
+    /// one of BSON's own types as the map or the bytes that serde's model makes of it.
     #[cold]
     fn visit_other<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
         if self.is_special() {
@@ -311,7 +319,8 @@ pub(super) fn unchecked() -> DecodeError {
 impl<'de> de::Deserializer<'de> for Deserializer<'de> {
     type Error = DecodeError;
 
-    /// What is binary is no form for people, so a `Uuid` is read from a string as well as from a binary.
+    /// What is binary is no form for people, so a `Uuid` is read from a string as well as from a
+    /// binary.
     #[inline]
     fn is_human_readable(&self) -> bool {
         self.human_readable || !matches!(self.kind(), element::BINARY | element::OBJECT_ID)

@@ -84,7 +84,8 @@ pub enum EncodeErrorKind {
          a field that is not always sent needs `default`, and names and forms must be the same both ways"
     )]
     Unreadable(DecodeError),
-    /// The option `old_peers` is on, and a peer of another make would end with a value of this type.
+    /// The option `old_peers` is on, and a peer of another make would end with a value of this
+    /// type.
     #[error("{0} ends an old peer, and `old_peers` is on; send a string or a double instead")]
     NotForOldPeers(&'static str),
     /// The type's own `Serialize` refused.
@@ -139,7 +140,8 @@ pub enum DecodeErrorKind {
          `Box<[T]>`"
     )]
     TooMuchStack,
-    /// As values without a type of their own, the arguments would take more memory than the bus allows.
+    /// As values without a type of their own, the arguments would take more memory than the bus
+    /// allows.
     #[error(
         "decoded without a type it takes about {needed} bytes of memory, and may take {limit}; listen with a type, \
          or raise `max_message_size`"

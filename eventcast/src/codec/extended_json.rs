@@ -1,7 +1,9 @@
-//! BSON values for serializers of other formats, as MongoDB's Extended JSON (version 2) in its relaxed form.
+//! BSON values for serializers of other formats, as MongoDB's Extended JSON (version 2) in its
+//! relaxed form.
 //!
-//! The `bson` crate serializes its own types so, but for three: it writes dates in the canonical form, plain binary as
-//! bytes, which JSON makes a list of numbers, and a number that is none as a number, which JSON makes `null`.
+//! The `bson` crate serializes its own types so, but for three: it writes dates in the canonical
+//! form, plain binary as bytes, which JSON makes a list of numbers, and a number that is none as a
+//! number, which JSON makes `null`.
 
 use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
 use bson::{Bson, DateTime, Document, spec::BinarySubtype};
@@ -15,8 +17,8 @@ const YEAR_10_000: i64 = 253_402_300_800_000;
 
 /// A value in the relaxed form.
 ///
-/// The structs have the names by which [`ser`](super::ser) knows BSON's own types, so that within an event each value
-/// keeps its type.
+/// The structs have the names by which [`ser`](super::ser) knows BSON's own types, so that within
+/// an event each value keeps its type.
 pub(super) struct Relaxed<'a>(pub(super) &'a Bson);
 
 impl Serialize for Relaxed<'_> {

@@ -1,23 +1,27 @@
 //! How much memory arguments take once they are `Bson` values.
 //!
-//! A few bytes on the wire can become a hundred in memory, or more: a null in an array takes two bytes, and as a `Bson`
-//! as much as the largest variant. The sender of a message of the largest size chooses its values, so decoding to
-//! [`Args`](super::Args) has a memory limit of its own.
+//! A few bytes on the wire can become a hundred in memory, or more: a null in an array takes two
+//! bytes, and as a `Bson` as much as the largest variant. The sender of a message of the largest
+//! size chooses its values, so decoding to [`Args`](super::Args) has a memory limit of its own.
 //!
 //! Responsible for the estimate alone: it is made by walking the bytes, and errs on the high side.
 
 use bson::Bson;
 
-use super::raw::{RawArgs, RawElements, RawValue};
-use super::{DecodeError, DecodeErrorKind, MAX_DEPTH, element};
+use super::{
+    DecodeError, DecodeErrorKind, MAX_DEPTH, element,
+    raw::{RawArgs, RawElements, RawValue},
+};
 
-/// No bytes take more memory than so many times their number: the dearest are documents with one short key.
+/// No bytes take more memory than so many times their number: the dearest are documents with one
+/// short key.
 const MOST_PER_BYTE: usize = 128;
 
 /// What a value takes where it stands.
 const VALUE: usize = size_of::<Bson>();
 
-/// What an entry of a document takes beside its key's text: the map keeps a hash and an index of each, too.
+/// What an entry of a document takes beside its key's text: the map keeps a hash and an index of
+/// each, too.
 const ENTRY: usize = VALUE + size_of::<String>() + 3 * size_of::<usize>();
 
 /// A map that has any entry has room for so many, and up to twice as many as it has.

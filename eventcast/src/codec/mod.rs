@@ -1,14 +1,15 @@
-//! Events to and from BSON: the check of raw bytes, views of checked bytes, and serde straight to and from the bytes of
-//! a payload document.
+//! Events to and from BSON: the check of raw bytes, views of checked bytes, and serde straight to
+//! and from the bytes of a payload document.
 //!
-//! Responsible for the argument mapping of an event (how a Rust value becomes the array under the key `payload`), and
-//! for refusing bytes that are not BSON before anything decodes them. Not for datagrams, metadata or keys of events:
-//! those are `proto`'s.
+//! Responsible for the argument mapping of an event (how a Rust value becomes the array under the
+//! key `payload`), and for refusing bytes that are not BSON before anything decodes them. Not for
+//! datagrams, metadata or keys of events: those are `proto`'s.
 //!
-//! Contract: [`check_document`] comes first. Everything else that reads bytes here accepts any bytes without panicking,
-//! but gives sensible answers only for bytes that passed the check.
+//! Contract: [`check_document`] comes first. Everything else that reads bytes here accepts any
+//! bytes without panicking, but gives sensible answers only for bytes that passed the check.
 //!
-//! How values travel, and what is not kept, is documented for users at [`NetEvent`](crate::NetEvent).
+//! How values travel, and what is not kept, is documented for users at
+//! [`NetEvent`](crate::NetEvent).
 
 mod args;
 mod byte_lists;
@@ -39,7 +40,8 @@ pub use ser::{encode_event, encode_readable_event, encode_readable_event_with_ro
 /// for ever: this does, both ways. It leaves room for three such wrappers on each level.
 const MAX_STEPS: usize = 4 * MAX_DEPTH;
 
-/// The stack of the bus's own threads that decode: no less than decoding may take, whatever the environment sets.
+/// The stack of the bus's own threads that decode: no less than decoding may take, whatever the
+/// environment sets.
 pub(crate) const STACK_SIZE: usize = 4 << 20;
 
 /// The element types of BSON, as bsonspec.org (version 1.1) numbers them.
@@ -95,8 +97,8 @@ pub(crate) mod element {
     }
 }
 
-/// The names of newtypes by which the `bson` crate marks the value inside for its own serializer or deserializer. They
-/// are not in its documentation: a test compares them with the crate.
+/// The names of newtypes by which the `bson` crate marks the value inside for its own serializer or
+/// deserializer. They are not in its documentation: a test compares them with the crate.
 mod newtype {
     pub(super) const UUID: &str = "$__bson_private_uuid";
     pub(super) const RAW_DOCUMENT: &str = "$__private__bson_RawDocument";

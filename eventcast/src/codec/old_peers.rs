@@ -1,8 +1,10 @@
-//! The values that end a version 3 peer of another make (WIRE.md section 3): its BSON library, or its conversion to
-//! JSON, fails on these, and nothing catches that.
+//! The values that end a version 3 peer of another make (WIRE.md section 3): its BSON library, or
+//! its conversion to JSON, fails on these, and nothing catches that.
 
-use super::raw::{RawArgs, RawElements, RawValue};
-use super::{EncodeError, EncodeErrorKind, MAX_DEPTH, element};
+use super::{
+    EncodeError, EncodeErrorKind, MAX_DEPTH, element,
+    raw::{RawArgs, RawElements, RawValue},
+};
 use crate::event::ShapeKind;
 
 /// The event key that ends an old peer: its own emitter throws when nothing listens to that key.
@@ -10,7 +12,8 @@ pub(crate) const FATAL_NAME: &str = "error";
 
 /// Refuses a payload document that was just encoded, if an old peer would end with it.
 ///
-/// `shape` is that of a typed event; with it the error's path begins as that of any other encode error does.
+/// `shape` is that of a typed event; with it the error's path begins as that of any other encode
+/// error does.
 ///
 /// # Errors
 ///

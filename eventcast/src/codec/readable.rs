@@ -1,19 +1,22 @@
-//! Whether an event's own type can read what the event serializes to: its sender tries it before it sends.
+//! Whether an event's own type can read what the event serializes to: its sender tries it before it
+//! sends.
 //!
-//! serde's attributes can separate the two ways (`skip_serializing_if` without `default`, another name each way, a
-//! field of a tuple left out), and nothing but decoding shows it. So the sender decodes the first event of each make
-//! once: makes differ by the structs, tuples and variants that occur in the event, by the number of their fields, and
-//! by their depth. An event with raw documents differs by its content, and is decoded each time.
+//! serde's attributes can separate the two ways (`skip_serializing_if` without `default`, another
+//! name each way, a field of a tuple left out), and nothing but decoding shows it. So the sender
+//! decodes the first event of each make once: makes differ by the structs, tuples and variants that
+//! occur in the event, by the number of their fields, and by their depth. An event with raw
+//! documents differs by its content, and is decoded each time.
 //!
-//! Responsible for remembering which makes were tried. The memory is a small table for the whole process, in which a
-//! newer entry displaces an older one; a displaced make is tried again.
+//! Responsible for remembering which makes were tried. The memory is a small table for the whole
+//! process, in which a newer entry displaces an older one; a displaced make is tried again.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// How many makes are remembered.
 const REMEMBERED: usize = 2048;
 
-/// What has been found readable: zero, or the hash of an event type with something that occurred in it.
+/// What has been found readable: zero, or the hash of an event type with something that occurred in
+/// it.
 static KNOWN: [AtomicU64; REMEMBERED] = [const { AtomicU64::new(0) }; REMEMBERED];
 
 #[cfg(test)]

@@ -21,10 +21,10 @@ use serde::de::DeserializeOwned;
 
 pub(super) use self::special::{append_options, append_text};
 pub(super) use self::writer::Serializer;
-use super::raw::{RawArgs, RawElements};
-use super::readable::Makes;
 use super::{
     DecodeError, EncodeError, EncodeErrorKind, decode_event, decode_event_with_room, element,
+    raw::{RawArgs, RawElements},
+    readable::Makes,
 };
 use crate::event::ShapeKind;
 
@@ -52,8 +52,8 @@ pub fn encode_event<T: Serialize>(
 
 /// As [`encode_event`], and refuses what the type itself could not read.
 ///
-/// That is tried by decoding, for the first event of each make: with other structs, variants or numbers of fields in
-/// it than those before. The rest costs no more than `encode_event`.
+/// That is tried by decoding, for the first event of each make: with other structs, variants or
+/// numbers of fields in it than those before. The rest costs no more than `encode_event`.
 ///
 /// # Errors
 ///
@@ -236,7 +236,8 @@ impl Arguments<'_> {
         self.inner.put(value)
     }
 
-    /// Refuses what is not nothing: a unit struct may serialize as something else, by `#[serde(into)]`.
+    /// Refuses what is not nothing: a unit struct may serialize as something else, by
+    /// `#[serde(into)]`.
     fn check_unit<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), EncodeError> {
         let start = self.inner.out.len();
         self.inner.begin_item(0);

@@ -10,10 +10,13 @@ use bson::{
     Timestamp,
 };
 
-use super::check::Keys;
-use super::raw::{RawElements, RawValue};
-use super::ser::{Serializer, append_options, append_text};
-use super::{EncodeError, EncodeErrorKind, element};
+use super::{
+    EncodeError, EncodeErrorKind,
+    check::Keys,
+    element,
+    raw::{RawElements, RawValue},
+    ser::{Serializer, append_options, append_text},
+};
 
 /// Writes `value` into the element that was begun.
 pub(super) fn write(out: &mut Serializer<'_>, value: &Bson) -> Result<(), EncodeError> {
@@ -101,8 +104,8 @@ fn write_pointer(out: &mut Serializer<'_>, pointer: &DbPointer) -> Result<(), En
 
 /// Reads a checked value. `None` where the bytes do not fit their type.
 ///
-/// Follows nesting by recursion: checked bytes are no deeper than [`MAX_DEPTH`](super::MAX_DEPTH), and deeper ones are
-/// refused.
+/// Follows nesting by recursion: checked bytes are no deeper than [`MAX_DEPTH`](super::MAX_DEPTH),
+/// and deeper ones are refused.
 pub(super) fn read(value: RawValue<'_>, levels: usize) -> Option<Bson> {
     let RawValue {
         element_type,
@@ -170,8 +173,8 @@ pub(super) fn read(value: RawValue<'_>, levels: usize) -> Option<Bson> {
 /// Bytes up to which a list may grow as it likes.
 const SMALL: usize = 4096;
 
-/// Gathers the values that stand in `bytes`. A large list is counted first: growing, it would take up to three times
-/// what it needs.
+/// Gathers the values that stand in `bytes`. A large list is counted first: growing, it would take
+/// up to three times what it needs.
 pub(super) fn collect(
     bytes: &[u8],
     count: impl FnOnce() -> usize,

@@ -87,8 +87,8 @@ pub(crate) const fn check_key(key: &str) -> Result<(), InvalidKey> {
     Ok(())
 }
 
-/// `key`, or a compile error where the derive joined one that is invalid. For constants alone: the compiler shows the
-/// panic.
+/// `key`, or a compile error where the derive joined one that is invalid. For constants alone: the
+/// compiler shows the panic.
 #[track_caller]
 pub const fn checked_key(key: &'static str) -> &'static str {
     match check_key(key) {

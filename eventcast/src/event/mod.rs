@@ -1,9 +1,9 @@
 //! What makes a type an event: its key on the wire, and the shape in which it maps to arguments.
 //!
-//! Responsible for the traits that the derive implements ([`NetEvent`], [`TypeName`]), for the rules
-//! that a key obeys, for putting the keys of generic events together at compile time, and for the
-//! process-wide table that finds two types under one key. Not responsible for bytes: how a shape
-//! becomes arguments is the codec's.
+//! Responsible for the traits that the derive implements ([`NetEvent`], [`TypeName`]), for the
+//! rules that a key obeys, for putting the keys of generic events together at compile time, and for
+//! the process-wide table that finds two types under one key. Not responsible for bytes: how a
+//! shape becomes arguments is the codec's.
 //!
 //! Contract: nothing here does any I/O or waits, and nothing grows beyond one entry for each key
 //! that the program's own types claim.
@@ -107,13 +107,13 @@ pub(crate) mod derived {
 /// value in a buffer of its own (`flatten`, `untagged`, an internal tag). A binary is still read
 /// by such a type, where it reads one. The types of the bson crate keep their own form.
 ///
-/// The keys of a map travel as texts, since BSON has no others: strings, integers of any width, bools,
-/// chars, unit variants, what has a form for people that is one text (an `IpAddr`, a `Uuid`), and
-/// newtypes of these. `HashMap<u32, _>` is `{ "7": … }`, as it is in JSON, and comes back from that
-/// text and no other (not from `"07"`). Inside `flatten`, `untagged` and internally tagged types
-/// serde keeps texts for itself and finds no numbers in them, so `emit` refuses such keys there.
-/// Floating-point numbers, options, lists, tuples and structs are no keys: the derive refuses what it
-/// can see, `emit` the rest.
+/// The keys of a map travel as texts, since BSON has no others: strings, integers of any width,
+/// bools, chars, unit variants, what has a form for people that is one text (an `IpAddr`, a
+/// `Uuid`), and newtypes of these. `HashMap<u32, _>` is `{ "7": … }`, as it is in JSON, and comes
+/// back from that text and no other (not from `"07"`). Inside `flatten`, `untagged` and internally
+/// tagged types serde keeps texts for itself and finds no numbers in them, so `emit` refuses such
+/// keys there. Floating-point numbers, options, lists, tuples and structs are no keys: the derive
+/// refuses what it can see, `emit` the rest.
 ///
 /// # What is refused
 ///
@@ -138,7 +138,8 @@ pub(crate) mod derived {
 ///   `Cow` or `Option`. Behind `#[serde(transparent)]`, `untagged`, `with` and what else hides its
 ///   type from the serializer, a `Bson::Int64` that fits is narrowed.
 /// - A document in a typed `Bson` or `Document` with one of extended JSON's keys (`$oid`, `$date`
-///   and so on) is read by the bson crate as the type that the key means. [`Args`](crate::Args) keeps it.
+///   and so on) is read by the bson crate as the type that the key means. [`Args`](crate::Args)
+///   keeps it.
 /// - Inside `#[serde(flatten)]`, `untagged` and internally tagged types serde itself holds the
 ///   values in between, and does not turn a double into an integer. Where they lie more than three
 ///   levels deep there, they are decoded on a thread of their own, whose stack has room for large
@@ -161,8 +162,9 @@ pub trait NetEvent: Serialize + DeserializeOwned + Send + Sync + 'static {
     /// How the declaration maps to arguments, and what the derive wrote down of it.
     const SHAPE: Shape;
 
-    /// Whether the event is sent as best effort: at once, never twice, and a lost one is neither waited for nor
-    /// requested again. `#[net_event(best_effort)]` sets it, for events of which only the newest matters.
+    /// Whether the event is sent as best effort: at once, never twice, and a lost one is neither
+    /// waited for nor requested again. `#[net_event(best_effort)]` sets it, for events of which
+    /// only the newest matters.
     const BEST_EFFORT: bool = false;
 
     /// The shape of the declaration, whatever its layout in the source; for the derive.

@@ -17,8 +17,9 @@ use super::Shape;
 
 /// Two types of this process claim one event key, and their declarations differ.
 ///
-/// A programmer's mistake: rename one of them with `#[net_event(name = "…")]`. Declarations differ by their kind, the
-/// names of their fields and variants, and the types of these; an alias or a path is the type that it stands for.
+/// A programmer's mistake: rename one of them with `#[net_event(name = "…")]`. Declarations differ
+/// by their kind, the names of their fields and variants, and the types of these; an alias or a
+/// path is the type that it stands for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct KeyConflict {
@@ -71,8 +72,8 @@ impl fmt::Display for KeyClaim {
 
 impl std::error::Error for KeyConflict {}
 
-/// Claims the key for the type, unless another type of another shape has claimed it. Call it before each use: the first
-/// claim is kept with its place, later calls only compare.
+/// Claims the key for the type, unless another type of another shape has claimed it. Call it before
+/// each use: the first claim is kept with its place, later calls only compare.
 ///
 /// # Errors
 ///

@@ -15,11 +15,11 @@ use super::text::{ConstParam, ConstText, Text};
 
 /// The name of a type as a parameter inside an event key.
 ///
-/// The key of a generic event holds the names of its parameters: `Sample<f64>`,
-/// `Pair<u8, Vec<String>>`. Since both ends of the wire must come to the same key, names are spelled
-/// as Rust prints types, without paths and lifetimes: `u8`, `String`, `Option<Vec<f64>>`,
-/// `[u8; 4]`, `(u8, bool)`, `Box<u8>`, `HashMap<String, u8>` (without its hasher). A pointer keeps
-/// its name: `Sample<Box<u8>>` and `Sample<u8>` are two keys.
+/// The key of a generic event holds the names of its parameters: `Sample<f64>`, `Pair<u8,
+/// Vec<String>>`. Since both ends of the wire must come to the same key, names are spelled as Rust
+/// prints types, without paths and lifetimes: `u8`, `String`, `Option<Vec<f64>>`, `[u8; 4]`, `(u8,
+/// bool)`, `Box<u8>`, `HashMap<String, u8>` (without its hasher). A pointer keeps its name:
+/// `Sample<Box<u8>>` and `Sample<u8>` are two keys.
 ///
 /// `#[derive(NetEvent)]` implements it too, with the event's own key as the name: `Sample<Order>`,
 /// and `Sample<order.placed>` where `Order` has `#[net_event(name = "order.placed")]`, so renaming

@@ -2,8 +2,8 @@
 //!
 //! # A group and a port for each test
 //!
-//! Tests run side by side, in threads and in processes, and a bus hears all others on its group and port. So each test
-//! takes a group and a port that no other has, and stays on 127.0.0.1:
+//! Tests run side by side, in threads and in processes, and a bus hears all others on its group and
+//! port. So each test takes a group and a port that no other has, and stays on 127.0.0.1:
 //!
 //! ```
 //! use std::{process, sync::atomic::{AtomicU32, Ordering}};
@@ -60,23 +60,26 @@
 //! # }
 //! ```
 //!
-//! The number of the process takes part because test runners start several processes: `cargo nextest` one for each
-//! test. Two buses of one test need no more than this to meet.
+//! The number of the process takes part because test runners start several processes: `cargo
+//! nextest` one for each test. Two buses of one test need no more than this to meet.
 //!
 //! # What to wait for
 //!
-//! - Wait for events, not for time: [`wait_for`](crate::Bus::wait_for) and [`subscribe`](crate::Bus::subscribe) listen
-//!   from when they are called. A timeout is against hanging; make it long, for a machine that is busy.
-//! - To show that something did *not* come, emit something else after it and wait for that: the events of one sender
-//!   come in their order, unless they are best effort.
-//! - A bus gets the events that a sender emits after it has discovered the bus. Where the sender was started before the listening
-//!   bus, wait for [`PeerJoined`](crate::Notice::PeerJoined) at the sender, and emit then.
+//! - Wait for events, not for time: [`wait_for`](crate::Bus::wait_for) and
+//!   [`subscribe`](crate::Bus::subscribe) listen from when they are called. A timeout is against
+//!   hanging; make it long, for a machine that is busy.
+//! - To show that something did *not* come, emit something else after it and wait for that: the
+//!   events of one sender come in their order, unless they are best effort.
+//! - A bus gets the events that a sender emits after it has discovered the bus. Where the sender
+//!   was started before the listening bus, wait for [`PeerJoined`](crate::Notice::PeerJoined) at
+//!   the sender, and emit then.
 //! - In a test that fails, print the notices: `bus.on_notice(|notice| eprintln!("{notice}"))`.
 //!
 //! # Without a network
 //!
-//! A bus that was never started needs no socket. Its own listeners get what it emits, within the call; then `emit` says
-//! [`NotStarted`](crate::EmitErrorKind::NotStarted), which gives the event back:
+//! A bus that was never started needs no socket. Its own listeners get what it emits, within the
+//! call; then `emit` says [`NotStarted`](crate::EmitErrorKind::NotStarted), which gives the event
+//! back:
 //!
 //! ```
 //! # use eventcast::{Bus, EmitErrorKind, NetEvent};
@@ -98,10 +101,12 @@
 //!
 //! # With a passphrase
 //!
-//! A passphrase costs 600,000 rounds of a hash, once in a process for each passphrase, group and port, and each test
-//! has a group of its own. A ready key costs none: `.passphrase(Secret::ready_key([7; 32]))`.
+//! A passphrase costs 600,000 rounds of a hash, once in a process for each passphrase, group and
+//! port, and each test has a group of its own. A ready key costs none:
+//! `.passphrase(Secret::ready_key([7; 32]))`.
 //!
 //! # In CI
 //!
-//! 127.0.0.1 is in every container, also in one without a network (`docker run --network none`), and needs no
-//! privileges. Nothing has to be opened or set up. What fails in CI alone mostly waited for time.
+//! 127.0.0.1 is in every container, also in one without a network (`docker run --network none`),
+//! and needs no privileges. Nothing has to be opened or set up. What fails in CI alone mostly
+//! waited for time.

@@ -1,8 +1,8 @@
 //! Values: how UUIDs, dates, bytes and maps travel.
 //!
-//! [`NetEvent`](crate::NetEvent) has the whole table. The rule behind it: serde decides what a value is made of, and a
-//! type that has one form for people and one for programs travels in the form for people, so that other languages and a
-//! person at the console can read it.
+//! [`NetEvent`](crate::NetEvent) has the whole table. The rule behind it: serde decides what a
+//! value is made of, and a type that has one form for people and one for programs travels in the
+//! form for people, so that other languages and a person at the console can read it.
 //!
 //! | Rust | with | on the wire |
 //! | --- | --- | --- |
@@ -68,17 +68,20 @@
 //!
 //! # Choosing
 //!
-//! - *A moment*: `bson::DateTime` where programs in other languages shall see a date (milliseconds are all it has); a
-//!   string of RFC 3339 where more digits count.
+//! - *A moment*: `bson::DateTime` where programs in other languages shall see a date (milliseconds
+//!   are all it has); a string of RFC 3339 where more digits count.
 //! - *Bytes*: `serde_bytes`, or `bytes::Bytes`. A field of either reads arrays of numbers, too.
-//! - *Numbers*: whatever fits. Integers travel as 32 or 64 bits, whatever their type, and come back into any that holds
-//!   the value. A `u64` above `i64::MAX` is refused; keep such a one, and anything longer, as a string.
+//! - *Numbers*: whatever fits. Integers travel as 32 or 64 bits, whatever their type, and come back
+//!   into any that holds the value. A `u64` above `i64::MAX` is refused; keep such a one, and
+//!   anything longer, as a string.
 //! - *Money*: an integer of the smallest unit, or `bson::Decimal128`; a double is neither.
-//! - *What may be absent*: `Option`, with or without `#[serde(default)]`: an `Option` field that is missing is `None`.
-//! - *What may grow*: add fields that are optional or have a default. Peers with the older type ignore the field; peers
-//!   with the newer one read its default.
+//! - *What may be absent*: `Option`, with or without `#[serde(default)]`: an `Option` field that is
+//!   missing is `None`.
+//! - *What may grow*: add fields that are optional or have a default. Peers with the older type
+//!   ignore the field; peers with the newer one read its default.
 //!
 //! # Keys of maps
 //!
-//! A key is a name in a document, so it travels as a string: `String`, `char`, an enum without values, what is in a
-//! newtype around these, and what has a form for people, as `IpAddr` and `Uuid`. `emit` refuses what has no such form.
+//! A key is a name in a document, so it travels as a string: `String`, `char`, an enum without
+//! values, what is in a newtype around these, and what has a form for people, as `IpAddr` and
+//! `Uuid`. `emit` refuses what has no such form.

@@ -1,7 +1,8 @@
 //! Without tokio: a bus in a program of threads, or on another async runtime.
 //!
-//! A bus has threads of its own for its sockets and timers. It uses tokio for one thing: to run async listeners. A
-//! program without them needs no runtime; the crate tokio is built all the same, with the features `rt` and `sync`.
+//! A bus has threads of its own for its sockets and timers. It uses tokio for one thing: to run
+//! async listeners. A program without them needs no runtime; the crate tokio is built all the same,
+//! with the features `rt` and `sync`.
 //!
 //! | what | needs a tokio runtime |
 //! | --- | --- |
@@ -49,9 +50,10 @@
 //!
 //! # Another runtime
 //!
-//! The futures and streams of a bus wake the task that polls them, and use nothing of tokio's: they may be awaited under
-//! smol, async-std, or the main loop of a user interface. [`Subscription`](crate::Subscription) and
-//! [`NoticeStream`](crate::NoticeStream) are `futures_core::Stream`s.
+//! The futures and streams of a bus wake the task that polls them, and use nothing of tokio's: they
+//! may be awaited under smol, async-std, or the main loop of a user interface.
+//! [`Subscription`](crate::Subscription) and [`NoticeStream`](crate::NoticeStream) are
+//! `futures_core::Stream`s.
 //!
 //! # Async listeners all the same
 //!

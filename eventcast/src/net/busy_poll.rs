@@ -1,14 +1,15 @@
 //! Decides whether a thread looks for datagrams again and again for a moment before it sleeps.
 //!
-//! Sleeping and waking costs some 5 µs on each side, as much as everything else that an event costs. Where datagrams
-//! follow each other closely, a thread that stays awake gets the next one sooner, and its sender need not wake it.
-//! Where they come singly, staying awake would only take a core from other threads. So a thread stays awake as long as
-//! nearly all of its waits turn out short; the waits themselves show whether they do.
+//! Sleeping and waking costs some 5 µs on each side, as much as everything else that an event
+//! costs. Where datagrams follow each other closely, a thread that stays awake gets the next one
+//! sooner, and its sender need not wake it. Where they come singly, staying awake would only take a
+//! core from other threads. So a thread stays awake as long as nearly all of its waits turn out
+//! short; the waits themselves show whether they do.
 
 use std::time::Duration;
 
-/// Waits up to this long are worth staying awake for: two hops of a small event over a fast network, with their
-/// wake-ups.
+/// Waits up to this long are worth staying awake for: two hops of a small event over a fast
+/// network, with their wake-ups.
 pub(super) const SHORT: Duration = Duration::from_micros(50);
 
 /// So many short waits outweigh one long wait.

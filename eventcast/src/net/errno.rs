@@ -1,4 +1,5 @@
-//! Sorts the system's errors: which of them pass by themselves, and which concern one datagram alone.
+//! Sorts the system's errors: which of them pass by themselves, and which concern one datagram
+//! alone.
 
 use std::io::{self, ErrorKind};
 
@@ -30,8 +31,8 @@ mod number {
 
 /// Whether receiving may simply go on after `error`.
 ///
-/// Every error passes except those by which the descriptor is no socket: a bus that stopped receiving because of an
-/// unknown error would look alive and be deaf.
+/// Every error passes except those by which the descriptor is no socket: a bus that stopped
+/// receiving because of an unknown error would look alive and be deaf.
 pub(super) fn receive_passes(error: &io::Error) -> bool {
     !error
         .raw_os_error()

@@ -97,9 +97,9 @@ pub enum OpenError {
         /// The system's error for loopback.
         loopback: Arc<io::Error>,
     },
-    /// The interface is there, but its IPv6 address cannot be used, or not yet: a new one is tentative for a second or
-    /// two, while the link is asked whether another machine has it (RFC 4862, section 5.4). A bus that starts waits
-    /// for that.
+    /// The interface is there, but its IPv6 address cannot be used, or not yet: a new one is
+    /// tentative for a second or two, while the link is asked whether another machine has it (RFC
+    /// 4862, section 5.4). A bus that starts waits for that.
     #[error("{}", not_ready(.address, .interface, *.is_duplicate))]
     #[non_exhaustive]
     AddressNotReady {
@@ -205,7 +205,8 @@ pub enum InterfaceError {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub(crate) enum OpenWarning {
-    /// There is no route for multicast, or it leads to an interface that cannot do that: the bus uses all that can.
+    /// There is no route for multicast, or it leads to an interface that cannot do that: the bus
+    /// uses all that can.
     EveryInterface {
         /// The group.
         group: IpAddr,
@@ -415,8 +416,8 @@ pub enum SendError {
     Refused {
         /// Where it was to go.
         to: SocketAddr,
-        /// The interface by which it was to leave, as `name (address)`, or the last ones that there were. `None`: it
-        /// was for one peer, and the route decides.
+        /// The interface by which it was to leave, as `name (address)`, or the last ones that there
+        /// were. `None`: it was for one peer, and the route decides.
         interface: Option<String>,
         /// The system's error.
         source: Arc<io::Error>,
@@ -474,8 +475,8 @@ fn netlink_hint(error: &io::Error) -> &'static str {
     ""
 }
 
-/// What to do about a system that gives no socket.
-/// What to do where the system refuses to open one more file or socket. `None`: it is something else.
+/// What to do about a system that gives no socket. What to do where the system refuses to open one
+/// more file or socket. `None`: it is something else.
 pub(crate) fn open_files_advice(error: &io::Error) -> Option<&'static str> {
     #[cfg(unix)]
     if let Some(number) = error.raw_os_error() {

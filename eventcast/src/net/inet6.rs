@@ -1,8 +1,9 @@
-//! The IPv6 addresses of this machine as Linux shows them in a file, which also says in what state they are.
+//! The IPv6 addresses of this machine as Linux shows them in a file, which also says in what state
+//! they are.
 //!
-//! A new IPv6 address is tentative for a second or two, while the kernel asks the link whether another machine has it
-//! (duplicate address detection, RFC 4862, section 5.4). Until then nothing can be sent from it, and the system says
-//! "cannot assign requested address".
+//! A new IPv6 address is tentative for a second or two, while the kernel asks the link whether
+//! another machine has it (duplicate address detection, RFC 4862, section 5.4). Until then nothing
+//! can be sent from it, and the system says "cannot assign requested address".
 //!
 //! Contract: an empty list where the system has no such file, or does not show it.
 
@@ -48,7 +49,8 @@ impl Inet6Address {
         }
     }
 
-    /// A line: address, number of the interface, length of the prefix, scope and flags, all in hex, and the name.
+    /// A line: address, number of the interface, length of the prefix, scope and flags, all in hex,
+    /// and the name.
     fn parse(line: &str) -> Option<Self> {
         let mut words = line.split_whitespace();
         let address = u128::from_str_radix(words.next()?, 16).ok()?;
@@ -73,8 +75,8 @@ pub(super) fn addresses() -> Vec<Inet6Address> {
     text.lines().filter_map(Inet6Address::parse).collect()
 }
 
-/// An address that keeps an interface from being used although it is there: `address` if it is given, else any of
-/// that interface. `None`: it is not for this that the system refuses.
+/// An address that keeps an interface from being used although it is there: `address` if it is
+/// given, else any of that interface. `None`: it is not for this that the system refuses.
 pub(super) fn unready(index: u32, address: Option<Ipv6Addr>) -> Option<Inet6Address> {
     let mut unready: Vec<_> = addresses()
         .into_iter()

@@ -149,8 +149,8 @@ pub(super) struct Link {
     has_multicast: bool,
 }
 
-/// Why an interface cannot be used for multicast. Every choice of interfaces asks the same question,
-/// [`Link::inability`].
+/// Why an interface cannot be used for multicast. Every choice of interfaces asks the same
+/// question, [`Link::inability`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Inability {
     Down,
@@ -190,7 +190,8 @@ impl Interfaces {
         })
     }
 
-    /// Without a list an address is used as it is given, and the system refuses one that is not of this machine.
+    /// Without a list an address is used as it is given, and the system refuses one that is not of
+    /// this machine.
     pub(super) fn unlisted(error: Arc<io::Error>) -> Self {
         Self {
             list: system::list_without_netlink(),
@@ -252,7 +253,8 @@ impl Interfaces {
         found
     }
 
-    /// Whether an address is one of this machine, as far as is known. Every address of a loopback network is.
+    /// Whether an address is one of this machine, as far as is known. Every address of a loopback
+    /// network is.
     pub(super) fn has(&self, address: IpAddr) -> bool {
         self.unlisted.is_some() || self.with_address(address).is_some()
     }
@@ -420,9 +422,9 @@ impl Link {
 
     /// Whether the kernel may get several datagrams joined together for this interface.
     ///
-    /// A network card, or the kernel just before it, cuts them apart, and so does the loopback interface for its
-    /// receivers. A virtual link passes them on as they are to its other end; a capture or a bridge in user space there
-    /// sees one packet that exceeds the MTU.
+    /// A network card, or the kernel just before it, cuts them apart, and so does the loopback
+    /// interface for its receivers. A virtual link passes them on as they are to its other end; a
+    /// capture or a bridge in user space there sees one packet that exceeds the MTU.
     pub(super) fn cuts_joined_datagrams(&self) -> bool {
         self.is_loopback || is_card(&self.name)
     }
@@ -492,8 +494,9 @@ mod system {
         v4.or_else(|| address.as_sockaddr_in6().map(|v6| v6.ip().into()))
     }
 
-    /// What is known of addresses where the system lists none: those of IPv6 stand in a file on Linux, and the
-    /// loopback interface of IPv4 has the same address everywhere. Whether they are up shows when they are used.
+    /// What is known of addresses where the system lists none: those of IPv6 stand in a file on
+    /// Linux, and the loopback interface of IPv4 has the same address everywhere. Whether they are
+    /// up shows when they are used.
     pub(super) fn list_without_netlink() -> Vec<Interface> {
         let loopback = Interface {
             name: "lo".to_owned(),

@@ -1,13 +1,15 @@
-//! Which interfaces a bus is on, from its start to its stop: each is joined again when it comes back, and left when it
-//! goes.
+//! Which interfaces a bus is on, from its start to its stop: each is joined again when it comes
+//! back, and left when it goes.
 //!
-//! Each interface has a group socket of its own. So there may be any number of them (Linux allows 20 memberships a
-//! socket, `net.ipv4.igmp_max_memberships`), and a change of one does not disturb the others.
+//! Each interface has a group socket of its own. So there may be any number of them (Linux allows
+//! 20 memberships a socket, `net.ipv4.igmp_max_memberships`), and a change of one does not disturb
+//! the others.
 //!
-//! Contract: [`InterfaceMonitor::open`] fails unless the bus can receive and be received, as far as the system can tell
-//! without sending anything. After that [`InterfaceMonitor::reconcile`] compares the interfaces that exist with those
-//! that are wanted, and returns what to open and what to close; it never fails, but may ask to be called again soon.
-//! The receiver and the transmitter get the changes and carry them out.
+//! Contract: [`InterfaceMonitor::open`] fails unless the bus can receive and be received, as far as
+//! the system can tell without sending anything. After that [`InterfaceMonitor::reconcile`]
+//! compares the interfaces that exist with those that are wanted, and returns what to open and what
+//! to close; it never fails, but may ask to be called again soon. The receiver and the transmitter
+//! get the changes and carry them out.
 
 use std::{
     fmt, io,
@@ -499,7 +501,8 @@ impl Reconciliation {
         }
     }
 
-    /// Where the route leads, if multicast can be done there; else every interface that can do it; else loopback.
+    /// Where the route leads, if multicast can be done there; else every interface that can do it;
+    /// else loopback.
     fn take_default(&mut self, wanted: &Wanted<'_>) -> Result<(), OpenError> {
         let by_route = JoinedInterface::by_route(wanted.options, wanted.interfaces);
         let reason = match by_route.map(|joined| (joined.index, wanted.join(joined))) {
@@ -508,7 +511,8 @@ impl Reconciliation {
                 self.basis = Basis::Route;
                 return Ok(());
             }
-            // What is refused on one interface may do on another. A port that is taken is taken there too.
+            // What is refused on one interface may do on another. A port that is taken is taken
+            // there too.
             Ok((_, Err(OpenError::Join { source, .. }))) => Arc::clone(&source),
             Ok((_, Err(error))) => return Err(error),
             Err(obstacle) => Arc::new(obstacle.into_error()),

@@ -1,8 +1,8 @@
-//! Where a bus joins its group and from where it sends: the interfaces that its choice resolves to now, and the bus's
-//! address on each.
+//! Where a bus joins its group and from where it sends: the interfaces that its choice resolves to
+//! now, and the bus's address on each.
 //!
-//! Contract: nothing is sent and nothing stays open. The answer holds until the interfaces or the routes of the machine
-//! change.
+//! Contract: nothing is sent and nothing stays open. The answer holds until the interfaces or the
+//! routes of the machine change.
 
 use std::{
     fmt, io,
@@ -108,7 +108,8 @@ impl JoinedInterface {
         Self::of(options, loopback, None)
     }
 
-    /// At what was chosen, on a machine that does not list its interfaces: only IPv4 can do without.
+    /// At what was chosen, on a machine that does not list its interfaces: only IPv4 can do
+    /// without.
     pub(super) fn unlisted(options: &SocketOptions) -> Result<Option<Self>, Obstacle> {
         let address = match &options.interface {
             _ if options.group.is_ipv6() => return Ok(None),
@@ -157,8 +158,8 @@ impl JoinedInterface {
             return Err(Obstacle::Route { name, inability });
         }
         let name = link.map_or_else(|| "default".to_owned(), |link| link.name.clone());
-        // Identified by its address where that is unambiguous, so that an interface to which a route leads later on is
-        // the same one as when it was taken without a route.
+        // Identified by its address where that is unambiguous, so that an interface to which a
+        // route leads later on is the same one as when it was taken without a route.
         let is_clear = interfaces.has_once(host)
             && interfaces.with_address(host).map(|one| one.index) == index;
         Ok(Self {
@@ -173,8 +174,8 @@ impl JoinedInterface {
         })
     }
 
-    /// Every interface has a route for all IPv6 groups, so these say nothing: the one by which everything else leaves
-    /// counts.
+    /// Every interface has a route for all IPv6 groups, so these say nothing: the one by which
+    /// everything else leaves counts.
     fn by_route_v6(options: &SocketOptions, interfaces: &Interfaces) -> Result<Self, Obstacle> {
         let egress = way_out(interfaces).ok_or_else(|| {
             io::Error::new(
@@ -266,7 +267,8 @@ fn way_out(interfaces: &Interfaces) -> Option<u32> {
     })
 }
 
-/// The address of an interface that is not listed, by asking the system what it would send from there.
+/// The address of an interface that is not listed, by asking the system what it would send from
+/// there.
 fn address_by_name(options: &SocketOptions, name: &str) -> io::Result<Option<Ipv4Addr>> {
     #[cfg(any(target_os = "linux", target_os = "android"))]
     {

@@ -1,13 +1,14 @@
 //! The sockets: choosing an interface, joining the group, receiving and sending datagrams.
 //!
-//! Responsible for all system calls on sockets, and for errors that say what to set when the system refuses one. Not
-//! responsible for what the datagrams hold (`proto`), nor for threads: this module has none of its own and keeps no
-//! queue.
+//! Responsible for all system calls on sockets, and for errors that say what to set when the system
+//! refuses one. Not responsible for what the datagrams hold (`proto`), nor for threads: this module
+//! has none of its own and keeps no queue.
 //!
-//! A bus has two kinds of sockets. A *group socket*, one for each interface, is bound to the group's address and port
-//! and shared with every other bus of this machine; it only receives. The *unicast socket* has a port of its own, which
-//! no other socket shares; everything is sent from it, so that an answer reaches exactly the process that asked (on a
-//! shared port the system picks one of the sharers).
+//! A bus has two kinds of sockets. A *group socket*, one for each interface, is bound to the
+//! group's address and port and shared with every other bus of this machine; it only receives. The
+//! *unicast socket* has a port of its own, which no other socket shares; everything is sent from
+//! it, so that an answer reaches exactly the process that asked (on a shared port the system picks
+//! one of the sharers).
 //!
 //! | step | file |
 //! | --- | --- |
@@ -20,10 +21,10 @@
 //! | sending | `transmitter.rs`, with `sink.rs` for the system calls |
 //! | pauses after a refusal | `retry.rs`, with `errno.rs` to tell one from another |
 //!
-//! What rests on Linux: many datagrams a system call (`recvmmsg`, `UDP_SEGMENT`, `UDP_GRO`), the count of datagrams
-//! that the kernel dropped, and the interface's MTU in errors. Elsewhere each datagram takes a call, and the count
-//! stays 0. Datagrams are sent joined together on loopback and on network cards only: a virtual link would pass them to
-//! its other end as one huge packet.
+//! What rests on Linux: many datagrams a system call (`recvmmsg`, `UDP_SEGMENT`, `UDP_GRO`), the
+//! count of datagrams that the kernel dropped, and the interface's MTU in errors. Elsewhere each
+//! datagram takes a call, and the count stays 0. Datagrams are sent joined together on loopback and
+//! on network cards only: a virtual link would pass them to its other end as one huge packet.
 
 mod busy_poll;
 mod errno;
@@ -88,8 +89,9 @@ pub(crate) struct Sockets {
 
 /// Opens the sockets. Sends nothing.
 ///
-/// What it returns can receive and be received, as far as the system can tell without sending anything. A failure is an
-/// [`OpenError`]; what the user should know about a success is in [`Sockets::warnings`].
+/// What it returns can receive and be received, as far as the system can tell without sending
+/// anything. A failure is an [`OpenError`]; what the user should know about a success is in
+/// [`Sockets::warnings`].
 pub(crate) fn open(options: &SocketOptions) -> Result<Sockets, OpenError> {
     let group = SocketAddr::new(options.group, options.port);
     let (monitor, opened) = InterfaceMonitor::open(options.clone())?;

@@ -1,8 +1,9 @@
 //! Making the sockets of a bus: binding, joining, sharing, buffers.
 //!
-//! Contract: a group socket from here receives its group on one interface and nothing else, as far as the system can do
-//! that; a unicast socket shares its port with no other. What the system refuses becomes an [`OpenError`]. Which
-//! interfaces there are to be is decided elsewhere (`joined_interface.rs`, `interface_monitor.rs`).
+//! Contract: a group socket from here receives its group on one interface and nothing else, as far
+//! as the system can do that; a unicast socket shares its port with no other. What the system
+//! refuses becomes an [`OpenError`]. Which interfaces there are to be is decided elsewhere
+//! (`joined_interface.rs`, `interface_monitor.rs`).
 
 use std::{
     io,
@@ -21,8 +22,8 @@ use super::{
     self_filter::{SelfFilter, set_self_filter},
 };
 
-/// Opens the group socket of one interface and joins the group there. The filter for the bus's own datagrams matches
-/// the port of its unicast socket.
+/// Opens the group socket of one interface and joins the group there. The filter for the bus's own
+/// datagrams matches the port of its unicast socket.
 pub(super) fn open_group(
     options: &SocketOptions,
     joined: &JoinedInterface,
@@ -34,7 +35,8 @@ pub(super) fn open_group(
         source: Arc::new(source),
     })?;
     if let Some(size) = options.receive_buffer {
-        // A buffer that came out smaller is reported for the unicast socket, where the same happens.
+        // A buffer that came out smaller is reported for the unicast socket, where the same
+        // happens.
         set_buffer(&socket, Buffer::Receive, size);
     }
     Ok(socket)
@@ -100,8 +102,8 @@ fn bind_group(options: &SocketOptions, joined: &JoinedInterface) -> Result<Socke
             }
             _ => OpenError::socket("bind the socket of the group")(source),
         })?;
-    // By default a member on one interface receives an IPv6 group on all. Where turning this off is refused, as older
-    // kernels do to ordinary users, duplicates are dropped later.
+    // By default a member on one interface receives an IPv6 group on all. Where turning this off is
+    // refused, as older kernels do to ordinary users, duplicates are dropped later.
     #[cfg(any(target_os = "linux", target_os = "android"))]
     if family == Family::V6 {
         let _ = socket.bind_device(Some(joined.name.as_bytes()));
@@ -151,8 +153,8 @@ pub(super) fn open_unicast(
     Ok(socket)
 }
 
-/// Programs set one of these or the other, and share only with those that set the same: so both. One is enough to
-/// start with.
+/// Programs set one of these or the other, and share only with those that set the same: so both.
+/// One is enough to start with.
 fn share_port(socket: &Socket) -> io::Result<()> {
     let shared = socket.set_reuse_address(true);
     #[cfg(all(unix, not(any(target_os = "solaris", target_os = "illumos"))))]
@@ -163,8 +165,8 @@ fn share_port(socket: &Socket) -> io::Result<()> {
     shared
 }
 
-/// Without this, Linux gives a socket what any other one of the machine has joined. Where it is refused, as by systems
-/// that only look like Linux, being bound to the group does nearly the same.
+/// Without this, Linux gives a socket what any other one of the machine has joined. Where it is
+/// refused, as by systems that only look like Linux, being bound to the group does nearly the same.
 fn hear_only_joined(socket: &Socket, family: Family) {
     #[cfg(any(target_os = "linux", target_os = "android"))]
     let _ = match family {

@@ -16,8 +16,8 @@ pub(crate) struct SocketOptions {
     pub(crate) group: IpAddr,
     /// Where to join it, and by where to send.
     pub(crate) interface: InterfaceChoice,
-    /// Whether other buses of this machine receive what this one sends. On the loopback interface they always do: that
-    /// interface itself returns everything.
+    /// Whether other buses of this machine receive what this one sends. On the loopback interface
+    /// they always do: that interface itself returns everything.
     pub(crate) loopback: bool,
     /// How many routers a datagram to the group may pass, and one; at most 255.
     pub(crate) ttl: u32,

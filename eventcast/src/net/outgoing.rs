@@ -35,8 +35,8 @@ pub(super) fn udp_socket(family: Family) -> io::Result<Socket> {
 /// The default of every system (RFC 1112, section 6.1; RFC 3493, section 5.2).
 const DEFAULT_TTL: u32 = 1;
 
-/// Sets by where, how far, and whether to this machine too, a socket sends to groups. Nothing is refused where it is
-/// so already.
+/// Sets by where, how far, and whether to this machine too, a socket sends to groups. Nothing is
+/// refused where it is so already.
 pub(super) fn set_outgoing(
     socket: &Socket,
     options: &SocketOptions,

@@ -1,9 +1,10 @@
 //! Waiting for datagrams on all sockets of a bus, and reading the sockets in turn.
 //!
-//! Contract: one thread at a time calls [`Receiver::wait`], then [`Receiver::receive`] until it returns 0, and so on;
-//! and [`Receiver::look_around`] each time in between, which mostly does nothing. An error that passes by itself is
-//! counted and skipped, and repeated ones lead to pauses: neither deafness nor a busy loop. Only a descriptor that is
-//! no socket any more is an error of the call.
+//! Contract: one thread at a time calls [`Receiver::wait`], then [`Receiver::receive`] until it
+//! returns 0, and so on; and [`Receiver::look_around`] each time in between, which mostly does
+//! nothing. An error that passes by itself is counted and skipped, and repeated ones lead to
+//! pauses: neither deafness nor a busy loop. Only a descriptor that is no socket any more is an
+//! error of the call.
 
 use std::{
     io,
@@ -36,7 +37,8 @@ const EVENTS: usize = 32;
 /// several steps.
 const SETTLING: Duration = Duration::from_millis(100);
 
-/// How often the interfaces are listed while something is missing, or where the system does not report changes.
+/// How often the interfaces are listed while something is missing, or where the system does not
+/// report changes.
 const BETWEEN_LOOKS_AROUND: Duration = Duration::from_secs(1);
 
 const WAKER: Token = Token(usize::MAX);
@@ -118,7 +120,8 @@ impl Receiver {
         Ok((receiver, unicast))
     }
 
-    /// Lists the interfaces, if it is time to, joins and leaves what is due, and returns what has to be done elsewhere.
+    /// Lists the interfaces, if it is time to, joins and leaves what is due, and returns what has
+    /// to be done elsewhere.
     pub(crate) fn look_around(&mut self) -> Option<Change> {
         let now = self.origin.elapsed();
         self.next_look_around.filter(|at| *at <= now)?;
@@ -240,11 +243,11 @@ impl Receiver {
         Ok(())
     }
 
-    /// Reads one batch from one of the ready sockets, in turn, and hands each datagram to `each` with its sender's
-    /// address and the socket it came by. Never blocks.
+    /// Reads one batch from one of the ready sockets, in turn, and hands each datagram to `each`
+    /// with its sender's address and the socket it came by. Never blocks.
     ///
-    /// Returns how many there were; 0: nothing is left, call [`Self::wait`]. An error means that a socket can no longer
-    /// be used.
+    /// Returns how many there were; 0: nothing is left, call [`Self::wait`]. An error means that a
+    /// socket can no longer be used.
     pub(crate) fn receive(
         &mut self,
         mut each: impl FnMut(SocketAddr, &[u8], CameBy),
@@ -266,15 +269,15 @@ impl Receiver {
         Ok(datagrams)
     }
 
-    /// Whether there is something to receive after all, although [`Self::receive`] found nothing more: asks the system
-    /// which sockets are ready by now.
+    /// Whether there is something to receive after all, although [`Self::receive`] found nothing
+    /// more: asks the system which sockets are ready by now.
     pub(crate) fn look_again(&mut self) -> io::Result<bool> {
         self.reconcile(Some(Duration::ZERO))?;
         Ok(self.sockets.is_ready(self.origin.elapsed()))
     }
 
-    /// How many datagrams the kernel dropped because they were not read in time; it reports the count with the next one
-    /// that arrives. 0 except on Linux.
+    /// How many datagrams the kernel dropped because they were not read in time; it reports the
+    /// count with the next one that arrives. 0 except on Linux.
     pub(crate) fn kernel_drops(&mut self) -> u64 {
         let mut drops = self.earlier_drops;
         for (id, source) in self.sockets.sources() {

@@ -10,8 +10,9 @@ const FIRST_PAUSE: Duration = Duration::from_millis(1);
 /// No pause is longer: a link that comes back is used again at once as far as a person can see.
 const LONGEST_PAUSE: Duration = Duration::from_millis(100);
 
-/// How long one datagram is tried before the transmitter drops it, so that the failure is reported within a second.
-/// Later it would be of little use: by then the receivers have requested it again, or stopped waiting for it.
+/// How long one datagram is tried before the transmitter drops it, so that the failure is reported
+/// within a second. Later it would be of little use: by then the receivers have requested it again,
+/// or stopped waiting for it.
 const PATIENCE: Duration = Duration::from_millis(900);
 
 /// Pauses that double from 1 ms to 100 ms, until something succeeds.
@@ -45,8 +46,8 @@ pub(crate) struct RetryBudget {
 }
 
 impl RetryBudget {
-    /// How long to pause before the next try, or `None`: give up. The time begins with the
-    /// first call after [`Self::reset`]; the last pause is cut so that one more try falls on its end.
+    /// How long to pause before the next try, or `None`: give up. The time begins with the first
+    /// call after [`Self::reset`]; the last pause is cut so that one more try falls on its end.
     pub(crate) fn grant(&mut self, now: Duration, pause: Duration) -> Option<Duration> {
         let ends = *self.ends.get_or_insert(now + PATIENCE);
         let left = ends.saturating_sub(now);
@@ -59,8 +60,8 @@ impl RetryBudget {
     }
 }
 
-/// How long one of several interfaces is left out once it has refused: long enough that it costs the others nothing,
-/// and within the second in which a removed one is noticed.
+/// How long one of several interfaces is left out once it has refused: long enough that it costs
+/// the others nothing, and within the second in which a removed one is noticed.
 const REST: Duration = Duration::from_secs(1);
 
 /// Which of several interfaces are left out for now.

@@ -1,8 +1,8 @@
 //! Several sources of datagrams, read in turn.
 //!
-//! Contract: a source that was reported ready is read until it is empty. An error that passes by itself is counted and
-//! skipped, and repeated ones lead to pauses: neither deafness nor a busy loop. Only a descriptor that is no socket any
-//! more is an error of the call. No clock in here.
+//! Contract: a source that was reported ready is read until it is empty. An error that passes by
+//! itself is counted and skipped, and repeated ones lead to pauses: neither deafness nor a busy
+//! loop. Only a descriptor that is no socket any more is an error of the call. No clock in here.
 
 use std::{io, net::SocketAddr, time::Duration};
 
@@ -97,8 +97,8 @@ impl<S: Source> RoundRobin<S> {
             .min()
     }
 
-    /// Reads one batch from one of those that are ready, and hands each datagram to `each` with the id of its source.
-    /// 0: nothing is left.
+    /// Reads one batch from one of those that are ready, and hands each datagram to `each` with the
+    /// id of its source. 0: nothing is left.
     pub(super) fn read(
         &mut self,
         clock: impl Fn() -> Duration,

@@ -1,8 +1,9 @@
 //! By which interface the system would send to an address.
 //!
-//! Contract: nothing is sent. `None` where there is no route, or the system does not answer: only Linux does, and only
-//! where netlink sockets are allowed. The source address of a route, which every system returns, may belong to another
-//! interface: that of a tunnel without an address of its own does.
+//! Contract: nothing is sent. `None` where there is no route, or the system does not answer: only
+//! Linux does, and only where netlink sockets are allowed. The source address of a route, which
+//! every system returns, may belong to another interface: that of a tunnel without an address of
+//! its own does.
 
 #[cfg(target_os = "linux")]
 pub(super) use linux::egress;
@@ -76,7 +77,8 @@ mod linux {
         question
     }
 
-    /// Reads the attribute `RTA_OIF` of an answer. `None`: it is an error, as where there is no route.
+    /// Reads the attribute `RTA_OIF` of an answer. `None`: it is an error, as where there is no
+    /// route.
     fn interface_of(answer: &[u8]) -> Option<u32> {
         let kind = u16::from_ne_bytes(answer.get(4..6)?.try_into().ok()?);
         if kind != libc::RTM_NEWROUTE {

@@ -1,13 +1,13 @@
 //! Keeping a bus's own datagrams from waking it.
 //!
 //! Multicast loopback, which other buses of this machine need, also brings a sender everything that
-//! it sent: every event would be received once by its own sender, only to be dropped there. On Linux
-//! a classic BPF program on the group's socket drops it in the kernel. It goes by the address of the
-//! unicast socket, which this bus alone can send from. Where no filter can be set, or the address has
-//! changed since, the protocol drops the echo as it does everywhere else.
+//! it sent: every event would be received once by its own sender, only to be dropped there. On
+//! Linux a classic BPF program on the group's socket drops it in the kernel. It goes by the address
+//! of the unicast socket, which this bus alone can send from. Where no filter can be set, or the
+//! address has changed since, the protocol drops the echo as it does everywhere else.
 //!
-//! The kernel counts what a filter drops together with what found the buffer full. So those that are
-//! sent are counted here, to be taken off again.
+//! The kernel counts what a filter drops together with what found the buffer full. So those that
+//! are sent are counted here, to be taken off again.
 
 use std::{
     io,
@@ -25,8 +25,8 @@ use socket2::Socket;
 pub(super) struct SelfFilter(Arc<AtomicU64>);
 
 impl SelfFilter {
-    /// Counts one for a `send` to the group that succeeds. It counts before, so that there are never more
-    /// drops than were counted.
+    /// Counts one for a `send` to the group that succeeds. It counts before, so that there are
+    /// never more drops than were counted.
     pub(super) fn count(&self, send: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
         self.0.fetch_add(1, Ordering::SeqCst);
         send().inspect_err(|_| {
@@ -34,7 +34,8 @@ impl SelfFilter {
         })
     }
 
-    /// What is left of `drops` without the echoes. While some are under way it is less than it will be.
+    /// What is left of `drops` without the echoes. While some are under way it is less than it will
+    /// be.
     pub(super) fn without(&self, drops: u64) -> u64 {
         drops.saturating_sub(self.0.load(Ordering::SeqCst))
     }
@@ -45,8 +46,8 @@ impl SelfFilter {
 pub(super) fn set_self_filter(group: &Socket, host: IpAddr, port: u16) -> Option<SelfFilter> {
     use socket2::SockFilter;
 
-    // Instructions of linux/bpf_common.h. For a UDP socket, offset 0 is the UDP header; the IP header
-    // is found at offsets from `NETWORK_HEADER` (`SKF_NET_OFF` of linux/filter.h).
+    // Instructions of linux/bpf_common.h. For a UDP socket, offset 0 is the UDP header; the IP
+    // header is found at offsets from `NETWORK_HEADER` (`SKF_NET_OFF` of linux/filter.h).
     const LOAD_HALF: u16 = 0x28;
     const LOAD_WORD: u16 = 0x20;
     const JUMP_EQUAL: u16 = 0x15;

@@ -1,4 +1,5 @@
-//! Sending datagrams from one socket: the system calls, and nothing about what to do when they fail.
+//! Sending datagrams from one socket: the system calls, and nothing about what to do when they
+//! fail.
 
 use std::{
     io,

@@ -40,8 +40,8 @@ pub(super) trait Source {
         each: &mut dyn FnMut(SocketAddr, &[u8]),
     ) -> io::Result<Batch>;
 
-    /// How many datagrams the kernel has dropped so far because this socket was not read in time; it reports the count
-    /// with the next datagram.
+    /// How many datagrams the kernel has dropped so far because this socket was not read in time;
+    /// it reports the count with the next datagram.
     fn kernel_drops(&self) -> u64;
 }
 
@@ -72,10 +72,10 @@ mod linux {
 
     /// A socket that is read many datagrams a call.
     ///
-    /// A single buffer may hold many datagrams of one sender (`UDP_GRO`), and one call may fill many buffers
-    /// (`recvmmsg`). Which call is made follows the traffic: a lone datagram is read without any allocation; under load
-    /// the headers of a batch are built again for each call, since the kernel writes into them how much room for
-    /// control data it used.
+    /// A single buffer may hold many datagrams of one sender (`UDP_GRO`), and one call may fill
+    /// many buffers (`recvmmsg`). Which call is made follows the traffic: a lone datagram is read
+    /// without any allocation; under load the headers of a batch are built again for each call,
+    /// since the kernel writes into them how much room for control data it used.
     pub(in crate::net) struct UdpSource {
         socket: Arc<UdpSocket>,
         is_v6: bool,

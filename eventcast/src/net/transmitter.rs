@@ -1,11 +1,13 @@
 //! Sending without ever blocking, and saying what to do when the system does not take a datagram.
 //!
-//! Everything goes out by one socket, which is set to each interface in turn where there are several.
+//! Everything goes out by one socket, which is set to each interface in turn where there are
+//! several.
 //!
-//! Contract: [`Transmitter::try_send`] gets datagrams of one length to one address, one behind the other in a buffer,
-//! and returns how many bytes of them are out. The caller keeps the rest and calls again with it: after
-//! [`Writability::wait`] when it was [`Sent::Blocked`], after the pause when it was [`Sent::Pause`], for at most the
-//! time that a [`RetryBudget`](super::RetryBudget) grants. No queue and no clock in here.
+//! Contract: [`Transmitter::try_send`] gets datagrams of one length to one address, one behind the
+//! other in a buffer, and returns how many bytes of them are out. The caller keeps the rest and
+//! calls again with it: after [`Writability::wait`] when it was [`Sent::Blocked`], after the pause
+//! when it was [`Sent::Pause`], for at most the time that a [`RetryBudget`](super::RetryBudget)
+//! grants. No queue and no clock in here.
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -142,12 +144,12 @@ impl<S: Sink> Transmitter<S> {
         }
     }
 
-    /// Sends `bytes` to `to`: one datagram, or with `segment_size` several of that length, the last of which may be
-    /// shorter. See [`Sent`] for what to do next.
+    /// Sends `bytes` to `to`: one datagram, or with `segment_size` several of that length, the last
+    /// of which may be shorter. See [`Sent`] for what to do next.
     ///
-    /// With the id of an interface they leave by that one alone; there are others then, so a failure of one leads to no
-    /// pause. Datagrams for an interface that was removed are dropped silently. Without an id datagrams to the group
-    /// leave by the first interface.
+    /// With the id of an interface they leave by that one alone; there are others then, so a
+    /// failure of one leads to no pause. Datagrams for an interface that was removed are dropped
+    /// silently. Without an id datagrams to the group leave by the first interface.
     pub(crate) fn try_send(
         &mut self,
         to: SocketAddr,
@@ -293,10 +295,11 @@ impl<S: Sink> Transmitter<S> {
         limit.unwrap_or(0)
     }
 
-    /// Notes that datagrams of `size` cannot be cut out of one call on this interface (`None`: on none).
+    /// Notes that datagrams of `size` cannot be cut out of one call on this interface (`None`: on
+    /// none).
     ///
-    /// An error that says "too long for the interface" does not apply to shorter ones; any other one concerns cutting
-    /// as such, which some interfaces and tunnels cannot do.
+    /// An error that says "too long for the interface" does not apply to shorter ones; any other
+    /// one concerns cutting as such, which some interfaces and tunnels cannot do.
     fn limit_segments(&mut self, state: Option<usize>, size: usize, error: &io::Error) {
         let about_length = error.kind() == io::ErrorKind::InvalidInput
             || errno::classify_send(error, true) == SendRefusal::TooLong;
@@ -311,8 +314,8 @@ impl<S: Sink> Transmitter<S> {
         ));
     }
 
-    /// Messages for the log since the last call. The caller logs them while no lock is held, since a subscriber of the
-    /// log may call the bus.
+    /// Messages for the log since the last call. The caller logs them while no lock is held, since
+    /// a subscriber of the log may call the bus.
     pub(crate) fn take_note(&mut self) -> Option<String> {
         self.note.take()
     }

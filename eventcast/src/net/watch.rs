@@ -1,7 +1,8 @@
 //! Learning from the system that interfaces, addresses or routes may have changed.
 //!
-//! Contract: costs nothing while nothing changes. It reports that something changed, not what: the caller reads the
-//! list again. Only Linux reports changes; elsewhere [`Watch::open`] fails, and the caller looks from time to time.
+//! Contract: costs nothing while nothing changes. It reports that something changed, not what: the
+//! caller reads the list again. Only Linux reports changes; elsewhere [`Watch::open`] fails, and
+//! the caller looks from time to time.
 
 #[cfg(target_os = "linux")]
 pub(super) use linux::Watch;

@@ -14,8 +14,8 @@ struct Window {
     taken: u32,
 }
 
-/// For each of at most [`CAPACITY`] keys a number of tellings within ten seconds, which begin with the first
-/// one; all others share one more.
+/// For each of at most [`CAPACITY`] keys a number of tellings within ten seconds, which begin with
+/// the first one; all others share one more.
 pub(super) struct Budgets<K> {
     most: u32,
     most_of_others: u32,

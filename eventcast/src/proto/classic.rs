@@ -1,9 +1,9 @@
-//! The cipher of old peers (WIRE.md section 5): AES-128-CBC under a key and an initialisation vector that come from the
-//! passphrase alone.
+//! The cipher of old peers (WIRE.md section 5): AES-128-CBC under a key and an initialisation
+//! vector that come from the passphrase alone.
 //!
-//! It protects against no sender: equal beginnings show, and anything can be forged, changed or repeated. So it exists
-//! for those peers alone, and only where a bus turns it on. Responsible for ciphertext, and for its few bytes of
-//! metadata; not for what a bus accepts and refuses.
+//! It protects against no sender: equal beginnings show, and anything can be forged, changed or
+//! repeated. So it exists for those peers alone, and only where a bus turns it on. Responsible for
+//! ciphertext, and for its few bytes of metadata; not for what a bus accepts and refuses.
 
 use std::{fmt, sync::Arc};
 
@@ -60,8 +60,8 @@ impl ClassicKey {
         debug_assert!(encrypted.is_ok(), "there is room for the padding");
     }
 
-    /// Replaces the ciphertext in `message` by its plaintext. Only the padding shows that it was encrypted with this
-    /// key.
+    /// Replaces the ciphertext in `message` by its plaintext. Only the padding shows that it was
+    /// encrypted with this key.
     pub(super) fn decrypt(&self, text: &[u8], message: &mut Vec<u8>) -> Result<(), DropCause> {
         message.clear();
         message.extend_from_slice(text);

@@ -47,20 +47,21 @@ pub struct Config {
     pub host: IpAddr,
     /// The port on which this bus takes unicast messages.
     pub port: u16,
-    /// Longest datagram that is sent uncut, and the usual length of a slice, in bytes: 64 to 60,000.
-    /// 1,024 by default.
+    /// Longest datagram that is sent uncut, and the usual length of a slice, in bytes: 64 to
+    /// 60,000. 1,024 by default.
     pub max_payload_size: usize,
     /// Largest message sent or put together, in bytes. 32 MiB by default.
     pub max_message_size: usize,
-    /// How much may be held for messages that are not complete, messages that wait for earlier ones, and gaps in the
-    /// numbers, in bytes of memory as they are taken. 96 MiB by default.
+    /// How much may be held for messages that are not complete, messages that wait for earlier
+    /// ones, and gaps in the numbers, in bytes of memory as they are taken. 96 MiB by default.
     pub max_held_bytes: usize,
     /// How much may wait to be sent, in bytes. 4 MiB by default.
     pub send_queue: usize,
-    /// How much of what was sent is kept, so that it can be sent again, in bytes. 64 MiB by default.
+    /// How much of what was sent is kept, so that it can be sent again, in bytes. 64 MiB by
+    /// default.
     pub history_bytes: usize,
-    /// How long a message may make no progress before it is dropped. What was sent is kept for three times as long. 3 s
-    /// by default.
+    /// How long a message may make no progress before it is dropped. What was sent is kept for
+    /// three times as long. 3 s by default.
     pub message_ttl: Duration,
     /// How often missing chunks are requested without any arriving. 3 by default.
     pub message_retransmit_attempts: u32,

@@ -1,9 +1,9 @@
-//! What things in tables cost in memory, beside what is seen of them: what a stranger can fill is counted as what the
-//! process pays.
+//! What things in tables cost in memory, beside what is seen of them: what a stranger can fill is
+//! counted as what the process pays.
 
-/// What an entry of so many bytes takes in a `BTreeMap` or `BTreeSet`. A node has 11 entries and a header of 16 bytes;
-/// when entries come in ascending order, as numbers do, all nodes but the last stay just over half full, and every
-/// twelfth node holds 12 pointers more.
+/// What an entry of so many bytes takes in a `BTreeMap` or `BTreeSet`. A node has 11 entries and a
+/// header of 16 bytes; when entries come in ascending order, as numbers do, all nodes but the last
+/// stay just over half full, and every twelfth node holds 12 pointers more.
 pub(super) const fn tree_entry(size: usize) -> usize {
     size * 9 / 4 + 8
 }

@@ -44,7 +44,8 @@ use super::{
     wire::{MAX_HOST, MAX_ID, Template, TimeReader, TimeWriter},
 };
 
-/// How long a finished message is remembered, and one that was sent is kept, in times of `message_ttl`.
+/// How long a finished message is remembered, and one that was sent is kept, in times of
+/// `message_ttl`.
 const REMEMBERED_TTLS: u32 = 3;
 
 /// One bus, as far as the protocol goes. See the [module](super) for how to drive it.
@@ -71,7 +72,8 @@ pub struct Engine {
     budgets: Budgets,
     /// What is sent to the group in answer to requests.
     group_bucket: TokenBucket,
-    /// What is sent to single addresses in answer to requests, by class, and how much it may be in a second.
+    /// What is sent to single addresses in answer to requests, by class, and how much it may be in
+    /// a second.
     class_buckets: [TokenBucket; 2],
     class_rates: [u64; 2],
     /// The class of which a requester is served first.
@@ -138,12 +140,13 @@ macro_rules! trip {
 impl Engine {
     /// An engine that has sent and received nothing yet.
     ///
-    /// `seed` is all the randomness that it uses; it has to be unpredictable where strangers can reach the bus.
+    /// `seed` is all the randomness that it uses; it has to be unpredictable where strangers can
+    /// reach the bus.
     ///
     /// # Panics
     ///
-    /// If the configured id is empty or longer than 64 bytes, if `max_payload_size` is not 64 to 60,000, or if there
-    /// are keys for two ciphers.
+    /// If the configured id is empty or longer than 64 bytes, if `max_payload_size` is not 64 to
+    /// 60,000, or if there are keys for two ciphers.
     #[must_use]
     pub fn new(config: Config, seed: [u8; 32], now: Now) -> Self {
         assert!(
@@ -259,8 +262,8 @@ impl Engine {
         result
     }
 
-    /// Replaces what is in `buf` by the next datagrams to be sent: one, or up to 64 of one length (the last may be
-    /// shorter), at most 65,507 bytes in all. They count as sent.
+    /// Replaces what is in `buf` by the next datagrams to be sent: one, or up to 64 of one length
+    /// (the last may be shorter), at most 65,507 bytes in all. They count as sent.
     ///
     /// The answer may change after every call that takes `&mut self`, and when the time of
     /// [`next_transmit`](Self::next_transmit) has come. Call it until it gives `None`.
@@ -291,8 +294,8 @@ impl Engine {
         Some(self.fan_out.begin(transmit, datagrams, buf))
     }
 
-    /// The [`Now::elapsed`] at which [`poll_transmit`](Self::poll_transmit) gives more; one that is past means now.
-    /// `None`: nothing waits.
+    /// The [`Now::elapsed`] at which [`poll_transmit`](Self::poll_transmit) gives more; one that is
+    /// past means now. `None`: nothing waits.
     ///
     /// The answer may change after every call that takes `&mut self`.
     #[must_use]
@@ -315,8 +318,9 @@ impl Engine {
         self.queue.queued() + self.fan_out.queued()
     }
 
-    /// From now on these are the interfaces by which datagrams to the group leave, and their addresses. With several,
-    /// each datagram goes by each of them. Without any, it stays with those before.
+    /// From now on these are the interfaces by which datagrams to the group leave, and their
+    /// addresses. With several, each datagram goes by each of them. Without any, it stays with
+    /// those before.
     ///
     /// An engine begins with one interface, of which [`Config::host`] is the address.
     pub fn set_hosts(&mut self, hosts: &[Host]) {
@@ -327,12 +331,13 @@ impl Engine {
         }
     }
 
-    /// Replaces the keys of a sealed bus. Nothing is lost: what waits to be sent is sealed with the new key, and
-    /// counters received before stay known.
+    /// Replaces the keys of a sealed bus. Nothing is lost: what waits to be sent is sealed with the
+    /// new key, and counters received before stay known.
     ///
     /// # Panics
     ///
-    /// If the bus was made without [`Config::seal`]: what it received in the clear until then proves nothing.
+    /// If the bus was made without [`Config::seal`]: what it received in the clear until then
+    /// proves nothing.
     pub fn set_seal_keys(&mut self, keys: &SealKeys) {
         trip!(self, Keys);
         let sealing = self.sealing.as_mut();
@@ -342,8 +347,8 @@ impl Engine {
 
     /// Takes a datagram that was sent to the group, whatever its bytes are.
     ///
-    /// After it, [`take_events`](Self::take_events) may have events, and [`poll_timeout`](Self::poll_timeout) another
-    /// answer.
+    /// After it, [`take_events`](Self::take_events) may have events, and
+    /// [`poll_timeout`](Self::poll_timeout) another answer.
     #[inline]
     pub fn handle_datagram(&mut self, now: Now, from: SocketAddr, bytes: &[u8]) {
         self.handle(now, from, bytes, Encapsulation::default());
@@ -351,9 +356,10 @@ impl Engine {
 
     /// Takes a datagram that was sent to this bus alone, whatever its bytes are.
     ///
-    /// It answers a request, which may have come from a bus that had the same address before: so it does not show where
-    /// the numbers of its sender begin. After it, [`take_events`](Self::take_events) may have events, and
-    /// [`poll_timeout`](Self::poll_timeout) another answer.
+    /// It answers a request, which may have come from a bus that had the same address before: so it
+    /// does not show where the numbers of its sender begin. After it,
+    /// [`take_events`](Self::take_events) may have events, and [`poll_timeout`](Self::poll_timeout)
+    /// another answer.
     #[inline]
     pub fn handle_unicast(&mut self, now: Now, from: SocketAddr, bytes: &[u8]) {
         let encapsulation = Encapsulation {
@@ -385,13 +391,15 @@ impl Engine {
         self.make_room(now.elapsed, 0);
     }
 
-    /// Does what is due at this time: requests what is missing, answers requests, sends hellos, ends what does not come
-    /// any more, and reports in sum what came too often to be reported one by one.
+    /// Does what is due at this time: requests what is missing, answers requests, sends hellos,
+    /// ends what does not come any more, and reports in sum what came too often to be reported one
+    /// by one.
     ///
-    /// Call it when the time of [`poll_timeout`](Self::poll_timeout) has come and no input waits; at other times it
-    /// does no harm, but may report as lost what has arrived and was not handed in. After it,
-    /// [`take_events`](Self::take_events) may have events and [`poll_transmit`](Self::poll_transmit) datagrams to send,
-    /// and the next timeout may be due at once.
+    /// Call it when the time of [`poll_timeout`](Self::poll_timeout) has come and no input waits;
+    /// at other times it does no harm, but may report as lost what has arrived and was not handed
+    /// in. After it, [`take_events`](Self::take_events) may have events and
+    /// [`poll_transmit`](Self::poll_transmit) datagrams to send, and the next timeout may be due at
+    /// once.
     pub fn handle_timeout(&mut self, now: Now) {
         trip!(self, Timeout);
         self.present = now.elapsed;
@@ -410,12 +418,12 @@ impl Engine {
         }
     }
 
-    /// Does what is due at this time while input waits to be handed in: no peer is reported silent, and nothing ends,
-    /// because the missing messages may be in that input. So [`poll_timeout`](Self::poll_timeout) may go on to say that
-    /// something is due.
+    /// Does what is due at this time while input waits to be handed in: no peer is reported silent,
+    /// and nothing ends, because the missing messages may be in that input. So
+    /// [`poll_timeout`](Self::poll_timeout) may go on to say that something is due.
     ///
-    /// For a bounded time: where input waits always, call [`handle_timeout`](Self::handle_timeout) now and then
-    /// nevertheless.
+    /// For a bounded time: where input waits always, call [`handle_timeout`](Self::handle_timeout)
+    /// now and then nevertheless.
     pub fn handle_timeout_amid_input(&mut self, now: Now) {
         trip!(self, Timeout);
         if cfg!(eventcast_sabotage = "hasty_verdicts") {
@@ -431,9 +439,10 @@ impl Engine {
         self.report_due(now.elapsed);
     }
 
-    /// For this long until now nothing could be handed in, although the time of [`poll_timeout`](Self::poll_timeout)
-    /// had come or input waited: the process was stopped, or had no processor. This time does not count as silence of
-    /// any peer, as if the clock had stood still.
+    /// For this long until now nothing could be handed in, although the time of
+    /// [`poll_timeout`](Self::poll_timeout) had come or input waited: the process was stopped, or
+    /// had no processor. This time does not count as silence of any peer, as if the clock had stood
+    /// still.
     ///
     /// Call it before [`handle_timeout`](Self::handle_timeout), once for each such time.
     pub fn handle_pause(&mut self, now: Now, away: Duration) {
@@ -445,8 +454,8 @@ impl Engine {
         self.dedup.excuse(now.elapsed, away);
     }
 
-    /// The [`Now::elapsed`] at which [`handle_timeout`](Self::handle_timeout) is to be called; one that is past
-    /// means now. `None`: nothing to wait for.
+    /// The [`Now::elapsed`] at which [`handle_timeout`](Self::handle_timeout) is to be called; one
+    /// that is past means now. `None`: nothing to wait for.
     ///
     /// The answer may change after every call that takes `&mut self`.
     #[must_use]
@@ -465,39 +474,40 @@ impl Engine {
         dues.into_iter().flatten().min()
     }
 
-    /// Says goodbye to the group. The engine is to be driven on until [`has_left`](Self::has_left): peers may still
-    /// request what they have missed.
+    /// Says goodbye to the group. The engine is to be driven on until [`has_left`](Self::has_left):
+    /// peers may still request what they have missed.
     ///
-    /// Emit nothing after it. A second call says no second goodbye. Reports that are held back because of their rate
-    /// are due now. Call it again when the engine is not to be driven any more, and take its
-    /// [events](Self::take_events), so that no report is lost.
+    /// Emit nothing after it. A second call says no second goodbye. Reports that are held back
+    /// because of their rate are due now. Call it again when the engine is not to be driven any
+    /// more, and take its [events](Self::take_events), so that no report is lost.
     pub fn leave(&mut self, now: Now) {
         trip!(self, Leave);
         self.heartbeat.leave(now.elapsed);
         self.report_rest();
     }
 
-    /// Whether goodbye was said and no peer requests anything any more: at the latest `message_ttl` after
-    /// [`leave`](Self::leave). The answer may change after [`handle_timeout`](Self::handle_timeout).
+    /// Whether goodbye was said and no peer requests anything any more: at the latest `message_ttl`
+    /// after [`leave`](Self::leave). The answer may change after
+    /// [`handle_timeout`](Self::handle_timeout).
     #[must_use]
     pub fn has_left(&self) -> bool {
         self.heartbeat.has_left()
     }
 
-    /// The peers that are there: those that have said hello, and since then neither said goodbye nor been silent for
-    /// `peer_timeout`.
+    /// The peers that are there: those that have said hello, and since then neither said goodbye
+    /// nor been silent for `peer_timeout`.
     #[must_use]
     pub fn peers(&self, now: Now) -> Vec<PeerStatus> {
         trip!(self, Peers);
         self.streams.peers(now.elapsed)
     }
 
-    /// Swaps the batch of events with `into`, which is emptied first; returns whether there is any. With the same batch
-    /// each time, nothing is allocated.
+    /// Swaps the batch of events with `into`, which is emptied first; returns whether there is any.
+    /// With the same batch each time, nothing is allocated.
     ///
     /// The answer may change after [`handle_datagram`](Self::handle_datagram) and
-    /// [`handle_timeout`](Self::handle_timeout). Events that are not taken are kept, so take them after each batch of
-    /// datagrams.
+    /// [`handle_timeout`](Self::handle_timeout). Events that are not taken are kept, so take them
+    /// after each batch of datagrams.
     pub fn take_events(&mut self, into: &mut Events) -> bool {
         into.clear();
         std::mem::swap(&mut self.events, into);
@@ -518,8 +528,8 @@ impl Engine {
     }
 }
 
-/// Whether an address can belong to a sender: any other is forged, and a datagram to it would reach nobody or
-/// everybody.
+/// Whether an address can belong to a sender: any other is forged, and a datagram to it would reach
+/// nobody or everybody.
 #[inline]
 fn is_answerable(address: SocketAddr) -> bool {
     // A socket for both families shows addresses of IPv4 inside such of IPv6.

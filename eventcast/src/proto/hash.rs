@@ -1,8 +1,8 @@
 //! A keyed hash for tables that strangers can fill.
 //!
-//! The key comes from the engine's own randomness, so nobody outside can choose inputs that collide, and a run from
-//! one seed is the same every time. Quick on short keys and on whole payloads alike; not a cryptographic hash, and
-//! its results never leave the process.
+//! The key comes from the engine's own randomness, so nobody outside can choose inputs that
+//! collide, and a run from one seed is the same every time. Quick on short keys and on whole
+//! payloads alike; not a cryptographic hash, and its results never leave the process.
 
 use std::hash::{BuildHasher, Hasher};
 
@@ -26,7 +26,8 @@ impl HashKey {
         }
     }
 
-    /// Hashes several parts, each with its length, so that bytes cannot move from one to the next unnoticed.
+    /// Hashes several parts, each with its length, so that bytes cannot move from one to the next
+    /// unnoticed.
     #[inline]
     pub(super) fn hash(self, parts: &[&[u8]]) -> u64 {
         let mut hasher = self.build_hasher();

@@ -1,29 +1,31 @@
-//! The protocol, and nothing else: no socket, no clock, no threads, no randomness but what is handed in.
+//! The protocol, and nothing else: no socket, no clock, no threads, no randomness but what is
+//! handed in.
 //!
-//! One [`Engine`] is one bus. Its driver moves datagrams between it and the network, passes in the time, and takes
-//! from it the events for the application. So a whole group of buses runs in one test, on virtual time, over any
-//! network that the test simulates.
+//! One [`Engine`] is one bus. Its driver moves datagrams between it and the network, passes in the
+//! time, and takes from it the events for the application. So a whole group of buses runs in one
+//! test, on virtual time, over any network that the test simulates.
 //!
 //! # Driving it
 //!
-//! Change, then drain. [`Engine::emit`], [`Engine::handle_datagram`] and [`Engine::handle_timeout`] change the
-//! engine and return no datagrams; after any of them
+//! Change, then drain. [`Engine::emit`], [`Engine::handle_datagram`] and [`Engine::handle_timeout`]
+//! change the engine and return no datagrams; after any of them
 //!
 //! 1. call [`Engine::poll_transmit`] and send what it returns, until it returns `None`;
 //! 2. call [`Engine::take_events`] and handle what is in the batch;
-//! 3. sleep until a datagram comes, or the earlier of [`Engine::next_transmit`] (then begin at 1) and
-//!    [`Engine::poll_timeout`] (then call [`Engine::handle_timeout`], and begin at 1).
+//! 3. sleep until a datagram comes, or the earlier of [`Engine::next_transmit`] (then begin at 1)
+//!    and [`Engine::poll_timeout`] (then call [`Engine::handle_timeout`], and begin at 1).
 //!
-//! Waiting input goes before timeouts: where a driver comes late, because its process was stopped or had no processor,
-//! the sockets hold what the peers have sent meanwhile, and by the clock alone all of them were silent. So
-//! [`Engine::handle_timeout`], which finds silent peers and ends gaps and incomplete messages, is for when no input is
-//! left; while some is, [`Engine::handle_timeout_amid_input`] does the rest: it sends requests, answers and hellos.
-//! Under input that never ends, `handle_timeout` is due after a bounded amount of it. Datagrams that the system
-//! dropped meanwhile are in no socket: [`Engine::handle_pause`] takes how long the driver was away, and that time
-//! counts as silence of no peer.
+//! Waiting input goes before timeouts: where a driver comes late, because its process was stopped
+//! or had no processor, the sockets hold what the peers have sent meanwhile, and by the clock alone
+//! all of them were silent. So [`Engine::handle_timeout`], which finds silent peers and ends gaps
+//! and incomplete messages, is for when no input is left; while some is,
+//! [`Engine::handle_timeout_amid_input`] does the rest: it sends requests, answers and hellos.
+//! Under input that never ends, `handle_timeout` is due after a bounded amount of it. Datagrams
+//! that the system dropped meanwhile are in no socket: [`Engine::handle_pause`] takes how long the
+//! driver was away, and that time counts as silence of no peer.
 //!
-//! Several datagrams may be handed in before draining. Each call takes the time of the call, [`Now`]; it must not go
-//! backwards.
+//! Several datagrams may be handed in before draining. Each call takes the time of the call,
+//! [`Now`]; it must not go backwards.
 //!
 //! ```
 //! use std::time::Duration;
@@ -53,10 +55,11 @@
 //!
 //! # What comes from the network
 //!
-//! Bytes from the network are read once, in `wire`, into values that need no further checks. Whatever they are, they
-//! cause no panic, no allocation by a length that is only claimed, and no growth beyond the limits that stand beside
-//! each table; what is refused is counted by [`DropCause`] and reported at most once in ten seconds for each cause and
-//! address. A panic is a fault of this module, unless the documentation of a function says that its caller broke the
+//! Bytes from the network are read once, in `wire`, into values that need no further checks.
+//! Whatever they are, they cause no panic, no allocation by a length that is only claimed, and no
+//! growth beyond the limits that stand beside each table; what is refused is counted by
+//! [`DropCause`] and reported at most once in ten seconds for each cause and address. A panic is a
+//! fault of this module, unless the documentation of a function says that its caller broke the
 //! contract.
 //!
 //! # How it is laid out
@@ -70,29 +73,32 @@
 //! | `seal` | boxes, keys, replays |
 //! | `wire` | the bytes, one file for each kind of thing, and their specification |
 //!
-//! Each needs those below it alone, and no two need each other; a test reads their `use` lines. What several need (rates,
-//! ranges, costs, hashes, counters) stands beside the folders.
+//! Each needs those below it alone, and no two need each other; a test reads their `use` lines.
+//! What several need (rates, ranges, costs, hashes, counters) stands beside the folders.
 //!
-//! **An event to its datagrams.** [`Engine::emit`] checks its length and that the queue has room for it, numbers it, and
-//! writes its datagram into the queue, of which `history` keeps a copy. One that is longer than a datagram is encoded whole
-//! and kept in `history`, and the queue holds where; its chunks are cut (`chunker`) when their turn comes, at a pace that a
-//! network can take. [`Engine::poll_transmit`] takes what is due from the queue, or from `retransmit_queue`, seals it
+//! **An event to its datagrams.** [`Engine::emit`] checks its length and that the queue has room
+//! for it, numbers it, and writes its datagram into the queue, of which `history` keeps a copy. One
+//! that is longer than a datagram is encoded whole and kept in `history`, and the queue holds
+//! where; its chunks are cut (`chunker`) when their turn comes, at a pace that a network can take.
+//! [`Engine::poll_transmit`] takes what is due from the queue, or from `retransmit_queue`, seals it
 //! (`seal`) and hands it out once for each interface (`fan_out`).
 //!
-//! **A datagram to an event.** [`Engine::handle_datagram`] opens the seal first, where there is one: what comes out is
-//! a datagram like any other. `wire` reads it; `peers` knows its sender, by whose id and incarnation a bus recognises
-//! itself. Messages of the protocol's own (`__ec_…`) end in `engine::control`. A numbered message belongs to the
-//! stream of its sender (`streams`): `reorder_buffer` decides whether it is the next one, a duplicate, or has to wait
-//! for others, and missing numbers go to `nack_list`. One without a number is looked up by its id in `dedup_cache`. A
-//! message to deliver is copied into `events`, once, and stays there until [`Engine::take_events`].
+//! **A datagram to an event.** [`Engine::handle_datagram`] opens the seal first, where there is
+//! one: what comes out is a datagram like any other. `wire` reads it; `peers` knows its sender, by
+//! whose id and incarnation a bus recognises itself. Messages of the protocol's own (`__ec_…`) end
+//! in `engine::control`. A numbered message belongs to the stream of its sender (`streams`):
+//! `reorder_buffer` decides whether it is the next one, a duplicate, or has to wait for others, and
+//! missing numbers go to `nack_list`. One without a number is looked up by its id in `dedup_cache`.
+//! A message to deliver is copied into `events`, once, and stays there until
+//! [`Engine::take_events`].
 //!
-//! **A chunk to its message.** As above up to the stream; then `assembler` puts it into the `reassembly_buffer` of its
-//! message. `chunk_nacks` requests the missing chunks as far as `request_window` allows. With the last chunk the whole
-//! buffer is complete, and is read and delivered as a datagram is; a message that is dropped incomplete leaves a gap
-//! that is skipped.
+//! **A chunk to its message.** As above up to the stream; then `assembler` puts it into the
+//! `reassembly_buffer` of its message. `chunk_nacks` requests the missing chunks as far as
+//! `request_window` allows. With the last chunk the whole buffer is complete, and is read and
+//! delivered as a datagram is; a message that is dropped incomplete leaves a gap that is skipped.
 //!
-//! A hello a second (`engine::presence`) announces the bus and its last number. What is no longer available is
-//! reported as lost.
+//! A hello a second (`engine::presence`) announces the bus and its last number. What is no longer
+//! available is reported as lost.
 
 mod budgets;
 #[cfg(feature = "classic")]

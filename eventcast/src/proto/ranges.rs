@@ -1,5 +1,5 @@
-//! A set of numbers, kept as ranges that neither touch nor overlap: however its numbers come, it costs what its holes
-//! cost.
+//! A set of numbers, kept as ranges that neither touch nor overlap: however its numbers come, it
+//! costs what its holes cost.
 
 use std::collections::BTreeMap;
 

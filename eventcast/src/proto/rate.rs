@@ -31,7 +31,8 @@ impl TokenBucket {
             (self.spent, self.at) = (0, now);
         } else if returned > 0 {
             self.spent -= returned;
-            // The rest of the time that has passed counts the next time, however often this is called.
+            // The rest of the time that has passed counts the next time, however often this is
+            // called.
             let for_these = (u128::from(returned) * SECOND.as_nanos()).div_ceil(back);
             self.at += Duration::from_nanos(for_these as u64);
         }

@@ -1,12 +1,14 @@
 //! A limit on how often one thing is reported, which loses no count.
 //!
-//! The first value of a key passes at once. Those that follow within the pause are held back and summed up; the sum
-//! passes when the pause is over, also when nothing more comes, and begins another pause. So a key costs at most one
-//! report a pause, and every value is part of some report.
+//! The first value of a key passes at once. Those that follow within the pause are held back and
+//! summed up; the sum passes when the pause is over, also when nothing more comes, and begins
+//! another pause. So a key costs at most one report a pause, and every value is part of some
+//! report.
 //!
-//! A table that is full takes a new key's values under [`LimitKey::coarse`]: a flood of keys ends as one report for
-//! each coarse key. Time comes in as an argument; each call costs a constant amount of work, except
-//! [`RateLimited::pop_due`], which in sum removes no more keys than were put in.
+//! A table that is full takes a new key's values under [`LimitKey::coarse`]: a flood of keys ends
+//! as one report for each coarse key. Time comes in as an argument; each call costs a constant
+//! amount of work, except [`RateLimited::pop_due`], which in sum removes no more keys than were put
+//! in.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -19,8 +21,8 @@ pub(crate) const REPORT_PAUSE: Duration = Duration::from_secs(10);
 
 /// What reports are limited by.
 pub(crate) trait LimitKey: Clone + Eq + Hash {
-    /// The key that stands for this one when there is no room for it. There must be few of them, and each is its own
-    /// coarse key: they are taken beyond the capacity.
+    /// The key that stands for this one when there is no room for it. There must be few of them,
+    /// and each is its own coarse key: they are taken beyond the capacity.
     fn coarse(&self) -> Self;
 }
 
@@ -41,8 +43,8 @@ pub(crate) struct RateLimited<K, V, S> {
     pause: Duration,
     capacity: usize,
     keys: HashMap<K, Entry<V>, S>,
-    /// The ends of the pauses, ascending because all last equally long. One that is not its key's present end is stale:
-    /// the key has begun another pause since.
+    /// The ends of the pauses, ascending because all last equally long. One that is not its key's
+    /// present end is stale: the key has begun another pause since.
     pauses: VecDeque<(Duration, K)>,
     /// How many keys hold something back.
     waiting: usize,
@@ -54,7 +56,8 @@ struct Entry<V> {
 }
 
 impl<K: LimitKey, V: Sum, S: BuildHasher> RateLimited<K, V, S> {
-    /// A limiter for `capacity` keys beside the coarse ones. `hasher` is a keyed one: strangers choose the keys.
+    /// A limiter for `capacity` keys beside the coarse ones. `hasher` is a keyed one: strangers
+    /// choose the keys.
     pub(crate) fn new(pause: Duration, capacity: usize, hasher: S) -> Self {
         Self {
             pause,
@@ -65,8 +68,8 @@ impl<K: LimitKey, V: Sum, S: BuildHasher> RateLimited<K, V, S> {
         }
     }
 
-    /// Takes one value. Gives what is to be reported now, with the key under which it was counted: `key`, or its
-    /// coarse key where the table is full. `None`: the value is part of a later sum.
+    /// Takes one value. Gives what is to be reported now, with the key under which it was counted:
+    /// `key`, or its coarse key where the table is full. `None`: the value is part of a later sum.
     pub(crate) fn note(&mut self, now: Duration, key: K, value: V) -> Option<(K, V)> {
         self.forget_silent(now);
         let has_room = self.keys.len() < self.capacity || self.keys.contains_key(&key);
@@ -104,8 +107,9 @@ impl<K: LimitKey, V: Sum, S: BuildHasher> RateLimited<K, V, S> {
         self.keys.contains_key(key)
     }
 
-    /// When [`pop_due`](Self::pop_due) is to be called; `None` while nothing is held back. The answer may be earlier
-    /// than the next report: a call then only forgets a key that has been silent.
+    /// When [`pop_due`](Self::pop_due) is to be called; `None` while nothing is held back. The
+    /// answer may be earlier than the next report: a call then only forgets a key that has been
+    /// silent.
     pub(crate) fn next_due(&self) -> Option<Duration> {
         let (due, _) = self.pauses.front().filter(|_| self.waiting > 0)?;
         Some(*due)
@@ -126,7 +130,8 @@ impl<K: LimitKey, V: Sum, S: BuildHasher> RateLimited<K, V, S> {
         Some((key, sum))
     }
 
-    /// Returns everything that is held back, whether due or not, and forgets every key: for the end of the reporter.
+    /// Returns everything that is held back, whether due or not, and forgets every key: for the end
+    /// of the reporter.
     pub(crate) fn drain(&mut self) -> Vec<(K, V)> {
         self.waiting = 0;
         // In the order of their pauses, so that one run is like the other.
@@ -152,7 +157,8 @@ impl<K: LimitKey, V: Sum, S: BuildHasher> RateLimited<K, V, S> {
         );
     }
 
-    /// Removes stale entries from the front, and the keys whose pause is over and of which nothing is held back.
+    /// Removes stale entries from the front, and the keys whose pause is over and of which nothing
+    /// is held back.
     fn forget_silent(&mut self, now: Duration) {
         while let Some((due, key)) = self.pauses.front()
             && *due <= now

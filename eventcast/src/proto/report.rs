@@ -1,5 +1,6 @@
-//! What is reported of refused traffic and of shared ids, and how often: at most once in ten seconds for each subject and
-//! IP address, and beyond [`MAX_REPORTED`] of these by subject alone. A flood cannot make this bus flood its user.
+//! What is reported of refused traffic and of shared ids, and how often: at most once in ten
+//! seconds for each subject and IP address, and beyond [`MAX_REPORTED`] of these by subject alone.
+//! A flood cannot make this bus flood its user.
 
 use std::{
     net::{IpAddr, SocketAddr},

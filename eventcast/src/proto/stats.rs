@@ -24,7 +24,8 @@ pub enum DropCause {
     Classic,
     /// It is sealed, and this bus is not.
     Sealed,
-    /// It was displaced, or found no room, among the messages that are incomplete or wait for others.
+    /// It was displaced, or found no room, among the messages that are incomplete or wait for
+    /// others.
     Crowded,
     /// It requests or reports something that does not concern this bus.
     Unsolicited,
@@ -36,7 +37,8 @@ pub enum DropCause {
     Suite,
     /// It is sealed with a key that is not known here.
     Key,
-    /// It was not sealed by a holder of the key, or has been changed since, or is for another group.
+    /// It was not sealed by a holder of the key, or has been changed since, or is for another
+    /// group.
     Mac,
     /// A holder of the key has sealed it, too long ago or in the future by this bus's clock.
     Time,
@@ -182,8 +184,8 @@ pub struct EngineStats {
     pub repaired_messages: u64,
     /// Requests sent, for messages or chunks.
     pub requests_sent: u64,
-    /// Hellos, goodbyes, requests and other messages of the protocol's own that were not sent, because 1,024 of them
-    /// waited already.
+    /// Hellos, goodbyes, requests and other messages of the protocol's own that were not sent,
+    /// because 1,024 of them waited already.
     pub control_unsent: u64,
     /// Requests received that concern this bus.
     pub requests_received: u64,
@@ -193,11 +195,13 @@ pub struct EngineStats {
     pub answers_bytes: u64,
     /// Datagrams that were requested and not sent again, because they would have been too much.
     pub answers_refused: u64,
-    /// Datagrams that were requested and not sent again, because they had just been sent, or are about to be.
+    /// Datagrams that were requested and not sent again, because they had just been sent, or are
+    /// about to be.
     pub answers_duplicate: u64,
     /// Chunked messages that are not complete.
     pub incomplete_messages: usize,
-    /// Bytes held for them and for messages that wait for earlier ones, as `max_held_bytes` counts them.
+    /// Bytes held for them and for messages that wait for earlier ones, as `max_held_bytes` counts
+    /// them.
     pub held_bytes: usize,
     /// Bytes of sent messages that are kept, as `history_bytes` counts them.
     pub history_bytes: usize,

@@ -1,8 +1,9 @@
 //! The thread of one client: its socket, and what it waits for.
 //!
-//! Each client has a thread of its own, because a command may call listeners of the program, and a listener that hangs
-//! must not block the other clients. A client costs at most one line, [`Output::HIGH_WATER`] bytes and what its watches
-//! hold: while it does not read, nothing is read from it either.
+//! Each client has a thread of its own, because a command may call listeners of the program, and a
+//! listener that hangs must not block the other clients. A client costs at most one line,
+//! [`Output::HIGH_WATER`] bytes and what its watches hold: while it does not read, nothing is read
+//! from it either.
 
 use std::{
     io::{self, ErrorKind, Read, Write},
@@ -37,8 +38,8 @@ pub(super) const IDLE_TIME: Duration = Duration::from_secs(10);
 /// How long what is left is tried to be sent when a connection ends.
 const FAREWELL_TIME: Duration = Duration::from_secs(1);
 
-/// For how long events are gathered before they are shown: no person reads faster, and a wake-up and a packet for each
-/// event would take the processor from the program's own work.
+/// For how long events are gathered before they are shown: no person reads faster, and a wake-up
+/// and a packet for each event would take the processor from the program's own work.
 const GATHER: Duration = Duration::from_millis(2);
 
 const STREAM: mio::Token = mio::Token(0);
@@ -85,7 +86,8 @@ impl Bell {
         self.displaced.load(Ordering::Acquire)
     }
 
-    /// For how long the client has been idle, and whether it is shown something. `None`: a command of it is under way.
+    /// For how long the client has been idle, and whether it is shown something. `None`: a command
+    /// of it is under way.
     pub(super) fn idle(&self) -> Option<(bool, Duration)> {
         if self.busy.load(Ordering::Acquire) {
             return None;
@@ -215,8 +217,8 @@ impl Client {
         let mut cx = Context::from_waker(&waker);
         let mut events = Events::with_capacity(4);
         loop {
-            // A swap, so that all writes before the last notification are visible from here on: that notification may
-            // have been merged with an earlier one.
+            // A swap, so that all writes before the last notification are visible from here on:
+            // that notification may have been merged with an earlier one.
             self.bell.rung.swap(false, Ordering::AcqRel);
             let flow = self.advance(&mut cx)?;
             if flow != Flow::Go {
@@ -350,8 +352,8 @@ impl Client {
         Ok(true)
     }
 
-    /// Sends what is left, and waits until the client has taken it: a socket that is closed while something waits to
-    /// be read from it takes back what was sent last.
+    /// Sends what is left, and waits until the client has taken it: a socket that is closed while
+    /// something waits to be read from it takes back what was sent last.
     fn farewell(&mut self) -> io::Result<()> {
         let end = Instant::now() + FAREWELL_TIME;
         let mut events = Events::with_capacity(4);

@@ -2,7 +2,8 @@
 //!
 //! The list is fixed. Nothing that is typed is ever run as code or given to a shell.
 //!
-//! Contract: pure. Every line is a command, empty, or a mistake whose text says what to write instead.
+//! Contract: pure. Every line is a command, empty, or a mistake whose text says what to write
+//! instead.
 
 use std::fmt::Write as _;
 

@@ -1,5 +1,6 @@
-//! The console of a bus: a place where a person looks at it, watches events, and emits some. With the feature `repl`. The
-//! console is turned on by the option `repl` or `repl_port` of the [`Builder`](crate::Builder).
+//! The console of a bus: a place where a person looks at it, watches events, and emits some. With
+//! the feature `repl`. The console is turned on by the option `repl` or `repl_port` of the
+//! [`Builder`](crate::Builder).
 //!
 //! ```
 //! # #[tokio::main(flavor = "current_thread")]
@@ -17,15 +18,17 @@
 //! # }
 //! ```
 //!
-//! It opens at the first start of the bus, stays open while the bus is stopped, so that the bus can be started again
-//! from there, and closes when the last handle of the bus is dropped. `EVENTCAST_REPL=true`, or
-//! `EVENTCAST_REPL_PORT=4000`, in the environment of a program turns it on without a change of the code.
+//! It opens at the first start of the bus, stays open while the bus is stopped, so that the bus can
+//! be started again from there, and closes when the last handle of the bus is dropped.
+//! `EVENTCAST_REPL=true`, or `EVENTCAST_REPL_PORT=4000`, in the environment of a program turns it
+//! on without a change of the code.
 //!
 //! # Talking to it
 //!
-//! `telnet 127.0.0.1 4000` or `nc 127.0.0.1 4000`: a line is a command, and what comes back is for a person to read,
-//! not for a program; it may change with any version. A last line without a line break is answered, but a
-//! command that changes something is not executed: the line may be incomplete. `help` lists the commands:
+//! `telnet 127.0.0.1 4000` or `nc 127.0.0.1 4000`: a line is a command, and what comes back is for
+//! a person to read, not for a program; it may change with any version. A last line without a line
+//! break is answered, but a command that changes something is not executed: the line may be
+//! incomplete. `help` lists the commands:
 //!
 //! | command | what it does |
 //! | --- | --- |
@@ -42,36 +45,41 @@
 //! | `start`, `stop` | starts and stops the bus; the program and the console go on |
 //! | `exit` | ends this connection |
 //!
-//! A value is JSON5 without comments, and a bare word is a text: `emit greeting hello 5`. What BSON has and JSON has not
-//! is written and shown as MongoDB's Extended JSON, relaxed: `{$date: "2024-01-02T03:04:05Z"}`.
+//! A value is JSON5 without comments, and a bare word is a text: `emit greeting hello 5`. What BSON
+//! has and JSON has not is written and shown as MongoDB's Extended JSON, relaxed: `{$date:
+//! "2024-01-02T03:04:05Z"}`.
 //!
 //! # Who may use it
 //!
-//! A client can see and send all that the program can. So a console has to be turned on; it listens on 127.0.0.1
-//! unless `repl_host` says otherwise; and where other machines can reach it, a `repl_token` has to be given, which a
-//! client sends first. Neither the token nor anything else that is typed is encrypted: across a network, reach the
-//! console through `ssh -L`. On this machine every user can connect, unless there is a token.
+//! A client can see and send all that the program can. So a console has to be turned on; it listens
+//! on 127.0.0.1 unless `repl_host` says otherwise; and where other machines can reach it, a
+//! `repl_token` has to be given, which a client sends first. Neither the token nor anything else
+//! that is typed is encrypted: across a network, reach the console through `ssh -L`. On this
+//! machine every user can connect, unless there is a token.
 //!
-//! The commands are these and no others; nothing that is typed is run as code or given to a shell. No passphrase and
-//! no token is ever shown. What came from the network is shown so that no terminal obeys it: control characters are
-//! spelled. A line that ends with a version of HTTP, as the first of every request does, ends the connection before
-//! anything is done, and so does a first byte that nobody types, as of TLS: a web page cannot make a browser say the
-//! lines behind them, nor that line, whatever it takes for a method. (Whoever means such a text writes it in quotes.)
+//! The commands are these and no others; nothing that is typed is run as code or given to a shell.
+//! No passphrase and no token is ever shown. What came from the network is shown so that no
+//! terminal obeys it: control characters are spelled. A line that ends with a version of HTTP, as
+//! the first of every request does, ends the connection before anything is done, and so does a
+//! first byte that nobody types, as of TLS: a web page cannot make a browser say the lines behind
+//! them, nor that line, whatever it takes for a method. (Whoever means such a text writes it in
+//! quotes.)
 //!
-//! A wrong token costs time: the third one from an address within a minute is checked after half a second, each
-//! further one after twice as long, up to 8 s. The tokens of an address are checked one after the other, over however
-//! many connections they come; one that would wait for more than 24 s is refused. Clients from other addresses are
-//! served meanwhile.
+//! A wrong token costs time: the third one from an address within a minute is checked after half a
+//! second, each further one after twice as long, up to 8 s. The tokens of an address are checked
+//! one after the other, over however many connections they come; one that would wait for more than
+//! 24 s is refused. Clients from other addresses are served meanwhile.
 //!
 //! # Bounds
 //!
-//! A line has at most 65,536 bytes. 32 clients are served at once, those without the right token for at most 30 s, and
-//! each watches at most 16 patterns. Where all places are taken, a client that was idle for 10 s is disconnected for a
-//! new one, preferably one that watches nothing; where there is none, the new one is refused. Clients without the
-//! right token are disconnected before all others, the oldest of the address that has most of them: at once for a
-//! client from another address, once they are idle for one of the same address. A client that does not read costs what
-//! its watches hold (1,024 events each, and no more bytes than `listener_queue` allows), and sees how many events it
-//! missed; the bus does not wait for it. Each client has a thread of its own.
+//! A line has at most 65,536 bytes. 32 clients are served at once, those without the right token
+//! for at most 30 s, and each watches at most 16 patterns. Where all places are taken, a client
+//! that was idle for 10 s is disconnected for a new one, preferably one that watches nothing; where
+//! there is none, the new one is refused. Clients without the right token are disconnected before
+//! all others, the oldest of the address that has most of them: at once for a client from another
+//! address, once they are idle for one of the same address. A client that does not read costs what
+//! its watches hold (1,024 events each, and no more bytes than `listener_queue` allows), and sees
+//! how many events it missed; the bus does not wait for it. Each client has a thread of its own.
 
 mod client;
 mod command;
@@ -98,8 +106,8 @@ use crate::{
     net::open_files_advice,
 };
 
-/// The console could not listen, so the bus did not start. Another `repl_port`, or 0 for any that is free, is what
-/// helps mostly.
+/// The console could not listen, so the bus did not start. Another `repl_port`, or 0 for any that
+/// is free, is what helps mostly.
 #[derive(Clone)]
 pub struct ReplError {
     address: SocketAddr,
@@ -160,8 +168,9 @@ impl std::error::Error for ReplError {
     }
 }
 
-/// For the fuzzer: reads bytes as those of a client, and panics where it makes a difference in which pieces they come,
-/// where what is shown of a value is not that value, or where a terminal would obey it.
+/// For the fuzzer: reads bytes as those of a client, and panics where it makes a difference in
+/// which pieces they come, where what is shown of a value is not that value, or where a terminal
+/// would obey it.
 #[cfg(feature = "proto")]
 #[doc(hidden)]
 pub fn check_input(bytes: &[u8]) {

@@ -14,7 +14,8 @@ pub(super) struct Output {
 }
 
 impl Output {
-    /// When so many bytes wait, no more are added: a client that does not read is not read from either.
+    /// When so many bytes wait, no more are added: a client that does not read is not read from
+    /// either.
     pub(super) const HIGH_WATER: usize = 64 * 1024;
 
     /// Adds one line, whatever its text is: a line break in a host name makes no second one.
@@ -83,8 +84,8 @@ impl Output {
     }
 }
 
-/// Formats rows as columns: each as wide as its widest entry, two blanks between them. The last column is not padded.
-/// Each row is one line, whatever its texts are.
+/// Formats rows as columns: each as wide as its widest entry, two blanks between them. The last
+/// column is not padded. Each row is one line, whatever its texts are.
 pub(super) fn columns<const N: usize>(rows: &[[String; N]]) -> String {
     /// What is longer moves what follows in its own row alone.
     const WIDEST: usize = 64;

@@ -100,7 +100,8 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // Here and not by its thread: another bus may want the port as soon as the last handle of this one was dropped.
+        // Here and not by its thread: another bus may want the port as soon as the last handle of
+        // this one was dropped.
         drop(self.shared.listener().take());
         // It fails where the thread has ended.
         let _ = self.shared.waker.wake();
@@ -145,11 +146,12 @@ impl Shared {
         }
     }
 
-    /// Whether there is a place for one more client from this address. Where there is none, another client is
-    /// disconnected: of those without the right token the oldest of the address that has most of them, so that no
-    /// address can shut out the others; where these are few, or from the same address, the client that was idle
-    /// longest, preferably one that is not shown anything. So an address that has most of the clients costs no more
-    /// threads by connecting again and again.
+    /// Whether there is a place for one more client from this address. Where there is none, another
+    /// client is disconnected: of those without the right token the oldest of the address that has
+    /// most of them, so that no address can shut out the others; where these are few, or from the
+    /// same address, the client that was idle longest, preferably one that is not shown anything.
+    /// So an address that has most of the clients costs no more threads by connecting again and
+    /// again.
     fn has_room(&self, from: IpAddr) -> bool {
         let clients = self.clients();
         let staying = || clients.iter().filter(|(_, bell)| !bell.is_displaced());
@@ -198,7 +200,8 @@ impl Shared {
         // A client is served without any of these.
         let socket = SockRef::from(&stream);
         let _ = socket.set_tcp_nodelay(true);
-        // RFC 854, "The TELNET Synch signal": its last byte is urgent, and has its place among the others.
+        // RFC 854, "The TELNET Synch signal": its last byte is urgent, and has its place among the
+        // others.
         let _ = socket.set_out_of_band_inline(true);
         let _ = socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE));
 
@@ -250,7 +253,8 @@ impl Shared {
     }
 }
 
-/// The client that was idle longest, and for long enough, preferably one that is not shown anything.
+/// The client that was idle longest, and for long enough, preferably one that is not shown
+/// anything.
 fn longest_idle<'a>(clients: impl Iterator<Item = (u64, &'a Arc<Bell>)>) -> Option<&'a Arc<Bell>> {
     let idle = clients.filter_map(|(id, bell)| {
         let (watching, idle) = bell.idle()?;

@@ -1,8 +1,8 @@
 //! One client of the console: its input, its watches, and its answers.
 //!
-//! Responsible for the login, for carrying out commands on the bus, and for turning events and notices into lines. Not
-//! responsible for sockets nor for waiting: [`client`](super::client) drives it, and stops adding when the [`Output`]
-//! is high.
+//! Responsible for the login, for carrying out commands on the bus, and for turning events and
+//! notices into lines. Not responsible for sockets nor for waiting: [`client`](super::client)
+//! drives it, and stops adding when the [`Output`] is high.
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -49,7 +49,8 @@ pub(super) enum Flow {
     Weigh(Duration),
     /// The token was wrong: it ends after a pause, with these words.
     Barred,
-    /// Too many tokens from its address wait to be looked at: it ends after a pause, and with other words.
+    /// Too many tokens from its address wait to be looked at: it ends after a pause, and with other
+    /// words.
     Crowded,
     Close,
 }
@@ -102,8 +103,8 @@ impl Session {
         }
     }
 
-    /// Sends the greeting, once the client is allowed to see it, and notifies the bus of the client: notices about
-    /// clients without the token could come at any rate.
+    /// Sends the greeting, once the client is allowed to see it, and notifies the bus of the
+    /// client: notices about clients without the token could come at any rate.
     pub(super) fn greet(&mut self, out: &mut Output) {
         if self.is_locked() {
             return;
@@ -179,7 +180,8 @@ impl Session {
         Flow::Go
     }
 
-    /// Takes in a line. One that was cut off may lack the rest of what it was to be: it changes nothing.
+    /// Takes in a line. One that was cut off may lack the rest of what it was to be: it changes
+    /// nothing.
     fn read(&mut self, line: String, is_cut: bool, out: &mut Output) -> Flow {
         out.answered();
         if self.is_locked() {

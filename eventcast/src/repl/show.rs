@@ -1,5 +1,5 @@
-//! Arguments as a person reads them: JSON, and what JSON has not as Extended JSON in its relaxed form, so that it can be
-//! typed again ([`value`](super::value) reads it).
+//! Arguments as a person reads them: JSON, and what JSON has not as Extended JSON in its relaxed
+//! form, so that it can be typed again ([`value`](super::value) reads it).
 //!
 //! Contract: pure. It takes no more room than it is given.
 
@@ -10,7 +10,8 @@ use bson::{Bson, DateTime, Document, oid::ObjectId, spec::BinarySubtype};
 
 use crate::text::is_unsafe;
 
-/// Values in a row, as they could be typed again, in at most `limit` bytes and a mark that there is more.
+/// Values in a row, as they could be typed again, in at most `limit` bytes and a mark that there is
+/// more.
 pub(super) fn shown(values: &[Bson], limit: usize) -> String {
     let mut out = Limited {
         text: String::new(),
@@ -131,8 +132,8 @@ fn write(out: &mut Limited, value: &Bson) -> fmt::Result {
     }
 }
 
-/// A moment in words where they can say it, else in milliseconds. (The crate writes what lies outside as the nearest
-/// that it can.)
+/// A moment in words where they can say it, else in milliseconds. (The crate writes what lies
+/// outside as the nearest that it can.)
 fn write_date(out: &mut Limited, time: DateTime) -> fmt::Result {
     const YEAR_10_000: i64 = 253_402_300_800_000;
     let millis = time.timestamp_millis();
@@ -142,9 +143,11 @@ fn write_date(out: &mut Limited, time: DateTime) -> fmt::Result {
     }
 }
 
-/// The crate keeps the parts of a pointer to itself, but writes them where the specification of BSON wants them.
+/// The crate keeps the parts of a pointer to itself, but writes them where the specification of
+/// BSON wants them.
 fn write_db_pointer(out: &mut Limited, pointer: &Bson) -> fmt::Result {
-    /// The document's length, the element's type and its name; then a text with its length, and an ObjectId.
+    /// The document's length, the element's type and its name; then a text with its length, and an
+    /// ObjectId.
     const TEXT_AT: usize = 4 + 1 + 2 + 4;
     const ID_LENGTH: usize = 12;
     let mut document = Document::new();

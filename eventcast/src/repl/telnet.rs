@@ -1,12 +1,14 @@
 //! From bytes to lines: what a client types, with telnet's own bytes taken out of it.
 //!
-//! Responsible for the framing of RFC 854 (commands after the byte 255, options refused as its page 2 has it, CR LF
-//! and CR NUL), for the bound of a line, and for the few keys that a terminal may send as they are. Clients that are
-//! no telnet, such as `nc`, send none of it and are read just the same.
+//! Responsible for the framing of RFC 854 (commands after the byte 255, options refused as its page
+//! 2 has it, CR LF and CR NUL), for the bound of a line, and for the few keys that a terminal may
+//! send as they are. Clients that are no telnet, such as `nc`, send none of it and are read just
+//! the same.
 //!
 //! Contract: pure. No input panics, and none takes more memory than [`MAX_LINE`].
 
-/// The longest line, in bytes: room for an event with a long list, and nothing that would be typed by hand.
+/// The longest line, in bytes: room for an event with a long list, and nothing that would be typed
+/// by hand.
 pub(super) const MAX_LINE: usize = 64 * 1024;
 
 /// RFC 854, "TELNET COMMAND STRUCTURE".
@@ -35,7 +37,8 @@ mod key {
     pub(super) const DELETE: u8 = 0x7f;
 }
 
-/// What an editor may put before a text, and a terminal around what is pasted (xterm's bracketed paste).
+/// What an editor may put before a text, and a terminal around what is pasted (xterm's bracketed
+/// paste).
 const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 const PASTE: [&[u8]; 2] = [b"\x1b[200~", b"\x1b[201~"];
 
@@ -57,8 +60,8 @@ pub(super) enum Input {
     Interrupt,
     /// The client has done.
     End,
-    /// The very first byte is one that nobody types, or a line belongs to a request of HTTP: the client speaks another
-    /// protocol. Later lines may come from a web page and not from a person.
+    /// The very first byte is one that nobody types, or a line belongs to a request of HTTP: the
+    /// client speaks another protocol. Later lines may come from a web page and not from a person.
     Foreign(&'static str),
     /// A telnet option was requested or offered; these bytes refuse it.
     Answer([u8; 3]),
@@ -93,8 +96,8 @@ pub(super) struct Telnet {
 }
 
 impl Telnet {
-    /// Reads on, and leaves in `bytes` what comes behind what it gives back. `None`: all was read, and nothing is
-    /// complete.
+    /// Reads on, and leaves in `bytes` what comes behind what it gives back. `None`: all was read,
+    /// and nothing is complete.
     pub(super) fn read(&mut self, bytes: &mut &[u8]) -> Option<Input> {
         loop {
             if matches!(self.state, State::Data) {
@@ -238,10 +241,11 @@ fn is_plain(byte: u8) -> bool {
     byte >= b' ' && byte != key::DELETE && byte != command::ESCAPE && byte != b'~'
 }
 
-/// Whether a line belongs to a request that a browser sends. A web page can make a browser connect to this machine,
-/// with a method, a path and lines of its own choosing; by a host name that resolves to this machine's address it may
-/// even send arbitrary bodies. But it cannot leave out the end of the first line (RFC 9112, section 3), nor the host. A
-/// person who means that text writes it in quotes.
+/// Whether a line belongs to a request that a browser sends. A web page can make a browser connect
+/// to this machine, with a method, a path and lines of its own choosing; by a host name that
+/// resolves to this machine's address it may even send arbitrary bodies. But it cannot leave out
+/// the end of the first line (RFC 9112, section 3), nor the host. A person who means that text
+/// writes it in quotes.
 fn is_http(line: &[u8]) -> bool {
     let is_version = |word: &[u8]| {
         word.strip_prefix(b"HTTP/").is_some_and(|version| {
@@ -256,9 +260,10 @@ fn is_http(line: &[u8]) -> bool {
     last.is_some_and(is_version) || line.get(..5).is_some_and(is_host)
 }
 
-/// Whether no client of a person begins with this byte. A page on the web can make a browser connect to this machine
-/// and bring along bytes that it has chosen, in a request of TLS (which begins with 22: RFC 8446, section 5.1) for a
-/// session that its own server gave out, or of STUN (with 0, 1 or 2: RFC 8489, section 5, and RFC 4571, section 2).
+/// Whether no client of a person begins with this byte. A page on the web can make a browser
+/// connect to this machine and bring along bytes that it has chosen, in a request of TLS (which
+/// begins with 22: RFC 8446, section 5.1) for a session that its own server gave out, or of STUN
+/// (with 0, 1 or 2: RFC 8489, section 5, and RFC 4571, section 2).
 fn is_foreign(byte: u8) -> bool {
     const ESCAPE: u8 = 0x1b;
     byte < b' '
@@ -266,8 +271,8 @@ fn is_foreign(byte: u8) -> bool {
         && ![key::INTERRUPT, key::END, key::BACKSPACE, ESCAPE].contains(&byte)
 }
 
-/// The answer to a client that requests or offers an option: no, except for a timing mark. The end of an option needs
-/// no answer, and answering it could go on for ever (RFC 854, page 3).
+/// The answer to a client that requests or offers an option: no, except for a timing mark. The end
+/// of an option needs no answer, and answering it could go on for ever (RFC 854, page 3).
 fn refusal(asked: u8, option: u8) -> Option<[u8; 3]> {
     let answer = match asked {
         command::DO if option == TIMING_MARK => command::WILL,

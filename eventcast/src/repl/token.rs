@@ -47,13 +47,15 @@ const FREE: u32 = 2;
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(8);
 
-/// The tokens of one address are checked one after the other, over however many connections they come. One that would
-/// wait for longer than this is not checked: so a client with the right token waits no longer either, and guesses from
-/// connections that were closed meanwhile cannot delay others for ever.
+/// The tokens of one address are checked one after the other, over however many connections they
+/// come. One that would wait for longer than this is not checked: so a client with the right token
+/// waits no longer either, and guesses from connections that were closed meanwhile cannot delay
+/// others for ever.
 pub(super) const LONGEST_WAIT: Duration = Duration::from_secs(24);
 
-/// The addresses that send tokens, and how often: each token costs the next one from the same address a pause before it
-/// is checked. A token counts as wrong until it is found to be right, so that many at once gain nothing.
+/// The addresses that send tokens, and how often: each token costs the next one from the same
+/// address a pause before it is checked. A token counts as wrong until it is found to be right, so
+/// that many at once gain nothing.
 #[derive(Debug, Default)]
 pub(super) struct Guesses(Mutex<HashMap<IpAddr, Guesser>>);
 
@@ -74,8 +76,8 @@ impl Guesser {
 }
 
 impl Guesses {
-    /// Registers a token that was sent, and returns how long it waits for its check. `None`: it is not checked, since
-    /// too many from this address wait already.
+    /// Registers a token that was sent, and returns how long it waits for its check. `None`: it is
+    /// not checked, since too many from this address wait already.
     pub(super) fn turn(&self, from: IpAddr, now: Instant) -> Option<Duration> {
         let mut guessers = self.lock();
         let from = whose(from);
@@ -113,8 +115,8 @@ impl Guesses {
     }
 }
 
-/// The owner of an address: of IPv6 a machine has as many addresses as it likes within 64 bits (RFC 4291, section
-/// 2.5.1).
+/// The owner of an address: of IPv6 a machine has as many addresses as it likes within 64 bits (RFC
+/// 4291, section 2.5.1).
 pub(super) fn whose(address: IpAddr) -> IpAddr {
     match address {
         IpAddr::V4(_) => address,
@@ -179,7 +181,8 @@ mod tests {
             "{looked_at} guesses in ten minutes"
         );
         assert_eq!(guesses.turn(other, begin + minutes), Some(Duration::ZERO));
-        // Once they have stopped, a client with the right token waits no longer than those that still wait.
+        // Once they have stopped, a client with the right token waits no longer than those that
+        // still wait.
         let after = begin + minutes + LONGEST_WAIT;
         assert!(guesses.turn(mine, after).is_some());
     }

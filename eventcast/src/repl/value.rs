@@ -1,10 +1,11 @@
 //! Arguments as a person types them: words, and values of JSON5.
 //!
-//! What BSON has and JSON lacks is MongoDB's Extended JSON (version 2): `{"$oid": ".."}`, `{"$date": ".."}`,
-//! `{"$binary": {..}}` and so on. [`show`](super::show) writes the forms that are read here.
+//! What BSON has and JSON lacks is MongoDB's Extended JSON (version 2): `{"$oid": ".."}`,
+//! `{"$date": ".."}`, `{"$binary": {..}}` and so on. [`show`](super::show) writes the forms that
+//! are read here.
 //!
-//! Contract: pure. Unknown forms are refused, at any depth of nesting, and nothing is guessed except that a bare word
-//! is a text.
+//! Contract: pure. Unknown forms are refused, at any depth of nesting, and nothing is guessed
+//! except that a bare word is a text.
 
 use std::fmt;
 
@@ -136,7 +137,8 @@ pub(super) fn text(token: Token<'_>, line: &str) -> Result<String, String> {
     }
 }
 
-/// In which column of the line a part that stands anywhere in it begins, counted in characters from 1.
+/// In which column of the line a part that stands anywhere in it begins, counted in characters from
+/// 1.
 fn column_of(part: &str, line: &str) -> usize {
     let from = part.as_ptr().addr().checked_sub(line.as_ptr().addr());
     let before = from.and_then(|from| line.get(..from)).unwrap_or_default();
@@ -152,7 +154,8 @@ fn reason(error: &json5::Error, token: Token<'_>, line: &str) -> String {
     let text = text
         .strip_suffix(&format!(" at {position}"))
         .unwrap_or(&text);
-    // JSON5 has line breaks that are none here (ECMA-262, section 7.3), and counts columns from the last of them.
+    // JSON5 has line breaks that are none here (ECMA-262, section 7.3), and counts columns from the
+    // last of them.
     let is_break = |c: char| matches!(c, '\u{2028}' | '\u{2029}');
     let line_start = match position.line.checked_sub(1) {
         None => Some(0),
@@ -197,7 +200,8 @@ pub(super) fn value(token: Token<'_>, line: &str) -> Result<Bson, String> {
         })
 }
 
-/// The first whole number in a token that is none of 64 bits, which JSON5's reader takes for a decimal one.
+/// The first whole number in a token that is none of 64 bits, which JSON5's reader takes for a
+/// decimal one.
 fn too_large(token: Token<'_>) -> Option<&str> {
     let mut rest = token;
     while let Some(first) = rest.chars().next() {

@@ -1,5 +1,5 @@
-//! Warnings about clients that should not be there. The bus limits their rate: without that, anybody who reaches a
-//! console could fill a log.
+//! Warnings about clients that should not be there. The bus limits their rate: without that,
+//! anybody who reaches a console could fill a log.
 
 use std::{fmt, net::SocketAddr};
 

@@ -14,8 +14,8 @@ const CODE_WITH_SCOPE: u8 = 0x0f;
 
 /// Checks a document.
 ///
-/// What is accepted is decoded by everybody, to the same values. What the `bson` crate reads and writes back to the
-/// very bytes is refused only for being too deep.
+/// What is accepted is decoded by everybody, to the same values. What the `bson` crate reads and
+/// writes back to the very bytes is refused only for being too deep.
 pub fn bson_check(bytes: &[u8]) {
     if bytes.len() > MAX_INPUT {
         return;
@@ -66,7 +66,8 @@ fn refused(bytes: &[u8], reason: Malformed) {
     }
 }
 
-/// How deep a checked document is. `None` if its elements, or those of one within, do not fill it to the last byte.
+/// How deep a checked document is. `None` if its elements, or those of one within, do not fill it
+/// to the last byte.
 fn depth_of(document: &[u8]) -> Option<usize> {
     let mut length = 4 + 1;
     let mut deepest = 0;

@@ -23,9 +23,9 @@ struct Outcome {
 
 /// Hands one datagram to an engine.
 ///
-/// It is delivered at most once, dropped for one cause, or held, within the bounds; the sender being known or not,
-/// which decides how it is read, makes no difference; a second copy of it brings nothing; and in the end nothing is
-/// held for it.
+/// It is delivered at most once, dropped for one cause, or held, within the bounds; the sender
+/// being known or not, which decides how it is read, makes no difference; a second copy of it
+/// brings nothing; and in the end nothing is held for it.
 pub fn datagram(bytes: &[u8]) {
     if bytes.len() > MAX_INPUT {
         return;
@@ -103,7 +103,8 @@ fn metadata_bytes(bytes: &[u8]) -> Option<&[u8]> {
     Some(metadata)
 }
 
-/// The metadata as the `bson` crate reads it. It refuses names in arrays that are not UTF-8, which nobody reads.
+/// The metadata as the `bson` crate reads it. It refuses names in arrays that are not UTF-8, which
+/// nobody reads.
 fn metadata_of(bytes: &[u8]) -> Option<Document> {
     Document::from_reader(metadata_bytes(bytes)?).ok()
 }

@@ -1,4 +1,5 @@
-//! An engine, a peer and strangers, and in a sealed group a member that breaks the rules, driven by a script of bytes.
+//! An engine, a peer and strangers, and in a sealed group a member that breaks the rules, driven by
+//! a script of bytes.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -34,16 +35,18 @@ const MAX_STEPS: usize = 512;
 /// How many datagrams are kept on their way, and for copies.
 const MAX_KEPT: usize = 256;
 
-/// Runs a script: each byte says what happens next, and takes the bytes that it needs from those that follow.
+/// Runs a script: each byte says what happens next, and takes the bytes that it needs from those
+/// that follow.
 ///
-/// Whatever happens, the subject holds no more than it may, its timeouts move on, and of what the peer sent nothing
-/// is delivered twice or changed. In the end the subject holds nothing, and hears a good message.
+/// Whatever happens, the subject holds no more than it may, its timeouts move on, and of what the
+/// peer sent nothing is delivered twice or changed. In the end the subject holds nothing, and hears
+/// a good message.
 pub fn engine(bytes: &[u8]) {
     run(bytes, None);
 }
 
-/// The same with a key: nothing that a stranger sends is delivered, and nothing but what was sealed. A member of the
-/// group breaks the rules from within.
+/// The same with a key: nothing that a stranger sends is delivered, and nothing but what was
+/// sealed. A member of the group breaks the rules from within.
 ///
 /// Beside what holds of a clear one, whatever names the peer as its sender is the peer's.
 pub fn sealed_engine(bytes: &[u8]) {
@@ -334,7 +337,8 @@ impl World {
         }
     }
 
-    /// A member of the group changes something that it, the peer or the subject sent, and seals it as it likes.
+    /// A member of the group changes something that it, the peer or the subject sent, and seals it
+    /// as it likes.
     fn forge_inside(&mut self, script: &mut Script<'_>) {
         let which = script.number();
         let other = if which >= 128 {

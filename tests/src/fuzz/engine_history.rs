@@ -1,5 +1,5 @@
-//! An engine that strangers tell long histories of claims: numbers up to the highest one that there is, several
-//! incarnations, words that contradict each other, and time that jumps.
+//! An engine that strangers tell long histories of claims: numbers up to the highest one that there
+//! is, several incarnations, words that contradict each other, and time that jumps.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -64,11 +64,13 @@ const PAUSES: [u64; 12] = [
 /// Most reports that one step causes.
 const MAX_REPORTS: usize = 600;
 
-/// Runs a history: each byte says what happens next, and takes the bytes that it needs from those that follow.
+/// Runs a history: each byte says what happens next, and takes the bytes that it needs from those
+/// that follow.
 ///
-/// Whatever is claimed, nothing overflows, the subject holds no more than it may, what it delivers of a sender ascends
-/// unless the sender says that it has not sent so much, it reports exactly as many numbers as lost as it counts, and says
-/// of nobody twice that it has come. In the end it holds nothing, and hears a good message.
+/// Whatever is claimed, nothing overflows, the subject holds no more than it may, what it delivers
+/// of a sender ascends unless the sender says that it has not sent so much, it reports exactly as
+/// many numbers as lost as it counts, and says of nobody twice that it has come. In the end it
+/// holds nothing, and hears a good message.
 pub fn engine_history(bytes: &[u8]) {
     if bytes.len() > MAX_INPUT {
         return;
@@ -133,8 +135,8 @@ struct World {
     buf: Vec<u8>,
     made: u64,
     own: Vec<Vec<u8>>,
-    /// The last number that was delivered of each incarnation, or the lower one that a hello of it has named since: what
-    /// its sender has not sent may come again.
+    /// The last number that was delivered of each incarnation, or the lower one that a hello of it
+    /// has named since: what its sender has not sent may come again.
     delivered: HashMap<(String, Option<u64>), u64>,
     /// Who sent the datagram that was made last.
     sender: (String, Option<u64>),
@@ -250,7 +252,8 @@ impl World {
         self.hand_in(datagram);
     }
 
-    /// The sender of the datagram that was made last says that this is the last number that it has sent.
+    /// The sender of the datagram that was made last says that this is the last number that it has
+    /// sent.
     fn name_last(&mut self, last: i64) {
         if let Some(delivered) = self.delivered.get_mut(&self.sender) {
             *delivered = u64::try_from(last).unwrap_or(0).min(*delivered);

@@ -1,4 +1,5 @@
-//! A member of a sealed group who breaks every rule: it seals with the right key, and puts anything into the box.
+//! A member of a sealed group who breaks every rule: it seals with the right key, and puts anything
+//! into the box.
 
 use std::collections::VecDeque;
 
@@ -62,8 +63,8 @@ impl Insider {
         self.own.push_back(content);
     }
 
-    /// A box that is good as a box, with anything in it: made of what `other` is (what somebody else has sent), of what
-    /// its own engine has sent, or of bytes of the script.
+    /// A box that is good as a box, with anything in it: made of what `other` is (what somebody
+    /// else has sent), of what its own engine has sent, or of bytes of the script.
     pub(super) fn forge(
         &mut self,
         now: Now,

@@ -94,8 +94,8 @@ struct Endless(Option<Box<Self>>);
 
 /// Decodes a payload document into several types.
 ///
-/// None panics, whether or not the document passes the check. What is decoded encodes again, and that decodes to
-/// what encodes to the same bytes.
+/// None panics, whether or not the document passes the check. What is decoded encodes again, and
+/// that decodes to what encodes to the same bytes.
 pub fn typed_decode(bytes: &[u8]) {
     if bytes.len() > MAX_INPUT {
         return;

@@ -1,7 +1,8 @@
-//! Somebody who has everything that was ever sent in a sealed group, and no key. It sends again, holds back, cuts,
-//! alters and joins what it has, and makes up what needs no key.
+//! Somebody who has everything that was ever sent in a sealed group, and no key. It sends again,
+//! holds back, cuts, alters and joins what it has, and makes up what needs no key.
 //!
-//! It only says what it brings to whom, and what of that was ever sent; what a bus may make of it is not its business.
+//! It only says what it brings to whom, and what of that was ever sent; what a bus may make of it
+//! is not its business.
 
 use std::{
     collections::VecDeque,
@@ -162,7 +163,8 @@ impl Attacker {
         self.had.get(index).cloned()
     }
 
-    /// Where something seems to come from: from where it came, from another member, or from elsewhere.
+    /// Where something seems to come from: from where it came, from another member, or from
+    /// elsewhere.
     fn source(&mut self, members: &[SocketAddr], origin: SocketAddr) -> SocketAddr {
         match self.random.below(5) {
             0 | 1 => origin,
@@ -188,7 +190,8 @@ impl Attacker {
             let spliced = [&other.bytes[..theirs.start], &first.bytes[own.start..]].concat();
             return of(first, spliced);
         }
-        // As many bytes of the other one's, at the same place in the box: some or all of its label, or of the rest.
+        // As many bytes of the other one's, at the same place in the box: some or all of its label,
+        // or of the rest.
         let len = own.len().min(theirs.len());
         let start = *self.random.pick(&[1, 5, 13, 21, 29, 45, len / 2]);
         let end = *self.random.pick(&[5, 13, 21, 29, 45, len]);

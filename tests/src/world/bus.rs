@@ -1,4 +1,5 @@
-//! One bus of a world: an engine with its clocks. All that the world knows of the engine's interface stands here.
+//! One bus of a world: an engine with its clocks. All that the world knows of the engine's
+//! interface stands here.
 
 use std::{net::SocketAddr, sync::Mutex, time::Duration};
 

@@ -1,4 +1,5 @@
-//! What happened in a world, as the checker reads it: who lived when, and one line for each thing that happened.
+//! What happened in a world, as the checker reads it: who lived when, and one line for each thing
+//! that happened.
 //!
 //! Nothing in it comes from what an engine says of itself where the world can see it for itself.
 
@@ -41,9 +42,11 @@ pub struct History {
     pub end: Nanos,
     /// The pause between two hellos of a bus.
     pub heartbeat: Nanos,
-    /// The faults were such that everything numbered can be delivered in time: nothing may be told as lost.
+    /// The faults were such that everything numbered can be delivered in time: nothing may be told
+    /// as lost.
     pub mild: bool,
-    /// The group is sealed: no old peer reads anything, and what is repaired for several goes to the group as it was.
+    /// The group is sealed: no old peer reads anything, and what is repaired for several goes to
+    /// the group as it was.
     pub sealed: bool,
     /// Somebody speaks in the names of such as never lived.
     pub posers: bool,
@@ -94,7 +97,8 @@ pub enum What {
         /// What stands for its content.
         digest: u64,
     },
-    /// A datagram reached a bus that tells it of numbers of a sender. Noted where it tells more than those before.
+    /// A datagram reached a bus that tells it of numbers of a sender. Noted where it tells more
+    /// than those before.
     Heard {
         /// Who heard.
         by: Life,
@@ -107,8 +111,9 @@ pub enum What {
         /// The network had altered the datagram, and it may have been refused.
         altered: bool,
     },
-    /// A datagram came to a bus that was sent before the bus began, or is a piece of a message that may have been, or
-    /// makes its sender seem to have begun after the bus: so it may miss what had gone out when it began.
+    /// A datagram came to a bus that was sent before the bus began, or is a piece of a message that
+    /// may have been, or makes its sender seem to have begun after the bus: so it may miss what had
+    /// gone out when it began.
     Recalled {
         /// Who heard.
         by: Life,
@@ -117,7 +122,8 @@ pub enum What {
         /// It may miss numbers from this one on.
         from: u64,
     },
-    /// The network altered the content of a message on its way, so that no checksum but the application's shows it.
+    /// The network altered the content of a message on its way, so that no checksum but the
+    /// application's shows it.
     Altered {
         /// For whom.
         to: Life,
@@ -161,15 +167,16 @@ pub enum What {
         of: Life,
         /// Because it has said goodbye.
         goodbye: bool,
-        /// For how long the bus has got nothing of it that says that it lives, beside the time in which the bus was
-        /// stopped. `None`: it never has.
+        /// For how long the bus has got nothing of it that says that it lives, beside the time in
+        /// which the bus was stopped. `None`: it never has.
         silent_for: Option<Nanos>,
         /// A goodbye of it has come.
         said_goodbye: bool,
         /// Input waits for the bus that it has not looked at.
         input_waits: bool,
     },
-    /// Something came of one of two lives that share an id, by which a bus can know that both are there.
+    /// Something came of one of two lives that share an id, by which a bus can know that both are
+    /// there.
     Namesakes {
         /// Who can know.
         by: Life,
@@ -210,16 +217,17 @@ pub enum What {
         /// For how long.
         stopped_for: Nanos,
     },
-    /// Somebody has said something to a bus in the name of another one that nobody can tell from what that one says, with
-    /// the key of a sealed group or from that one's address: what it makes of that one is as good as what both say
-    /// together.
+    /// Somebody has said something to a bus in the name of another one that nobody can tell from
+    /// what that one says, with the key of a sealed group or from that one's address: what it makes
+    /// of that one is as good as what both say together.
     Posed {
         /// For whom.
         to: Life,
         /// In whose name.
         of: Life,
     },
-    /// A bus obeyed a hello or a goodbye in another one's name that came from elsewhere, although it hears that one.
+    /// A bus obeyed a hello or a goodbye in another one's name that came from elsewhere, although
+    /// it hears that one.
     Obeyed {
         /// Who obeyed.
         by: Life,
@@ -244,8 +252,8 @@ pub enum What {
         /// How much it may.
         limit: usize,
     },
-    /// A bus refused what another one had sealed for it in time, with a key that it has, and what it had not had; or it
-    /// lacks the key that another one uses.
+    /// A bus refused what another one had sealed for it in time, with a key that it has, and what
+    /// it had not had; or it lacks the key that another one uses.
     Refused {
         /// Who refuses.
         by: Life,

@@ -1,7 +1,8 @@
-//! What repair costs and how long it takes: one bus emits small events at a steady pace, others listen, and a share of
-//! all datagrams is lost.
+//! What repair costs and how long it takes: one bus emits small events at a steady pace, others
+//! listen, and a share of all datagrams is lost.
 //!
-//! Nothing else goes wrong here, and nobody but the first emits. What must hold whatever happens is for the worlds.
+//! Nothing else goes wrong here, and nobody but the first emits. What must hold whatever happens is
+//! for the worlds.
 
 use std::{
     cmp::Reverse,
@@ -80,7 +81,8 @@ pub struct Row {
     pub repairs_received: u64,
     /// Datagrams in which receivers asked.
     pub requests: u64,
-    /// How long after it should have come each lost event was given to the application, from short to long.
+    /// How long after it should have come each lost event was given to the application, from short
+    /// to long.
     pub recoveries: Vec<Nanos>,
 }
 

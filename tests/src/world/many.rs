@@ -65,8 +65,8 @@ pub fn one(seed: u64) -> Outcome {
     }
 }
 
-/// Plays the worlds of `count` seeds from `first` on, until `enough` have failed. `tell` is called now and then with how
-/// many are done.
+/// Plays the worlds of `count` seeds from `first` on, until `enough` have failed. `tell` is called
+/// now and then with how many are done.
 pub fn run(first: u64, count: u64, enough: usize, tell: impl Fn(u64) + Sync) -> Report {
     let report = Mutex::new(Report::default());
     let next = AtomicU64::new(0);

@@ -1,5 +1,5 @@
-//! A simulated world: many engines on virtual time, over a network that does whatever one seed decides, and a checker
-//! of what is promised all the same.
+//! A simulated world: many engines on virtual time, over a network that does whatever one seed
+//! decides, and a checker of what is promised all the same.
 //!
 //! | file | what |
 //! | --- | --- |
@@ -18,8 +18,8 @@
 //! | `many` | many worlds, on all cores |
 //! | `losses` | another, simple world: what repair costs, by loss and number of receivers |
 //!
-//! Nothing in it looks at a real clock or draws from another source than the seed: a seed gives the same history on
-//! every machine.
+//! Nothing in it looks at a real clock or draws from another source than the seed: a seed gives the
+//! same history on every machine.
 
 mod attacker;
 mod bus;

@@ -49,7 +49,8 @@ pub(super) enum State {
     Good,
     /// It is no datagram any more.
     Destroyed,
-    /// Its metadata are good, and what comes after them is not. A sealed one may be anything between good and destroyed.
+    /// Its metadata are good, and what comes after them is not. A sealed one may be anything
+    /// between good and destroyed.
     Altered,
 }
 
@@ -106,8 +107,8 @@ impl Network {
         self.side = side;
     }
 
-    /// Takes a datagram from a member. `None`: it gets no farther. Otherwise the time at which it is on its way, and
-    /// whether all receivers will miss it.
+    /// Takes a datagram from a member. `None`: it gets no farther. Otherwise the time at which it
+    /// is on its way, and whether all receivers will miss it.
     pub(super) fn leave(&mut self, now: Nanos, from: usize, len: usize) -> Option<(Nanos, bool)> {
         let away = match self.weather.slow_links {
             Some(limit) if limit.concerns(from) => self.links[from].pass(now, len, &limit)?,
@@ -148,7 +149,8 @@ impl Network {
         [Some(first), second]
     }
 
-    /// A datagram has come to a member's socket. When the member reads it; `None`: there was no room.
+    /// A datagram has come to a member's socket. When the member reads it; `None`: there was no
+    /// room.
     pub(super) fn arrive(&mut self, now: Nanos, to: usize, len: usize) -> Option<Nanos> {
         let Some(limit) = self
             .weather
@@ -207,10 +209,10 @@ impl Network {
 
 /// Makes other bytes of a datagram.
 ///
-/// What carries no checksum can lie: a flipped bit in a number or an id makes a datagram that is as good as any, and
-/// no receiver without a key could know. UDP has a checksum against that. So metadata, and what buses say to each
-/// other, are altered only so that they cannot be read any more; what applications say may be altered anywhere,
-/// since it has a checksum of its own.
+/// What carries no checksum can lie: a flipped bit in a number or an id makes a datagram that is as
+/// good as any, and no receiver without a key could know. UDP has a checksum against that. So
+/// metadata, and what buses say to each other, are altered only so that they cannot be read any
+/// more; what applications say may be altered anywhere, since it has a checksum of its own.
 fn alter(random: &mut Random, bytes: &[u8], reading: &Reading) -> (Rc<[u8]>, State) {
     let mut altered = bytes.to_vec();
     let body = reading.body_at..bytes.len();

@@ -1,5 +1,5 @@
-//! A peer of another make: version 3 without any extension. It sends events, asks once in a while for chunks that it
-//! lacks, answers such requests, and hands its application whatever arrives.
+//! A peer of another make: version 3 without any extension. It sends events, asks once in a while
+//! for chunks that it lacks, answers such requests, and hands its application whatever arrives.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -29,7 +29,8 @@ const ATTEMPTS: u32 = 3;
 pub(super) enum Deed {
     /// It sends to an address.
     Send(SocketAddr, Vec<u8>),
-    /// It hands a message to its application: the id on the wire, and what it was if the content is good.
+    /// It hands a message to its application: the id on the wire, and what it was if the content is
+    /// good.
     Deliver([u8; 20], Option<Stamp>),
 }
 

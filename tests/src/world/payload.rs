@@ -1,5 +1,5 @@
-//! What the world's events carry: who sent it, the how manyth it is, and a checksum, so that a receiver's side needs
-//! to trust neither the engine's numbers nor the network.
+//! What the world's events carry: who sent it, the how manyth it is, and a checksum, so that a
+//! receiver's side needs to trust neither the engine's numbers nor the network.
 
 use eventcast::codec::RawArgs;
 

@@ -1,4 +1,5 @@
-//! What is to happen in a world: one seed decides who takes part, what goes wrong, and who says what when.
+//! What is to happen in a world: one seed decides who takes part, what goes wrong, and who says
+//! what when.
 
 mod choices;
 
@@ -20,7 +21,8 @@ pub const LEAST_MESSAGES: u64 = 2000;
 /// And so many kinds of fault.
 const LEAST_FAULTS: u64 = 2;
 
-/// After the faults are over, so long until nothing may be left to do, beside what follows from `message_ttl`.
+/// After the faults are over, so long until nothing may be left to do, beside what follows from
+/// `message_ttl`.
 const SETTLING: Nanos = 7_000 * MILLI;
 
 /// More than all members send in a world.
@@ -32,15 +34,15 @@ const PATIENT: Duration = Duration::from_secs(3);
 /// How far wall clocks are off at most, in milliseconds: either way.
 const SKEW: i64 = 10_000;
 
-/// The same in a sealed group, where a bus does not hear at first those whose clocks are more than a second behind its
-/// own.
+/// The same in a sealed group, where a bus does not hear at first those whose clocks are more than
+/// a second behind its own.
 const SEALED_SKEW: i64 = 450;
 
 /// The share of sealed groups that change their key.
 const KEY_CHANGES: f64 = 0.25;
 
-/// The share of groups, of those without old peers, in which some send events that are nonsense inside: whole, with
-/// numbers, and in chunks.
+/// The share of groups, of those without old peers, in which some send events that are nonsense
+/// inside: whole, with numbers, and in chunks.
 const NONSENSE: f64 = 0.2;
 
 /// The share of groups in which each bus greets whoever joins, with two events.
@@ -65,8 +67,9 @@ const SHORT: usize = 50_000;
 /// The share of groups in which two share an id.
 const NAMESAKES: f64 = 0.15;
 
-/// The share of groups, of those that do not change their key, in which the process of some is stopped for a while; and
-/// of these, those in which that may be for long, and all else takes more time as well.
+/// The share of groups, of those that do not change their key, in which the process of some is
+/// stopped for a while; and of these, those in which that may be for long, and all else takes more
+/// time as well.
 const PAUSES: f64 = 0.2;
 const LONG_PAUSES: f64 = 0.4;
 const STRETCH: Nanos = 3;
@@ -103,8 +106,8 @@ pub enum Fault {
     Leave,
     /// Some are of another make. Only in groups that are not sealed.
     OldPeers,
-    /// Somebody without the key has everything that was sent, and sends it again, and parts of it, and what it makes
-    /// up. Only in sealed groups.
+    /// Somebody without the key has everything that was sent, and sends it again, and parts of it,
+    /// and what it makes up. Only in sealed groups.
     Attacker,
 }
 
@@ -145,9 +148,11 @@ pub struct Plan {
     pub poses: bool,
     /// And seals as this member.
     pub posed_as: Option<usize>,
-    /// The group is clear, little goes wrong, and somebody speaks in members' names from addresses of its own.
+    /// The group is clear, little goes wrong, and somebody speaks in members' names from addresses
+    /// of its own.
     pub poses_as_members: bool,
-    /// And in the name of this one also from that one's address, and with numbers that it is about to use.
+    /// And in the name of this one also from that one's address, and with numbers that it is about
+    /// to use.
     pub usurped: Option<usize>,
     /// Its kinds of fault.
     pub faults: Vec<Fault>,
@@ -311,16 +316,19 @@ pub enum Act {
     ChangeKeys(usize),
 }
 
-/// The share of groups in which somebody poses: in the clear anybody who can send to them; in sealed ones, of those that do
-/// not change their key, a member. In half of the latter it seals as one of the others as well.
+/// The share of groups in which somebody poses: in the clear anybody who can send to them; in
+/// sealed ones, of those that do not change their key, a member. In half of the latter it seals as
+/// one of the others as well.
 const POSERS: f64 = 0.3;
 
-/// The share of groups that are clear and in which little goes wrong, so that somebody can speak in the names of members
-/// that are heard; and of these, those in which one member is to be told from somebody else by nothing at all.
+/// The share of groups that are clear and in which little goes wrong, so that somebody can speak in
+/// the names of members that are heard; and of these, those in which one member is to be told from
+/// somebody else by nothing at all.
 const POSES_AS_MEMBERS: f64 = 0.25;
 const USURPED: f64 = 0.5;
 
-/// What buses may hold there, and how long a message may be there: enough for everything that a world sends.
+/// What buses may hold there, and how long a message may be there: enough for everything that a
+/// world sends.
 const AMPLE: Options = Options {
     max_payload_size: 1024,
     max_message_size: 512 << 10,
@@ -329,8 +337,8 @@ const AMPLE: Options = Options {
     message_ttl: PATIENT,
 };
 
-/// The share of datagrams that is lost there at most, to each and to all: a chunk is asked for three times, which is not
-/// enough for sure where more is lost.
+/// The share of datagrams that is lost there at most, to each and to all: a chunk is asked for
+/// three times, which is not enough for sure where more is lost.
 const LITTLE_LOSS: f64 = 0.01;
 
 /// The share of these in which so many newcomers come that there is no room for all.

@@ -18,16 +18,18 @@ use crate::{
 /// Whom its own events name as their sender: nobody.
 pub(super) const NOBODY: Life = Life::MAX;
 
-/// How many ports and ids there are in a throng of newcomers: together more than a bus follows. In a sealed group fewer
-/// than it keeps the counters of, so that what it knows of its members stays.
+/// How many ports and ids there are in a throng of newcomers: together more than a bus follows. In
+/// a sealed group fewer than it keeps the counters of, so that what it knows of its members stays.
 const THRONG: (u64, u64) = (64, 66);
 const SEALED_THRONG: (u64, u64) = (64, 60);
 
-/// How much farther than everything that a world sends a number is which its sender has not sent for sure.
+/// How much farther than everything that a world sends a number is which its sender has not sent
+/// for sure.
 const FAR: (u64, u64) = (10_000, 60_000);
 
-/// Somebody who can send to a group: to one in the clear anybody, to a sealed one a member of it. It asks for what was
-/// sent, again and again, and speaks in a member's name and in the names of ever new ones, from addresses of its own.
+/// Somebody who can send to a group: to one in the clear anybody, to a sealed one a member of it.
+/// It asks for what was sent, again and again, and speaks in a member's name and in the names of
+/// ever new ones, from addresses of its own.
 pub(super) struct Poser {
     attacker: Attacker,
     /// What it seals with, if the group is sealed.
@@ -73,8 +75,8 @@ impl Poser {
         self.attacker.random.index(count)
     }
 
-    /// Makes a datagram that poses as this one or another one, or asks it for something. `last_sealed`: the last counter
-    /// that the victim has sealed with for the group.
+    /// Makes a datagram that poses as this one or another one, or asks it for something.
+    /// `last_sealed`: the last counter that the victim has sealed with for the group.
     pub(super) fn make(
         &mut self,
         now_ms: u64,

@@ -1,6 +1,7 @@
 //! Randomness that one seed decides: the same numbers on every machine and in every build.
 
-/// A source of random numbers (xoshiro256**, by Blackman and Vigna), good enough for anything but secrets.
+/// A source of random numbers (xoshiro256**, by Blackman and Vigna), good enough for anything but
+/// secrets.
 #[derive(Clone, Debug)]
 pub(super) struct Random([u64; 4]);
 

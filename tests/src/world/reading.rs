@@ -1,4 +1,5 @@
-//! What a datagram is, read by the wire document and the `bson` crate alone, as a strict old peer would.
+//! What a datagram is, read by the wire document and the `bson` crate alone, as a strict old peer
+//! would.
 
 use bson::{Bson, Document, RawBsonRef, RawDocument, spec::BinarySubtype};
 
@@ -72,7 +73,8 @@ pub(super) enum Said {
     Sealed(Vec<u8>),
 }
 
-/// Reads a datagram. `None`: an old peer would not survive it, or it is nothing that the wire document knows.
+/// Reads a datagram. `None`: an old peer would not survive it, or it is nothing that the wire
+/// document knows.
 #[must_use]
 pub(super) fn read(bytes: &[u8]) -> Option<Reading> {
     let (length, rest) = bytes.split_first_chunk::<2>()?;

@@ -1,6 +1,7 @@
 //! Sealed datagrams by the wire document (section 8), and which of them a bus takes.
 //!
-//! The world has made the key, so it can look into whatever is sent. What it finds there is for the checker alone.
+//! The world has made the key, so it can look into whatever is sent. What it finds there is for the
+//! checker alone.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -39,8 +40,8 @@ pub(super) struct Holds {
     pub receive: &'static [usize],
 }
 
-/// What buses hold before a group changes its key, and in each of the rounds in which it does: all can hear the new
-/// one, all use it, nobody hears the old one any more.
+/// What buses hold before a group changes its key, and in each of the rounds in which it does: all
+/// can hear the new one, all use it, nobody hears the old one any more.
 pub(super) const ROUNDS: [Holds; 4] = [
     Holds {
         send: 0,
@@ -95,7 +96,8 @@ impl Opener {
         (outer.seq_len == 1).then_some((label, inner))
     }
 
-    /// Whether a bus may find a good box in this, and with what around it: whoever cannot read this can read none.
+    /// Whether a bus may find a good box in this, and with what around it: whoever cannot read this
+    /// can read none.
     pub(super) fn find(&self, bytes: &[u8]) -> Option<Label> {
         let sealed = bytes.get(box_in(bytes)?)?;
         Some(self.open(sealed)?.0)
@@ -121,7 +123,8 @@ impl Label {
         self.counter & TO_ONE != 0
     }
 
-    /// Whether it can be on a datagram of this one, who seals with that key, to the group, or to one peer.
+    /// Whether it can be on a datagram of this one, who seals with that key, to the group, or to
+    /// one peer.
     pub(super) fn fits(
         &self,
         (id, incarnation): (&str, Option<u64>),
@@ -189,8 +192,8 @@ impl Gate {
         }
     }
 
-    /// What becomes of a datagram of another life, if it comes now. `intact`: it is as it was sent, and not only its
-    /// box.
+    /// What becomes of a datagram of another life, if it comes now. `intact`: it is as it was sent,
+    /// and not only its box.
     pub(super) fn judge(&self, now_ms: u64, of: Life, label: &Label, intact: bool) -> Verdict {
         let young = now_ms - self.started_ms < YOUNG;
         let stale = label.sent_ms.abs_diff(now_ms) > TOLERANCE

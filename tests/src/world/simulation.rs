@@ -582,7 +582,8 @@ impl<'p> Simulation<'p> {
         }
     }
 
-    /// Lets a bus do all that it has to do now, unless it is stopped or reads what has waited meanwhile.
+    /// Lets a bus do all that it has to do now, unless it is stopped or reads what has waited
+    /// meanwhile.
     fn pump(&mut self, member: usize) {
         if self.seats[member].paused.is_none() {
             self.drive(member, Timeouts::All);

@@ -1,4 +1,5 @@
-//! Threads without a runtime: starting, stopping, and waiting for events; and how to learn that a bus has stopped.
+//! Threads without a runtime: starting, stopping, and waiting for events; and how to learn that a
+//! bus has stopped.
 
 use std::{
     thread,

@@ -1,4 +1,5 @@
-//! Registering listeners: the builder, patterns, waits with a condition, guards, and the list of what is registered.
+//! Registering listeners: the builder, patterns, waits with a condition, guards, and the list of
+//! what is registered.
 
 use std::sync::{
     Arc,

@@ -1,4 +1,5 @@
-//! Reasons and causes are enums: a program matches them, and their `Display` is what the notice says.
+//! Reasons and causes are enums: a program matches them, and their `Display` is what the notice
+//! says.
 
 use std::{collections::BTreeSet, time::Duration};
 

@@ -1,4 +1,5 @@
-//! WIRE.md, section 9, row by row on real sockets: each kind is counted under its cause, told once, and harms nobody.
+//! WIRE.md, section 9, row by row on real sockets: each kind is counted under its cause, told once,
+//! and harms nobody.
 
 use bson::{Bson, doc};
 use eventcast::{Bus, DropCause, NetEvent, Notice};
@@ -291,7 +292,8 @@ fn too_many_incomplete() {
         good.wait_for(round);
     }
     fence(&tap, &bus, group);
-    // Those that were silent for too long are given up beside; nearly all the others had to make room.
+    // Those that were silent for too long are given up beside; nearly all the others had to make
+    // room.
     let stats = bus.stats();
     let gone = stats.dropped_for(DropCause::Crowded) + stats.messages_expired;
     assert!(gone >= 1_500 - 1_024, "{stats:?}");
@@ -301,8 +303,8 @@ fn too_many_incomplete() {
 #[net_event(name = "crumbs")]
 struct Crumbs(Vec<()>);
 
-/// A message of 2 MiB that would be 100 MiB as values is a decode failure for who has no type for it, and comes to who
-/// has one.
+/// A message of 2 MiB that would be 100 MiB as values is a decode failure for who has no type for
+/// it, and comes to who has one.
 fn a_message_that_is_too_large_as_values() {
     const COUNT: usize = 1_000_000;
     let group = Group::unused();

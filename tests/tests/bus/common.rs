@@ -56,8 +56,8 @@ pub(crate) fn pair() -> (Bus, Bus) {
     (bus(group), bus(group))
 }
 
-/// Two started buses whose listeners may take their time: none is moved to a queue of its own because
-/// the machine is busy, so their order is that of their registration.
+/// Two started buses whose listeners may take their time: none is moved to a queue of its own
+/// because the machine is busy, so their order is that of their registration.
 pub(crate) fn patient_pair() -> (Bus, Bus) {
     let group = Group::unused();
     let patient = || started(builder(group).listener_budget(Duration::from_secs(60)));
@@ -127,8 +127,8 @@ pub(crate) fn paced(number: usize, arrived: impl Fn() -> usize, mut emit: impl F
     });
 }
 
-/// Emits a message of many datagrams, and waits until it has arrived: what a receiver that was put aside for a moment
-/// has lost of it is repaired.
+/// Emits a message of many datagrams, and waits until it has arrived: what a receiver that was put
+/// aside for a moment has lost of it is repaired.
 #[track_caller]
 pub(crate) fn emit_whole(arrived: impl Fn() -> usize, emit: impl FnOnce()) {
     let before = arrived();

@@ -35,7 +35,8 @@ pub(crate) fn cases() -> Vec<Case> {
         )
         .in_own_process(),
         case("console::port_in_use", port_in_use),
-        // A process that another case starts would hold the port until it has become another program.
+        // A process that another case starts would hold the port until it has become another
+        // program.
         case("console::port_is_free_again", port_is_free_again).in_own_process(),
         case("console::sets_log_levels", sets_log_levels).in_own_process(),
         case("console::leaves_on_request", leaves_on_request),
@@ -147,7 +148,8 @@ fn shows_the_bus() {
     assert_eq!(console.ask(""), "");
 }
 
-/// By name and as a type, to listeners here and on another bus, with the types that code would have given.
+/// By name and as a type, to listeners here and on another bus, with the types that code would have
+/// given.
 fn emits() {
     let group = Group::unused();
     let (bus, other) = (started(with_console(group)), bus(group));
@@ -228,8 +230,8 @@ fn reports_values_that_do_not_decode() {
     assert_eq!(answer, "sent as event 3; 3 listeners in this program\r\n");
 }
 
-/// What an editor puts before a text and a terminal around what is pasted is no part of it; and what is said last is
-/// answered, with a line break or without.
+/// What an editor puts before a text and a terminal around what is pasted is no part of it; and
+/// what is said last is answered, with a line break or without.
 fn marks_and_a_last_line() {
     let bus = started(with_console(Group::unused()));
     let emitted = collect(&bus, "console/last");

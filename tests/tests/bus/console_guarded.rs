@@ -276,7 +276,8 @@ fn no_secret_in_all_output() {
     println!("the end");
 }
 
-/// RP-01: neither passphrase nor token shows in anything that a console says, nor in what is logged.
+/// RP-01: neither passphrase nor token shows in anything that a console says, nor in what is
+/// logged.
 fn secrets_never_show() {
     let output = run_alone(SAYS_ALL, &[]).unwrap_or_else(|error| panic!("{error}"));
     let [said, logged] =
@@ -563,8 +564,8 @@ fn from_stranger(address: SocketAddr) -> Console {
     console
 }
 
-/// What is said over many connections at once is looked at no faster than what is said over one, and most of it not at
-/// all. Nobody else waits for that.
+/// What is said over many connections at once is looked at no faster than what is said over one,
+/// and most of it not at all. Nobody else waits for that.
 fn many_connections_guess_no_faster() {
     let bus = started(with_console(Group::unused()).repl_token("delta echo"));
     let guess = |address| {
@@ -592,12 +593,13 @@ fn many_connections_guess_no_faster() {
         .iter()
         .filter(|said| said.starts_with("the token was not checked"));
     assert_eq!(looked_at + unseen.count(), 31, "{answers:?}");
-    // At 0, 0, 0.5, 1.5, 3.5, 7.5, 15.5 and 23.5 s; one or another more on a machine that takes its time.
+    // At 0, 0, 0.5, 1.5, 3.5, 7.5, 15.5 and 23.5 s; one or another more on a machine that takes its
+    // time.
     assert!((8..=12).contains(&looked_at), "{answers:?}");
 }
 
-/// Where all places are taken by those of one address that have not said the token, others have a place at once, and
-/// one more of that address after a while.
+/// Where all places are taken by those of one address that have not said the token, others have a
+/// place at once, and one more of that address after a while.
 fn clients_without_a_token_give_way() {
     let bus = started(with_console(Group::unused()).repl_token("delta echo"));
     let mut strangers: Vec<_> = (0..32)

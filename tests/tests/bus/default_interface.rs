@@ -1,4 +1,5 @@
-//! What `multicast_interface` "default" comes to, and what is said of interfaces that cannot do multicast.
+//! What `multicast_interface` "default" comes to, and what is said of interfaces that cannot do
+//! multicast.
 
 use std::net::Ipv4Addr;
 
@@ -185,7 +186,8 @@ fn a_vpn_becomes_the_default() {
     exchange(&bus, &pongs, 3);
 }
 
-/// The address that the route has as its source is that of the card, so it does not tell where the route leads.
+/// The address that the route has as its source is that of the card, so it does not tell where the
+/// route leads.
 fn a_vpn_without_an_address() {
     let _machine = two_cables("default_interface::a_vpn_without_an_address");
     ip("link set c0 down");

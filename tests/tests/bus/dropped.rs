@@ -1,5 +1,5 @@
-//! What belongs to the user panics when it is called, and when it is dropped; it is dropped soon; and whatever it does
-//! then, the bus goes on.
+//! What belongs to the user panics when it is called, and when it is dropped; it is dropped soon;
+//! and whatever it does then, the bus goes on.
 
 use std::{
     panic::panic_any,
@@ -540,7 +540,8 @@ impl Drop for Blocks {
     }
 }
 
-/// An earlier listener takes a later one off: what that one held is dropped where the event was delivered.
+/// An earlier listener takes a later one off: what that one held is dropped where the event was
+/// delivered.
 fn a_drop_that_blocks() {
     for is_queued in [false, true] {
         let (a, b) = pair();
@@ -670,7 +671,8 @@ fn a_drop_may_call_the_bus() {
     }
 }
 
-/// Looks at the bus and emits whenever it is woken, cloned or dropped, as an executor of somebody's own might.
+/// Looks at the bus and emits whenever it is woken, cloned or dropped, as an executor of somebody's
+/// own might.
 struct Meddler {
     bus: Bus,
     woken: AtomicUsize,
@@ -839,7 +841,8 @@ fn one_thread_serves_a_queue() {
             seen.push(number);
         });
     }
-    // The first call is under way when the bus is stopped, the second is found to be slow after the start.
+    // The first call is under way when the bus is stopped, the second is found to be slow after the
+    // start.
     a.emit_named("x", -1).expect("the bus runs");
     blocked.wait_for(1);
     block_on(b.stop()).expect("it stops");

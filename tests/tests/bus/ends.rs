@@ -1,5 +1,5 @@
-//! Streams and what waits for an event end when their listeners are taken off; and nobody's listener is taken off by the
-//! id of another.
+//! Streams and what waits for an event end when their listeners are taken off; and nobody's
+//! listener is taken off by the id of another.
 
 use std::{pin::pin, task::Poll};
 

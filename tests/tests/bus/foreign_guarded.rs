@@ -1,4 +1,5 @@
-//! A bus with a passphrase and a peer of another make, whose sealing and whose classic cipher share no code with it.
+//! A bus with a passphrase and a peer of another make, whose sealing and whose classic cipher share
+//! no code with it.
 
 use bson::{Bson, bson};
 use eventcast::{Args, Bus, Keys, Received, Secret, args};
@@ -260,8 +261,8 @@ fn another_key() {
     });
 }
 
-/// The passphrase of a group changes in three rounds, in each of which either may be first; with a salt that is not the
-/// group's own.
+/// The passphrase of a group changes in three rounds, in each of which either may be first; with a
+/// salt that is not the group's own.
 fn passphrase_change() {
     const BY_PEER: &str = "foreign_guarded/change_by_peer";
     const BY_BUS: &str = "foreign_guarded/change_by_bus";

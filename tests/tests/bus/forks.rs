@@ -63,12 +63,13 @@ fn in_child(work: impl FnOnce()) {
 #[track_caller]
 fn in_child_with<T>(given: T, work: impl FnOnce(T)) -> T {
     #[expect(unsafe_code, reason = "this is about what a program does that forks")]
-    // SAFETY: glibc lets the child of a process with threads allocate and print; that nothing else is in the way there
-    // is what is tested, and a child that hangs is killed.
+    // SAFETY: glibc lets the child of a process with threads allocate and print; that nothing else
+    // is in the way there is what is tested, and a child that hangs is killed.
     match unsafe { fork() }.expect("there is room for another process") {
         ForkResult::Child => {
             let done = catch_unwind(AssertUnwindSafe(|| work(given)));
-            // SAFETY: it only ends the process, without what is to be done at the end of the parent.
+            // SAFETY: it only ends the process, without what is to be done at the end of the
+            // parent.
             unsafe { nix::libc::_exit(i32::from(done.is_err())) }
         }
         ForkResult::Parent { child } => {
@@ -269,8 +270,8 @@ fn never_started() {
     drop(started(builder(group)));
 }
 
-/// A listener that forks, on the thread that reads the network and on one that serves a queue: in the child that thread
-/// ends when the listener comes back, and with it the process.
+/// A listener that forks, on the thread that reads the network and on one that serves a queue: in
+/// the child that thread ends when the listener comes back, and with it the process.
 fn of_a_listener() {
     const EVENTS: usize = 20;
     for pause in [Duration::ZERO, Duration::from_millis(20)] {

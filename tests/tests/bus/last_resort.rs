@@ -1,5 +1,5 @@
-//! What goes to standard error where nothing else takes warnings: each in a process of its own, whose standard error is
-//! read back.
+//! What goes to standard error where nothing else takes warnings: each in a process of its own,
+//! whose standard error is read back.
 
 use std::{
     io::{BufRead as _, BufReader, Read as _, Write as _},
@@ -80,8 +80,8 @@ fn with_defaults(group: Group) -> Builder {
         .multicast_interface(INTERFACE.to_string())
 }
 
-/// A bus that has something to warn about: sealed datagrams, and an event that does not fit, with texts that others
-/// chose.
+/// A bus that has something to warn about: sealed datagrams, and an event that does not fit, with
+/// texts that others chose.
 fn warns() {
     let group = Group::unused();
     let role = role().unwrap_or_default();

@@ -495,10 +495,12 @@ fn a_notice_listener_may_await_stop() {
     assert!(!a.is_running());
 }
 
-/// Ten events a second, sent and heard: their threads are woken by them and by hellos, and otherwise sleep.
+/// Ten events a second, sent and heard: their threads are woken by them and by hellos, and
+/// otherwise sleep.
 fn single_events_wake_few_threads() {
     const SECONDS: usize = 4;
-    // Six of each event are needed (the reader of each bus, its timers, and one watcher), and two hellos for each.
+    // Six of each event are needed (the reader of each bus, its timers, and one watcher), and two
+    // hellos for each.
     const MOST_A_SECOND: u64 = 250;
     let (a, b) = pair();
     let seen = count(&b, "x");

@@ -1,7 +1,7 @@
 //! `eventcast::log`: what is printed, and how much of it, at run time.
 //!
-//! A process has one subscriber, so each case has a process; those that judge what is printed run another case of
-//! this file, and read its output.
+//! A process has one subscriber, so each case has a process; those that judge what is printed run
+//! another case of this file, and read its output.
 
 use std::thread;
 

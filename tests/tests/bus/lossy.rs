@@ -66,7 +66,8 @@ impl Network {
         self.hosts[1].run(move || machines::started(builder))
     }
 
-    /// The receive buffer of every UDP socket on the second machine, and that of one which nobody has set.
+    /// The receive buffer of every UDP socket on the second machine, and that of one which nobody
+    /// has set.
     pub(crate) fn receive_buffers_on_b(&self) -> (Vec<usize>, usize) {
         self.hosts[1].run(|| {
             let fresh = socket2::Socket::from(UdpSocket::bind("127.0.0.1:0").expect("a port"));
@@ -247,8 +248,8 @@ fn one_lost_event() {
     assert!(a.stats().answers_sent >= 1);
 }
 
-/// Whoever joins is greeted. Of the greetings nothing gets through at first, and the newcomer has not heard of their
-/// sender: it is owed them all the same.
+/// Whoever joins is greeted. Of the greetings nothing gets through at first, and the newcomer has
+/// not heard of their sender: it is owed them all the same.
 fn events_sent_to_a_peer_that_joins() {
     let network = Network::new();
     let a = network.on_a(|a| a);
@@ -271,8 +272,8 @@ fn events_sent_to_a_peer_that_joins() {
         }
         Fate::Arrives
     });
-    // A card that has just come loses what is sent by it for a moment, or does not take it yet. What leaves later may
-    // be heard by the newcomer.
+    // A card that has just come loses what is sent by it for a moment, or does not take it yet.
+    // What leaves later may be heard by the newcomer.
     eventually("what was said before has left", || {
         emit(&a, "before", 1);
         thread::sleep(Duration::from_millis(10));
@@ -344,7 +345,8 @@ fn the_cable_itself() {
     a.send_to(&long, to).expect("it can be sent");
     assert_eq!(next(), long);
 
-    // Joined by the sender: the kernel has to cut them before they are on the cable. An odd length, for the checksum.
+    // Joined by the sender: the kernel has to cut them before they are on the cable. An odd length,
+    // for the checksum.
     let joined: Vec<u8> = (0..10 * 1_001).map(|i| (i / 1_001) as u8).collect();
     sendmsg(
         a.as_raw_fd(),

@@ -91,7 +91,8 @@ fn sixteen_mebibytes() {
             a.emit_named("after", number).expect("there is room");
             other.emit_named("other", number).expect("there is room");
         }
-        // Some are lost while the receiver does not get to read, but not all for as long as the large one takes.
+        // Some are lost while the receiver does not get to read, but not all for as long as the
+        // large one takes.
         let came = |name: &str| order.all().iter().any(|one| one == name);
         for number in 0.. {
             if came("position") || came("large") {
@@ -179,8 +180,8 @@ fn given_up() {
     assert_eq!((stats.messages_incomplete, stats.held_bytes), (0, 0));
 }
 
-/// One chunk never gets through, until its sender needs the room: what is behind is not held up for as long as the
-/// receiver would wait.
+/// One chunk never gets through, until its sender needs the room: what is behind is not held up for
+/// as long as the receiver would wait.
 fn dropped_by_its_sender() {
     const MARK: &str = "<this never arrives>";
     const LENGTH: usize = 50_000;
@@ -313,7 +314,8 @@ fn ch06_twenty_receivers() {
         }
         let fate = rule(frame);
         if fate == Fate::Lost {
-            // What is sent to all may be wrapped, and then cut in two: its beginning stays in one piece.
+            // What is sent to all may be wrapped, and then cut in two: its beginning stays in one
+            // piece.
             let (_, payload) = craft::part(frame.payload);
             slice = Some(payload[..200].to_vec());
         }

@@ -121,7 +121,8 @@ pub(crate) fn role() -> Option<String> {
     env::var(ROLE).ok()
 }
 
-/// Runs this case again, by its name, with `words` as its role, within the command `around` (or nothing).
+/// Runs this case again, by its name, with `words` as its role, within the command `around` (or
+/// nothing).
 pub(crate) fn play(case: &str, around: &[&str], words: &str) -> Command {
     let mut command = own_command(around).expect("the test binary is somewhere");
     command.env("EVENTCAST_TEST_INNER", case).env(ROLE, words);

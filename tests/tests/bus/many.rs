@@ -1,4 +1,5 @@
-//! Listeners for many names, streams with their policies, and async listeners that run side by side.
+//! Listeners for many names, streams with their policies, and async listeners that run side by
+//! side.
 
 use std::{
     num::NonZeroUsize,

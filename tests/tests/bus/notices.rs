@@ -95,7 +95,8 @@ fn a_listener_in_a_loop_of_panics() {
     let (a, b) = pair();
     let told = counts(&b, of_panics);
     panic_often(&a, &b, TIMES);
-    // Nothing else comes now, and the bus goes on: what was held back comes by itself, in ten seconds.
+    // Nothing else comes now, and the bus goes on: what was held back comes by itself, in ten
+    // seconds.
     eventually("a sum is told", || told.len() >= 2);
     eventually("every panic is told of", || {
         told.all().iter().sum::<u64>() >= TIMES as u64
@@ -153,8 +154,8 @@ fn a_flood_during_a_stop() {
     eventually("all of it is told", || {
         told.all().iter().sum::<u64>() == refused()
     });
-    // One at once and a sum three times: until the stop begins, until others have been served, until the sockets are
-    // closed.
+    // One at once and a sum three times: until the stop begins, until others have been served,
+    // until the sockets are closed.
     assert!(told.len() <= 6, "{:?}", told.all());
 }
 
@@ -268,7 +269,8 @@ fn missed_events_of_a_slow_listener_add_up() {
     assert!(told.len() <= 20, "one a call is too many: {told:?}");
 }
 
-/// What a hostile sender may choose as its id, its host's name, or a text. No more than 64 bytes each.
+/// What a hostile sender may choose as its id, its host's name, or a text. No more than 64 bytes
+/// each.
 const HOSTILE: [&str; 7] = [
     "a\nERROR eventcast: the disk is on fire",
     "b\r\nERROR eventcast: b",
@@ -287,8 +289,8 @@ fn is_harmless(text: &str) -> bool {
 
 const SHOWS_HOSTILE_TEXTS: &str = "notices::shows_hostile_texts";
 
-/// Has a bus with a log tell of a peer that chooses whatever it likes. Judges what its notices, peers and origins show,
-/// and leaves the log to [`hostile_texts_stay_in_their_lines`].
+/// Has a bus with a log tell of a peer that chooses whatever it likes. Judges what its notices,
+/// peers and origins show, and leaves the log to [`hostile_texts_stay_in_their_lines`].
 fn shows_hostile_texts() {
     eventcast::log::install().expect("nobody else did");
     let group = Group::unused();

@@ -27,14 +27,15 @@ const STOPPED: &str = "pauses::a_paused_receiver_reports_no_peer_as_left";
 /// Set for the process that is stopped: the group's port and its address.
 const GROUP: &str = "EVENTCAST_TEST_GROUP";
 
-/// Longer than `peer_timeout` (5 s) and `message_ttl` (3 s), and not longer than a sender keeps what it has sent (9 s).
+/// Longer than `peer_timeout` (5 s) and `message_ttl` (3 s), and not longer than a sender keeps
+/// what it has sent (9 s).
 const STOPPED_FOR: Duration = Duration::from_secs(8);
 
 const SENDERS: usize = 3;
 
-/// Each sender emits one event of 200 letters in this time: 150 a second of all together, 1,200 while the receiver is
-/// stopped. Its socket has room for some 500 of them, the rest has to be asked for: well within what a sender keeps
-/// (64 MiB) and answers (4 MiB a second).
+/// Each sender emits one event of 200 letters in this time: 150 a second of all together, 1,200
+/// while the receiver is stopped. Its socket has room for some 500 of them, the rest has to be
+/// asked for: well within what a sender keeps (64 MiB) and answers (4 MiB a second).
 const BETWEEN: Duration = Duration::from_millis(20);
 
 /// How long they go on after it.

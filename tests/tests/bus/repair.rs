@@ -59,13 +59,15 @@ fn letter(i: usize) -> u8 {
     b'a' + ((i + i / 26 + i / 7_919) % 26) as u8
 }
 
-/// Ordered events of the same sender wait for the large one; best-effort ones and those of others do not.
+/// Ordered events of the same sender wait for the large one; best-effort ones and those of others
+/// do not.
 fn passing_a_large_one() {
     let group = Group::unused();
     let (a, b, c) = (bus(group), bus(group), bus(group));
     let order = Seen::new();
     let list = order.clone();
-    // One listener for all, so that it sees the order in which they are delivered, moved to a queue or not.
+    // One listener for all, so that it sees the order in which they are delivered, moved to a queue
+    // or not.
     b.on_every(move |e: &Received<Args>| list.push(e.key().to_owned()));
 
     a.emit_named("before", ()).expect("the bus runs");
@@ -147,7 +149,8 @@ fn peers() {
     assert_eq!(*notices.lock().unwrap(), expected);
 }
 
-/// Far more than the receiver's buffer holds, as fast as they can be emitted: each arrives, in order.
+/// Far more than the receiver's buffer holds, as fast as they can be emitted: each arrives, in
+/// order.
 fn burst() {
     const EVENTS: u32 = 20_000;
     let group = Group::unused();

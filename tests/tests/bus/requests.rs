@@ -174,7 +174,8 @@ impl Asked {
     }
 }
 
-/// Reads on a thread of its own: the answer to one request may be more than the socket's buffer holds.
+/// Reads on a thread of its own: the answer to one request may be more than the socket's buffer
+/// holds.
 fn read_all(socket: &UdpSocket, from: SocketAddr) -> Seen<Vec<u8>> {
     let came = Seen::new();
     let list = came.clone();
@@ -260,7 +261,8 @@ fn ch05_hostile_requests() {
         still_speaks();
     }
 
-    // A range of all numbers there could be: everything once, if it was not had just now, and no more than that.
+    // A range of all numbers there could be: everything once, if it was not had just now, and no
+    // more than that.
     asked.ask(&asked.nack(1, (1 << 32) - 2), 1);
     let answers = asked.answers();
     let mut wanted = Vec::new();
@@ -328,7 +330,8 @@ fn nine_of_ten(message: Message) -> Vec<Vec<u8>> {
     chunks
 }
 
-/// The requests that came to this socket, and when they were sent by the clock of who sent them, in milliseconds.
+/// The requests that came to this socket, and when they were sent by the clock of who sent them, in
+/// milliseconds.
 fn requests(socket: &UdpSocket) -> Vec<(Document, i64)> {
     socket.set_nonblocking(true).expect("it can be");
     let mut requests = Vec::new();
@@ -476,7 +479,8 @@ fn ch08_a_chunk_now_and_then() {
     assert_eq!(told.len(), 1);
 }
 
-/// Nine of ten chunks have come. Somebody else says that the rest cannot be had any more, and then the sender does.
+/// Nine of ten chunks have come. Somebody else says that the rest cannot be had any more, and then
+/// the sender does.
 fn only_the_sender_can_end_a_message_as_gone() {
     let group = Group::unused();
     let b = started(builder(group).message_ttl(Duration::from_secs(60)));

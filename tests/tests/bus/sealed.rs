@@ -1,5 +1,5 @@
-//! Buses with a passphrase: what they exchange, and what nobody else learns of it. What they refuse is in `refusals`,
-//! how they get their keys in `keys`, and what comes of restarts in `restarts`.
+//! Buses with a passphrase: what they exchange, and what nobody else learns of it. What they refuse
+//! is in `refusals`, how they get their keys in `keys`, and what comes of restarts in `restarts`.
 
 mod keys;
 mod refusals;
@@ -20,8 +20,7 @@ use eventcast_tests::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::common::dropped;
-use crate::common::{Count, builder, collect, count, emit_whole, fence, started};
+use crate::common::{Count, builder, collect, count, dropped, emit_whole, fence, started};
 
 pub(crate) fn cases() -> Vec<Case> {
     let case = |name: &str, body: fn()| Case::new(name, body);

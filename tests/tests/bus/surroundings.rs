@@ -1,5 +1,5 @@
-//! What a listener may count on, whatever the way by which the event came: the bus's tokio runtime, the stack, and that
-//! others get their turn.
+//! What a listener may count on, whatever the way by which the event came: the bus's tokio runtime,
+//! the stack, and that others get their turn.
 
 use std::{
     cell::RefCell,

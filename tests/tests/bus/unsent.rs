@@ -1,4 +1,5 @@
-//! What is emitted while an interface cannot be used, or has another address than the one it was chosen by.
+//! What is emitted while an interface cannot be used, or has another address than the one it was
+//! chosen by.
 
 use std::{net::Ipv4Addr, thread, time::Duration};
 

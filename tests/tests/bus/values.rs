@@ -220,7 +220,8 @@ mod spelled {
     }
 }
 
-/// Two types under one key are the same if their fields are; an alias is the type that it stands for.
+/// Two types under one key are the same if their fields are; an alias is the type that it stands
+/// for.
 fn spelled_twice() {
     let (a, b) = pair();
     let seen = Seen::new();
@@ -257,8 +258,8 @@ struct Deep {
     next: Option<Box<Self>>,
 }
 
-/// The largest event that compiles ends no thread that it comes to: one that reads, one for a slow listener, a worker
-/// of tokio, and whoever reads a stream. What would, is refused by `emit`.
+/// The largest event that compiles ends no thread that it comes to: one that reads, one for a slow
+/// listener, a worker of tokio, and whoever reads a stream. What would, is refused by `emit`.
 fn the_largest_event() {
     let (a, b) = pair();
     let largest = || Largest {

@@ -1,4 +1,5 @@
-//! The ways in which something comes to a listener: what is promised of listeners is promised of each.
+//! The ways in which something comes to a listener: what is promised of listeners is promised of
+//! each.
 
 use std::{
     sync::{

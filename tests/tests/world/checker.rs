@@ -1,4 +1,5 @@
-//! The checker on histories written by hand: for each promise those that keep it, and those that break it.
+//! The checker on histories written by hand: for each promise those that keep it, and those that
+//! break it.
 
 mod story;
 

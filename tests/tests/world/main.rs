@@ -1,8 +1,8 @@
 //! Simulated worlds: whole groups of buses on virtual time, over a bad network, from one seed each.
 //!
-//! Beside the runner's arguments it takes `--seed N` (the world of this seed alone, with
-//! what went wrong in it, and with `--history` everything that happened),
-//! and `--seeds N` with or without `--from N` (the worlds of many; `--enough N`: until so many have failed).
+//! Beside the runner's arguments it takes `--seed N` (the world of this seed alone, with what went
+//! wrong in it, and with `--history` everything that happened), and `--seeds N` with or without
+//! `--from N` (the worlds of many; `--enough N`: until so many have failed).
 
 mod checker;
 mod losses;

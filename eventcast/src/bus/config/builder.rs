@@ -4,9 +4,11 @@
 
 use std::ffi::OsStr;
 
-use super::options::{Layers, Options};
-use super::secret::Secret;
-use super::{Config, ConfigError, ConfigLayer, SECRET, Variables};
+use super::{
+    Config, ConfigError, ConfigLayer, SECRET, Variables,
+    options::{Layers, Options},
+    secret::Secret,
+};
 
 /// Collects the options of a bus.
 ///

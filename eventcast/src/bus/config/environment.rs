@@ -1,10 +1,11 @@
 //! Reading a [`Config`] from environment variables.
 
-use std::ffi::OsStr;
-use std::fmt;
+use std::{ffi::OsStr, fmt};
 
-use super::error::{ConfigError, ConfigLayer};
-use super::{Config, TABLE};
+use super::{
+    Config, TABLE,
+    error::{ConfigError, ConfigLayer},
+};
 use crate::{names::nearest, text::printable};
 
 /// The prefix of eventcast's variables.

@@ -12,9 +12,11 @@ use serde::de::{
     SeqAccess, Visitor,
 };
 
-use super::error::{ConfigError, ConfigLayer};
-use super::value::Raw;
-use super::{Config, SPELLINGS, TABLE};
+use super::{
+    Config, SPELLINGS, TABLE,
+    error::{ConfigError, ConfigLayer},
+    value::Raw,
+};
 use crate::{names::nearest, text::printable};
 
 impl<'de> Deserialize<'de> for Config {

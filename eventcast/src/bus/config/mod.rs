@@ -7,8 +7,8 @@
 //! generated from it.
 //!
 //! Not responsible for the precedence of layers, nor for rules between two options: that is
-//! [`options`](mod@self::options). Nothing here opens a socket or queries the machine; the start checks
-//! that an interface exists.
+//! [`options`](mod@self::options). Nothing here opens a socket or queries the machine; the start
+//! checks that an interface exists.
 //!
 //! Contract: every wrong value is a [`ConfigError`] that names option, value and range; whether it
 //! takes effect depends on the other layers. No input panics.
@@ -25,17 +25,18 @@ mod table;
 mod tests;
 mod value;
 
-use std::net::{IpAddr, Ipv4Addr};
-use std::path::PathBuf;
-use std::time::Duration;
+use std::{
+    net::{IpAddr, Ipv4Addr},
+    path::PathBuf,
+    time::Duration,
+};
 
 pub(crate) use environment::{UnknownVariable, Variables};
 pub use error::{ConfigError, ConfigLayer};
 pub(crate) use group::GroupAddress;
 pub use value::ListenerQueue;
 
-use self::builder::Builder;
-use self::secret::Secret;
+use self::{builder::Builder, secret::Secret};
 
 #[cfg(feature = "repl")]
 pub(crate) use table::Setting;
@@ -87,9 +88,9 @@ options! {
     ///
     /// Default: 16 random hex digits, new at each start, so that no two buses need to agree on
     /// anything. Give one that is unique in the group when peers shall recognise this bus after a
-    /// restart. Its starts must be a millisecond apart by the clock: where two of them show the same
-    /// one, as on a machine whose clock is set anew at each boot, peers take the second start for
-    /// the first and drop what it sends under numbers that were used.
+    /// restart. Its starts must be a millisecond apart by the clock: where two of them show the
+    /// same one, as on a machine whose clock is set anew at each boot, peers take the second start
+    /// for the first and drop what it sends under numbers that were used.
     id in "EVENTCAST_ID" {
         given: impl Into<String>,
         value: String,

@@ -11,8 +11,9 @@ use std::{net::SocketAddr, path::Path};
 
 #[cfg(feature = "repl")]
 use super::Setting;
-use super::secret::Secret;
-use super::{Config, ConfigError, ConfigLayer, GroupAddress, UnknownVariable, Variables};
+use super::{
+    Config, ConfigError, ConfigLayer, GroupAddress, UnknownVariable, Variables, secret::Secret,
+};
 
 pub(crate) use super::Options;
 

@@ -17,8 +17,10 @@
 
 use std::fmt;
 
-use super::Config;
-use super::value::{HIDDEN, Raw};
+use super::{
+    Config,
+    value::{HIDDEN, Raw},
+};
 
 /// An option for the readers of files and variables.
 pub(super) struct Entry {

@@ -3,15 +3,12 @@
 
 mod cases;
 
-use std::ffi::OsString;
-use std::time::Duration;
+use std::{ffi::OsString, time::Duration};
 
 use proptest::prelude::*;
 use serde::Deserialize;
 
-use super::options::Layers;
-use super::value::Raw;
-use super::*;
+use super::{options::Layers, value::Raw, *};
 use crate::text::assert_is_printable;
 use cases::{CASES, ID};
 

@@ -3,15 +3,11 @@
 //! A file is strict: a number is a number and a text is a text. A variable is always text, so it is
 //! parsed as the option's type; blanks around it are ignored unless the option is a text.
 
-use std::fmt;
-use std::net::IpAddr;
-use std::path::PathBuf;
-use std::time::Duration;
+use std::{fmt, net::IpAddr, path::PathBuf, time::Duration};
 
 use zeroize::Zeroize;
 
-use super::GroupAddress;
-use super::secret::Secret;
+use super::{GroupAddress, secret::Secret};
 use crate::text::printable;
 
 /// Replaces a value that is never shown.

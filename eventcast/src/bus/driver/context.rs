@@ -7,12 +7,12 @@ use std::{
 };
 
 use super::{engine_cell::EngineCell, start_gate::StartGate};
-use crate::bus::{
-    listeners::owner::Owner,
-    process::failure::{Failure, caught},
-    shared::Shared,
-};
 use crate::{
+    bus::{
+        listeners::owner::Owner,
+        process::failure::{Failure, caught},
+        shared::Shared,
+    },
     error::Error,
     proto::{Now, Peer},
 };

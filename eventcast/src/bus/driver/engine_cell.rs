@@ -1,4 +1,5 @@
-//! The engine of a session, which several threads enter, and whether anything may still be put into it.
+//! The engine of a session, which several threads enter, and whether anything may still be put into
+//! it.
 
 use std::{
     sync::{
@@ -8,8 +9,8 @@ use std::{
     time::Duration,
 };
 
-use crate::bus::process::failure::caught;
 use crate::{
+    bus::process::failure::caught,
     net::Waker,
     proto::{Accepted, Engine, EngineStats, Events, Now, Outgoing, Refusal},
 };
@@ -24,8 +25,8 @@ pub(crate) struct EngineCell {
     failed: AtomicBool,
     /// Wakes the thread that waits for the engine's next timeout.
     waker: Waker,
-    /// When that thread wakes if no datagram comes, in microseconds; 0 while it does not sleep. Set under the lock of the
-    /// engine.
+    /// When that thread wakes if no datagram comes, in microseconds; 0 while it does not sleep. Set
+    /// under the lock of the engine.
     asleep_until: AtomicU64,
     /// How often it could not be woken.
     failed_wakes: AtomicU64,
@@ -44,7 +45,8 @@ impl EngineCell {
         }
     }
 
-    /// The engine. `None`: a panic inside it has poisoned the lock, its state is unknown, and the session is over.
+    /// The engine. `None`: a panic inside it has poisoned the lock, its state is unknown, and the
+    /// session is over.
     #[inline]
     pub(crate) fn lock(&self) -> Option<MutexGuard<'_, Engine>> {
         self.engine.lock().ok()
@@ -62,7 +64,8 @@ impl EngineCell {
         Some(accepted)
     }
 
-    /// Wakes the thread that waits for a timeout, if it would sleep past this moment. To be called under the lock.
+    /// Wakes the thread that waits for a timeout, if it would sleep past this moment. To be called
+    /// under the lock.
     #[inline]
     fn wake_for(&self, due: Option<Duration>) {
         let until = self.asleep_until.load(Ordering::Relaxed);
@@ -75,8 +78,8 @@ impl EngineCell {
         }
     }
 
-    /// The calling thread is about to sleep until the engine's next timeout, or `other` where that is earlier. Gives until
-    /// when, if there is an end to it. `None`: the session is over.
+    /// The calling thread is about to sleep until the engine's next timeout, or `other` where that
+    /// is earlier. Gives until when, if there is an end to it. `None`: the session is over.
     pub(crate) fn begin_sleep(&self, other: Option<Duration>) -> Option<Option<Duration>> {
         let engine = self.lock()?;
         let due = [engine.poll_timeout(), other].into_iter().flatten().min();
@@ -96,8 +99,8 @@ impl EngineCell {
         }
     }
 
-    /// Whether others have been served since the goodbye, so that the sockets can be closed; to be asked again until
-    /// then.
+    /// Whether others have been served since the goodbye, so that the sockets can be closed; to be
+    /// asked again until then.
     pub(crate) fn leave(&self, now: Now) -> bool {
         let Some(mut engine) = self.lock() else {
             return true;

@@ -1,12 +1,11 @@
-//! What a bus does when the interfaces of its machine change: the sockets have followed already, now the engine and
-//! the senders learn of it.
+//! What a bus does when the interfaces of its machine change: the sockets have followed already,
+//! now the engine and the senders learn of it.
 
 use super::{context::Context, send_loop::SendLoop};
-use crate::bus::telemetry::notice::Notice;
-use crate::{net::Change, proto::Host};
+use crate::{bus::telemetry::notice::Notice, net::Change, proto::Host};
 
-/// Takes over what has changed, on the reading thread. The sender thread may hold this up while it waits for a full
-/// socket.
+/// Takes over what has changed, on the reading thread. The sender thread may hold this up while it
+/// waits for a full socket.
 pub(crate) fn follow(context: &Context, send_loop: &SendLoop, change: Change) {
     let hosts: Vec<_> = change
         .egress

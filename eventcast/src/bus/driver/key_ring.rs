@@ -1,7 +1,7 @@
 //! From secrets to keys, once in a process for each secret.
 //!
-//! The key ring decides which keys a bus has now. How a key is derived, and what is done with it, is
-//! [`proto`](crate::proto)'s.
+//! The key ring decides which keys a bus has now. How a key is derived, and what is done with it,
+//! is [`proto`](crate::proto)'s.
 
 use std::{
     collections::VecDeque,
@@ -11,20 +11,23 @@ use std::{
 
 use sha2::{Digest, Sha256};
 
-use crate::bus::{
-    config::{
-        options::Options,
-        secret::{Keys, Secret},
+use crate::{
+    bus::{
+        config::{
+            options::Options,
+            secret::{Keys, Secret},
+        },
+        process::random::fill_random,
+        telemetry::notice::Notice,
     },
-    process::random::fill_random,
-    telemetry::notice::Notice,
+    proto::{IvSource, SealConfig, SealKey, SealKeys},
 };
-use crate::proto::{IvSource, SealConfig, SealKey, SealKeys};
 
 /// How many derived keys a process remembers. The least recently used go first.
 const REMEMBERED: usize = 64;
 
-/// Beyond this a derivation takes longer than it has to: it costs some 0.4 s of an optimised program on a usual machine.
+/// Beyond this a derivation takes longer than it has to: it costs some 0.4 s of an optimised
+/// program on a usual machine.
 const LONG: Duration = Duration::from_secs(1);
 
 /// The keys of one bus.
@@ -85,7 +88,8 @@ impl KeyRing {
         self.lock().is_some_and(|state| state.derived.is_none())
     }
 
-    /// Derives what the bus starts with. Slow on purpose. Returns a warning where it was slower than it should be.
+    /// Derives what the bus starts with. Slow on purpose. Returns a warning where it was slower
+    /// than it should be.
     pub(crate) fn derive(&self) -> Option<Notice> {
         let begin = Instant::now();
         #[cfg(test)]
@@ -109,7 +113,8 @@ impl KeyRing {
         slow_derivation(begin.elapsed())
     }
 
-    /// Takes other secrets; [`derive_set`](Self::derive_set) has to follow. `None`: the bus is not sealed.
+    /// Takes other secrets; [`derive_set`](Self::derive_set) has to follow. `None`: the bus is not
+    /// sealed.
     pub(crate) fn set(&self, keys: Keys) -> Option<KeySet> {
         let mut state = self.lock()?;
         state.set += 1;
@@ -123,7 +128,8 @@ impl KeyRing {
         already_derived(&set.keys, &self.salt)
     }
 
-    /// Derives the keys of a set. Slow on purpose. Returns a warning, too, where it was slower than it should be.
+    /// Derives the keys of a set. Slow on purpose. Returns a warning, too, where it was slower than
+    /// it should be.
     pub(crate) fn derive_set(&self, set: &KeySet) -> (SealKeys, Option<Notice>) {
         let begin = Instant::now();
         let derived = derive(&set.keys, &self.salt);
@@ -182,7 +188,8 @@ impl KeyRing {
 
     fn lock(&self) -> Option<MutexGuard<'_, State>> {
         let state = self.state.as_ref()?;
-        // Each field is replaced by one assignment: a panic leaves the keys before it, or those after it.
+        // Each field is replaced by one assignment: a panic leaves the keys before it, or those
+        // after it.
         Some(state.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
@@ -205,7 +212,8 @@ fn stray_blanks(what: &str) -> Notice {
     }
 }
 
-/// What to do about keys that took long, in a program that is built for debugging: otherwise the machine is slow.
+/// What to do about keys that took long, in a program that is built for debugging: otherwise the
+/// machine is slow.
 fn slow_derivation(took: Duration) -> Option<Notice> {
     slow_derivation_in(took, cfg!(debug_assertions))
 }
@@ -264,7 +272,8 @@ fn slot(secret: &Secret, salt: &[u8]) -> Slot {
         digest.update(part);
     }
     let fingerprint = digest.finalize().into();
-    // No more is done under this lock than to move whole entries: a panic could lose one, which is derived anew.
+    // No more is done under this lock than to move whole entries: a panic could lose one, which is
+    // derived anew.
     let mut slots = SLOTS.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(at) = slots.iter().position(|(other, _)| *other == fingerprint) {
         let found = slots.remove(at).expect("it was just found");

@@ -1,8 +1,10 @@
-//! Sends what is in the engine: on the thread that emits while the socket takes it, else on the sender thread.
+//! Sends what is in the engine: on the thread that emits while the socket takes it, else on the
+//! sender thread.
 //!
-//! A thread that has put something into the engine calls [`SendLoop::flush`], which sends it at once, unless another
-//! thread is sending: then that thread sends it too. Where the socket is full, the system has no buffers, or the
-//! engine paces a large message, the sender thread ([`SendLoop::run`]) goes on.
+//! A thread that has put something into the engine calls [`SendLoop::flush`], which sends it at
+//! once, unless another thread is sending: then that thread sends it too. Where the socket is full,
+//! the system has no buffers, or the engine paces a large message, the sender thread
+//! ([`SendLoop::run`]) goes on.
 
 use std::{
     net::SocketAddr,
@@ -14,8 +16,8 @@ use std::{
 };
 
 use super::context::Context;
-use crate::bus::{process::user_code, telemetry::notice::Notice};
 use crate::{
+    bus::{process::user_code, telemetry::notice::Notice},
     net::{Egress, Rests, RetryBudget, SendError, Sent, Transmitter, UdpSocket},
     proto::{Destination, Transmit},
 };
@@ -26,11 +28,12 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 /// How often the sender thread checks whether it may close, while peers may still send requests.
 const LOOK_AROUND: Duration = Duration::from_millis(10);
 
-/// How often an emitting thread sends what other threads have put into the engine meanwhile, before it leaves the
-/// rest to the sender thread and returns to its own work.
+/// How often an emitting thread sends what other threads have put into the engine meanwhile, before
+/// it leaves the rest to the sender thread and returns to its own work.
 const ROUNDS: usize = 8;
 
-/// For how many addresses failures wait to be reported; failures for further addresses are only counted.
+/// For how many addresses failures wait to be reported; failures for further addresses are only
+/// counted.
 const MAX_FAILURES: usize = 256;
 
 /// How long the sender thread waits for a full socket before it checks whether the bus is stopping.
@@ -69,7 +72,8 @@ struct Sending {
     failures: Vec<Failure>,
 }
 
-/// What is reported without the lock: a listener of notices and a subscriber of the log may call the bus.
+/// What is reported without the lock: a listener of notices and a subscriber of the log may call
+/// the bus.
 #[derive(Default)]
 struct Report {
     failures: Vec<Failure>,
@@ -97,11 +101,12 @@ struct Tally {
 pub enum SendState {
     /// The system has taken all of them, by one interface at least.
     Sent,
-    /// Some of them wait until the socket takes them or their turn comes, or another thread is sending them.
+    /// Some of them wait until the socket takes them or their turn comes, or another thread is
+    /// sending them.
     Queued,
-    /// The system has refused them: no interface could be used. They are tried again for up to a second, and peers can
-    /// ask for them afterwards as for any that was lost, so the event need not be emitted again. A
-    /// [`Notice::SendFailed`] names the interface.
+    /// The system has refused them: no interface could be used. They are tried again for up to a
+    /// second, and peers can ask for them afterwards as for any that was lost, so the event need
+    /// not be emitted again. A [`Notice::SendFailed`] names the interface.
     NotSent,
 }
 
@@ -152,7 +157,8 @@ impl SendLoop {
         }
     }
 
-    /// Sends what is in the engine, or leaves it to the thread that is sending already. Never waits.
+    /// Sends what is in the engine, or leaves it to the thread that is sending already. Never
+    /// waits.
     pub(crate) fn flush(&self) -> SendState {
         self.unclaimed.store(true, Ordering::SeqCst);
         let mut state = SendState::Queued;
@@ -194,9 +200,9 @@ impl SendLoop {
         state
     }
 
-    /// The sender thread. Until the session closes it sends what the emitting threads could not; then, for up to a
-    /// second, what is left; and then what peers still request. Where a panic ends the session, it returns once that
-    /// has been reported.
+    /// The sender thread. Until the session closes it sends what the emitting threads could not;
+    /// then, for up to a second, what is left; and then what peers still request. Where a panic
+    /// ends the session, it returns once that has been reported.
     pub(crate) fn run(&self) {
         let Context {
             engine,
@@ -216,7 +222,8 @@ impl SendLoop {
             self.unclaimed.store(false, Ordering::SeqCst);
             let mut next = sending.pump(&self.context);
             while matches!(next, Next::Full) {
-                // Emitting threads find the lock taken meanwhile, and leave to this one what they have.
+                // Emitting threads find the lock taken meanwhile, and leave to this one what they
+                // have.
                 if let Some(transmitter) = &sending.transmitter
                     && transmitter.wait_writable(WRITABLE_WAIT).is_err()
                 {
@@ -333,7 +340,8 @@ impl SendLoop {
         self.notified.notify_all();
     }
 
-    /// Sleeps until it is notified or the time is over; without a time, until it is notified or the session closes.
+    /// Sleeps until it is notified or the time is over; without a time, until it is notified or the
+    /// session closes.
     fn sleep(&self, time: Option<Duration>) {
         let mut signal = self.lock_signal();
         if !signal.is_notified && (!signal.closing || time.is_some()) {
@@ -485,8 +493,8 @@ impl Sending {
                 },
             };
             if let Some(error) = lost {
-                // One datagram is left out; those after it may fare better. An interface among several is given a
-                // rest, so that it does not hold up the others.
+                // One datagram is left out; those after it may fare better. An interface among
+                // several is given a rest, so that it does not hold up the others.
                 let left = self.buffer.len() - unsent.from;
                 let mut bytes = segment.map_or(left, |size| size.min(left));
                 if let (Some(interface), SendError::Refused { .. }) = (interface, &error) {

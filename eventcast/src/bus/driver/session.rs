@@ -1,7 +1,8 @@
 //! One start of a bus, up to its stop: the sockets, the engine, and the threads that drive them.
 //!
-//! Three threads, all asleep while nothing happens: one reads and calls listeners, one watches over its calls
-//! (both in [`receive_loop`](mod@super::receive_loop)), one sends what the emitting threads could not ([`SendLoop`]).
+//! Three threads, all asleep while nothing happens: one reads and calls listeners, one watches over
+//! its calls (both in [`receive_loop`](mod@super::receive_loop)), one sends what the emitting
+//! threads could not ([`SendLoop`]).
 
 use std::{
     net::SocketAddr,
@@ -19,18 +20,18 @@ use super::{
 };
 #[cfg(feature = "classic")]
 use crate::bus::config::secret::Secret;
-use crate::bus::{
-    config::options::Options,
-    listeners::owner::Owner,
-    process::{
-        failure::{Failure, caught},
-        random::{random, random_u64},
-        user_code::Driving,
-    },
-    shared::Shared,
-    telemetry::{notice::Notice, stats::SessionStats},
-};
 use crate::{
+    bus::{
+        config::options::Options,
+        listeners::owner::Owner,
+        process::{
+            failure::{Failure, caught},
+            random::{random, random_u64},
+            user_code::Driving,
+        },
+        shared::Shared,
+        telemetry::{notice::Notice, stats::SessionStats},
+    },
     error::Error,
     net::{self, InterfaceChoice, OpenError, SocketOptions},
     proto::{self, Accepted, Engine, Host, Now, Outgoing, Peer, Refusal, SealConfig},
@@ -45,7 +46,8 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    /// Opens the sockets and starts the threads, and returns what is to be reported. `seal` has the keys of a sealed bus.
+    /// Opens the sockets and starts the threads, and returns what is to be reported. `seal` has the
+    /// keys of a sealed bus.
     pub(crate) fn open(
         shared: &Arc<Shared>,
         owner: Arc<dyn Owner>,
@@ -149,13 +151,14 @@ impl Session {
         self.send_loop.begin();
     }
 
-    /// Tells the threads to send what is left, and then to close. The last of them reports when that is done.
+    /// Tells the threads to send what is left, and then to close. The last of them reports when
+    /// that is done.
     pub(crate) fn begin_to_close(&self) {
         self.send_loop.close();
     }
 
-    /// Gives an event to the engine; [`Self::flush`] has to be called afterwards. `None`: the session has closed. A failure
-    /// ends the session, once the caller gives it to [`Self::fail`].
+    /// Gives an event to the engine; [`Self::flush`] has to be called afterwards. `None`: the
+    /// session has closed. A failure ends the session, once the caller gives it to [`Self::fail`].
     pub(crate) fn accept(
         &self,
         now: Now,
@@ -248,8 +251,8 @@ fn socket_options(options: &Options) -> Result<SocketOptions, OpenError> {
     })
 }
 
-/// The clock, but always more than the last that this process used: every start is an incarnation of its own, also
-/// within one millisecond and when the clock goes back.
+/// The clock, but always more than the last that this process used: every start is an incarnation
+/// of its own, also within one millisecond and when the clock goes back.
 fn next_incarnation(unix_ms: u64) -> u64 {
     static LAST: AtomicU64 = AtomicU64::new(0);
     let next = |last: u64| unix_ms.max(last + 1);

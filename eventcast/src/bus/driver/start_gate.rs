@@ -5,7 +5,8 @@ use std::{
     time::Duration,
 };
 
-/// The report that the bus has started comes before everything that the bus hears, so reading begins after it.
+/// The report that the bus has started comes before everything that the bus hears, so reading
+/// begins after it.
 #[derive(Default)]
 pub(crate) struct StartGate {
     state: Mutex<State>,
@@ -38,7 +39,8 @@ impl StartGate {
         *self.lock() == State::Reported
     }
 
-    /// Waits until the start has been reported, for so long at most: what reports it may be waiting for the stop.
+    /// Waits until the start has been reported, for so long at most: what reports it may be waiting
+    /// for the stop.
     pub(crate) fn wait_until_open(&self, patience: Duration) {
         let state = self.lock();
         // A poisoned lock says nothing about what it guards.

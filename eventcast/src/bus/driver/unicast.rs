@@ -1,7 +1,8 @@
 //! Which peers have ever reached this bus by unicast.
 //!
-//! What is asked for comes back by unicast. Where events are lost although their sender is there, and nothing unicast
-//! has ever come from it, a firewall is the likely reason, and a notice can say so.
+//! What is asked for comes back by unicast. Where events are lost although their sender is there,
+//! and nothing unicast has ever come from it, a firewall is the likely reason, and a notice can say
+//! so.
 
 use std::{collections::HashSet, net::SocketAddr};
 

@@ -40,16 +40,18 @@ use super::{
 };
 use crate::error::Error;
 
-/// How long the end of a stop waits until the listeners of notices have received it: the process may be about to
-/// end. Not longer, because one of them may be waiting for this very stop.
+/// How long the end of a stop waits until the listeners of notices have received it: the process
+/// may be about to end. Not longer, because one of them may be waiting for this very stop.
 const LAST_NOTICE: Duration = Duration::from_millis(500);
 
-/// How long the end of a stop waits until its start has been reported, where that is still under way. Not for ever,
-/// because the listener that receives the report may be waiting for this very stop.
+/// How long the end of a stop waits until its start has been reported, where that is still under
+/// way. Not for ever, because the listener that receives the report may be waiting for this very
+/// stop.
 const FIRST_NOTICE: Duration = Duration::from_secs(2);
 
-/// How long a start waits for an address that is tentative: the system asks the link once, for a second and a random
-/// part of another one (RFC 4862, sections 5.1 and 5.4.2). It may be set to ask several times.
+/// How long a start waits for an address that is tentative: the system asks the link once, for a
+/// second and a random part of another one (RFC 4862, sections 5.1 and 5.4.2). It may be set to ask
+/// several times.
 const ADDRESS_PATIENCE: Duration = Duration::from_secs(10);
 
 /// How long a start pauses between two attempts meanwhile.
@@ -214,8 +216,8 @@ impl Lifecycle {
         }
     }
 
-    /// Goes on with a start whose keys are derived, unless it was stopped meanwhile. Where the address of an interface
-    /// is not ready yet, it waits for that.
+    /// Goes on with a start whose keys are derived, unless it was stopped meanwhile. Where the
+    /// address of an interface is not ready yet, it waits for that.
     fn go_on(self: &Arc<Self>, done: &Arc<Completion>) {
         let mut ends = None;
         loop {
@@ -260,7 +262,8 @@ impl Lifecycle {
         self.note_end();
     }
 
-    /// Waits until the bus is stopped and its sockets are closed, or has been since this was called.
+    /// Waits until the bus is stopped and its sockets are closed, or has been since this was
+    /// called.
     pub(crate) fn closed(self: &Arc<Self>) -> impl Future<Output = ()> + Send + use<> {
         let lifecycle = Arc::clone(self);
         let ends = lifecycle.ends.load(Ordering::SeqCst);
@@ -301,7 +304,8 @@ impl Lifecycle {
     }
 
     fn lock(&self) -> MutexGuard<'_, Phase> {
-        // A phase is replaced by one assignment, so that a panic leaves the one before it or the one after it.
+        // A phase is replaced by one assignment, so that a panic leaves the one before it or the
+        // one after it.
         self.phase.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -351,8 +355,8 @@ impl Lifecycle {
         opened
     }
 
-    /// Reports what there is to report of a start, and lets the session hear others only then: that it has started comes
-    /// before everything that it hears.
+    /// Reports what there is to report of a start, and lets the session hear others only then: that
+    /// it has started comes before everything that it hears.
     fn report_start(&self, mut opened: Opened) -> Result<(), Error> {
         let telemetry = &self.shared.telemetry;
         opened.report_notices(telemetry);
@@ -366,7 +370,8 @@ impl Lifecycle {
         Ok(())
     }
 
-    /// Reports a notice where a panic of a subscriber of `tracing` must not come in the way of what follows.
+    /// Reports a notice where a panic of a subscriber of `tracing` must not come in the way of what
+    /// follows.
     pub(super) fn report(&self, notice: Notice) {
         let _ = caught("reporting", || self.shared.telemetry.report(notice));
     }
@@ -395,7 +400,8 @@ impl Lifecycle {
         std::mem::take(&mut self.warnings.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Stops without waiting, and ends everything that waits for events: the last handle has been dropped.
+    /// Stops without waiting, and ends everything that waits for events: the last handle has been
+    /// dropped.
     pub(crate) fn shut_down(&self) {
         drop(self.stop());
         if let Some(console) = &self.console {
@@ -405,7 +411,8 @@ impl Lifecycle {
         self.end_notices();
     }
 
-    /// Ends the streams of notices, once the last handle has been dropped and everything has been reported.
+    /// Ends the streams of notices, once the last handle has been dropped and everything has been
+    /// reported.
     fn end_notices(&self) {
         if self.shared.handles.load(Ordering::Acquire) == 0 && self.is_over() {
             self.shared.telemetry.close();
@@ -469,7 +476,8 @@ impl Supervisor for Lifecycle {
 
     fn session_closed(self: Arc<Self>, context: &Arc<Context>) {
         context.gate.wait_until_open(FIRST_NOTICE);
-        // Reported while the stop is still under way: when it is over for its caller, the notice has been heard.
+        // Reported while the stop is still under way: when it is over for its caller, the notice
+        // has been heard.
         let telemetry = &self.shared.telemetry;
         let _ = caught("reporting", || {
             telemetry.report(Notice::Stopped);

@@ -6,15 +6,18 @@ use super::{
     Lifecycle,
     transition::{Completion, Transition},
 };
-use crate::bus::{
-    config::secret::Keys,
-    driver::key_ring::KeySet,
-    process::{
-        failure::{Failure, caught},
-        user_code,
+use crate::{
+    bus::{
+        config::secret::Keys,
+        driver::key_ring::KeySet,
+        process::{
+            failure::{Failure, caught},
+            user_code,
+        },
     },
+    error::Error,
+    proto::SealKeys,
 };
-use crate::{error::Error, proto::SealKeys};
 
 impl Lifecycle {
     /// Replaces the keys, as soon as they are derived.

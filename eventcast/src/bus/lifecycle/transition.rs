@@ -8,10 +8,13 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
-use crate::bus::process::{failure::Failure, user_code};
-use crate::error::Error;
+use crate::{
+    bus::process::{failure::Failure, user_code},
+    error::Error,
+};
 
-/// A completion that is certain: where a panic comes first, it completes as failed, so that nothing waits for ever.
+/// A completion that is certain: where a panic comes first, it completes as failed, so that nothing
+/// waits for ever.
 #[derive(Default)]
 pub(crate) struct Promise(pub(crate) Arc<Completion>);
 
@@ -80,7 +83,8 @@ impl Completion {
     }
 
     fn lock(&self) -> MutexGuard<'_, Awaited> {
-        // A waker that panics when it is cloned or compared leaves the result and the others as they were.
+        // A waker that panics when it is cloned or compared leaves the result and the others as
+        // they were.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

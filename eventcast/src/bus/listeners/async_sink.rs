@@ -20,11 +20,13 @@ use super::{
     received::Received,
     user_closure::UserClosure,
 };
-use crate::bus::{
-    process::user_code::{self, LogLimit, Panicked},
-    queue::bounded_queue::{Bound, BoundedQueue, Overflow},
+use crate::{
+    bus::{
+        process::user_code::{self, LogLimit, Panicked},
+        queue::bounded_queue::{Bound, BoundedQueue, Overflow},
+    },
+    text::printable,
 };
-use crate::text::printable;
 
 /// What [`Bus::on_async`](crate::Bus::on_async) takes: a closure that returns a future which can
 /// move between threads.

@@ -7,13 +7,15 @@ use std::{
 };
 
 use super::fault::Fault;
-use crate::bus::{
-    process::user_code::Panicked,
-    telemetry::{
-        Telemetry, listener_id::ListenerId, notice::Notice, origin::Origin, rate_limit::Tally,
+use crate::{
+    bus::{
+        process::user_code::Panicked,
+        telemetry::{
+            Telemetry, listener_id::ListenerId, notice::Notice, origin::Origin, rate_limit::Tally,
+        },
     },
+    codec::DecodeError,
 };
-use crate::codec::DecodeError;
 
 /// Shared by the parts of one listener, so that its calls and its queue report as this listener.
 pub(crate) struct ListenerIdentity {

@@ -3,8 +3,7 @@
 use std::{fmt, panic::Location};
 
 use super::pattern::Pattern;
-use crate::bus::telemetry::listener_id::ListenerId;
-use crate::text::printable;
+use crate::{bus::telemetry::listener_id::ListenerId, text::printable};
 
 /// A listener of events as it is registered: [`Bus::listeners`](crate::Bus::listeners) lists them.
 ///

@@ -2,27 +2,31 @@
 
 use std::{fmt, marker::PhantomData, num::NonZeroUsize, panic::Location, sync::Arc};
 
-use super::super::{Bus, shared::Shared};
-use super::into_pattern::IntoPattern;
-use crate::bus::listeners::{
-    async_sink::{AsyncListener, AsyncSink},
-    identity::ListenerIdentity,
-    inline_sink::InlineSink,
-    invocation::FromArgs,
-    listener::{Listener, Sink},
-    pattern::InvalidPattern,
-    received::Received,
-    registry::{Position, Topic},
-    subscription::{SubscribeOptions, Subscription},
-    wait_for::WaitFor,
+use super::{
+    super::{Bus, shared::Shared},
+    into_pattern::IntoPattern,
 };
-use crate::bus::process::{fork, user_code};
-use crate::bus::queue::{
-    bounded_queue::{Bound, Overflow},
-    mailbox::Mailbox,
-};
-use crate::bus::telemetry::listener_id::ListenerId;
 use crate::{
+    bus::{
+        listeners::{
+            async_sink::{AsyncListener, AsyncSink},
+            identity::ListenerIdentity,
+            inline_sink::InlineSink,
+            invocation::FromArgs,
+            listener::{Listener, Sink},
+            pattern::InvalidPattern,
+            received::Received,
+            registry::{Position, Topic},
+            subscription::{SubscribeOptions, Subscription},
+            wait_for::WaitFor,
+        },
+        process::{fork, user_code},
+        queue::{
+            bounded_queue::{Bound, Overflow},
+            mailbox::Mailbox,
+        },
+        telemetry::listener_id::ListenerId,
+    },
     codec::Args,
     event::{self, InvalidKey, KeyConflict, NetEvent},
     text::printable,

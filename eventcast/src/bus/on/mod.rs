@@ -1,5 +1,5 @@
-//! Registration of listeners on a [`Bus`](super::Bus): a builder with all options, and short methods for the
-//! usual ones.
+//! Registration of listeners on a [`Bus`](super::Bus): a builder with all options, and short
+//! methods for the usual ones.
 //!
 //! | file | what is in it |
 //! | --- | --- |

@@ -1,14 +1,19 @@
 //! Listening to events by key, without a type.
 
 use super::{super::Bus, listen::refused_key, or_error, or_panic};
-use crate::bus::listeners::{
-    async_sink::AsyncListener,
-    received::Received,
-    subscription::{SubscribeOptions, Subscription},
-    wait_for::WaitFor,
+use crate::{
+    bus::{
+        listeners::{
+            async_sink::AsyncListener,
+            received::Received,
+            subscription::{SubscribeOptions, Subscription},
+            wait_for::WaitFor,
+        },
+        telemetry::listener_id::ListenerId,
+    },
+    codec::Args,
+    event::InvalidKey,
 };
-use crate::bus::telemetry::listener_id::ListenerId;
-use crate::{codec::Args, event::InvalidKey};
 
 /// Listening to events by key, without a type.
 impl Bus {

@@ -1,15 +1,19 @@
 //! Listening to many events at once.
 
 use super::{super::Bus, into_pattern::IntoPattern, listen::refused_pattern, or_error, or_panic};
-use crate::bus::listeners::{
-    async_sink::AsyncListener,
-    pattern::{InvalidPattern, Pattern},
-    received::Received,
-    subscription::{SubscribeOptions, Subscription},
-    wait_for::WaitFor,
+use crate::{
+    bus::{
+        listeners::{
+            async_sink::AsyncListener,
+            pattern::{InvalidPattern, Pattern},
+            received::Received,
+            subscription::{SubscribeOptions, Subscription},
+            wait_for::WaitFor,
+        },
+        telemetry::listener_id::ListenerId,
+    },
+    codec::Args,
 };
-use crate::bus::telemetry::listener_id::ListenerId;
-use crate::codec::Args;
 
 /// Listening to many events at once.
 impl Bus {

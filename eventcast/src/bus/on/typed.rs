@@ -3,14 +3,18 @@
 use std::num::NonZeroUsize;
 
 use super::{super::Bus, or_error, or_panic};
-use crate::bus::listeners::{
-    async_sink::AsyncListener,
-    received::Received,
-    subscription::{SubscribeOptions, Subscription},
-    wait_for::WaitFor,
+use crate::{
+    bus::{
+        listeners::{
+            async_sink::AsyncListener,
+            received::Received,
+            subscription::{SubscribeOptions, Subscription},
+            wait_for::WaitFor,
+        },
+        telemetry::listener_id::ListenerId,
+    },
+    event::{KeyConflict, NetEvent},
 };
-use crate::bus::telemetry::listener_id::ListenerId;
-use crate::event::{KeyConflict, NetEvent};
 
 /// Listening to typed events.
 impl Bus {

@@ -284,8 +284,7 @@ mod tests {
         time::Duration,
     };
 
-    use super::rate_limit::Limiter;
-    use super::*;
+    use super::{rate_limit::Limiter, *};
     use crate::Bus;
 
     /// A bus that is not started, with a report pause of `pause`.

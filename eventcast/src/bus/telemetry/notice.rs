@@ -27,8 +27,8 @@ use tracing::Level;
 
 pub use self::cause::{ConsoleRefusedCause, RefusedCause};
 use super::{listener_id::ListenerId, origin::Origin};
-use crate::bus::process::failure::Failure;
 use crate::{
+    bus::process::failure::Failure,
     codec::DecodeError,
     net::{InterfaceEvent, InterfaceLeftReason, SendError},
     proto::{DropCause, ExpiredReason, LeftReason, LostReason, MessageId, Peer},

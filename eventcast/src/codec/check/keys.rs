@@ -1,11 +1,14 @@
 //! Whether a key stands twice in one document.
 //!
-//! Each key sets two bits in a word as it passes. Only where both bits were set already are the keys of that document
-//! compared: each with each while they are few, through a hash table when they are many. So the time is in proportion
-//! to the keys, whatever they are, and most documents cost no memory but the word.
+//! Each key sets two bits in a word as it passes. Only where both bits were set already are the
+//! keys of that document compared: each with each while they are few, through a hash table when
+//! they are many. So the time is in proportion to the keys, whatever they are, and most documents
+//! cost no memory but the word.
 
-use std::cell::RefCell;
-use std::hash::{BuildHasher, RandomState};
+use std::{
+    cell::RefCell,
+    hash::{BuildHasher, RandomState},
+};
 
 use super::super::raw::RawElements;
 
@@ -83,8 +86,8 @@ thread_local! {
     static KEY_TABLE: RefCell<KeyTable> = RefCell::default();
 }
 
-/// Finds two equal keys among many. They are hashed with a random secret, so that no sender can choose keys that
-/// collide.
+/// Finds two equal keys among many. They are hashed with a random secret, so that no sender can
+/// choose keys that collide.
 #[derive(Default)]
 struct KeyTable {
     /// Where a key begins, plus one; 0 is empty.

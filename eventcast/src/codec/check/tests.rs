@@ -3,8 +3,7 @@
 use bson::{Bson, doc};
 use proptest::prelude::*;
 
-use super::super::raw::RawElements;
-use super::*;
+use super::{super::raw::RawElements, *};
 
 /// A document around elements that are spelled out.
 fn document(elements: &[u8]) -> Vec<u8> {

@@ -8,9 +8,13 @@ use serde::de::{
 };
 use serde::forward_to_deserialize_any;
 
-use super::super::raw::{RawElement, RawElements, RawValue};
-use super::super::{DecodeError, element};
-use super::{Deserializer, unchecked};
+use super::{
+    super::{
+        DecodeError, element,
+        raw::{RawElement, RawElements, RawValue},
+    },
+    Deserializer, unchecked,
+};
 use crate::event::must_be_small;
 
 #[inline]
@@ -145,8 +149,8 @@ impl<'de> SeqAccess<'de> for Items<'de> {
 #[derive(Clone, Copy)]
 pub(super) struct Key<'de>(pub(super) &'de str);
 
-/// Methods that read a key from its one text form. Another text of the same number would be another key, so it is left to
-/// the visitor, which refuses it.
+/// Methods that read a key from its one text form. Another text of the same number would be another
+/// key, so it is left to the visitor, which refuses it.
 macro_rules! read_text {
     ($($method:ident $visit:ident $kind:ty;)*) => {$(
         fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {

@@ -2,9 +2,13 @@
 
 use serde::de::{self, DeserializeSeed, SeqAccess, Visitor};
 
-use super::super::raw::{RawArgs, RawValue};
-use super::super::{DecodeError, DecodeErrorKind, MAX_STEPS, element};
-use super::Deserializer;
+use super::{
+    super::{
+        DecodeError, DecodeErrorKind, MAX_STEPS, element,
+        raw::{RawArgs, RawValue},
+    },
+    Deserializer,
+};
 
 /// Gives a sequence all arguments, nothing none, and anything else the first.
 #[derive(Clone, Copy)]

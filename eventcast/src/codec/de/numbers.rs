@@ -5,8 +5,10 @@
 
 use serde::de::{self, Unexpected, Visitor};
 
-use super::super::{DecodeError, element};
-use super::Deserializer;
+use super::{
+    super::{DecodeError, element},
+    Deserializer,
+};
 
 /// 2^63, 2^64 and 2^127 as doubles.
 const TWO_POW_63: f64 = 9_223_372_036_854_775_808.0;

@@ -1,9 +1,10 @@
 //! Room on the stack for values that serde decodes out of a buffer of its own.
 //!
-//! Where a type is `untagged`, has a tag inside, or is flattened, serde first reads the whole value into a buffer, and
-//! makes the type out of that afterwards. How large those values are, and how many are nested, cannot be seen from
-//! here; how deep the buffer is, can be. A deeper one than usual is decoded again on a thread whose stack has room for
-//! the largest values on every level, so that no sender can overflow the stack of a receiving thread.
+//! Where a type is `untagged`, has a tag inside, or is flattened, serde first reads the whole value
+//! into a buffer, and makes the type out of that afterwards. How large those values are, and how
+//! many are nested, cannot be seen from here; how deep the buffer is, can be. A deeper one than
+//! usual is decoded again on a thread whose stack has room for the largest values on every level,
+//! so that no sender can overflow the stack of a receiving thread.
 //!
 //! The same holds for everything that takes more than a little of a stack of unknown size.
 
@@ -11,16 +12,19 @@ use std::{any::type_name, cell::Cell, panic, thread};
 
 use super::super::{DecodeError, DecodeErrorKind};
 
-/// How many documents and arrays within one another are decoded where they came: even the largest values fit there.
+/// How many documents and arrays within one another are decoded where they came: even the largest
+/// values fit there.
 const MAX_LEVELS: u8 = 3;
 
-/// How much of the stack may be taken on the bus's own threads, and on those that deliver for it: as much as it takes.
+/// How much of the stack may be taken on the bus's own threads, and on those that deliver for it:
+/// as much as it takes.
 pub(super) const ANYWHERE: u32 = u32::MAX;
 
 /// The same where the program itself calls, on a stack of any size of which it has taken any part.
 pub(super) const INLINE: u32 = 128 << 10;
 
-/// Twice as much as [`MAX_DEPTH`](super::super::MAX_DEPTH) of the largest values take. What is not used costs nothing.
+/// Twice as much as [`MAX_DEPTH`](super::super::MAX_DEPTH) of the largest values take. What is not
+/// used costs nothing.
 const STACK_SIZE: usize = 64 << 20;
 
 #[derive(Clone, Copy, PartialEq)]
@@ -92,7 +96,8 @@ pub(super) fn exceeded() -> DecodeError {
     DecodeError::new(DecodeErrorKind::TooMuchStack)
 }
 
-/// Decodes here, or, where that needs more room than there is or takes more than `stack`, on a thread of its own.
+/// Decodes here, or, where that needs more room than there is or takes more than `stack`, on a
+/// thread of its own.
 #[inline]
 pub(super) fn with_room<T: Send>(
     stack: u32,
@@ -131,9 +136,11 @@ mod tests {
     use serde::Deserialize;
 
     use super::*;
-    use crate::args;
-    use crate::codec::{Args, RawArgs, decode_event_with_room, encode_event};
-    use crate::event::ShapeKind;
+    use crate::{
+        args,
+        codec::{Args, RawArgs, decode_event_with_room, encode_event},
+        event::ShapeKind,
+    };
 
     thread_local! {
         static IS_HERE: Cell<bool> = const { Cell::new(false) };

@@ -1,16 +1,19 @@
 //! BSON's own types on the way into a typed event.
 //!
-//! The types of the `bson` crate read themselves from maps in the manner of extended JSON: an ObjectId from a map with
-//! the one key `$oid`. The crate's raw types get shorter maps, which borrow the bytes.
+//! The types of the `bson` crate read themselves from maps in the manner of extended JSON: an
+//! ObjectId from a map with the one key `$oid`. The crate's raw types get shorter maps, which
+//! borrow the bytes.
 
 use bson::oid::ObjectId;
 use serde::de::{self, DeserializeSeed, IntoDeserializer, MapAccess, Visitor};
 use serde::forward_to_deserialize_any;
 
-use super::super::raw::RawValue;
-use super::super::{DecodeError, element, newtype};
-use super::access::Key;
-use super::{Deserializer, unchecked};
+use super::{
+    super::{DecodeError, element, newtype, raw::RawValue},
+    Deserializer,
+    access::Key,
+    unchecked,
+};
 
 /// Shows a value of one of BSON's own types to `visitor`.
 pub(super) fn visit<'de, V: Visitor<'de>>(

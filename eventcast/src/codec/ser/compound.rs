@@ -2,11 +2,12 @@
 
 use serde::ser::{self, Serialize};
 
-use super::super::EncodeError;
-use super::super::check::Keys;
-use super::key::KeySerializer;
-use super::special::Special;
-use super::writer::Serializer;
+use super::{
+    super::{EncodeError, check::Keys},
+    key::KeySerializer,
+    special::Special,
+    writer::Serializer,
+};
 
 /// An array that is open.
 pub(in crate::codec) struct Items<'s, 'a> {

@@ -4,12 +4,14 @@ use std::{fmt, io::Write};
 
 use serde::ser::{self, Impossible, Serialize};
 
-use super::super::check::Keys;
-use super::super::{EncodeError, EncodeErrorKind};
-use super::values::refuse_raw_json;
-use super::writer::Serializer;
+use super::{
+    super::{EncodeError, EncodeErrorKind, check::Keys},
+    values::refuse_raw_json,
+    writer::Serializer,
+};
 
-/// Writes one key: a string, a char, an integer, a bool, a unit variant, or a newtype of one of these.
+/// Writes one key: a string, a char, an integer, a bool, a unit variant, or a newtype of one of
+/// these.
 pub(super) struct KeySerializer<'k, 'a> {
     inner: &'k mut Serializer<'a>,
     keys: &'k mut Keys,

@@ -10,9 +10,10 @@ use bson::spec::BinarySubtype;
 use bson::{Binary, Decimal128};
 use serde::ser::{self, Impossible, Serialize};
 
-use super::super::raw::value_length;
-use super::super::{EncodeError, EncodeErrorKind, element};
-use super::writer::Serializer;
+use super::{
+    super::{EncodeError, EncodeErrorKind, element, raw::value_length},
+    writer::Serializer,
+};
 
 /// Which of BSON's own types.
 #[derive(Clone, Copy, PartialEq)]

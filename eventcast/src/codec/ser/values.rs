@@ -4,11 +4,12 @@ use std::fmt::{Display, Write};
 
 use serde::ser::{self, Serialize};
 
-use super::super::check::Keys;
-use super::super::{EncodeError, EncodeErrorKind, element, newtype};
-use super::compound::{Entries, Fields, Items};
-use super::special::{Special, SpecialKind};
-use super::writer::{Hint, Serializer, too_long};
+use super::{
+    super::{EncodeError, EncodeErrorKind, check::Keys, element, newtype},
+    compound::{Entries, Fields, Items},
+    special::{Special, SpecialKind},
+    writer::{Hint, Serializer, too_long},
+};
 
 impl<'s, 'a> ser::Serializer for &'s mut Serializer<'a> {
     type Ok = ();
@@ -320,7 +321,8 @@ impl Serializer<'_> {
     }
 }
 
-/// Refuses the name by which serde_json marks JSON that is text: as a document no listener could read it.
+/// Refuses the name by which serde_json marks JSON that is text: as a document no listener could
+/// read it.
 #[inline]
 pub(super) fn refuse_raw_json(name: &str) -> Result<(), EncodeError> {
     if name == RAW_JSON {

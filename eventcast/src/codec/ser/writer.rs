@@ -3,17 +3,17 @@
 //! A value does not know its place, and its type stands before its key: so an element is begun with
 //! a place for the type, and the value fills that in when it comes.
 
-use std::any::TypeId;
-use std::borrow::Cow;
-use std::rc::Rc;
-use std::sync::Arc;
+use std::{any::TypeId, borrow::Cow, rc::Rc, sync::Arc};
 
 use bson::{Bson, Decimal128, RawBson, RawBsonRef};
 use serde::Serialize;
 
-use super::super::check::{Keys, check_nested};
-use super::super::readable::Makes;
-use super::super::{EncodeError, EncodeErrorKind, MAX_DEPTH, MAX_STEPS, element};
+use super::super::{
+    EncodeError, EncodeErrorKind, MAX_DEPTH, MAX_STEPS,
+    check::{Keys, check_nested},
+    element,
+    readable::Makes,
+};
 
 /// Writes values one after another; each goes to the element that was begun last.
 pub(in crate::codec) struct Serializer<'a> {
@@ -26,7 +26,8 @@ pub(in crate::codec) struct Serializer<'a> {
     steps: usize,
     /// The value to come is a `Bson`: its integers keep their width.
     pub(super) exact: bool,
-    /// The next value is one of the bson crate's, whose compact form loses nothing and takes no text.
+    /// The next value is one of the bson crate's, whose compact form loses nothing and takes no
+    /// text.
     pub(super) compact: bool,
     /// A wrapper of the bson crate requested the readable form of the value inside.
     pub(super) human_readable: bool,
@@ -137,18 +138,20 @@ impl<'a> Serializer<'a> {
     pub(super) fn put<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), EncodeError> {
         self.exact = keeps_widths::<T>();
         if is_raw::<T>() {
-            // In a buffer of serde's, not all that stands in one can be read: that is up to its content.
+            // In a buffer of serde's, not all that stands in one can be read: that is up to its
+            // content.
             self.makes.doubt();
         }
         self.compact = self.exact || is_decimal::<T>();
         value.serialize(&mut *self)
     }
 
-    /// Whether a type is to write the form for people: all do but the bson crate's own, which are written compactly and
-    /// keep their BSON type.
+    /// Whether a type is to write the form for people: all do but the bson crate's own, which are
+    /// written compactly and keep their BSON type.
     ///
-    /// The answer has to be the same for all others: where serde holds a value in a buffer on the way in (`flatten`,
-    /// `untagged`, an internal tag), it reads the form for people, whatever the format prefers.
+    /// The answer has to be the same for all others: where serde holds a value in a buffer on the
+    /// way in (`flatten`, `untagged`, an internal tag), it reads the form for people, whatever the
+    /// format prefers.
     #[inline]
     pub(super) fn for_people(&self) -> bool {
         self.human_readable || !self.compact && self.hint == Hint::None
@@ -262,8 +265,8 @@ impl<'a> Serializer<'a> {
         self.steps = self.steps.saturating_sub(1);
     }
 
-    /// Something called `name` occurs here, with so many fields. How deep counts too: what lies too deep for a thread's
-    /// stack cannot be read.
+    /// Something called `name` occurs here, with so many fields. How deep counts too: what lies too
+    /// deep for a thread's stack cannot be read.
     #[inline]
     pub(super) fn note(&mut self, name: &'static str, fields: usize) {
         self.makes.note(name, fields ^ self.steps << 16);
@@ -340,8 +343,8 @@ fn has_zero(word: u64) -> bool {
     super::super::raw::before_zero(word).is_some()
 }
 
-/// Whether `T` is a BSON value whose integers have a width of their own. `Bson` calls `serialize_i64` like every other
-/// type, so only its type distinguishes it.
+/// Whether `T` is a BSON value whose integers have a width of their own. `Bson` calls
+/// `serialize_i64` like every other type, so only its type distinguishes it.
 #[inline]
 fn keeps_widths<T: ?Sized>() -> bool {
     let id = typeid::of::<T>();

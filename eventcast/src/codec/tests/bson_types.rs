@@ -1,8 +1,6 @@
 //! BSON's own types inside typed events, and the bson crate as the referee.
 
-use std::borrow::Cow;
-use std::rc::Rc;
-use std::sync::Arc;
+use std::{borrow::Cow, rc::Rc, sync::Arc};
 
 use bson::oid::ObjectId;
 use bson::serde_helpers::HumanReadable;

@@ -1,8 +1,10 @@
 //! The argument mapping, the forms of serde's types, and numbers.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::net::IpAddr;
-use std::time::Duration;
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    net::IpAddr,
+    time::Duration,
+};
 
 use bson::{Bson, doc};
 use serde::{Deserialize, Serialize};

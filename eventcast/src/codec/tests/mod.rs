@@ -16,8 +16,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::*;
-use crate::args;
-use crate::event::ShapeKind;
+use crate::{args, event::ShapeKind};
 
 /// The payload document of an event.
 fn encoded<T: Serialize>(value: &T, shape: ShapeKind) -> Vec<u8> {

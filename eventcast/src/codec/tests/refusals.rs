@@ -1,7 +1,9 @@
 //! Values that cannot be sent, and the text of the error.
 
-use std::collections::{BTreeMap, HashMap};
-use std::net::IpAddr;
+use std::{
+    collections::{BTreeMap, HashMap},
+    net::IpAddr,
+};
 
 use serde::ser::{SerializeMap, SerializeStruct};
 use serde::{Deserialize, Serialize, Serializer};

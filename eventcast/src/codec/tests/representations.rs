@@ -1,14 +1,17 @@
-//! Every way in which serde can represent a type, times every type that has a form of its own for people, or that a
-//! serializer knows by a private name: each is refused by `emit`, or decodes as the same.
+//! Every way in which serde can represent a type, times every type that has a form of its own for
+//! people, or that a serializer knows by a private name: each is refused by `emit`, or decodes as
+//! the same.
 //!
-//! serde holds a value in a buffer of its own where a representation needs it (`untagged`, `flatten`, an internal tag),
-//! and reads the form for people from there.
+//! serde holds a value in a buffer of its own where a representation needs it (`untagged`,
+//! `flatten`, an internal tag), and reads the form for people from there.
 
-use std::cell::Cell;
-use std::collections::BTreeMap;
-use std::fmt::Debug;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::time::{Duration, SystemTime};
+use std::{
+    cell::Cell,
+    collections::BTreeMap,
+    fmt::Debug,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    time::{Duration, SystemTime},
+};
 
 use bson::oid::ObjectId;
 use bson::spec::BinarySubtype;
@@ -20,8 +23,7 @@ use proptest::prelude::*;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_bytes::ByteBuf;
 
-use super::super::readable::VARIANT;
-use super::*;
+use super::{super::readable::VARIANT, *};
 
 #[derive(Serialize, Deserialize, Debug, Clone, PartialEq)]
 struct Named<T> {
@@ -174,8 +176,8 @@ mod forward {
 /// Writes [`Sample`], the types of which are given.
 macro_rules! samples {
     ($($kind:ident($sampled:ty)),+ $(,)?) => {
-        /// A value of any of these types, which reads and writes as that value does. The representations are compiled
-        /// for this one type, instead of for each of them.
+        /// A value of any of these types, which reads and writes as that value does. The
+        /// representations are compiled for this one type, instead of for each of them.
         #[derive(Clone, Debug, PartialEq)]
         enum Sample {
             $($kind($sampled)),+

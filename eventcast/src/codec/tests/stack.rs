@@ -36,7 +36,8 @@ fn chain<P: Copy>(pad: P, length: usize) -> Option<Box<Node<P>>> {
     next
 }
 
-/// Decodes on as small a stack as what is left of that of a tokio worker. Encoding has all it wants.
+/// Decodes on as small a stack as what is left of that of a tokio worker. Encoding has all it
+/// wants.
 fn on_a_small_stack<T>(make: impl FnOnce() -> T + Send + 'static) -> Result<(), DecodeErrorKind>
 where
     T: Serialize + DeserializeOwned + Send + 'static,

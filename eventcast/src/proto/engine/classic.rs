@@ -1,7 +1,7 @@
 //! The cipher of old peers, in and out (WIRE.md section 5).
 //!
-//! Events to the group are encrypted. What the protocol itself has to say goes in the clear, as the chunks' metadata
-//! does: under this cipher it would be no less forgeable.
+//! Events to the group are encrypted. What the protocol itself has to say goes in the clear, as the
+//! chunks' metadata does: under this cipher it would be no less forgeable.
 
 use std::net::SocketAddr;
 

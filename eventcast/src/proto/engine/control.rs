@@ -71,8 +71,8 @@ impl Engine {
                 token,
                 missing,
             } => self.answer_nack(now, (at, from, token), (id, incarnation), &missing)?,
-            // An old peer that gets a chunk twice may put the message together twice: a request that the network has
-            // doubled is answered once.
+            // An old peer that gets a chunk twice may put the message together twice: a request
+            // that the network has doubled is answered once.
             Control::Retx { .. }
                 if peer.incarnation.is_none()
                     && self.is_repeated(now.elapsed, incoming, sender) =>
@@ -115,8 +115,8 @@ impl Engine {
         }
     }
 
-    /// Sends a reserved event of one datagram. `write` appends the payload, for which so many bytes are left. `false`: too
-    /// many wait already, and it is dropped.
+    /// Sends a reserved event of one datagram. `write` appends the payload, for which so many bytes
+    /// are left. `false`: too many wait already, and it is dropped.
     pub(super) fn send_control(
         &mut self,
         now: Now,

@@ -27,8 +27,8 @@ use crate::{
     },
 };
 
-/// A missing number is requested after so many milliseconds, drawn at random: an overtaken message has come by then,
-/// and the receivers that miss it do not all request it at once.
+/// A missing number is requested after so many milliseconds, drawn at random: an overtaken message
+/// has come by then, and the receivers that miss it do not all request it at once.
 const FIRST_ASK: std::ops::Range<u64> = 2..10;
 
 /// A message, and where its bytes are.
@@ -92,13 +92,14 @@ pub(super) enum First {
     /// A message.
     Message {
         number: u64,
-        /// How long the sender has been running, if its clock has not been set since, and the message shows it.
+        /// How long the sender has been running, if its clock has not been set since, and the
+        /// message shows it.
         up: Option<Duration>,
     },
 }
 
-/// A bus that has run for so long has discovered all earlier ones, in all likelihood. A sender that it discovers now,
-/// and whose numbers are still below this, may be younger than its clock says.
+/// A bus that has run for so long has discovered all earlier ones, in all likelihood. A sender that
+/// it discovers now, and whose numbers are still below this, may be younger than its clock says.
 const SETTLED: Duration = Duration::from_secs(5);
 const LOW_NUMBERS: u64 = 64;
 
@@ -106,7 +107,8 @@ const LOW_NUMBERS: u64 = 64;
 const LONGEST_UNDECIDED: Duration = Duration::from_millis(1_500);
 
 impl Engine {
-    /// The stream of a peer. One that is new is followed from the first number that is owed, if there is room.
+    /// The stream of a peer. One that is new is followed from the first number that is owed, if
+    /// there is room.
     #[inline]
     pub(super) fn stream(
         &mut self,
@@ -131,7 +133,8 @@ impl Engine {
             {
                 stream.reorder.begin_unfollowed(next);
             }
-            // Messages sent from now on are owed to it, though it may discover this bus only afterwards.
+            // Messages sent from now on are owed to it, though it may discover this bus only
+            // afterwards.
             let owed = self.heartbeat.last_sent().saturating_add(1);
             self.newcomers.add(now.elapsed, stream, peer.address, owed);
             self.answer_newcomer(now.elapsed);
@@ -199,7 +202,8 @@ impl Engine {
         self.streams.settle(at);
     }
 
-    /// Lets a stream begin whose sender has said no hello in time: at the message by which it was discovered.
+    /// Lets a stream begin whose sender has said no hello in time: at the message by which it was
+    /// discovered.
     pub(super) fn begin_undecided(&mut self, now: Now, at: StreamRef) {
         let Some(stream) = self.streams.get(at) else {
             return;
@@ -212,8 +216,8 @@ impl Engine {
         self.begin_at(now, at, if there { 1 } else { first });
     }
 
-    /// When numbers that are found missing now are requested for the first time. Those found at about the same time are
-    /// requested together.
+    /// When numbers that are found missing now are requested for the first time. Those found at
+    /// about the same time are requested together.
     #[inline]
     pub(super) fn ask_due(&mut self, now: Duration) -> Duration {
         if self.ask_slot < now + Duration::from_millis(FIRST_ASK.start) {
@@ -458,7 +462,8 @@ impl Engine {
         self.release(at);
     }
 
-    /// Skips a number that its sender has sent, and that is refused. It must not be missing any more.
+    /// Skips a number that its sender has sent, and that is refused. It must not be missing any
+    /// more.
     pub(super) fn refuse_number(&mut self, at: StreamRef, number: u64) {
         if let Some(stream) = self.streams.get(at) {
             stream.reorder.skip((number, number));
@@ -468,8 +473,9 @@ impl Engine {
         self.streams.settle(at);
     }
 
-    /// Ends a gap of which nothing has come in time. Where its sender has corrected its last number since then, the
-    /// numbers above that are not its own: they are forgotten, and nothing is skipped for them.
+    /// Ends a gap of which nothing has come in time. Where its sender has corrected its last number
+    /// since then, the numbers above that are not its own: they are forgotten, and nothing is
+    /// skipped for them.
     pub(super) fn give_up_unanswered(&mut self, now: Duration, at: StreamRef, (first, last): Span) {
         let before = now.saturating_sub(self.message_ttl);
         let limit = match self.streams.get(at) {
@@ -486,14 +492,16 @@ impl Engine {
         }
     }
 
-    /// Forgets all numbers above one that its sender named as its last, but none that it has confirmed before.
+    /// Forgets all numbers above one that its sender named as its last, but none that it has
+    /// confirmed before.
     pub(super) fn disbelieve(&mut self, now: Duration, at: StreamRef, last: u64) {
         let Some(stream) = self.streams.get(at) else {
             return;
         };
         let mut last = last.max(stream.vouch.sure());
         if stream.vouch.may_have_sent_above(last) {
-            // What overtook the hello, or came since, has been delivered, and is not to be delivered again.
+            // What overtook the hello, or came since, has been delivered, and is not to be
+            // delivered again.
             last = last.max(stream.reorder.next_number().saturating_sub(1));
         }
         for held in stream.reorder.forget_above(last) {
@@ -544,8 +552,9 @@ impl Engine {
         self.assembler.set_elsewhere(self.streams.held());
     }
 
-    /// Whether a sealed message was emitted before this bus was started: one that several have requested is sealed anew
-    /// and goes to the group. The comparison uses the sender's clock alone, read at two moments.
+    /// Whether a sealed message was emitted before this bus was started: one that several have
+    /// requested is sealed anew and goes to the group. The comparison uses the sender's clock
+    /// alone, read at two moments.
     fn is_older_than_this_bus(
         &mut self,
         now: Now,
@@ -585,8 +594,8 @@ impl Engine {
             // It does not show where the stream begins.
             return Err(DropCause::Unsolicited.into());
         }
-        // The sender's clock alone is read, at two moments: it need not agree with any other. It may have been set
-        // between them.
+        // The sender's clock alone is read, at two moments: it need not agree with any other. It
+        // may have been set between them.
         let mut sender_up = || {
             let sent = self.times.read(incoming.time)?;
             let up = sent.checked_sub(peer.incarnation?)?;

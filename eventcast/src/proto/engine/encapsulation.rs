@@ -1,6 +1,7 @@
 //! What lies around a datagram: its seal, or the cipher of old peers (WIRE.md sections 5 and 8).
 //!
-//! A bus is clear, classic or sealed, and takes nothing of another kind. What a datagram means is not decided here.
+//! A bus is clear, classic or sealed, and takes nothing of another kind. What a datagram means is
+//! not decided here.
 
 use std::net::SocketAddr;
 
@@ -52,7 +53,8 @@ impl Engine {
                 Destination::Group => None,
                 Destination::Peer(address) => {
                     let Some((_, known)) = self.peers.get(address) else {
-                        // The requester is no longer known. If it is still there, it repeats the request.
+                        // The requester is no longer known. If it is still there, it repeats the
+                        // request.
                         self.stats.answers_refused += 1;
                         continue;
                     };
@@ -149,8 +151,8 @@ impl Engine {
         Ok(bytes)
     }
 
-    /// Why ciphertext of the classic cipher is refused: on a clear bus it is another kind of bus's, elsewhere one layer
-    /// too many.
+    /// Why ciphertext of the classic cipher is refused: on a clear bus it is another kind of bus's,
+    /// elsewhere one layer too many.
     pub(super) fn cause_of_encrypted(&self) -> DropCause {
         if self.is_encrypted() {
             DropCause::Malformed

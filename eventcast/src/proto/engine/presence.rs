@@ -31,13 +31,15 @@ const BURST_END: Duration = Duration::from_millis(20);
 /// The latest that a hello is answered, in milliseconds.
 const ANSWER_WITHIN: u64 = 50;
 
-/// Beside one each interval, hellos answer newcomers and follow the ends of bursts: no more than one in so much time in
-/// the long run, however many strangers claim to be new, and so many at once.
+/// Beside one each interval, hellos answer newcomers and follow the ends of bursts: no more than
+/// one in so much time in the long run, however many strangers claim to be new, and so many at
+/// once.
 const EXTRA_PAUSE: Duration = Duration::from_millis(250);
 const EXTRA_AT_ONCE: u32 = 3;
 
-/// Two incarnations of one id that are both active are two buses. The older one may send for so long after the newer
-/// one was first heard without being a bus of its own: its last datagrams may have been under way.
+/// Two incarnations of one id that are both active are two buses. The older one may send for so
+/// long after the newer one was first heard without being a bus of its own: its last datagrams may
+/// have been under way.
 const UNDER_WAY: Duration = Duration::from_secs(1);
 
 /// A goodbye is repeated so often, with such pauses.
@@ -47,8 +49,8 @@ const BETWEEN_GOODBYES: Duration = Duration::from_millis(50);
 /// A bus that has said goodbye stays until nothing was requested for so long.
 const LINGER: Duration = Duration::from_millis(200);
 
-/// A hello with a lower age of its sender than one that came within this time was overtaken by it. Not longer, so that
-/// a forged hello, which may claim any age, soon loses its effect.
+/// A hello with a lower age of its sender than one that came within this time was overtaken by it.
+/// Not longer, so that a forged hello, which may claim any age, soon loses its effect.
 const OVERTAKEN: Duration = Duration::from_secs(1);
 
 /// When this bus speaks of itself.
@@ -95,7 +97,8 @@ impl Heartbeat {
         }
     }
 
-    /// A numbered event was emitted: when it was the last for a moment, a hello announces its number.
+    /// A numbered event was emitted: when it was the last for a moment, a hello announces its
+    /// number.
     #[inline]
     pub(super) fn has_emitted(&mut self, now: Duration) {
         self.last_emitted = now;
@@ -201,8 +204,8 @@ impl Engine {
         *before = answer.min(*before);
     }
 
-    /// Announces what is owed to buses that were discovered since the last hello, before something is sent to the group
-    /// that they might miss.
+    /// Announces what is owed to buses that were discovered since the last hello, before something
+    /// is sent to the group that they might miss.
     #[inline]
     pub(super) fn greet_newcomers(&mut self, now: Now) {
         if self.newcomers.is_unsaid()
@@ -328,8 +331,8 @@ impl Engine {
                     stream.last_hello = None;
                     stream.hello_clock = HelloClock::default();
                 }
-                // Only the sender's own hello counts, not that of others in its name. A sealed one is its own, wherever
-                // it comes from.
+                // Only the sender's own hello counts, not that of others in its name. A sealed one
+                // is its own, wherever it comes from.
                 route::Speaker::Other if is_clear => {
                     return self.ignore_posed(stream_at, peer.address);
                 }
@@ -423,8 +426,9 @@ impl Engine {
         Ok(())
     }
 
-    /// Ignores a hello or goodbye in a sender's name from another address. A sender with several interfaces is heard
-    /// from several IP addresses and one port: its copies from the other ones are duplicates, and not reported.
+    /// Ignores a hello or goodbye in a sender's name from another address. A sender with several
+    /// interfaces is heard from several IP addresses and one port: its copies from the other ones
+    /// are duplicates, and not reported.
     fn ignore_posed(&mut self, at: StreamRef, from: SocketAddr) -> Result<(), DropCause> {
         let own_port = self
             .streams
@@ -503,8 +507,8 @@ impl Engine {
         }
     }
 
-    /// Reports it where another bus with the id of this sender, which has just said hello, is active as well. After a
-    /// restart the old incarnation is silent.
+    /// Reports it where another bus with the id of this sender, which has just said hello, is
+    /// active as well. After a restart the old incarnation is silent.
     fn look_for_namesake(&mut self, at: StreamRef) {
         let Some(stream) = self.streams.get(at) else {
             return;

@@ -28,12 +28,13 @@ pub(super) enum Dropped {
     Version(u64),
     /// Its seal was not found good: whatever the cause is, the report is the same.
     Unopened(DropCause),
-    /// A holder of the key has sealed it, and by this bus's clock its time is off by so many milliseconds.
+    /// A holder of the key has sealed it, and by this bus's clock its time is off by so many
+    /// milliseconds.
     Clock(i64),
     /// It was received before, and its seal says that it was sent so many milliseconds ago.
     Recorded(u64),
-    /// Its seal says that it was sent so many milliseconds ago, before this bus was started, and such are refused for
-    /// so many more.
+    /// Its seal says that it was sent so many milliseconds ago, before this bus was started, and
+    /// such are refused for so many more.
     BeforeStart {
         age_ms: u64,
         left_ms: u64,
@@ -43,8 +44,8 @@ pub(super) enum Dropped {
 /// What a datagram was taken out of.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Encapsulation {
-    /// It was sent again for several: it is treated as if it had come by itself, but does not show where a stream
-    /// begins.
+    /// It was sent again for several: it is treated as if it had come by itself, but does not show
+    /// where a stream begins.
     pub(super) repeated: bool,
     /// It was sent to this bus alone, as the answer to a request.
     pub(super) to_one: bool,
@@ -212,8 +213,8 @@ impl Engine {
     ) -> Result<(), Dropped> {
         let (from, origin) = (sender.from, sender.origin());
         let sealed = matches!(origin, Origin::Sealer(_));
-        // The stream waits for the message from its sender's address or under its sender's seal, and requests the
-        // number until then.
+        // The stream waits for the message from its sender's address or under its sender's seal,
+        // and requests the number until then.
         let mut waits = None;
         if let Some((at, number)) = stream {
             let place = self.accept_number(at, number)?;
@@ -454,8 +455,8 @@ impl Engine {
                     unreported: 0,
                 },
             };
-            // A flood of messages that never end does not determine how many of them are reported. A number that is
-            // lost is reported in any case, by itself or with others.
+            // A flood of messages that never end does not determine how many of them are reported.
+            // A number that is lost is reported in any case, by itself or with others.
             match (self.expired.note(now, key, report), header.stream) {
                 (Some((_, mut report)), at) => {
                     report.facts.number = number;
@@ -613,7 +614,8 @@ impl Engine {
         if !is_reported {
             return;
         }
-        // Datagrams that were not opened are reported as one, for whatever reason they were refused.
+        // Datagrams that were not opened are reported as one, for whatever reason they were
+        // refused.
         let unopened = matches!(dropped, Dropped::Unopened(_));
         let told = if unopened { DropCause::Mac } else { cause };
         let key = ReportKey {
@@ -709,8 +711,9 @@ impl Encapsulation {
         if self.repeated { 0 } else { bytes.len() as u64 }
     }
 
-    /// How the sender of a datagram stands to this bus, unless it is this bus. What this bus has sealed itself is known
-    /// by its box: where that was another's, a missing incarnation is not this bus's.
+    /// How the sender of a datagram stands to this bus, unless it is this bus. What this bus has
+    /// sealed itself is known by its box: where that was another's, a missing incarnation is not
+    /// this bus's.
     #[inline]
     fn relation(self, relation: Relation) -> Result<Relation, DropCause> {
         match (relation, self.authenticated) {

@@ -19,48 +19,51 @@ use crate::proto::{
     },
 };
 
-/// What may be sent to the group in answer to requests, in bytes a second, or as much as the rate of new messages if
-/// that is more.
+/// What may be sent to the group in answer to requests, in bytes a second, or as much as the rate
+/// of new messages if that is more.
 const FOR_GROUP: u64 = 1 << 20;
 
 /// Likewise to all single addresses together that have not echoed a token.
 const FOR_STRANGERS: u64 = 1 << 20;
 
-/// And to all addresses that have, or as much as was sent anew in the busiest of the last ten seconds.
+/// And to all addresses that have, or as much as was sent anew in the busiest of the last ten
+/// seconds.
 const FOR_PEERS: u64 = 4 << 20;
 
-/// What a request costs for an item that was requested only just now, in bytes of what its requester may be sent.
+/// What a request costs for an item that was requested only just now, in bytes of what its
+/// requester may be sent.
 const LOOK: usize = 32;
 
-/// So much of what a peer may be sent is left for the first answers to each request, so that few are in vain: those
-/// count among the attempts that a message has.
+/// So much of what a peer may be sent is left for the first answers to each request, so that few
+/// are in vain: those count among the attempts that a message has.
 const RESERVE: usize = 512 << 10;
 const FIRST_OF_REQUEST: usize = 16;
 
 /// Most numbers that are looked up for one request. The ones beyond are requested again.
 const MAX_LOOKS: usize = 4096;
 
-/// The same where its address has not echoed a token: anybody can send such requests, and the token that comes with the
-/// first answers makes room for the rest.
+/// The same where its address has not echoed a token: anybody can send such requests, and the token
+/// that comes with the first answers makes room for the rest.
 const MAX_LOOKS_FOR_STRANGERS: usize = 256;
 
 /// A token is not sent to an address again sooner than this: the one before is on its way.
 const BETWEEN_TOKENS: Duration = Duration::from_millis(20);
 
-/// Most incomplete messages that one call examines for chunks to request, and streams for numbers. The others follow at
-/// the next call, which is due at once.
+/// Most incomplete messages that one call examines for chunks to request, and streams for numbers.
+/// The others follow at the next call, which is due at once.
 const MESSAGES_AT_ONCE: usize = 256;
 const STREAMS_AT_ONCE: usize = 256;
 
-/// Most gaps that end in one call, so that a batch of events stays small. The others follow at the next call.
+/// Most gaps that end in one call, so that a batch of events stays small. The others follow at the
+/// next call.
 const GAPS_AT_ONCE: usize = 4096;
 
-/// Most requests for the numbers of one stream that are sent at once. Further missing numbers are requested a moment
-/// later.
+/// Most requests for the numbers of one stream that are sent at once. Further missing numbers are
+/// requested a moment later.
 const REQUESTS_AT_ONCE: usize = 8;
 
-/// With so many missing at once, a receiver's buffer was full, and the pace is too quick. The few losses of a bad link
-/// are no reason to slow down.
+/// With so many missing at once, a receiver's buffer was full, and the pace is too quick. The few
+/// losses of a bad link are no reason to slow down.
 const LOOKS_LIKE_OVERFLOW: usize = 8;
 
 /// How much later a verdict of silence is looked at again for which input has to be read first.
@@ -101,8 +104,8 @@ impl Engine {
         self.indexes = missing;
     }
 
-    /// Requests missing numbers, and ends gaps whose requests were not answered, unless input waits that may hold them:
-    /// of a bounded number of streams.
+    /// Requests missing numbers, and ends gaps whose requests were not answered, unless input waits
+    /// that may hold them: of a bounded number of streams.
     pub(super) fn ask_for_messages(&mut self, now: Now, input_waits: bool) {
         let ttl = self.message_ttl;
         let mut spans = std::mem::take(&mut self.spans);
@@ -203,8 +206,8 @@ impl Engine {
         known.token
     }
 
-    /// Sends a request, but to an address that was forged no more of them than of anything else. `false`: too much waits
-    /// to be sent.
+    /// Sends a request, but to an address that was forged no more of them than of anything else.
+    /// `false`: too much waits to be sent.
     fn send_request(&mut self, now: Now, to: SocketAddr, request: Vec<u8>) -> bool {
         let len = self.sent_len(request.len());
         let mut is_paid = false;
@@ -234,7 +237,8 @@ impl Engine {
         }
     }
 
-    /// Begins to handle a request, with no items yet. A requester without a good token is to be sent one.
+    /// Begins to handle a request, with no items yet. A requester without a good token is to be
+    /// sent one.
     fn requests(&mut self, now: Now, (at, from, token): RequestSource) -> Requests {
         let echoed = self.tokens.check(now.elapsed, from, token);
         let known = &mut self.peers[at];
@@ -357,8 +361,9 @@ impl Engine {
         Ok(())
     }
 
-    /// Handles a request for chunks of a message that is not kept. Where the message had a number, its requester learns
-    /// that this one is not available: once for a request, however many chunks it names.
+    /// Handles a request for chunks of a message that is not kept. Where the message had a number,
+    /// its requester learns that this one is not available: once for a request, however many chunks
+    /// it names.
     fn answer_retx_of_gone(
         &mut self,
         now: Now,
@@ -382,8 +387,8 @@ impl Engine {
         Ok(())
     }
 
-    /// Handles a sender's statement that numbers are no longer available: gaps, and messages that are being
-    /// reassembled.
+    /// Handles a sender's statement that numbers are no longer available: gaps, and messages that
+    /// are being reassembled.
     pub(super) fn hear_gone(
         &mut self,
         from: SocketAddr,
@@ -474,7 +479,8 @@ impl Engine {
         next.min()
     }
 
-    /// The requested datagrams that may be sent now: datagrams of one length to one address, or one to the group.
+    /// The requested datagrams that may be sent now: datagrams of one length to one address, or one
+    /// to the group.
     pub(super) fn poll_answers(
         &mut self,
         now: Now,
@@ -545,8 +551,8 @@ impl Engine {
         Some((run.transmit(to), run.datagrams))
     }
 
-    /// Repeats a datagram for several. Peers that know no numbers would take it for a new one, so it travels inside
-    /// a reserved event.
+    /// Repeats a datagram for several. Peers that know no numbers would take it for a new one, so
+    /// it travels inside a reserved event.
     fn write_again(&mut self, now: Now, item: Item, buf: &mut Vec<u8>) {
         let head = Head {
             seq: 0,
@@ -621,7 +627,8 @@ impl Engine {
         true
     }
 
-    /// Notes that a receiver lacks something that was sent, and how much; sends the replies that there are.
+    /// Notes that a receiver lacks something that was sent, and how much; sends the replies that
+    /// there are.
     fn note_requests(&mut self, now: Duration, requests: Requests) {
         if let Some(reply) = requests.reply {
             self.queue

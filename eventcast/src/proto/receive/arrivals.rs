@@ -1,9 +1,9 @@
 //! What is reported of peers that join and leave, and how often.
 //!
-//! A peer that joins or leaves is reported at once, so that the application can greet an honest newcomer. A peer that
-//! joins and leaves all the time, or does so with ever new ids or incarnations, uses up the reports of its id and its
-//! IP address within ten seconds; then only its state when these are over counts, and is reported if it differs from
-//! the last report.
+//! A peer that joins or leaves is reported at once, so that the application can greet an honest
+//! newcomer. A peer that joins and leaves all the time, or does so with ever new ids or
+//! incarnations, uses up the reports of its id and its IP address within ten seconds; then only its
+//! state when these are over counts, and is reported if it differs from the last report.
 //!
 //! Not responsible for which peers are there: that is [`Streams`](super::streams::Streams)'.
 
@@ -19,13 +19,15 @@ use crate::proto::{
     receive::{events::Change, peer::Peer},
 };
 
-/// How many changes are reported within ten seconds of the peers of one id at one IP address: three restarts.
+/// How many changes are reported within ten seconds of the peers of one id at one IP address: three
+/// restarts.
 const FOR_ID: u32 = 8;
 
 /// And of all peers at one IP address.
 pub(in crate::proto) const FOR_ADDRESS: u32 = 256;
 
-/// How many peers may have changed without a report. Beyond that, one is reported for each that is added.
+/// How many peers may have changed without a report. Beyond that, one is reported for each that is
+/// added.
 const MAX_PENDING: usize = 8192;
 
 struct Pending {
@@ -49,7 +51,8 @@ impl Arrivals {
         Self {
             pending: HashMap::with_hasher(key),
             due: BTreeSet::new(),
-            // Where there are more ids than have numbers of their own, those of the addresses bound them all.
+            // Where there are more ids than have numbers of their own, those of the addresses bound
+            // them all.
             by_id: Budgets::new(FOR_ID, u32::MAX, key),
             by_address: Budgets::new(FOR_ADDRESS, FOR_ADDRESS, key),
             key,

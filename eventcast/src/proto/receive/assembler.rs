@@ -1,15 +1,16 @@
 //! Reassembly of chunked messages.
 //!
-//! Responsible for chunks from the moment that their datagrams are known to be good, until the reassembled message is
-//! returned or dropped, and for all bounds on memory meanwhile. Not for the content of the message, and not for
-//! remembering which messages are over: that is `DedupCache`'s.
+//! Responsible for chunks from the moment that their datagrams are known to be good, until the
+//! reassembled message is returned or dropped, and for all bounds on memory meanwhile. Not for the
+//! content of the message, and not for remembering which messages are over: that is `DedupCache`'s.
 //!
-//! A message is identified by its [`Origin`] and its `seqId`, so that no sender can add to another's. A claimed number
-//! of chunks allocates nothing. Messages that are dropped, to make room or because no more of them came, wait in
-//! [`Assembler::poll_given_up`], to be taken after every call that takes `&mut self`.
+//! A message is identified by its [`Origin`] and its `seqId`, so that no sender can add to
+//! another's. A claimed number of chunks allocates nothing. Messages that are dropped, to make room
+//! or because no more of them came, wait in [`Assembler::poll_given_up`], to be taken after every
+//! call that takes `&mut self`.
 //!
-//! Missing chunks are requested as [`ChunkNacks`] schedule them, one message after the other as [`RequestWindow`]
-//! allows.
+//! Missing chunks are requested as [`ChunkNacks`] schedule them, one message after the other as
+//! [`RequestWindow`] allows.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -46,15 +47,17 @@ pub(in crate::proto) const PIECE_COST: usize = 128;
 /// What is reckoned for each message beside its slices and texts: its entries in the tables here.
 pub(in crate::proto) const MESSAGE_COST: usize = 1024;
 
-/// A message that makes progress all the time may still not take longer than so many times `message_ttl`.
+/// A message that makes progress all the time may still not take longer than so many times
+/// `message_ttl`.
 const OVERDUE_TTLS: u32 = 20;
 
-/// How many times `message_ttl` a message may wait for its first request after its last chunk, while requests for other
-/// messages of its sender are answered: no sender keeps its messages for longer.
+/// How many times `message_ttl` a message may wait for its first request after its last chunk,
+/// while requests for other messages of its sender are answered: no sender keeps its messages for
+/// longer.
 const WAITING_TTLS: u32 = 3;
 
-/// Most messages that one call drops because of their age, so that a batch of events stays small. The others follow at
-/// the next call, which is due at once.
+/// Most messages that one call drops because of their age, so that a batch of events stays small.
+/// The others follow at the next call, which is due at once.
 const MAX_EXPIRED_AT_ONCE: usize = 256;
 
 /// The sender of a message, as far as no other can pose as it.
@@ -62,7 +65,8 @@ const MAX_EXPIRED_AT_ONCE: usize = 256;
 pub(in crate::proto) enum Origin {
     /// Any sender at that address.
     Address(SocketAddr),
-    /// The sender that sealed it, wherever it comes from: the source address can be changed on the way.
+    /// The sender that sealed it, wherever it comes from: the source address can be changed on the
+    /// way.
     Sealer(AuthenticatedSender),
 }
 
@@ -146,7 +150,8 @@ pub(in crate::proto) struct Assembler {
     free: Vec<usize>,
     /// All messages by the moment at which each is to be looked at: never later than its deadline.
     due: BTreeSet<(Duration, usize)>,
-    /// Messages of which something is to be requested, by a moment that is not later than the right one.
+    /// Messages of which something is to be requested, by a moment that is not later than the right
+    /// one.
     asks: BTreeSet<(Duration, usize)>,
     window: RequestWindow,
     /// Messages for which a stream waits, by number.
@@ -238,7 +243,8 @@ impl Assembler {
         self.by_key.len()
     }
 
-    /// Takes a chunk. On `Err` it was refused; other messages may have been dropped to make room nevertheless.
+    /// Takes a chunk. On `Err` it was refused; other messages may have been dropped to make room
+    /// nevertheless.
     pub(in crate::proto) fn take(
         &mut self,
         now: Duration,
@@ -285,9 +291,9 @@ impl Assembler {
         })
     }
 
-    /// The next request that is to be sent now, and the indexes that it names, lowest first. Each message that is looked
-    /// at takes one of `looks`; when none are left, nothing is given, and [`poll_timeout`](Self::poll_timeout) is as due as
-    /// before.
+    /// The next request that is to be sent now, and the indexes that it names, lowest first. Each
+    /// message that is looked at takes one of `looks`; when none are left, nothing is given, and
+    /// [`poll_timeout`](Self::poll_timeout) is as due as before.
     pub(in crate::proto) fn poll_ask(
         &mut self,
         now: Duration,
@@ -335,8 +341,8 @@ impl Assembler {
         }
     }
 
-    /// Notes how many of its indexes a request has named: as many as had room. A request that has not gone out is built
-    /// again after its pause, and does not count among the attempts.
+    /// Notes how many of its indexes a request has named: as many as had room. A request that has
+    /// not gone out is built again after its pause, and does not count among the attempts.
     pub(in crate::proto) fn asked(&mut self, ask: &Ask, named: usize, has_gone_out: bool) {
         let partial = self.partials[ask.index].as_mut().expect(KEPT);
         if has_gone_out {
@@ -347,7 +353,8 @@ impl Assembler {
             partial.nacks.not_sent();
         }
         partial.nacks.named(named);
-        // A peer without extensions is sent requests without a window: nothing is ever outstanding there.
+        // A peer without extensions is sent requests without a window: nothing is ever outstanding
+        // there.
         if partial.nacks.is_quick() {
             let (requester, bytes) = (partial.requester(ask.index), partial.asked_bytes());
             let until = partial.nacks.answered_by();
@@ -386,7 +393,8 @@ impl Assembler {
         }
     }
 
-    /// For this long until now nothing could be received: the time does not count for incomplete messages.
+    /// For this long until now nothing could be received: the time does not count for incomplete
+    /// messages.
     pub(in crate::proto) fn excuse(&mut self, now: Duration, away: Duration) {
         let later = |time: Duration| time.saturating_add(away).min(now);
         for partial in self.partials.iter_mut().flatten() {
@@ -396,8 +404,8 @@ impl Assembler {
         }
     }
 
-    /// When [`handle_timeout`](Self::handle_timeout) or [`poll_ask`](Self::poll_ask) may have something to do. It may
-    /// turn out to be nothing.
+    /// When [`handle_timeout`](Self::handle_timeout) or [`poll_ask`](Self::poll_ask) may have
+    /// something to do. It may turn out to be nothing.
     pub(in crate::proto) fn poll_timeout(&self) -> Option<Duration> {
         let due = self.due.first().map(|(due, _)| *due);
         let ask = self.asks.first().map(|(due, _)| *due);
@@ -515,7 +523,8 @@ impl Assembler {
         }
     }
 
-    /// Sees to it that the message is not looked at later than its deadline, after that has moved to an earlier time.
+    /// Sees to it that the message is not looked at later than its deadline, after that has moved
+    /// to an earlier time.
     fn bring_forward(&mut self, index: usize) {
         let deadline = self.deadline(index);
         let partial = self.partials[index].as_mut().expect(KEPT);
@@ -541,8 +550,9 @@ impl Assembler {
         Ok(())
     }
 
-    /// The oldest message of the origin that holds most. Among origins that hold as much, the one whose message was
-    /// silent longest: so a flood from many addresses does not hit those that make progress.
+    /// The oldest message of the origin that holds most. Among origins that hold as much, the one
+    /// whose message was silent longest: so a flood from many addresses does not hit those that
+    /// make progress.
     fn victim(&mut self) -> Option<usize> {
         let silent = self.most_silent()?;
         let &(most, crowded) = self.by_count.last()?;
@@ -565,7 +575,8 @@ impl Assembler {
         victim.is_some()
     }
 
-    /// Removes messages that a stream no longer waits for: those with these numbers, of this origin.
+    /// Removes messages that a stream no longer waits for: those with these numbers, of this
+    /// origin.
     pub(in crate::proto) fn forget(&mut self, origin: Origin, stream: StreamRef, numbers: Span) {
         let Some(&(holder, _)) = self.holders.get(&origin) else {
             return;
@@ -575,8 +586,9 @@ impl Assembler {
         }
     }
 
-    /// Removes a message with one of these numbers, of this origin, for which a stream waits and of which something was
-    /// requested; returns its number. Other attempts at the same number go with it: call it until it returns nothing.
+    /// Removes a message with one of these numbers, of this origin, for which a stream waits and of
+    /// which something was requested; returns its number. Other attempts at the same number go with
+    /// it: call it until it returns nothing.
     pub(in crate::proto) fn take_asked(
         &mut self,
         origin: Origin,
@@ -610,8 +622,9 @@ impl Assembler {
         self.silent_at(index).min(overdue)
     }
 
-    /// When a message was silent for too long: since the last chunk or the last request, and not before that has gone
-    /// out. One that waits for the request window is not silent while other messages of its sender are answered.
+    /// When a message was silent for too long: since the last chunk or the last request, and not
+    /// before that has gone out. One that waits for the request window is not silent while other
+    /// messages of its sender are answered.
     fn silent_at(&self, index: usize) -> Duration {
         let (partial, ttl) = (self.partial(index), self.message_ttl);
         let spoken = if partial.turn == Turn::Free {

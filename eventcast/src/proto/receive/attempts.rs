@@ -1,8 +1,8 @@
 //! Attempts at putting numbered messages together, found by their numbers.
 //!
-//! There may be several at one number: anybody can write a number into a chunk. Each belongs to the holder whose chunks
-//! it takes, and to the stream that waits for the message. Not responsible for what an attempt consists of, nor for
-//! what its end means.
+//! There may be several at one number: anybody can write a number into a chunk. Each belongs to the
+//! holder whose chunks it takes, and to the stream that waits for the message. Not responsible for
+//! what an attempt consists of, nor for what its end means.
 
 use std::{collections::BTreeSet, ops::RangeInclusive};
 
@@ -47,8 +47,8 @@ impl Attempts {
         self.all.range(range(holder, stream, span)).next().copied()
     }
 
-    /// An attempt at one of these numbers of which something was requested, or another one at the same number: the one
-    /// with requests comes last.
+    /// An attempt at one of these numbers of which something was requested, or another one at the
+    /// same number: the one with requests comes last.
     pub(in crate::proto) fn first_asked(
         &self,
         holder: u64,

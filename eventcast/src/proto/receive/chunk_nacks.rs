@@ -1,18 +1,19 @@
 //! When the missing chunks of one message are requested, and which (WIRE.md section 6).
 //!
-//! Chunks before one that has come are requested after a short delay, in which overtaken ones arrive by themselves; all
-//! others once nothing has come for a while. The next request goes out when the last one was answered in full, or after
-//! a pause that doubles each time.
+//! Chunks before one that has come are requested after a short delay, in which overtaken ones
+//! arrive by themselves; all others once nothing has come for a while. The next request goes out
+//! when the last one was answered in full, or after a pause that doubles each time.
 
 use std::time::Duration;
 
 use crate::proto::{receive::reassembly_buffer::ReassemblyBuffer, wire::control::MAX_ASKED};
 
-/// How long nothing must have come of a message until its missing end is requested, and the first pause after a
-/// request. It doubles each time.
+/// How long nothing must have come of a message until its missing end is requested, and the first
+/// pause after a request. It doubles each time.
 const QUIET: Duration = Duration::from_millis(50);
 
-/// A requested chunk that has not come after so long does not come any more, however long the pause.
+/// A requested chunk that has not come after so long does not come any more, however long the
+/// pause.
 const ANSWERED_WITHIN: Duration = QUIET.saturating_mul(4);
 
 /// The first pause towards a peer without extensions.
@@ -75,7 +76,8 @@ impl ChunkNacks {
         self.last = self.last.map(later);
     }
 
-    /// Whether the peer follows the rules of requests and answers, and is sent requests without long pauses.
+    /// Whether the peer follows the rules of requests and answers, and is sent requests without
+    /// long pauses.
     pub(in crate::proto) fn is_quick(&self) -> bool {
         self.repair == Repair::Quick
     }
@@ -95,8 +97,8 @@ impl ChunkNacks {
         self.last.unwrap_or_default() + self.pause.min(ANSWERED_WITHIN)
     }
 
-    /// When the next is to go out, where the last chunk came at `last_chunk` and no more than so many attempts are made
-    /// without any chunk between them.
+    /// When the next is to go out, where the last chunk came at `last_chunk` and no more than so
+    /// many attempts are made without any chunk between them.
     pub(in crate::proto) fn due(&self, last_chunk: Duration, attempts: u32) -> Option<Duration> {
         if self.repair == Repair::Never || self.count >= attempts {
             return None;
@@ -110,8 +112,8 @@ impl ChunkNacks {
         })
     }
 
-    /// Notes that a chunk has come, the `received`-th; returns whether it was requested. Chunks that it shows to be
-    /// missing are requested at `ask_at`.
+    /// Notes that a chunk has come, the `received`-th; returns whether it was requested. Chunks
+    /// that it shows to be missing are requested at `ask_at`.
     pub(in crate::proto) fn note(
         &mut self,
         now: Duration,

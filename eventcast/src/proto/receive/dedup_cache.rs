@@ -1,12 +1,13 @@
 //! Messages that are over, so that none is delivered twice or opened again.
 //!
-//! Every message that is delivered, and every chunked one that is complete or dropped, leaves one entry under its
-//! `seqId`. The same `seqId` means the same message if it comes from the same address, or if the content is the same,
-//! wherever it comes from: a sender with two interfaces is heard from two addresses. Other content from another address
-//! under the same `seqId` is another message.
+//! Every message that is delivered, and every chunked one that is complete or dropped, leaves one
+//! entry under its `seqId`. The same `seqId` means the same message if it comes from the same
+//! address, or if the content is the same, wherever it comes from: a sender with two interfaces is
+//! heard from two addresses. Other content from another address under the same `seqId` is another
+//! message.
 //!
-//! Entries live for a fixed time and there are at most [`MAX_ENTRIES`], the oldest removed first; all steps take
-//! constant time, and after the first message nothing is allocated.
+//! Entries live for a fixed time and there are at most [`MAX_ENTRIES`], the oldest removed first;
+//! all steps take constant time, and after the first message nothing is allocated.
 
 use std::time::Duration;
 
@@ -16,8 +17,9 @@ pub(in crate::proto) const MAX_ENTRIES: usize = 16_384;
 /// Twice as many places as entries, so that runs of taken places stay short.
 const PLACES: usize = 2 * MAX_ENTRIES;
 
-/// Most entries of one `seqId`, so that no sender can make the search long. An honest one has one, or a few where
-/// addresses change; beyond this a message is not remembered, and delivered again if it comes again.
+/// Most entries of one `seqId`, so that no sender can make the search long. An honest one has one,
+/// or a few where addresses change; beyond this a message is not remembered, and delivered again if
+/// it comes again.
 const MAX_ALIKE: usize = 8;
 
 /// Keyed hashes of what a message is known by.
@@ -57,7 +59,8 @@ impl DedupCache {
         }
     }
 
-    /// Whether a message with this `seqId` was received from this address, or with this content from any.
+    /// Whether a message with this `seqId` was received from this address, or with this content
+    /// from any.
     #[inline]
     pub(in crate::proto) fn contains(&self, now: Duration, fingerprint: Fingerprint) -> bool {
         self.alike(fingerprint.seq_id).any(|entry| {
@@ -97,7 +100,8 @@ impl DedupCache {
         self.places[at] = Place::new(fingerprint.seq_id, index).0;
     }
 
-    /// For this long until now nothing could be received: input that waited meanwhile may be a duplicate.
+    /// For this long until now nothing could be received: input that waited meanwhile may be a
+    /// duplicate.
     pub(in crate::proto) fn excuse(&mut self, now: Duration, away: Duration) {
         for entry in &mut self.entries {
             entry.at = entry.at.saturating_add(away).min(now);
@@ -144,7 +148,8 @@ impl DedupCache {
     }
 }
 
-/// An occupied place: the hash's lower half, which gives the entry's home, then a bit that is set, then the entry.
+/// An occupied place: the hash's lower half, which gives the entry's home, then a bit that is set,
+/// then the entry.
 #[derive(Clone, Copy)]
 struct Place(u64);
 

@@ -1,12 +1,14 @@
 //! The events of an engine, in batches.
 //!
-//! A batch keeps small messages in one buffer that is reused; a large message keeps the buffer in which it was
-//! reassembled.
+//! A batch keeps small messages in one buffer that is reused; a large message keeps the buffer in
+//! which it was reassembled.
 
 use std::{fmt, net::SocketAddr, ops::Range, sync::Arc};
 
-use crate::codec::RawArgs;
-use crate::proto::{DropCause, MessageId, Peer, ranges::RangeSet};
+use crate::{
+    codec::RawArgs,
+    proto::{DropCause, MessageId, Peer, ranges::RangeSet},
+};
 
 /// What happened.
 #[derive(Clone, Copy, Debug)]
@@ -36,14 +38,16 @@ pub enum Event<'a> {
     },
     /// A chunked message was dropped.
     Expired(Expired<'a>),
-    /// Messages of a peer are lost. Reported at once where nothing was reported of the same sender and reason for ten
-    /// seconds, and of no more than a few senders at its IP address; otherwise summed up, and reported when the ten
-    /// seconds are over, or by [`Engine::leave`](crate::proto::Engine::leave). Every lost number is reported once.
+    /// Messages of a peer are lost. Reported at once where nothing was reported of the same sender
+    /// and reason for ten seconds, and of no more than a few senders at its IP address; otherwise
+    /// summed up, and reported when the ten seconds are over, or by
+    /// [`Engine::leave`](crate::proto::Engine::leave). Every lost number is reported once.
     Lost(Lost<'a>),
     /// A peer has joined: it was heard for the first time, or again.
     ///
-    /// Reported at once, unless peers of the same id, or of the same IP address, have joined and left too often within
-    /// ten seconds: then when these are over, if it is still true. The same holds for peers that left.
+    /// Reported at once, unless peers of the same id, or of the same IP address, have joined and
+    /// left too often within ten seconds: then when these are over, if it is still true. The same
+    /// holds for peers that left.
     PeerJoined {
         /// The peer.
         peer: &'a Arc<Peer>,
@@ -69,11 +73,13 @@ pub struct Lost<'a> {
     pub last: u64,
     /// How many there are: as many as from the first to the last where they follow each other.
     pub count: u64,
-    /// Which numbers, in ascending order: from and to, both included. All of them, unless there are more than 1,024 ranges
-    /// of numbers, or more than 65,536 of all senders within ten seconds, or [`peers`](Self::peers) is more than 1.
+    /// Which numbers, in ascending order: from and to, both included. All of them, unless there are
+    /// more than 1,024 ranges of numbers, or more than 65,536 of all senders within ten seconds, or
+    /// [`peers`](Self::peers) is more than 1.
     pub ranges: &'a [(u64, u64)],
-    /// How many senders: 1, unless more senders at one IP address lost something than are reported one by one. Then
-    /// `peer` is one of them, `first`, `last` and `ranges` are about it, and `count` is about all.
+    /// How many senders: 1, unless more senders at one IP address lost something than are reported
+    /// one by one. Then `peer` is one of them, `first`, `last` and `ranges` are about it, and
+    /// `count` is about all.
     pub peers: u32,
     /// Why they are lost.
     pub reason: LostReason,
@@ -83,23 +89,25 @@ pub struct Lost<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum LostReason {
-    /// Nothing of them came for `message_ttl`, in spite of repeated requests; while their sender answered other
-    /// requests, for up to three times as long.
+    /// Nothing of them came for `message_ttl`, in spite of repeated requests; while their sender
+    /// answered other requests, for up to three times as long.
     Unanswered,
-    /// Each came in chunks, and not all of these came in time. (Of few such messages each is reported as
-    /// [`Notice::Expired`](crate::Notice::Expired); this is for those beyond.)
+    /// Each came in chunks, and not all of these came in time. (Of few such messages each is
+    /// reported as [`Notice::Expired`](crate::Notice::Expired); this is for those beyond.)
     Incomplete,
     /// Their sender no longer has them.
     Gone,
-    /// Too much waited for them, or there was no room for their chunks, or for their sender among 4,096.
+    /// Too much waited for them, or there was no room for their chunks, or for their sender among
+    /// 4,096.
     Crowded,
     /// Too many are missing to request them.
     TooMany,
-    /// They were sent before this bus had discovered their sender, and it learned that they are owed to it when later
-    /// ones had been delivered.
+    /// They were sent before this bus had discovered their sender, and it learned that they are
+    /// owed to it when later ones had been delivered.
     Overtaken,
-    /// Their sender sent them, and this bus does not take them: they are malformed, of another kind than the bus is, or
-    /// larger than `max_message_size`. [`Notice::Refused`](crate::Notice::Refused) names the cause.
+    /// Their sender sent them, and this bus does not take them: they are malformed, of another kind
+    /// than the bus is, or larger than `max_message_size`.
+    /// [`Notice::Refused`](crate::Notice::Refused) names the cause.
     Refused,
 }
 
@@ -146,9 +154,11 @@ pub enum LeftReason {
     Goodbye,
     /// It has been silent for `peer_timeout`. Its last messages may be missing.
     Silent,
-    /// It was silent for `peer_timeout`, and another incarnation of it has said hello since it was heard last.
+    /// It was silent for `peer_timeout`, and another incarnation of it has said hello since it was
+    /// heard last.
     Restarted,
-    /// Unknown: too many senders have come, most of them from its address, and its place was needed.
+    /// Unknown: too many senders have come, most of them from its address, and its place was
+    /// needed.
     Crowded,
 }
 
@@ -183,7 +193,8 @@ pub struct Message<'a> {
     pub args: RawArgs<'a>,
     /// Its sender.
     pub peer: &'a Arc<Peer>,
-    /// When it was sent, in milliseconds since 1970 by the sender's clock; `None` if it cannot be read.
+    /// When it was sent, in milliseconds since 1970 by the sender's clock; `None` if it cannot be
+    /// read.
     pub time: Option<u64>,
     /// Its number in the sender's stream, if it has one.
     pub number: Option<u64>,
@@ -216,18 +227,19 @@ pub struct Refused {
     pub from: Option<SocketAddr>,
     /// How many datagrams since the last report.
     pub count: u64,
-    /// Its seal was not found good, so that nothing in it can be trusted. Of these, whatever their cause is, one in ten
-    /// seconds is reported for an address, and `count` counts them together.
+    /// Its seal was not found good, so that nothing in it can be trusted. Of these, whatever their
+    /// cause is, one in ten seconds is reported for an address, and `count` counts them together.
     pub unopened: bool,
-    /// Of [`DropCause::Time`]: by how many milliseconds the sender's clock is ahead of this bus's, or behind if negative,
-    /// unless the datagram has been recorded.
+    /// Of [`DropCause::Time`]: by how many milliseconds the sender's clock is ahead of this bus's,
+    /// or behind if negative, unless the datagram has been recorded.
     pub clock_ahead_ms: Option<i64>,
-    /// Of [`DropCause::Duplicate`] on a sealed bus, which reports only duplicates that are older than a network makes
-    /// them: how many milliseconds ago the datagram was sent, by its time and this bus's clock. Of [`DropCause::Old`]
-    /// the same, where it was sent before this bus was started.
+    /// Of [`DropCause::Duplicate`] on a sealed bus, which reports only duplicates that are older
+    /// than a network makes them: how many milliseconds ago the datagram was sent, by its time and
+    /// this bus's clock. Of [`DropCause::Old`] the same, where it was sent before this bus was
+    /// started.
     pub age_ms: Option<u64>,
-    /// Of the latter: for how many milliseconds more this bus refuses such, since it was started so lately that it cannot
-    /// know recordings.
+    /// Of the latter: for how many milliseconds more this bus refuses such, since it was started so
+    /// lately that it cannot know recordings.
     pub refused_for_ms: Option<u64>,
 }
 
@@ -256,8 +268,8 @@ pub struct Expired<'a> {
     pub peer: &'a Arc<Peer>,
     /// What names it.
     pub message_id: MessageId,
-    /// Its number in the sender's stream, which is lost thereby. `None`: it has none, it may still come, or
-    /// [`Event::Lost`] reports it.
+    /// Its number in the sender's stream, which is lost thereby. `None`: it has none, it may still
+    /// come, or [`Event::Lost`] reports it.
     pub number: Option<u64>,
     /// How many of its chunks had arrived.
     pub received: u32,
@@ -265,8 +277,8 @@ pub struct Expired<'a> {
     pub total: u32,
     /// Why it was dropped.
     pub reason: ExpiredReason,
-    /// How many others were dropped for this reason, of the same IP address, and not reported one by one. One is
-    /// reported in ten seconds, the first at once.
+    /// How many others were dropped for this reason, of the same IP address, and not reported one
+    /// by one. One is reported in ten seconds, the first at once.
     pub unreported: u64,
 }
 
@@ -274,8 +286,8 @@ pub struct Expired<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ExpiredReason {
-    /// No more of it came for `message_ttl` after the last request; where it had to wait until others of its sender
-    /// were answered, for three times as long after its last chunk.
+    /// No more of it came for `message_ttl` after the last request; where it had to wait until
+    /// others of its sender were answered, for three times as long after its last chunk.
     Silent,
     /// It was not complete 20 × `message_ttl` after its first chunk.
     Overdue,
@@ -320,8 +332,8 @@ pub struct Events {
     ranges: Vec<(u64, u64)>,
 }
 
-/// Above this a buffer of small things is given back when a batch is cleared, so that one burst is not paid for
-/// for ever.
+/// Above this a buffer of small things is given back when a batch is cleared, so that one burst is
+/// not paid for for ever.
 const ARENA_KEPT: usize = 1 << 20;
 
 enum Item {

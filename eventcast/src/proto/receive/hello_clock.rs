@@ -1,14 +1,16 @@
 //! When a sender wrote its hellos, by this bus's clock.
 //!
-//! A hello says how long its sender has been running. The hello with the shortest time under way shows how far that
-//! clock is from this bus's, and every other one then shows how long it was under way itself: a hello that was held
-//! back, by the network, by a pause of this bus or by an attacker, is no sign that its sender is still active.
+//! A hello says how long its sender has been running. The hello with the shortest time under way
+//! shows how far that clock is from this bus's, and every other one then shows how long it was
+//! under way itself: a hello that was held back, by the network, by a pause of this bus or by an
+//! attacker, is no sign that its sender is still active.
 
 use std::time::Duration;
 
-/// The shortest time under way is that of this window and the one before, so that clocks which drift apart, or one that
-/// stands still while its machine sleeps, count for so long at most. Nothing sealed can be held back for longer than
-/// twice the default `clock_tolerance`, which is as long.
+/// The shortest time under way is that of this window and the one before, so that clocks which
+/// drift apart, or one that stands still while its machine sleeps, count for so long at most.
+/// Nothing sealed can be held back for longer than twice the default `clock_tolerance`, which is as
+/// long.
 const WINDOW: Duration = Duration::from_secs(60);
 
 #[derive(Debug, Default)]
@@ -22,7 +24,8 @@ pub(in crate::proto) struct HelloClock {
 }
 
 impl HelloClock {
-    /// Notes a hello that arrived now, from a sender that had been running for `up` when it wrote it.
+    /// Notes a hello that arrived now, from a sender that had been running for `up` when it wrote
+    /// it.
     pub(in crate::proto) fn note(&mut self, now: Duration, up: Duration) {
         let passed = now.saturating_sub(self.since);
         if passed >= WINDOW {

@@ -1,9 +1,9 @@
 //! What is reported of lost numbers, and when.
 //!
-//! The first loss of each stream and reason is reported at once. Losses within ten seconds after that are summed up,
-//! and reported when these are over: every number is reported once, and no sender can determine how often. No more than
-//! [`MAX_AT_ONCE`] streams of one IP address are reported one by one within ten seconds; the losses of the others are
-//! reported together.
+//! The first loss of each stream and reason is reported at once. Losses within ten seconds after
+//! that are summed up, and reported when these are over: every number is reported once, and no
+//! sender can determine how often. No more than [`MAX_AT_ONCE`] streams of one IP address are
+//! reported one by one within ten seconds; the losses of the others are reported together.
 //!
 //! Not responsible for what is lost: that is [`ReorderBuffer`](super::reorder_buffer)'s.
 
@@ -28,15 +28,16 @@ use crate::proto::{
 /// Most ranges of numbers that are reported together. The numbers beyond them are counted.
 pub(in crate::proto) const MAX_RANGES: usize = 1024;
 
-/// Most ranges of all streams together that wait to be reported, except for a few of each: they are kept for ten
-/// seconds, and no sender can determine how much memory that takes.
+/// Most ranges of all streams together that wait to be reported, except for a few of each: they are
+/// kept for ten seconds, and no sender can determine how much memory that takes.
 const MAX_ALL_RANGES: usize = 65_536;
 const A_FEW: usize = 8;
 
 /// How many streams of one IP address have their losses reported one by one within ten seconds.
 pub(in crate::proto) const MAX_AT_ONCE: u32 = 64;
 
-/// How many streams are tracked, twice as many as are followed at a time. Losses of others are reported together.
+/// How many streams are tracked, twice as many as are followed at a time. Losses of others are
+/// reported together.
 const MAX_LINES: usize = 8192;
 
 /// A stream, by a number that no other one ever has, and a reason.

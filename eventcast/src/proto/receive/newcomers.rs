@@ -1,9 +1,9 @@
-//! The buses that this one has discovered lately, and the first number that each is owed: this bus's hello announces
-//! both (WIRE.md section 7).
+//! The buses that this one has discovered lately, and the first number that each is owed: this
+//! bus's hello announces both (WIRE.md section 7).
 //!
-//! A bus that was just discovered may miss everything that is sent before it discovers this one in turn. Only this bus
-//! knows what that was, so its hello names the newcomer with the first number that was sent after the discovery. Not
-//! responsible for what a newcomer does with it.
+//! A bus that was just discovered may miss everything that is sent before it discovers this one in
+//! turn. Only this bus knows what that was, so its hello names the newcomer with the first number
+//! that was sent after the discovery. Not responsible for what a newcomer does with it.
 
 use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
 
@@ -16,19 +16,21 @@ use crate::proto::{
     wire::control::{MAX_OWED, OWED_AT_ALL, OWED_COST},
 };
 
-/// Most newcomers that are kept. Beyond that the oldest of the IP address with most of them is removed, which was named
-/// most often: so a sender of many made-up newcomers pushes out none of others.
+/// Most newcomers that are kept. Beyond that the oldest of the IP address with most of them is
+/// removed, which was named most often: so a sender of many made-up newcomers pushes out none of
+/// others.
 const MAX_NEWCOMERS: usize = 256;
 
-/// How long a newcomer is named: as long as a network may take until it carries the group to a receiver that has just
-/// joined.
+/// How long a newcomer is named: as long as a network may take until it carries the group to a
+/// receiver that has just joined.
 pub(in crate::proto) const NAMED_FOR: Duration = Duration::from_secs(60);
 
-/// Most newcomers of one IP address that one hello names while there are others, so that made-up ones keep none out.
+/// Most newcomers of one IP address that one hello names while there are others, so that made-up
+/// ones keep none out.
 const MAX_OF_ONE_IP: usize = 2;
 
-/// So many are named whatever room there is: a hello without room for any would name none. It stays shorter than the
-/// datagram of a slice.
+/// So many are named whatever room there is: a hello without room for any would name none. It stays
+/// shorter than the datagram of a slice.
 const NAMED_AT_LEAST: usize = 4;
 
 /// A bus that is named in a hello, and the first number that it is owed.
@@ -112,8 +114,9 @@ impl Newcomers {
         self.is_unsaid
     }
 
-    /// The newcomers that a hello with this `last` names in so many bytes, or a few more: those that were named least
-    /// often first. One that is owed nothing before `last + 1` need not be named.
+    /// The newcomers that a hello with this `last` names in so many bytes, or a few more: those
+    /// that were named least often first. One that is owed nothing before `last + 1` need not be
+    /// named.
     pub(in crate::proto) fn name(
         &mut self,
         now: Duration,

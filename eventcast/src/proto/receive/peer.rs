@@ -2,8 +2,10 @@
 
 use std::{fmt, net::SocketAddr, sync::Arc, time::Duration};
 
-use crate::proto::{repair::nack_list::Filled, wire::Identity};
-use crate::text::printable;
+use crate::{
+    proto::{repair::nack_list::Filled, wire::Identity},
+    text::printable,
+};
 
 /// A sender as it describes itself, and where it was heard.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,8 +60,9 @@ pub struct PeerStats {
     pub lost: u64,
     /// Messages that came more than once.
     pub duplicates: u64,
-    /// How long it takes from a request to its answer, smoothed as in RFC 6298 section 2: the round trip, and up to 5
-    /// ms for which a peer gathers requests. `None` as long as nothing had to be requested.
+    /// How long it takes from a request to its answer, smoothed as in RFC 6298 section 2: the round
+    /// trip, and up to 5 ms for which a peer gathers requests. `None` as long as nothing had to be
+    /// requested.
     pub round_trip: Option<Duration>,
 }
 

@@ -16,8 +16,8 @@ use crate::proto::{
     wire::Identity,
 };
 
-/// How many addresses are remembered. Beyond that the ones not heard for longest are removed, which costs them a new
-/// [`Peer`] when they send again, and nothing else.
+/// How many addresses are remembered. Beyond that the ones not heard for longest are removed, which
+/// costs them a new [`Peer`] when they send again, and nothing else.
 pub(in crate::proto) const MAX_PEERS: usize = 4096;
 
 /// How a sender stands to this bus.
@@ -39,7 +39,8 @@ pub(in crate::proto) struct Known {
     pub(in crate::proto) raw: Vec<u8>,
     /// The stream of the peer, once looked up.
     pub(in crate::proto) stream: Option<StreamRef>,
-    /// The number after the highest one that was delivered while the peer was not followed, if any was.
+    /// The number after the highest one that was delivered while the peer was not followed, if any
+    /// was.
     pub(in crate::proto) unfollowed: Option<u64>,
     /// How often new streams began here.
     pub(in crate::proto) streams_opened: RateWindow,
@@ -56,8 +57,8 @@ pub(in crate::proto) struct Known {
 }
 
 impl Known {
-    /// Takes so many bytes out of what may be sent here for what has come, where the IP address has no budget of its own.
-    /// `false`: not enough has come.
+    /// Takes so many bytes out of what may be sent here for what has come, where the IP address has
+    /// no budget of its own. `false`: not enough has come.
     pub(in crate::proto) fn pay(&mut self, bytes: u64) -> bool {
         let received = self.received.min(MAX_CREDIT / TIMES);
         let rest = received.checked_sub(bytes.div_ceil(TIMES));

@@ -1,7 +1,7 @@
 //! The slices of one message, in the order in which they came.
 //!
-//! They are written one behind the other into a buffer that grows with what has come, never with what was claimed.
-//! When they came in order, that buffer is the message.
+//! They are written one behind the other into a buffer that grows with what has come, never with
+//! what was claimed. When they came in order, that buffer is the message.
 
 use std::collections::BTreeMap;
 
@@ -81,8 +81,8 @@ impl ReassemblyBuffer {
         self.body.capacity() + self.tail.as_ref().map_or(0, Vec::capacity)
     }
 
-    /// Whether a slice would be accepted: `Err(Duplicate)` if it is there, `Err(Inconsistent)` if it contradicts
-    /// others.
+    /// Whether a slice would be accepted: `Err(Duplicate)` if it is there, `Err(Inconsistent)` if
+    /// it contradicts others.
     pub(in crate::proto) fn check(&self, seq: u32, slice: &[u8]) -> Result<(), DropCause> {
         if let Some(there) = self.find(seq) {
             return Err(if there == slice {
@@ -166,7 +166,8 @@ impl ReassemblyBuffer {
 
     fn find(&self, seq: u32) -> Option<&[u8]> {
         if self.is_last(seq) {
-            // Once it is copied into the body the message is complete, and nothing is looked up any more.
+            // Once it is copied into the body the message is complete, and nothing is looked up any
+            // more.
             return self.tail.as_deref();
         }
         let (first, run) = self.run_before(seq)?;
@@ -204,8 +205,8 @@ impl ReassemblyBuffer {
             .map(|(first, run)| (*first, *run))
     }
 
-    /// The body's capacity once it has room for `more` bytes: half as much again each time, so that what is set
-    /// aside stays near what has come, but no more than the whole message.
+    /// The body's capacity once it has room for `more` bytes: half as much again each time, so that
+    /// what is set aside stays near what has come, but no more than the whole message.
     fn grown_capacity(&self, more: usize) -> usize {
         let needed = self.body.len() + more;
         if needed <= self.body.capacity() {

@@ -1,14 +1,17 @@
-//! One stream's numbers: which message is delivered next, which ones wait for an earlier one, and what is missing.
+//! One stream's numbers: which message is delivered next, which ones wait for an earlier one, and
+//! what is missing.
 //!
-//! A stream is all that one incarnation of one sender has sent with numbers (WIRE.md section 7). Its messages are
-//! delivered once, in the order of their numbers, at once while nothing is missing. A missing number is in
-//! [`NackList`], or belongs to a chunked message that is being reassembled; one that is over is skipped, and the
-//! messages behind it follow.
+//! A stream is all that one incarnation of one sender has sent with numbers (WIRE.md section 7).
+//! Its messages are delivered once, in the order of their numbers, at once while nothing is
+//! missing. A missing number is in [`NackList`], or belongs to a chunked message that is being
+//! reassembled; one that is over is skipped, and the messages behind it follow.
 //!
-//! Numbers that only a hello or a bye has claimed are requested as well, but not relied on: when nothing comes of them
-//! they are reported as lost and not skipped, so that a forged claim costs nothing but a false alarm.
+//! Numbers that only a hello or a bye has claimed are requested as well, but not relied on: when
+//! nothing comes of them they are reported as lost and not skipped, so that a forged claim costs
+//! nothing but a false alarm.
 //!
-//! Not responsible for the check of claims, for sending requests, or for bounds on memory over all streams.
+//! Not responsible for the check of claims, for sending requests, or for bounds on memory over all
+//! streams.
 
 use std::{collections::BTreeMap, ops::Range, time::Duration};
 
@@ -22,8 +25,8 @@ use crate::proto::{
 /// How far a number may be beyond the last known one (WIRE.md section 7).
 pub(in crate::proto) const FARTHEST: u64 = 65_536;
 
-/// Most gaps of one stream: as many as there are when every other accepted number is missing. Beyond that the first gap
-/// is lost.
+/// Most gaps of one stream: as many as there are when every other accepted number is missing.
+/// Beyond that the first gap is lost.
 pub(in crate::proto) const MAX_GAPS: usize = FARTHEST as usize / 2;
 
 /// What an entry of [`ReorderBuffer::waiting`] takes.
@@ -113,7 +116,8 @@ pub(in crate::proto) struct ReorderBuffer {
 }
 
 impl ReorderBuffer {
-    /// Begins with the first number that is owed, `tentative` if only a hello named it. Lower ones are not owed.
+    /// Begins with the first number that is owed, `tentative` if only a hello named it. Lower ones
+    /// are not owed.
     pub(in crate::proto) fn new(first: u64, tentative: bool) -> Self {
         debug_assert!(first > 0, "numbers count from 1");
         Self {
@@ -132,7 +136,8 @@ impl ReorderBuffer {
         }
     }
 
-    /// Goes on with what [`retire`](Self::retire) returned: no lower number is owed any more, whatever a hello claims.
+    /// Goes on with what [`retire`](Self::retire) returned: no lower number is owed any more,
+    /// whatever a hello claims.
     pub(in crate::proto) fn resumed(Retired { next, claimed }: Retired) -> Self {
         let mut reported = RangeSet::default();
         if claimed >= next {
@@ -146,8 +151,9 @@ impl ReorderBuffer {
         }
     }
 
-    /// Begins the stream of a sender that was received before without a stream, and of which everything up to `next`
-    /// was delivered or reported. To be called before anything of the stream is noted.
+    /// Begins the stream of a sender that was received before without a stream, and of which
+    /// everything up to `next` was delivered or reported. To be called before anything of the
+    /// stream is noted.
     pub(in crate::proto) fn begin_unfollowed(&mut self, next: u64) {
         let was_followed = self.first < self.next;
         let next = if was_followed {
@@ -159,13 +165,15 @@ impl ReorderBuffer {
         *self = Self::resumed(Retired { next, claimed });
     }
 
-    /// Ends the stream, to make room: returns the state with which a later stream of the same sender goes on, unless
-    /// only a hello was received of it, and the numbers that are lost thereby.
+    /// Ends the stream, to make room: returns the state with which a later stream of the same
+    /// sender goes on, unless only a hello was received of it, and the numbers that are lost
+    /// thereby.
     pub(in crate::proto) fn retire(mut self) -> (Option<Retired>, Vec<Span>) {
         let mut lost = Vec::new();
         let mut from = self.next;
         for (first, slot) in std::mem::take(&mut self.waiting) {
-            // What was passed has been reported. A message that waits is lost like what is missing before it.
+            // What was passed has been reported. A message that waits is lost like what is missing
+            // before it.
             let Slot::Lost(last) = slot else { continue };
             if from < first {
                 lost.push((from, first - 1));
@@ -209,7 +217,8 @@ impl ReorderBuffer {
         })
     }
 
-    /// From now on nothing is delivered until [`begin_at`](Self::begin_at), which is to be called by this time.
+    /// From now on nothing is delivered until [`begin_at`](Self::begin_at), which is to be called
+    /// by this time.
     pub(in crate::proto) fn wait_for_beginning(&mut self, until: Duration) {
         self.undecided_until = Some(until);
     }
@@ -234,9 +243,10 @@ impl ReorderBuffer {
         self.first
     }
 
-    /// Makes this the first number that is owed, if it is lower than the present one, and lets the stream begin. The
-    /// additional numbers are missing from now on; where later ones were delivered already, or they are too many to
-    /// request, they are returned instead, to be reported as lost.
+    /// Makes this the first number that is owed, if it is lower than the present one, and lets the
+    /// stream begin. The additional numbers are missing from now on; where later ones were
+    /// delivered already, or they are too many to request, they are returned instead, to be
+    /// reported as lost.
     pub(in crate::proto) fn begin_at(
         &mut self,
         now: Duration,
@@ -293,13 +303,14 @@ impl ReorderBuffer {
         }
     }
 
-    /// Whether a message with this number would show that the stream begins earlier than it seems to.
+    /// Whether a message with this number would show that the stream begins earlier than it seems
+    /// to.
     pub(in crate::proto) fn would_begin_at(&self, number: u64) -> bool {
         number < self.next && (self.tentative || self.undecided_until.is_some())
     }
 
-    /// Notes that a message with this number exists: those before it that are not there are missing from now on, and
-    /// it is not. Gives whether it was missing, and how it came.
+    /// Notes that a message with this number exists: those before it that are not there are missing
+    /// from now on, and it is not. Gives whether it was missing, and how it came.
     #[inline]
     pub(in crate::proto) fn note(&mut self, now: Duration, number: u64, due: Duration) -> Filled {
         if std::mem::take(&mut self.tentative) && number < self.next {
@@ -361,8 +372,8 @@ impl ReorderBuffer {
         }
     }
 
-    /// Takes a claim that numbers up to `last` exist. A lower claim withdraws a higher one: then returns the numbers
-    /// that no claim covers any more.
+    /// Takes a claim that numbers up to `last` exist. A lower claim withdraws a higher one: then
+    /// returns the numbers that no claim covers any more.
     pub(in crate::proto) fn claim(
         &mut self,
         now: Duration,
@@ -388,8 +399,9 @@ impl ReorderBuffer {
         self.highest
     }
 
-    /// Everything above a number was made up: it is forgotten, and the messages that wait there are returned. Numbers
-    /// there that were delivered or skipped count as not received, so that the true ones can come.
+    /// Everything above a number was made up: it is forgotten, and the messages that wait there are
+    /// returned. Numbers there that were delivered or skipped count as not received, so that the
+    /// true ones can come.
     pub(in crate::proto) fn forget_above(&mut self, number: u64) -> Vec<Held> {
         let Some(above) = number.checked_add(1) else {
             return Vec::new();
@@ -422,8 +434,8 @@ impl ReorderBuffer {
         self.gaps.take_up_to(number.checked_sub(1)?)
     }
 
-    /// Keeps a message until it is next. Its sender's description takes so many bytes more, unless the stream keeps the
-    /// same one.
+    /// Keeps a message until it is next. Its sender's description takes so many bytes more, unless
+    /// the stream keeps the same one.
     pub(in crate::proto) fn hold(&mut self, number: u64, held: Held, peer_cost: usize) {
         let cost = u32::try_from(held.cost() + peer_cost).unwrap_or(u32::MAX);
         self.messages += 1;
@@ -438,7 +450,8 @@ impl ReorderBuffer {
         self.next += 1;
     }
 
-    /// Whether the waiting messages are about to be released, or wait for something that will come or end.
+    /// Whether the waiting messages are about to be released, or wait for something that will come
+    /// or end.
     pub(in crate::proto) fn waits_for_something(&self) -> bool {
         let first = self.waiting.first_key_value();
         self.held == 0
@@ -498,8 +511,8 @@ impl ReorderBuffer {
         self.note(now, number, due)
     }
 
-    /// One attempt at putting this number together has ended without a message. Gives whether it was the last one,
-    /// so that the number is lost.
+    /// One attempt at putting this number together has ended without a message. Gives whether it
+    /// was the last one, so that the number is lost.
     pub(in crate::proto) fn close_partial(&mut self, number: u64) -> bool {
         let Some(attempts) = self.partial.get_mut(&number) else {
             return false;
@@ -524,7 +537,8 @@ impl ReorderBuffer {
 
     /// Skips numbers that will not come. They must not be missing any more.
     pub(in crate::proto) fn skip(&mut self, (mut first, mut last): Span) {
-        // Passed ranges that touch are one, so that there are no more of them than of what lies between.
+        // Passed ranges that touch are one, so that there are no more of them than of what lies
+        // between.
         if let Some((&start, Slot::Lost(until))) = self.waiting.range(..first).next_back()
             && *until + 1 >= first
         {
@@ -537,8 +551,8 @@ impl ReorderBuffer {
         self.waiting.insert(first, Slot::Lost(last));
     }
 
-    /// Whether a gap that is over consists of claimed numbers alone; then they are not passed, and what was reported of
-    /// them is remembered.
+    /// Whether a gap that is over consists of claimed numbers alone; then they are not passed, and
+    /// what was reported of them is remembered.
     pub(in crate::proto) fn is_mere_claim(&mut self, (first, last): Span) -> bool {
         if first <= self.highest {
             return false;
@@ -547,8 +561,8 @@ impl ReorderBuffer {
         true
     }
 
-    /// Passes everything up to a number that turned out to be far away, which is the next one now; gives what is
-    /// thereby lost beyond what is missing already.
+    /// Passes everything up to a number that turned out to be far away, which is the next one now;
+    /// gives what is thereby lost beyond what is missing already.
     pub(in crate::proto) fn jump(&mut self, number: u64) -> Option<Span> {
         let known = self.known();
         let lost = (known + 1, number.checked_sub(1)?);
@@ -566,8 +580,9 @@ impl ReorderBuffer {
         Some(lost)
     }
 
-    /// Removes the first gap, which blocks everything that waits, to make room. With it go the messages that are being
-    /// reassembled there. Numbers of it that were skipped before are left out of `lost`.
+    /// Removes the first gap, which blocks everything that waits, to make room. With it go the
+    /// messages that are being reassembled there. Numbers of it that were skipped before are left
+    /// out of `lost`.
     pub(in crate::proto) fn give_up_first(&mut self, lost: &mut Vec<Span>) -> Option<GivenUp> {
         // Passed numbers alone may be many, and stay until the gaps between them are over.
         if self.messages == 0 {
@@ -792,7 +807,8 @@ mod tests {
         assert!(order.gaps().is_empty(), "reported once");
         assert_eq!(receive(&mut order, 2), [2]);
         assert_eq!(receive(&mut order, 3), [3]);
-        // Numbers that were reported as lost are skipped, and not requested, when they are below the present number.
+        // Numbers that were reported as lost are skipped, and not requested, when they are below
+        // the present number.
         assert!(receive(&mut order, 60_002).is_empty());
         assert_eq!(missing(&mut order), [(60_001, 60_001)]);
         assert_eq!(receive(&mut order, 60_001), [60_001, 60_002]);

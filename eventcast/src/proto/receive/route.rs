@@ -1,18 +1,19 @@
 //! The address of a stream's sender, and which hellos count as its own.
 //!
-//! Anybody can write another's id into a datagram, so the last address that does so is not necessarily the sender's. A
-//! stream keeps the address from which it was heard first for as long as something comes from there. Another address
-//! that says hello in its name is remembered: requests that the first one does not answer go to both, and the one that
-//! answers stays. When nothing has come from the first one for [`SILENT`], the other takes its place, and gives it back
+//! Anybody can write another's id into a datagram, so the last address that does so is not
+//! necessarily the sender's. A stream keeps the address from which it was heard first for as long
+//! as something comes from there. Another address that says hello in its name is remembered:
+//! requests that the first one does not answer go to both, and the one that answers stays. When
+//! nothing has come from the first one for [`SILENT`], the other takes its place, and gives it back
 //! to the first hello from there unless it has answered a request meanwhile.
 //!
-//! A sender with several interfaces is heard from several addresses; all of them carry the same datagrams, so nothing
-//! is lost by using one of them alone.
+//! A sender with several interfaces is heard from several addresses; all of them carry the same
+//! datagrams, so nothing is lost by using one of them alone.
 
 use std::{net::SocketAddr, time::Duration};
 
-/// How long nothing must have come from an address for another one to take its place: two hellos at the default
-/// `heartbeat`.
+/// How long nothing must have come from an address for another one to take its place: two hellos at
+/// the default `heartbeat`.
 const SILENT: Duration = Duration::from_secs(2);
 
 /// An address that was silent for so long is not sent requests beside the first one.
@@ -106,8 +107,8 @@ impl Route {
         Speaker::Other
     }
 
-    /// Notes that the sender is asked, for something that it has named itself or not; gives a second address that is to be
-    /// asked as well.
+    /// Notes that the sender is asked, for something that it has named itself or not; gives a
+    /// second address that is to be asked as well.
     pub(in crate::proto) fn ask(&mut self, now: Duration, is_named: bool) -> Option<SocketAddr> {
         let both = self.provisional || is_named && self.unanswered >= IN_VAIN;
         self.unanswered = self.unanswered.saturating_add(u32::from(is_named));

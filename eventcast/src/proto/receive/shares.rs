@@ -1,8 +1,8 @@
-//! The shares of senders in a table of limited size, so that an address with many entries loses one to an address with
-//! few.
+//! The shares of senders in a table of limited size, so that an address with many entries loses one
+//! to an address with few.
 //!
-//! Entries are counted by IP address, and within one by address. Not responsible for the table, nor for which entry of
-//! an address is removed.
+//! Entries are counted by IP address, and within one by address. Not responsible for the table, nor
+//! for which entry of an address is removed.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -70,7 +70,8 @@ impl Shares {
         }
     }
 
-    /// The entries, by age, of each of a few addresses of which one has to give its place to a newcomer, if one has.
+    /// The entries, by age, of each of a few addresses of which one has to give its place to a
+    /// newcomer, if one has.
     pub(in crate::proto) fn fullest(
         &self,
         newcomer: SocketAddr,
@@ -81,7 +82,8 @@ impl Shares {
         let ip = if *most > own_count + 1 {
             self.ips.get(fullest)?
         } else {
-            // No IP address has more than the newcomer's own: within that the share of its address decides.
+            // No IP address has more than the newcomer's own: within that the share of its address
+            // decides.
             let own = own?;
             let (most, _) = own.by_count.last()?;
             let count = own.addresses.get(&newcomer).map_or(0, BTreeMap::len);

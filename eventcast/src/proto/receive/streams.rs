@@ -1,7 +1,7 @@
 //! The streams of a bus, one for each incarnation of a sender, and which senders are there.
 //!
-//! Responsible for finding, admitting and dropping streams, and for the facts about each sender. The meaning of numbers
-//! is [`ReorderBuffer`]'s; events and requests are the engine's.
+//! Responsible for finding, admitting and dropping streams, and for the facts about each sender.
+//! The meaning of numbers is [`ReorderBuffer`]'s; events and requests are the engine's.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
@@ -30,8 +30,8 @@ pub(in crate::proto) const MAX_STREAMS: usize = 4096;
 /// A stream whose sender was heard within this time is not dropped to make room.
 const KEPT_FOR: Duration = Duration::from_secs(60);
 
-/// How many other incarnations of a sender are examined, the latest first: a sender has one, or a few after restarts;
-/// only made-up ones are more.
+/// How many other incarnations of a sender are examined, the latest first: a sender has one, or a
+/// few after restarts; only made-up ones are more.
 const LOOKED_AT: usize = 64;
 
 /// Of how many senders whose streams were dropped it is remembered how far they were received.
@@ -70,7 +70,8 @@ pub(in crate::proto) struct Stream {
     /// Its sender's own claims about its numbers.
     pub(in crate::proto) vouch: Vouch,
     pub(in crate::proto) reorder: ReorderBuffer,
-    /// The sender as the last kept message describes it: messages that share the description are counted without it.
+    /// The sender as the last kept message describes it: messages that share the description are
+    /// counted without it.
     pub(in crate::proto) kept_of: Option<Arc<Peer>>,
     pub(in crate::proto) last_heard: Duration,
     /// Numbers of messages or hellos that were too high to be accepted.
@@ -116,8 +117,8 @@ pub(in crate::proto) enum Presence {
 }
 
 impl Stream {
-    /// Notes that a number that was asked for has come from an address. One that the sender has not named gives nobody
-    /// its place: who has made it up has it, and the sender has not.
+    /// Notes that a number that was asked for has come from an address. One that the sender has not
+    /// named gives nobody its place: who has made it up has it, and the sender has not.
     pub(in crate::proto) fn is_answered(&mut self, now: Duration, from: SocketAddr, number: u64) {
         if from != self.route.address() && !self.vouch.has_named(number) {
             return;
@@ -156,13 +157,14 @@ pub(in crate::proto) struct Streams {
     by_id: HashMap<Box<str>, Incarnations, HashKey>,
     /// Streams in which something can be dropped to make room, by how much they hold.
     by_held: BTreeSet<(usize, usize)>,
-    /// Streams in which something is missing, by the moment at which something is to be done about it.
+    /// Streams in which something is missing, by the moment at which something is to be done about
+    /// it.
     dues: BTreeSet<(Duration, usize)>,
     next_generation: u64,
     /// Those that have said goodbye, the first one first.
     departed: VecDeque<StreamRef>,
-    /// How far the dropped streams were received, with their generations, and the generations in order. One that is
-    /// there again, or was dropped again since, is still in the order.
+    /// How far the dropped streams were received, with their generations, and the generations in
+    /// order. One that is there again, or was dropped again since, is still in the order.
     ended: HashMap<u64, (u64, Retired), HashKey>,
     ended_order: VecDeque<(u64, u64)>,
     key: HashKey,
@@ -170,8 +172,8 @@ pub(in crate::proto) struct Streams {
     held: usize,
     /// Until then every stream is one that does not go.
     full_until: Duration,
-    /// Those that were silent longest when all were examined last, the first to drop at the end, and when they were
-    /// heard.
+    /// Those that were silent longest when all were examined last, the first to drop at the end,
+    /// and when they were heard.
     silent_longest: Vec<(Duration, StreamRef)>,
     present: usize,
     /// All that are there, by a moment before which they are not silent for too long.
@@ -400,8 +402,8 @@ impl Streams {
     pub(in crate::proto) fn excuse(&mut self, now: Duration, away: Duration) {
         for stream in self.slots.iter_mut().flatten() {
             let first_hello = &mut stream.first_hello;
-            // Otherwise the first hello, or the last datagram of a restarted sender, would seem to have come after
-            // that.
+            // Otherwise the first hello, or the last datagram of a restarted sender, would seem to
+            // have come after that.
             for at in std::iter::once(&mut stream.last_heard).chain(first_hello) {
                 *at = at.saturating_add(away).min(now);
             }
@@ -424,9 +426,10 @@ impl Streams {
         self.silences.first().map(|(at, _)| *at)
     }
 
-    /// The senders that are there and were silent for so long, whose [presence](Self::set_presence) is to be ended. One
-    /// that was heard since the last look is examined again when it may be silent; those that would be due soon are
-    /// postponed together, so that many peers do not cause many calls.
+    /// The senders that are there and were silent for so long, whose [presence](Self::set_presence)
+    /// is to be ended. One that was heard since the last look is examined again when it may be
+    /// silent; those that would be due soon are postponed together, so that many peers do not cause
+    /// many calls.
     pub(in crate::proto) fn silent(&mut self, now: Duration, timeout: Duration) -> Vec<StreamRef> {
         let mut silent = Vec::new();
         let soon = now.saturating_add(timeout / 8);
@@ -470,8 +473,8 @@ impl Streams {
             .collect()
     }
 
-    /// Drops the stream that was silent longest, if it was so for long enough. Examines all of them once for
-    /// [`SILENT_AT_ONCE`] that are dropped.
+    /// Drops the stream that was silent longest, if it was so for long enough. Examines all of them
+    /// once for [`SILENT_AT_ONCE`] that are dropped.
     fn drop_silent(&mut self, now: Duration) -> Option<()> {
         if let Some(at) = self.pop_silent() {
             return self.retire(at.index);
@@ -514,11 +517,11 @@ impl Streams {
         None
     }
 
-    /// Drops a stream of the IP address with most of them, if the newcomer's has fewer, and of the address with most of
-    /// that one.
+    /// Drops a stream of the IP address with most of them, if the newcomer's has fewer, and of the
+    /// address with most of that one.
     fn drop_crowded(&mut self, newcomer: SocketAddr) -> Option<()> {
-        // The oldest and the latest few are looked at, of a few addresses where several have as many. One in which
-        // something waits goes last, and else the one of which least came.
+        // The oldest and the latest few are looked at, of a few addresses where several have as
+        // many. One in which something waits goes last, and else the one of which least came.
         let candidates = self.shares.fullest(newcomer)?.flat_map(|indexes| {
             let latest = indexes.values().rev().take(FEW);
             indexes.values().take(FEW).chain(latest)
@@ -532,8 +535,8 @@ impl Streams {
         self.retire(index)
     }
 
-    /// Drops a stream that said goodbye, the first one of a few in which nothing is missing and nothing waits. Where
-    /// `whatever`, the first one of all, also if something is.
+    /// Drops a stream that said goodbye, the first one of a few in which nothing is missing and
+    /// nothing waits. Where `whatever`, the first one of all, also if something is.
     fn drop_departed(&mut self, whatever: bool) -> Option<()> {
         let mut looks = FEW;
         while looks > 0
@@ -555,8 +558,8 @@ impl Streams {
         None
     }
 
-    /// Drops a stream to make room. How far it was stays known, so that nothing of it is delivered again, and what was still
-    /// to come of it is reported.
+    /// Drops a stream to make room. How far it was stays known, so that nothing of it is delivered
+    /// again, and what was still to come of it is reported.
     fn retire(&mut self, index: usize) -> Option<()> {
         let stream = self.remove(index)?;
         let (retired, lost) = stream.reorder.retire();
@@ -819,7 +822,8 @@ mod tests {
             streams.set_presence(at.unwrap(), Presence::Present, secs(5));
         }
         assert_eq!(streams.present(), MAX_STREAMS - 1);
-        // Those who have many find none, others do: of another IP, or of the same one at another port.
+        // Those who have many find none, others do: of another IP, or of the same one at another
+        // port.
         let more = peer_at("more", ([10, 0, 0, 2], 1).into());
         assert!(open(&mut streams, secs(2), more, &mut RateWindow::default()).is_none());
         for address in [([10, 0, 0, 3], 1), ([10, 0, 0, 2], 999)] {

@@ -1,13 +1,15 @@
-//! A sender's own claims about its numbers, which are compared with numbers that others may have made up.
+//! A sender's own claims about its numbers, which are compared with numbers that others may have
+//! made up.
 //!
-//! A hello names the last number that its sender has sent. A higher number that arrived well before that hello was
-//! written is not the sender's, whatever address it came from. "Well before" is measured by the receiver's clock, and a
-//! hello that was long under way, which shows by the sender's own clock in it, is no evidence.
+//! A hello names the last number that its sender has sent. A higher number that arrived well before
+//! that hello was written is not the sender's, whatever address it came from. "Well before" is
+//! measured by the receiver's clock, and a hello that was long under way, which shows by the
+//! sender's own clock in it, is no evidence.
 
 use std::time::Duration;
 
-/// How much earlier than a hello a number must have come to count as made up. Less than the default `heartbeat`, so
-/// that every second hello is evidence.
+/// How much earlier than a hello a number must have come to count as made up. Less than the default
+/// `heartbeat`, so that every second hello is evidence.
 const BEFORE: Duration = Duration::from_millis(800);
 
 /// A hello may have been under way for so much longer than the one before it.
@@ -32,8 +34,9 @@ pub(in crate::proto) struct Vouch {
 }
 
 impl Vouch {
-    /// Takes a hello of the sender itself, where `highest` is the highest number that has come, and `next` the next one
-    /// to be delivered. `true`: numbers above `last` have come that are not the sender's.
+    /// Takes a hello of the sender itself, where `highest` is the highest number that has come, and
+    /// `next` the next one to be delivered. `true`: numbers above `last` have come that are not the
+    /// sender's.
     pub(in crate::proto) fn note(
         &mut self,
         now: Duration,
@@ -69,14 +72,15 @@ impl Vouch {
         contradicted
     }
 
-    /// The number above which nothing that came before `moment` is the sender's, if it has spoken since.
+    /// The number above which nothing that came before `moment` is the sender's, if it has spoken
+    /// since.
     pub(in crate::proto) fn limit(&self, moment: Duration) -> Option<u64> {
         let spoken = self.prompt? >= moment.saturating_add(BEFORE);
         self.last.filter(|_| spoken)
     }
 
-    /// Whether what was delivered above a number that the last hello named came so shortly before that hello, or after it,
-    /// that the sender may have sent it since.
+    /// Whether what was delivered above a number that the last hello named came so shortly before
+    /// that hello, or after it, that the sender may have sent it since.
     pub(in crate::proto) fn may_have_sent_above(&self, last: u64) -> bool {
         self.next_before
             .is_none_or(|next| next <= last.saturating_add(1))
@@ -87,8 +91,9 @@ impl Vouch {
         self.last.is_some_and(|last| number <= last)
     }
 
-    /// Notes that everything below `next` was over when a hello came that named `last`, from where the sender is for
-    /// certain. A sender never names less than before, so what two of them have named is its own.
+    /// Notes that everything below `next` was over when a hello came that named `last`, from where
+    /// the sender is for certain. A sender never names less than before, so what two of them have
+    /// named is its own.
     pub(in crate::proto) fn note_over(&mut self, now: Duration, last: u64, next: u64) {
         let over = last.min(next.saturating_sub(1));
         let (at, before) = *self.over.get_or_insert((now, over));
@@ -105,8 +110,9 @@ impl Vouch {
         self.sure
     }
 
-    /// Another address counts as the sender's now. `next` is given where the one before was the sender's for certain:
-    /// its confirmed numbers stay confirmed, whatever hellos from the other address claim.
+    /// Another address counts as the sender's now. `next` is given where the one before was the
+    /// sender's for certain: its confirmed numbers stay confirmed, whatever hellos from the other
+    /// address claim.
     pub(in crate::proto) fn reset(&mut self, next: Option<u64>) {
         if let (Some(next), Some(last)) = (next, self.last) {
             self.sure = self.sure.max(last.min(next.saturating_sub(1)));
@@ -185,7 +191,8 @@ mod tests {
         let mut vouch = Vouch::default();
         vouch.note(ms(0), ms(0), 10, (10, 11));
         assert!(vouch.may_have_sent_above(10));
-        // Somebody makes up a number far ahead; the sender goes on, and its hello is overtaken by what it sends next.
+        // Somebody makes up a number far ahead; the sender goes on, and its hello is overtaken by
+        // what it sends next.
         assert!(!vouch.note(ms(1_000), ms(1_000), 20, (60_000, 21)));
         assert!(vouch.note(ms(2_000), ms(1_990), 30, (60_000, 33)));
         assert!(vouch.may_have_sent_above(30));

@@ -1,18 +1,22 @@
 //! What is missing of one stream, and when it is requested (WIRE.md section 7, "Asking").
 //!
-//! A gap is a run of numbers that were missed together. It is requested after a short random delay, in which overtaken
-//! messages arrive by themselves, then after pauses that double. When nothing of it has come for a whole `message_ttl`
-//! it is over. When a part of a gap has come, the rest keeps the schedule of the whole.
+//! A gap is a run of numbers that were missed together. It is requested after a short random delay,
+//! in which overtaken messages arrive by themselves, then after pauses that double. When nothing of
+//! it has come for a whole `message_ttl` it is over. When a part of a gap has come, the rest keeps
+//! the schedule of the whole.
 //!
-//! A sender answers only so much a second. Where more is missing than that, the gaps are answered one after the other,
-//! and a gap of which nothing has come is not over while others of its stream are answered: it is then over after three
-//! times `message_ttl`, for no sender keeps its messages for longer.
+//! A sender answers only so much a second. Where more is missing than that, the gaps are answered
+//! one after the other, and a gap of which nothing has come is not over while others of its stream
+//! are answered: it is then over after three times `message_ttl`, for no sender keeps its messages
+//! for longer.
 //!
-//! Numbers that are missed one after the other, and are to be requested at the same moment, are one gap: a sender that
-//! claims one number more each time costs no more than one that claims them at once. Gaps that were requested at
-//! different times stay apart, since each has a schedule of its own.
+//! Numbers that are missed one after the other, and are to be requested at the same moment, are one
+//! gap: a sender that claims one number more each time costs no more than one that claims them at
+//! once. Gaps that were requested at different times stay apart, since each has a schedule of its
+//! own.
 //!
-//! Responsible for times and ranges alone: the meaning of a number, and of its loss, is `ReorderBuffer`'s.
+//! Responsible for times and ranges alone: the meaning of a number, and of its loss, is
+//! `ReorderBuffer`'s.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -28,15 +32,16 @@ const FIRST_PAUSE: Duration = Duration::from_millis(20);
 /// The longest pause.
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 
-/// How many times `message_ttl` a gap may last while others are answered: a sender keeps its messages for as long.
+/// How many times `message_ttl` a gap may last while others are answered: a sender keeps its
+/// messages for as long.
 const TTLS_IN_TURN: u32 = 3;
 
-/// How many periods without reception are remembered. A gap that is older than these ends a little sooner than it
-/// might.
+/// How many periods without reception are remembered. A gap that is older than these ends a little
+/// sooner than it might.
 const TIMES_AWAY: usize = 4;
 
-/// What a gap costs: an entry in each of the tables here, and one in the list of losses that its stream has reported,
-/// which has at most one range more than there are gaps.
+/// What a gap costs: an entry in each of the tables here, and one in the list of losses that its
+/// stream has reported, which has at most one range more than there are gaps.
 pub(in crate::proto) const GAP_COST: usize = tree_entry(size_of::<(u64, Gap)>())
     + 2 * tree_entry(size_of::<(Moment, u64)>())
     + tree_entry(size_of::<u64>())
@@ -85,11 +90,11 @@ struct Gap {
 pub(in crate::proto) struct Filled {
     /// It was requested.
     pub(in crate::proto) asked: bool,
-    /// How long ago, if that was once: with several requests it is unknown which one was answered (Karn's rule, RFC
-    /// 6298 section 3).
+    /// How long ago, if that was once: with several requests it is unknown which one was answered
+    /// (Karn's rule, RFC 6298 section 3).
     pub(in crate::proto) answered_after: Option<Duration>,
-    /// Numbers that were reported lost because of a claim alone, and are not: they have come, or the claim was
-    /// withdrawn.
+    /// Numbers that were reported lost because of a claim alone, and are not: they have come, or
+    /// the claim was withdrawn.
     pub(in crate::proto) not_lost: Option<Span>,
 }
 
@@ -110,7 +115,8 @@ impl NackList {
         Some(Duration::from_nanos(*due).max(self.paused_until))
     }
 
-    /// Notes that these numbers are missing, none of which is noted yet. They are requested at `due`.
+    /// Notes that these numbers are missing, none of which is noted yet. They are requested at
+    /// `due`.
     pub(in crate::proto) fn add(&mut self, now: Duration, (first, last): Span, due: Duration) {
         debug_assert!(first <= last && self.overlapping((first, last)).is_none());
         let gap = Gap {
@@ -187,8 +193,9 @@ impl NackList {
         }
     }
 
-    /// The numbers to request now, the most urgent first, up to so many runs. Call [`give_up`](Self::give_up) first,
-    /// until it returns nothing: a gap that is over is not requested.
+    /// The numbers to request now, the most urgent first, up to so many runs. Call
+    /// [`give_up`](Self::give_up) first, until it returns nothing: a gap that is over is not
+    /// requested.
     pub(in crate::proto) fn to_ask(&self, now: Duration, most: usize, spans: &mut Vec<Span>) {
         spans.clear();
         let due = self.by_due.range(..=(moment(now), u64::MAX)).take(most);
@@ -236,7 +243,8 @@ impl NackList {
         first.is_some_and(|&(since, _)| self.over_at(since, ttl) <= now)
     }
 
-    /// For this long until now nothing could be received, so this time does not count for what is missing.
+    /// For this long until now nothing could be received, so this time does not count for what is
+    /// missing.
     pub(in crate::proto) fn excuse(&mut self, now: Duration, away: Duration) {
         if self.by_first.is_empty() || self.away.len() >= TIMES_AWAY {
             let old = self.away.len().min(1);
@@ -247,9 +255,11 @@ impl NackList {
         }
     }
 
-    /// When a gap is over of which nothing has come since then, unless others are answered meanwhile.
+    /// When a gap is over of which nothing has come since then, unless others are answered
+    /// meanwhile.
     fn over_at(&self, since: Moment, ttl: Duration) -> Duration {
-        // By a clock that stood still while nothing could be received, so that no gap is over before an older one.
+        // By a clock that stood still while nothing could be received, so that no gap is over
+        // before an older one.
         let since = self.heard_by(Duration::from_nanos(since));
         let in_turn = ttl.saturating_mul(TTLS_IN_TURN - 1);
         let waits = self
@@ -423,8 +433,8 @@ mod tests {
         assert_eq!(gaps.give_up(last, TTL), Some((1_001, 2_000)));
     }
 
-    /// As many gaps as possible, half of them over while the others are still to be requested: no call looks at all of
-    /// them again.
+    /// As many gaps as possible, half of them over while the others are still to be requested: no
+    /// call looks at all of them again.
     #[test]
     fn many_are_over_at_once() {
         let mut gaps = NackList::default();

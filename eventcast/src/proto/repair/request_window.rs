@@ -1,13 +1,15 @@
-//! Which message may request its missing chunks next, where its sender does not answer all requests.
+//! Which message may request its missing chunks next, where its sender does not answer all
+//! requests.
 //!
-//! A sender answers only so much a second and drops requests beyond that (WIRE.md section 6), and a message is
-//! requested only a few times without any answer. So while a part of the last request is unanswered, the next message
-//! waits until little enough is under way from that sender. That holds also where a part of the answer has come:
-//! otherwise messages that are answered a little all the time use up all that the sender can answer, and the few
-//! requests of the others go unanswered. Messages whose requests were answered come first, the older ones of them
-//! before the newer.
+//! A sender answers only so much a second and drops requests beyond that (WIRE.md section 6), and a
+//! message is requested only a few times without any answer. So while a part of the last request is
+//! unanswered, the next message waits until little enough is under way from that sender. That holds
+//! also where a part of the answer has come: otherwise messages that are answered a little all the
+//! time use up all that the sender can answer, and the few requests of the others go unanswered.
+//! Messages whose requests were answered come first, the older ones of them before the newer.
 //!
-//! Not responsible for the missing chunks of a message, nor for the time of a request: both are `ChunkNacks`'.
+//! Not responsible for the missing chunks of a message, nor for the time of a request: both are
+//! `ChunkNacks`'.
 
 use std::{
     collections::{BTreeSet, HashMap, hash_map::Entry},
@@ -16,10 +18,11 @@ use std::{
 
 use crate::proto::hash::HashKey;
 
-/// How many requested bytes of one sender may be outstanding, over all its messages, for a request to go out after one
-/// that was not answered in full: as much as it answers (4 MiB a second) within some two of the first pauses (50 ms). A
-/// link that loses many datagrams needs a few requests under way to be used well, and with twice as much, requests that
-/// the sender cannot answer are wasted.
+/// How many requested bytes of one sender may be outstanding, over all its messages, for a request
+/// to go out after one that was not answered in full: as much as it answers (4 MiB a second) within
+/// some two of the first pauses (50 ms). A link that loses many datagrams needs a few requests
+/// under way to be used well, and with twice as much, requests that the sender cannot answer are
+/// wasted.
 const WINDOW: usize = 512 << 10;
 
 /// A message that may have something to request.
@@ -55,8 +58,8 @@ impl RequestWindow {
         }
     }
 
-    /// Whether a message may send a request now, after one that was answered or not. Otherwise it waits, until
-    /// [`next`](Self::next) returns it.
+    /// Whether a message may send a request now, after one that was answered or not. Otherwise it
+    /// waits, until [`next`](Self::next) returns it.
     pub(in crate::proto) fn may_ask(&mut self, requester: Requester, answered: bool) -> bool {
         let own = self.open.get(&requester).map_or(0, |open| open.0);
         let may = self.open_of(requester.sender) - own < WINDOW;
@@ -67,8 +70,8 @@ impl RequestWindow {
         may
     }
 
-    /// Notes that so many bytes of a message were requested, or are still outstanding, until a moment from which on
-    /// they are no longer expected.
+    /// Notes that so many bytes of a message were requested, or are still outstanding, until a
+    /// moment from which on they are no longer expected.
     pub(in crate::proto) fn set_open(
         &mut self,
         requester: Requester,

@@ -1,10 +1,10 @@
-//! The retransmissions that others have requested: gathered for a moment, merged, bounded, and made ready to be sent
-//! (WIRE.md sections 6 and 7, "Answering").
+//! The retransmissions that others have requested: gathered for a moment, merged, bounded, and made
+//! ready to be sent (WIRE.md sections 6 and 7, "Answering").
 //!
-//! What several peers request at about the same time goes to the group once. Nothing is repeated sooner than the rules
-//! allow, however often it is requested. Each requester has a queue of its own, and these are served in turn, so that a
-//! requester waits for its own share and not for the requests of others; a full queue refuses further requests of its
-//! own requester alone.
+//! What several peers request at about the same time goes to the group once. Nothing is repeated
+//! sooner than the rules allow, however often it is requested. Each requester has a queue of its
+//! own, and these are served in turn, so that a requester waits for its own share and not for the
+//! requests of others; a full queue refuses further requests of its own requester alone.
 //!
 //! Not responsible for how much a requester may be sent: that is `validation`'s.
 
@@ -19,21 +19,23 @@ use crate::proto::{hash::HashKey, send::outgoing::Destination, wire::MessageId};
 /// How long equal requests are gathered.
 const GATHER: Duration = Duration::from_millis(5);
 
-/// The same item is repeated to anybody only after so much time, and to an address that received it, or to the group,
-/// only after so much.
+/// The same item is repeated to anybody only after so much time, and to an address that received
+/// it, or to the group, only after so much.
 const AGAIN_TO_ANYBODY: Duration = Duration::from_millis(20);
 const AGAIN_TO_THE_SAME: Duration = Duration::from_millis(50);
 
-/// Most items that are requested at one time, by all requesters together and by one. Where the common limit is reached,
-/// the requester with most gives up one of its items to a requester with less.
+/// Most items that are requested at one time, by all requesters together and by one. Where the
+/// common limit is reached, the requester with most gives up one of its items to a requester with
+/// less.
 const MAX_GATHERED: usize = 65_536;
 const MAX_OWN: usize = 8_192;
 
-/// Addresses that were sent the same item lately, or wait for it. One that comes after them waits as if it were one of
-/// them.
+/// Addresses that were sent the same item lately, or wait for it. One that comes after them waits
+/// as if it were one of them.
 const MAX_SENT_TO: usize = 8;
 
-/// An item that waited for so long is dropped: its requester has repeated the request, or does so soon.
+/// An item that waited for so long is dropped: its requester has repeated the request, or does so
+/// soon.
 const STALE: Duration = Duration::from_secs(1);
 
 /// Something that can be sent again: one datagram.
@@ -190,9 +192,10 @@ impl RetransmitQueue {
         self.by_due.first().map(|(due, _)| *due)
     }
 
-    /// Makes ready the items that were gathered for long enough. `may_go` decides which of them may go to the group,
-    /// and which class their requesters are; where one may not, the requester among them that waits for the fewest
-    /// items is answered alone. Returns how many requests were refused.
+    /// Makes ready the items that were gathered for long enough. `may_go` decides which of them may
+    /// go to the group, and which class their requesters are; where one may not, the requester
+    /// among them that waits for the fewest items is answered alone. Returns how many requests were
+    /// refused.
     pub(in crate::proto) fn handle_timeout(
         &mut self,
         now: Duration,
@@ -327,7 +330,8 @@ impl RetransmitQueue {
         }
     }
 
-    /// How many items were dropped since the last call because they waited for too long, or to make room.
+    /// How many items were dropped since the last call because they waited for too long, or to make
+    /// room.
     pub(in crate::proto) fn take_stale(&mut self) -> u64 {
         std::mem::take(&mut self.stale)
     }

@@ -1,14 +1,15 @@
 //! How much may be sent to single addresses (WIRE.md section 6, "Answering").
 //!
-//! A request is small and its answer is not, and the source address of a request can be forged. So an address has to
-//! prove that it receives what is sent to it, as with QUIC (RFC 9000, section 8.1): it puts a token that was sent to it
-//! into its requests. Until then its IP address, whatever the port, is sent no more than three times the bytes that
-//! came from it, plus [`A_MINUTE`] bytes. A token is a MAC of the address and the time, so nothing is stored for
-//! addresses that have not echoed one.
+//! A request is small and its answer is not, and the source address of a request can be forged. So
+//! an address has to prove that it receives what is sent to it, as with QUIC (RFC 9000, section
+//! 8.1): it puts a token that was sent to it into its requests. Until then its IP address, whatever
+//! the port, is sent no more than three times the bytes that came from it, plus [`A_MINUTE`] bytes.
+//! A token is a MAC of the address and the time, so nothing is stored for addresses that have not
+//! echoed one.
 //!
-//! Each table has a limit; addresses beyond it share one budget, so that filling the table gives no sender a new
-//! budget. Bytes that come from one of them are credited to no budget, since another address would spend them: they stay
-//! with the address while it is known.
+//! Each table has a limit; addresses beyond it share one budget, so that filling the table gives no
+//! sender a new budget. Bytes that come from one of them are credited to no budget, since another
+//! address would spend them: they stay with the address while it is known.
 
 use std::{
     collections::HashMap,
@@ -31,8 +32,8 @@ pub(in crate::proto) const TIMES: u64 = 3;
 /// Most that an IP address may have left of that.
 pub(in crate::proto) const MAX_CREDIT: u64 = 1 << 20;
 
-/// What may be sent to one address that has echoed a token, in bytes a second, or a quarter of the rate of new messages
-/// if that is more.
+/// What may be sent to one address that has echoed a token, in bytes a second, or a quarter of the
+/// rate of new messages if that is more.
 const FOR_PEER: u64 = 4 << 20;
 
 /// Most IP addresses, and most addresses, with budgets of their own.
@@ -123,13 +124,14 @@ impl Budgets {
         }
     }
 
-    /// Whether an IP address has a budget of its own, or can have one. Where it has none, nothing can be
-    /// [credited](Self::credit) to it: others would have it.
+    /// Whether an IP address has a budget of its own, or can have one. Where it has none, nothing
+    /// can be [credited](Self::credit) to it: others would have it.
     pub(in crate::proto) fn has_own(&mut self, now: Duration, ip: IpAddr) -> bool {
         self.strangers.has_own(now, ip)
     }
 
-    /// Notes that so many bytes have come from an IP address, of which so many have been answered already.
+    /// Notes that so many bytes have come from an IP address, of which so many have been answered
+    /// already.
     pub(in crate::proto) fn credit(
         &mut self,
         now: Duration,
@@ -145,7 +147,8 @@ impl Budgets {
         stranger.credit = stranger.credit.saturating_add(more).min(MAX_CREDIT);
     }
 
-    /// Whether a requester may be sent so many bytes, while so many bytes a second of new messages are sent.
+    /// Whether a requester may be sent so many bytes, while so many bytes a second of new messages
+    /// are sent.
     pub(in crate::proto) fn has(
         &mut self,
         now: Duration,

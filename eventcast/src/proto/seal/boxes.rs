@@ -1,7 +1,8 @@
 //! The box: one datagram encrypted, then authenticated (WIRE.md section 8).
 //!
-//! Responsible for the bytes of the box and for the order in which they are looked at. Whether what was opened is
-//! fresh, for this bus, and new is decided elsewhere. Nothing here allocates once its buffers have grown.
+//! Responsible for the bytes of the box and for the order in which they are looked at. Whether what
+//! was opened is fresh, for this bus, and new is decided elsewhere. Nothing here allocates once its
+//! buffers have grown.
 
 use std::net::IpAddr;
 

@@ -1,5 +1,5 @@
-//! The source of initialisation vectors. The protocol has no randomness of its own: the driver passes in a source,
-//! which fills many vectors at a time.
+//! The source of initialisation vectors. The protocol has no randomness of its own: the driver
+//! passes in a source, which fills many vectors at a time.
 
 use std::{fmt, sync::Arc};
 

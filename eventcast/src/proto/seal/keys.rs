@@ -1,8 +1,9 @@
 //! Keys: from a passphrase or a ready key to keys that seal and open (WIRE.md section 8, "Keys").
 //!
-//! Responsible for derivation, and for wiping its intermediate values. Everything that a datagram needs of a key is
-//! prepared here once: the AES round keys, and the two states from which every HMAC begins. Not responsible for
-//! deriving off the async threads, or once per process: the caller is.
+//! Responsible for derivation, and for wiping its intermediate values. Everything that a datagram
+//! needs of a key is prepared here once: the AES round keys, and the two states from which every
+//! HMAC begins. Not responsible for deriving off the async threads, or once per process: the caller
+//! is.
 
 use std::{fmt, net::IpAddr, sync::Arc};
 
@@ -14,7 +15,8 @@ use zeroize::Zeroizing;
 /// PBKDF2's rounds: what OWASP recommends with HMAC-SHA-256.
 const ROUNDS: u32 = 600_000;
 
-/// The shortest ready key, in bytes. It is used as it is, so it has to be as hard to guess as the keys derived from it.
+/// The shortest ready key, in bytes. It is used as it is, so it has to be as hard to guess as the
+/// keys derived from it.
 pub(super) const SHORTEST_READY_KEY: usize = 32;
 
 /// What the default salt and the text under the HMAC begin with.
@@ -24,8 +26,8 @@ pub(super) type HmacSha256 = Hmac<Sha256>;
 
 /// A key to seal datagrams with, and to open them.
 ///
-/// Cheap to clone: clones share the key, which is wiped from memory with the last of them. `Debug` shows the key id,
-/// which travels in the clear in any case, and nothing else.
+/// Cheap to clone: clones share the key, which is wiped from memory with the last of them. `Debug`
+/// shows the key id, which travels in the clear in any case, and nothing else.
 #[derive(Clone)]
 pub struct SealKey(Arc<Inner>);
 
@@ -53,11 +55,13 @@ pub enum SealKeyError {
 }
 
 impl SealKey {
-    /// The key that a passphrase gives with this salt; [`default_salt`](Self::default_salt) where none is configured.
+    /// The key that a passphrase gives with this salt; [`default_salt`](Self::default_salt) where
+    /// none is configured.
     ///
-    /// The passphrase is taken as it is, without any normalisation. This is meant to be slow, 600,000 rounds of
-    /// PBKDF2-HMAC-SHA-256 (RFC 8018 section 5.2): some 100 ms where the processor has instructions for SHA-256, and
-    /// many times as long in a build without optimisation. Call it once, and not on an async thread.
+    /// The passphrase is taken as it is, without any normalisation. This is meant to be slow,
+    /// 600,000 rounds of PBKDF2-HMAC-SHA-256 (RFC 8018 section 5.2): some 100 ms where the
+    /// processor has instructions for SHA-256, and many times as long in a build without
+    /// optimisation. Call it once, and not on an async thread.
     ///
     /// # Errors
     ///
@@ -71,8 +75,8 @@ impl SealKey {
         Ok(Self::from_root(&root))
     }
 
-    /// The key that a ready key of 32 bytes or more gives with this salt: HKDF-Extract (RFC 5869 section 2.2), which
-    /// takes no time. The bytes have to be random.
+    /// The key that a ready key of 32 bytes or more gives with this salt: HKDF-Extract (RFC 5869
+    /// section 2.2), which takes no time. The bytes have to be random.
     ///
     /// # Errors
     ///
@@ -84,7 +88,8 @@ impl SealKey {
         Ok(Self::from_root(&hmac(salt, key)))
     }
 
-    /// The key that comes from a root, as a passphrase or a ready key gives one: for tests that have to be quick.
+    /// The key that comes from a root, as a passphrase or a ready key gives one: for tests that
+    /// have to be quick.
     #[must_use]
     pub fn from_root(root: &[u8; 32]) -> Self {
         let parts = Parts::of(root);
@@ -162,8 +167,8 @@ fn hmac(key: &[u8], text: &[u8]) -> Zeroizing<[u8; 32]> {
 
 /// The keys of a bus: one to seal with, and all that it opens with.
 ///
-/// To change the key of a running group without losing an event: first let every bus receive with both keys, then
-/// every bus send with the new one, then take the old one away.
+/// To change the key of a running group without losing an event: first let every bus receive with
+/// both keys, then every bus send with the new one, then take the old one away.
 #[derive(Clone, Debug)]
 pub struct SealKeys {
     pub(super) send: SealKey,
@@ -227,8 +232,8 @@ mod tests {
         assert_eq!(done.len(), 4);
     }
 
-    /// That is a feature of each of these crates, without which everything else would go on as before. An HMAC is two
-    /// states of its hash and a buffer of it, and says nothing of its own.
+    /// That is a feature of each of these crates, without which everything else would go on as
+    /// before. An HMAC is two states of its hash and a buffer of it, and says nothing of its own.
     #[test]
     fn what_holds_a_key_is_wiped_when_it_goes() {
         fn is_wiped<T: zeroize::ZeroizeOnDrop>() {}

@@ -1,8 +1,9 @@
 //! Sealed datagrams: no outsider can read, make, change or replay them (WIRE.md section 8).
 //!
-//! [`Sealing`] turns a finished datagram into the sealed one that travels, and back. It is responsible for the counters
-//! of this bus and for the counters received of others; not for the content of a datagram, only for the proof that a
-//! holder of the key sent it, lately, to this bus, and for the first time.
+//! [`Sealing`] turns a finished datagram into the sealed one that travels, and back. It is
+//! responsible for the counters of this bus and for the counters received of others; not for the
+//! content of a datagram, only for the proof that a holder of the key sent it, lately, to this bus,
+//! and for the first time.
 //!
 //! | file | what |
 //! | --- | --- |
@@ -11,8 +12,8 @@
 //! | `window`, `replays` | which counters were received |
 //! | `ivs` | initialisation vectors |
 //!
-//! Everything up to the HMAC looks the same from outside: nothing is kept, nothing is sent. Nothing is allocated for a
-//! datagram, and no key is derived for one.
+//! Everything up to the HMAC looks the same from outside: nothing is kept, nothing is sent. Nothing
+//! is allocated for a datagram, and no key is derived for one.
 
 mod boxes;
 mod ivs;
@@ -51,7 +52,8 @@ const BEFORE_START: u64 = 1000;
 /// A network that doubles datagrams does so within so many milliseconds.
 const DOUBLED_WITHIN: u64 = 1000;
 
-/// How a bus seals. What is common to a group is the same on all its buses: key, salt, group and port.
+/// How a bus seals. What is common to a group is the same on all its buses: key, salt, group and
+/// port.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct SealConfig {
@@ -135,13 +137,14 @@ pub(super) enum Unsealable {
     Unknown(DropCause),
     /// It is of another protocol version.
     Version(u64),
-    /// A holder of the key has sealed it, and its time is off by so many milliseconds: positive if it is ahead.
+    /// A holder of the key has sealed it, and its time is off by so many milliseconds: positive if
+    /// it is ahead.
     Clock(i64),
-    /// It was received before, and by its time it was sent so many milliseconds ago: longer than a network takes to
-    /// duplicate it.
+    /// It was received before, and by its time it was sent so many milliseconds ago: longer than a
+    /// network takes to duplicate it.
     Recorded(u64),
-    /// By its time it was sent `age_ms` milliseconds ago, before this bus was started, which a young bus refuses for
-    /// `left_ms` more.
+    /// By its time it was sent `age_ms` milliseconds ago, before this bus was started, which a
+    /// young bus refuses for `left_ms` more.
     BeforeStart { age_ms: u64, left_ms: u64 },
     /// Any other cause.
     For(DropCause),
@@ -223,8 +226,8 @@ impl Sealing {
         });
     }
 
-    /// Opens a sealed datagram into `plain`, whose content is replaced, if it is acceptable; [`opened`] is then the
-    /// sealed content. Each datagram is opened once.
+    /// Opens a sealed datagram into `plain`, whose content is replaced, if it is acceptable;
+    /// [`opened`] is then the sealed content. Each datagram is opened once.
     pub(super) fn open(
         &mut self,
         now: Now,
@@ -325,7 +328,8 @@ pub(super) fn opened(plain: &[u8]) -> &[u8] {
     boxes::datagram(plain)
 }
 
-/// The 8 bytes that an id stands for: those that its 16 lower-case hex digits say, or the first of its SHA-256.
+/// The 8 bytes that an id stands for: those that its 16 lower-case hex digits say, or the first of
+/// its SHA-256.
 pub(super) fn id_bytes(id: &str) -> [u8; 8] {
     let mut bytes = [0; 8];
     let is_digit = |digit: &u8| matches!(digit, b'0'..=b'9' | b'a'..=b'f');

@@ -1,7 +1,7 @@
 //! The counters received of each incarnation (WIRE.md section 8, "Replays").
 //!
-//! Only datagrams that a holder of the key has sealed, in time and for this bus, get this far, so only such a holder
-//! can fill this table; it is bounded nevertheless.
+//! Only datagrams that a holder of the key has sealed, in time and for this bus, get this far, so
+//! only such a holder can fill this table; it is bounded nevertheless.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -14,12 +14,13 @@ use crate::proto::{DropCause, hash::HashKey};
 /// Most incarnations of which every counter is known.
 pub(super) const MAX_INCARNATIONS: usize = 4096;
 
-/// Most incarnations beside these of which the highest counters are known: those that were displaced. It takes a few
-/// million bytes, and allows for more than a thousand that come and go in a second.
+/// Most incarnations beside these of which the highest counters are known: those that were
+/// displaced. It takes a few million bytes, and allows for more than a thousand that come and go in
+/// a second.
 const MAX_GONE: usize = 65_536;
 
-/// How long an incarnation stays known after its last datagram; a datagram stays fresh for 30 s. One whose sender's
-/// clock is ahead by that much stays fresh for twice as long.
+/// How long an incarnation stays known after its last datagram; a datagram stays fresh for 30 s.
+/// One whose sender's clock is ahead by that much stays fresh for twice as long.
 const KEPT_FOR: Duration = Duration::from_secs(60);
 
 /// The highest bit of a counter: it counts datagrams to single peers.
@@ -30,9 +31,10 @@ pub(super) type Sealer = ([u8; 8], u64);
 
 type Key = (u64, u64);
 
-/// The counters received, so that no datagram is accepted twice. A full table never makes this bus deaf: a new
-/// incarnation takes the place of one that has said goodbye, or else of the one that was silent longest, and of that
-/// one the highest counters stay known; no counter at or below them is accepted any more.
+/// The counters received, so that no datagram is accepted twice. A full table never makes this bus
+/// deaf: a new incarnation takes the place of one that has said goodbye, or else of the one that
+/// was silent longest, and of that one the highest counters stay known; no counter at or below them
+/// is accepted any more.
 pub(super) struct Replays {
     kept_for: Duration,
     places: HashMap<Key, usize, HashKey>,
@@ -43,7 +45,8 @@ pub(super) struct Replays {
     /// The entries of `gone` by when they came there; some are not there any more.
     gone_order: VecDeque<(Key, u64)>,
     next_gone: u64,
-    /// Of unknown incarnations nothing is taken that was sent up to then: it may be one that was forgotten too early.
+    /// Of unknown incarnations nothing is taken that was sent up to then: it may be one that was
+    /// forgotten too early.
     forgotten_until: Option<u64>,
 }
 
@@ -69,7 +72,8 @@ struct Gone {
 }
 
 impl Replays {
-    /// For datagrams that count as fresh when their time and the clock differ by no more than `clock_tolerance`.
+    /// For datagrams that count as fresh when their time and the clock differ by no more than
+    /// `clock_tolerance`.
     pub(super) fn new(clock_tolerance: Duration, key: HashKey) -> Self {
         Self {
             kept_for: KEPT_FOR.max(clock_tolerance.saturating_mul(2)),
@@ -83,8 +87,8 @@ impl Replays {
         }
     }
 
-    /// Takes a counter, once, of a datagram that was sent at this time. Nothing else is known of a sender by then than
-    /// that it holds the key.
+    /// Takes a counter, once, of a datagram that was sent at this time. Nothing else is known of a
+    /// sender by then than that it holds the key.
     #[inline]
     pub(super) fn take(
         &mut self,
@@ -174,8 +178,8 @@ impl Replays {
         Ok(place)
     }
 
-    /// The incarnation to displace. Where none has said goodbye it looks at all: only holders of the key can cause
-    /// that.
+    /// The incarnation to displace. Where none has said goodbye it looks at all: only holders of
+    /// the key can cause that.
     fn next_to_go(&mut self) -> usize {
         while let Some((place, sealer)) = self.departed.pop_front() {
             let known = &self.known[place];
@@ -188,7 +192,8 @@ impl Replays {
         oldest.map_or(0, |(place, _)| place)
     }
 
-    /// Remembers the highest counters of one that has made room, for as long as something of it can be fresh.
+    /// Remembers the highest counters of one that has made room, for as long as something of it can
+    /// be fresh.
     fn keep_highest(&mut self, now: Duration, known: &Known) {
         while let Some(&(sealer, id)) = self.gone_order.front() {
             let gone = self.gone.get(&sealer).filter(|gone| gone.id == id);
@@ -314,7 +319,8 @@ mod tests {
         for i in 0..50 {
             assert_eq!(replays.take(S(50), sealer(9_000 + i), 1, 0), Ok(()));
         }
-        // The one that has been silent longest is still known in full: a counter in its window, and one above.
+        // The one that has been silent longest is still known in full: a counter in its window, and
+        // one above.
         assert_eq!(replays.take(S(50), sealer(0), 3, 0), Ok(()));
         assert_eq!(replays.take(S(50), sealer(0), 2, 0), Ok(()));
         for i in 4_000..4_050 {
@@ -338,7 +344,8 @@ mod tests {
         }
         assert!(replays.gone.len() <= MAX_GONE && replays.gone_order.len() <= MAX_GONE);
         assert!(replays.departed.len() <= MAX_INCARNATIONS);
-        // While something of the forgotten ones may be fresh, nothing of them is accepted, nor of unknown ones.
+        // While something of the forgotten ones may be fresh, nothing of them is accepted, nor of
+        // unknown ones.
         let now = S(41);
         for i in (0..100_000_u64).step_by(97) {
             let taken = replays.take(now, sealer(i), 1, 1_000_000 + i);
@@ -351,8 +358,9 @@ mod tests {
     }
 
     proptest! {
-        /// For any datagrams in any order: none is accepted twice while it can be fresh, no incarnation takes room from
-        /// others, and a counter within the window that was not received is accepted.
+        /// For any datagrams in any order: none is accepted twice while it can be fresh, no
+        /// incarnation takes room from others, and a counter within the window that was not
+        /// received is accepted.
         #[test]
         fn nothing_is_taken_twice(
             steps in prop::collection::vec((0_u64..4, 1_u64..50, any::<bool>(), 0_u64..3), 1..500),

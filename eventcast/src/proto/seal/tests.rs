@@ -103,12 +103,14 @@ fn no_bit_and_no_length_of_a_datagram_can_be_changed() {
             flipped[bit / 8] ^= 1 << (bit % 8);
             let refused = match open(&mut sealing, now, &flipped) {
                 Err(refused) => refused,
-                // Another id of the outer message makes no difference: it is the same box, opened for the first time.
+                // Another id of the outer message makes no difference: it is the same box, opened
+                // for the first time.
                 Ok(_) if id_at.contains(&(bit / 8)) => {
                     sealing = receiver(vector).0;
                     continue;
                 }
-                // Metadata may have another host, port, .. or an unknown key: of these nothing is used.
+                // Metadata may have another host, port, .. or an unknown key: of these nothing is
+                // used.
                 Ok(inner) if bit / 8 < box_at => {
                     assert_eq!(inner, vector.inner, "{bit}");
                     sealing = receiver(vector).0;

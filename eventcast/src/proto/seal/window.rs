@@ -1,4 +1,5 @@
-//! The counters received, for one incarnation and one kind of counter (WIRE.md section 8, "Replays").
+//! The counters received, for one incarnation and one kind of counter (WIRE.md section 8,
+//! "Replays").
 
 use crate::proto::DropCause;
 
@@ -85,7 +86,8 @@ mod tests {
         }
     }
 
-    /// Steps from the highest counter so far: mostly small ones, now and then over the whole window or far beyond.
+    /// Steps from the highest counter so far: mostly small ones, now and then over the whole window
+    /// or far beyond.
     fn step() -> impl Strategy<Value = i64> {
         prop_oneof![
             8 => -3_i64..4,

@@ -12,7 +12,8 @@ use crate::proto::{
     wire::{MAX_CHUNKS, set_seq},
 };
 
-/// The longest UDP payload that an Ethernet frame of 1,500 bytes carries whole, under IPv4 and IPv6.
+/// The longest UDP payload that an Ethernet frame of 1,500 bytes carries whole, under IPv4 and
+/// IPv6.
 const WHOLE_V4: usize = 1500 - 20 - 8;
 const WHOLE_V6: usize = 1500 - 40 - 8;
 

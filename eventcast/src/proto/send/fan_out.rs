@@ -1,8 +1,10 @@
-//! One datagram for each interface (WIRE.md section 2): alike, except for the address of the sender.
+//! One datagram for each interface (WIRE.md section 2): alike, except for the address of the
+//! sender.
 //!
-//! A datagram that the queue returns for the group is kept here until every interface has had its copy. The datagrams
-//! are written with the longest of the addresses, so that their measured length holds for all; here each copy gets its
-//! own address. Only the outer metadata is changed: the content of a chunk is the same for all interfaces.
+//! A datagram that the queue returns for the group is kept here until every interface has had its
+//! copy. The datagrams are written with the longest of the addresses, so that their measured length
+//! holds for all; here each copy gets its own address. Only the outer metadata is changed: the
+//! content of a chunk is the same for all interfaces.
 //!
 //! A bus with one interface does not use this: its datagrams pass as they are.
 

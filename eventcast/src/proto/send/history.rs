@@ -1,12 +1,14 @@
 //! The messages that this bus has sent to the group, kept so that they can be sent again.
 //!
-//! Small messages are kept as their datagrams, one behind the other in blocks of memory that are reused; chunked ones
-//! as the whole message, of which any chunk can be written again. The history is bounded by bytes and by age, which
-//! counts from the last chunk of a chunked message, and the oldest message is dropped first. A chunked message that is
-//! still being sent stays, and half a second longer, since no receiver can have requested the end of it earlier.
+//! Small messages are kept as their datagrams, one behind the other in blocks of memory that are
+//! reused; chunked ones as the whole message, of which any chunk can be written again. The history
+//! is bounded by bytes and by age, which counts from the last chunk of a chunked message, and the
+//! oldest message is dropped first. A chunked message that is still being sent stays, and half a
+//! second longer, since no receiver can have requested the end of it earlier.
 //!
-//! Of numbered chunked messages that were dropped, the last [`MAX_GONE`] ids stay with their numbers: a request names a
-//! chunked message by its id, and the requester has to learn which number is no longer available.
+//! Of numbered chunked messages that were dropped, the last [`MAX_GONE`] ids stay with their
+//! numbers: a request names a chunked message by its id, and the requester has to learn which
+//! number is no longer available.
 //!
 //! Everything is kept as it was before it was sealed.
 
@@ -30,7 +32,8 @@ const SPARE_BLOCKS: usize = 16;
 /// The most chunked messages whose numbers stay known after they were dropped.
 const MAX_GONE: usize = 1024;
 
-/// What is reckoned for each of them: an entry of a hash table that may be half empty, and one of a queue.
+/// What is reckoned for each of them: an entry of a hash table that may be half empty, and one of a
+/// queue.
 const GONE_COST: usize = 128;
 
 /// At most this part of the limit is used for them, whatever the limit is.
@@ -91,7 +94,8 @@ impl History {
         self.bytes
     }
 
-    /// The bytes that count within the limit: these messages, and the numbers of those that were dropped.
+    /// The bytes that count within the limit: these messages, and the numbers of those that were
+    /// dropped.
     fn counted(&self) -> usize {
         self.bytes + self.larges.gone.bytes()
     }
@@ -134,7 +138,8 @@ impl History {
         at
     }
 
-    /// The lowest number from this one on that is still available, or else the next one to be assigned.
+    /// The lowest number from this one on that is still available, or else the next one to be
+    /// assigned.
     pub(in crate::proto) fn next_kept(&self, number: u64) -> u64 {
         let staying = self.staying.range(number..).next();
         let numbered = number.max(self.first);

@@ -1,4 +1,5 @@
-//! Sending a message for the first time: cutting, numbering, pacing, keeping, and a copy for each interface.
+//! Sending a message for the first time: cutting, numbering, pacing, keeping, and a copy for each
+//! interface.
 
 pub(super) mod chunker;
 pub(super) mod fan_out;

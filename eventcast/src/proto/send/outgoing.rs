@@ -47,12 +47,14 @@ pub enum Refusal {
         "the message takes {size} bytes, more than the {limit} that are allowed: raise max_message_size on all buses, or send less at a time"
     )]
     TooLarge {
-        /// Its size in bytes as receivers reckon it: number of slices times their length if it is cut.
+        /// Its size in bytes as receivers reckon it: number of slices times their length if it is
+        /// cut.
         size: usize,
         /// The largest that is allowed.
         limit: usize,
     },
-    /// The message has to be cut, and its key and the sender's host name leave no room for data in a datagram.
+    /// The message has to be cut, and its key and the sender's host name leave no room for data in
+    /// a datagram.
     #[error(
         "a key of {name_len} bytes leaves no room for data in datagrams of {max_payload_size} bytes: shorten it, or raise max_payload_size above 1,472"
     )]
@@ -87,8 +89,8 @@ pub enum Destination {
 pub struct Transmit {
     /// Where they go.
     pub to: Destination,
-    /// The interface, if there are several: its number in [`Host`](crate::proto::Host). `None`: the only one, or the
-    /// one that the system's route chooses.
+    /// The interface, if there are several: its number in [`Host`](crate::proto::Host). `None`: the
+    /// only one, or the one that the system's route chooses.
     pub interface: Option<u32>,
     /// The length of each datagram but the last, which may be shorter, if there are several.
     pub segment_size: Option<usize>,

@@ -1,9 +1,10 @@
 //! What waits to be sent.
 //!
-//! What the protocol itself has to say goes first, and messages of one datagram go as fast as the socket takes them.
-//! Chunks are paced, those of messages that are being sent and those that are sent again: a burst that is longer than a
-//! receiver's buffer would be lost there. The pace listens: it slows down while receivers report missing chunks, down
-//! to a floor, so that one slow or hostile receiver cannot hold up the group, and recovers when they do not.
+//! What the protocol itself has to say goes first, and messages of one datagram go as fast as the
+//! socket takes them. Chunks are paced, those of messages that are being sent and those that are
+//! sent again: a burst that is longer than a receiver's buffer would be lost there. The pace
+//! listens: it slows down while receivers report missing chunks, down to a floor, so that one slow
+//! or hostile receiver cannot hold up the group, and recovers when they do not.
 
 use std::{collections::VecDeque, time::Duration};
 
@@ -18,15 +19,18 @@ use crate::proto::{
 /// Most datagrams handed out at once: the kernel's limit for segments of one UDP_SEGMENT call.
 const MAX_SEGMENTS: usize = 64;
 
-/// Most bytes handed out at once: the longest UDP payload, which bounds all segments of a call together.
+/// Most bytes handed out at once: the longest UDP payload, which bounds all segments of a call
+/// together.
 const MAX_HANDED_OUT: usize = 65_507;
 
-/// Longer datagrams are handed out one by one, since the kernel does not segment into what it has to fragment.
+/// Longer datagrams are handed out one by one, since the kernel does not segment into what it has
+/// to fragment.
 const MAX_SEGMENT: usize = 1472;
 
-/// The pace of chunks where no receiver reports losses: bursts of this many datagrams and bytes, each [`PAUSE`]. At
-/// this pace a receiver keeps up although its thread is suspended for a while: Linux's usual socket buffer (212,992
-/// bytes) holds some 90 datagrams of a kilobyte, which is what arrives in 3 ms.
+/// The pace of chunks where no receiver reports losses: bursts of this many datagrams and bytes,
+/// each [`PAUSE`]. At this pace a receiver keeps up although its thread is suspended for a while:
+/// Linux's usual socket buffer (212,992 bytes) holds some 90 datagrams of a kilobyte, which is what
+/// arrives in 3 ms.
 const BURST_DATAGRAMS: usize = 16;
 const BURST_BYTES: usize = 32 << 10;
 const PAUSE: Duration = Duration::from_micros(500);
@@ -34,8 +38,8 @@ const PAUSE: Duration = Duration::from_micros(500);
 /// How much slower it may become: some 4 MB/s in datagrams of a kilobyte.
 const SLOWEST: u32 = 8;
 
-/// A complaint slows the pace down no sooner than this after the one before, since all receivers complain of one loss
-/// at about the same time.
+/// A complaint slows the pace down no sooner than this after the one before, since all receivers
+/// complain of one loss at about the same time.
 const DEAF_FOR: Duration = Duration::from_millis(20);
 
 /// How long there must have been no complaint for the pace to recover by a step.
@@ -44,17 +48,19 @@ const RECOVERY: Duration = Duration::from_millis(50);
 /// The pace's steps are this part of the full pace.
 const STEPS: u32 = 8;
 
-/// A chunked message of which nothing has been sent for so long sends a little out of turn, so that receivers do not
-/// take it for lost.
+/// A chunked message of which nothing has been sent for so long sends a little out of turn, so that
+/// receivers do not take it for lost.
 const LONGEST_SILENCE: Duration = Duration::from_millis(400);
 
-/// Most datagrams of the protocol's own that wait. One that finds no room is repeated or requested again later.
+/// Most datagrams of the protocol's own that wait. One that finds no room is repeated or requested
+/// again later.
 const MAX_URGENT: usize = 1024;
 
 /// So many may wait for another reply to be added.
 const MAX_REPLIES: usize = MAX_URGENT / 2;
 
-/// Bytes at the front of the small messages' buffer that are no longer needed are dropped from this many on.
+/// Bytes at the front of the small messages' buffer that are no longer needed are dropped from this
+/// many on.
 const COMPACT_FROM: usize = 64 << 10;
 
 pub(in crate::proto) struct SendQueue {
@@ -115,7 +121,8 @@ impl SendQueue {
         self.queued_small + self.queued_large
     }
 
-    /// Bytes of small messages that wait, and likewise of chunked ones: each may be [`limit`](Self::limit).
+    /// Bytes of small messages that wait, and likewise of chunked ones: each may be
+    /// [`limit`](Self::limit).
     pub(in crate::proto) fn queued_as(&self, chunked: bool) -> usize {
         if chunked {
             self.queued_large
@@ -129,8 +136,8 @@ impl SendQueue {
         self.limit
     }
 
-    /// Whether there is room for a message of so many bytes. One alone always has room, and chunked messages take none
-    /// from small ones, which overtake them.
+    /// Whether there is room for a message of so many bytes. One alone always has room, and chunked
+    /// messages take none from small ones, which overtake them.
     #[inline]
     pub(in crate::proto) fn has_room(&self, bytes: usize, chunked: bool) -> bool {
         let queued = self.queued_as(chunked);
@@ -337,8 +344,9 @@ impl Run {
     }
 }
 
-/// Lets bursts go one after the other. One that is late is made up for by going right after the one before, but
-/// never more than one: so it is two at the start, and no burst is ever larger than two.
+/// Lets bursts go one after the other. One that is late is made up for by going right after the one
+/// before, but never more than one: so it is two at the start, and no burst is ever larger than
+/// two.
 pub(in crate::proto) struct Pacer {
     /// When the next burst may begin.
     next: Duration,

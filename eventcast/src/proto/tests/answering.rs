@@ -1,4 +1,5 @@
-//! Requests by those who mean harm: what they bring to an address that was forged, and that they hold up nobody.
+//! Requests by those who mean harm: what they bring to an address that was forged, and that they
+//! hold up nobody.
 
 use std::net::Ipv4Addr;
 
@@ -127,8 +128,8 @@ fn an_address_that_was_forged_gets_little_more_than_what_came_from_it() {
     assert!(net.engines[0].stats().answers_refused > 0);
 }
 
-/// More IP addresses than there are budgets have asked for more than they are due: a sender that comes after them is asked
-/// all the same, within what has come from it.
+/// More IP addresses than there are budgets have asked for more than they are due: a sender that
+/// comes after them is asked all the same, within what has come from it.
 #[test]
 fn a_sender_without_a_budget_of_its_own_is_asked_for_what_is_missing() {
     let mut net = sender(1, 20_000, 600);
@@ -280,7 +281,8 @@ fn one_that_leaves_gives_tokens_too() {
     assert!(net.engines[0].has_left());
 }
 
-/// One address asks for all there is, over and over; another has lost 82 datagrams, and has not asked before.
+/// One address asks for all there is, over and over; another has lost 82 datagrams, and has not
+/// asked before.
 #[test]
 fn one_that_is_flooded_beside_is_repaired_soon() {
     for ports in [1, 16] {
@@ -362,7 +364,8 @@ fn requests_for_all_there_is_cost_little() {
     assert!(looks <= (1 << 20) / 32, "{looks}");
 }
 
-/// A request without a good token is looked into for a few numbers, whatever it names; with one for more.
+/// A request without a good token is looked into for a few numbers, whatever it names; with one for
+/// more.
 #[test]
 fn a_request_without_a_token_has_few_of_its_numbers_looked_at() {
     let mut net = sender(0, 20_000, 30);
@@ -478,7 +481,8 @@ fn nothing_is_sent_to_where_nobody_is() {
     assert_eq!(net.engines[0].stats().peers, 0);
 }
 
-/// Somebody says hello in the name of ever new senders that have lost much, all under one address: requests go there.
+/// Somebody says hello in the name of ever new senders that have lost much, all under one address:
+/// requests go there.
 #[test]
 fn requests_to_an_address_that_was_forged_are_bounded_too() {
     let mut net = Net::new(1);
@@ -517,7 +521,8 @@ fn requests_to_an_address_that_was_forged_are_bounded_too() {
     assert_eq!(sent_to(&net, engine_address(0).ip()), 0);
 }
 
-/// What may go next is longer than what is left, and what another waits for is shorter: that one's turn has not come.
+/// What may go next is longer than what is left, and what another waits for is shorter: that one's
+/// turn has not come.
 #[test]
 fn who_waits_for_a_budget_does_not_make_the_engine_spin() {
     let mut net = Net::new(1);

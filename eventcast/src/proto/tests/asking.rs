@@ -1,4 +1,5 @@
-//! What is asked for where much is missing at once: in turn, and nothing twice while another is not asked for at all.
+//! What is asked for where much is missing at once: in turn, and nothing twice while another is not
+//! asked for at all.
 
 use std::collections::HashSet;
 
@@ -14,8 +15,8 @@ use crate::{
     },
 };
 
-/// Of 20 MB most is missing, in thousands of gaps: at 4 MiB a second the last ones have to wait for longer than
-/// `message_ttl` until it is their turn.
+/// Of 20 MB most is missing, in thousands of gaps: at 4 MiB a second the last ones have to wait for
+/// longer than `message_ttl` until it is their turn.
 #[test]
 fn what_takes_longer_to_answer_than_a_message_may_take_comes_whole() {
     const EVENTS: u64 = 20_000;
@@ -56,8 +57,8 @@ fn what_takes_longer_to_answer_than_a_message_may_take_comes_whole() {
     );
 }
 
-/// The same with 20 MB in a hundred large messages, of which little comes at first: were all asked for at once, most
-/// would be asked for in vain too often.
+/// The same with 20 MB in a hundred large messages, of which little comes at first: were all asked
+/// for at once, most would be asked for in vain too often.
 #[test]
 fn large_messages_that_take_longer_to_answer_come_whole() {
     const MESSAGES: usize = 100;
@@ -138,8 +139,8 @@ fn asked_numbers(datagram: &[u8]) -> Vec<u64> {
     }
 }
 
-/// Requests for most messages are never answered, and may be repeated ten times, with pauses of up to half a minute:
-/// the others are there long before.
+/// Requests for most messages are never answered, and may be repeated ten times, with pauses of up
+/// to half a minute: the others are there long before.
 #[test]
 fn what_is_asked_for_in_vain_does_not_hold_up_the_rest() {
     let mut net = Net::with(2, |config| {
@@ -184,8 +185,8 @@ fn is_lucky(seq_id: &str) -> bool {
     seq_id.ends_with(['0', '1', '2', '3'])
 }
 
-/// As many gaps as a stream can have, none of them asked for, and a sender that says again and again that all is gone:
-/// what it says is about nothing, and none of them is looked at.
+/// As many gaps as a stream can have, none of them asked for, and a sender that says again and
+/// again that all is gone: what it says is about nothing, and none of them is looked at.
 #[test]
 fn gaps_that_were_not_asked_for_cost_a_gone_nothing() {
     const NUMBERS: u64 = MAX_GAPS as u64;
@@ -224,8 +225,8 @@ fn gaps_that_were_not_asked_for_cost_a_gone_nothing() {
     assert_eq!(stats.lost_messages, 0);
 }
 
-/// Where too many wait to be sent, a message of the protocol's own is dropped: it is counted as that and not as sent, and
-/// what it asked for is asked for again.
+/// Where too many wait to be sent, a message of the protocol's own is dropped: it is counted as
+/// that and not as sent, and what it asked for is asked for again.
 #[test]
 fn requests_that_find_no_room_are_not_counted_as_sent() {
     const EACH: u16 = 600;
@@ -281,8 +282,8 @@ fn timeouts(engine: &mut Engine, now: Now) -> usize {
     calls
 }
 
-/// Thousands of messages lack something at the same moment: each call asks for some of them, in turn, and nothing is
-/// asked for twice.
+/// Thousands of messages lack something at the same moment: each call asks for some of them, in
+/// turn, and nothing is asked for twice.
 #[test]
 fn many_messages_are_asked_for_a_few_at_a_time() {
     const MESSAGES: u16 = 1_000;

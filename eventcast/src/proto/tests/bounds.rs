@@ -279,8 +279,8 @@ fn what_is_told_of_a_flood_is_bounded() {
     }
     assert_eq!(bob.stats().drops.get(DropCause::Malformed), 200_000);
     assert_eq!(told, report::MAX_REPORTED + 1);
-    // Ten seconds later what came meanwhile is told in sum, also when nothing more comes: of each address, and of those
-    // beyond together.
+    // Ten seconds later what came meanwhile is told in sum, also when nothing more comes: of each
+    // address, and of those beyond together.
     let mut counted = told;
     bob.handle_timeout(at(12_000));
     let (_, sums) = drain(&mut bob);
@@ -300,7 +300,8 @@ fn what_is_told_of_a_flood_is_bounded() {
     assert_eq!(drain(&mut bob).1, ["refused malformed x2"]);
 }
 
-/// A message without a number that made room for a chunk of its own is over: what else comes of it opens it no more.
+/// A message without a number that made room for a chunk of its own is over: what else comes of it
+/// opens it no more.
 #[test]
 fn who_makes_room_for_itself_is_told_once() {
     let (mut alice, mut bob) = (

@@ -1,5 +1,5 @@
-//! What strangers claim: how much they say of what is missing, of who has come, and of messages that never end costs no
-//! more than what they send, and is told in sums.
+//! What strangers claim: how much they say of what is missing, of who has come, and of messages
+//! that never end costs no more than what they send, and is told in sums.
 
 use super::{
     super::{

@@ -185,7 +185,8 @@ fn what_one_bus_says_another_hears_with_numbers_loss_and_repair() {
         assert_eq!(net.told(i), expected, "{i}");
         assert!(net.engines[i].stats().repaired_messages > 10);
     }
-    // Events show in no other way than as chunks, and each chunk has a nonce of its own, also when it comes again.
+    // Events show in no other way than as chunks, and each chunk has a nonce of its own, also when
+    // it comes again.
     let mut nonces = std::collections::BTreeMap::new();
     for (_, _, _, datagram) in &net.log {
         let datagram = match again(datagram) {

@@ -92,7 +92,8 @@ fn equal_datagrams_go_together() {
         assert_eq!(alice.queued_bytes(), waiting - total);
     }
     assert!(buf.is_empty());
-    // As many as the kernel takes; up to and with the shorter one; the rest with the shorter one; the last.
+    // As many as the kernel takes; up to and with the shorter one; the rest with the shorter one;
+    // the last.
     assert_eq!(groups, [64, 7, 30, 1]);
     assert_eq!(alice.stats().sent_datagrams, 102);
     assert_eq!(alice.stats().sent_bytes, waiting as u64);

@@ -1,4 +1,5 @@
-//! Requests for chunks of a message that its sender does not have any more, and what their answers end.
+//! Requests for chunks of a message that its sender does not have any more, and what their answers
+//! end.
 
 use super::{
     net::{Net, engine_address, name_of, nothing, number_of},
@@ -21,7 +22,8 @@ struct Holed {
 }
 
 impl Holed {
-    /// Every eighth chunk is lost, and every request until now. Neither engine gives up for half a minute.
+    /// Every eighth chunk is lost, and every request until now. Neither engine gives up for half a
+    /// minute.
     fn new(is_sealed: bool) -> Self {
         let mut net = Net::with(2, |config| {
             config.history_bytes = 200_000;
@@ -259,8 +261,8 @@ fn only_the_numbers_that_are_named_end() {
     assert_eq!(holed.net.engines[1].stats().lost_messages, 1);
 }
 
-/// Whoever can send under the sender's address has begun another message under the same number: the number is lost once,
-/// and nothing is held for either.
+/// Whoever can send under the sender's address has begun another message under the same number: the
+/// number is lost once, and nothing is held for either.
 #[test]
 fn all_attempts_at_a_number_that_is_gone_end() {
     let mut holed = Holed::new(false);

@@ -445,7 +445,8 @@ fn a_datagram_without_its_sender_is_malformed_whatever_came_before() {
     }
 }
 
-/// A receiver under a hail of mutations, chunks among them, never fails, and every datagram is accounted for.
+/// A receiver under a hail of mutations, chunks among them, never fails, and every datagram is
+/// accounted for.
 #[test]
 fn mutations_never_harm() {
     let mut rng = StdRng::from_seed([6; 32]);

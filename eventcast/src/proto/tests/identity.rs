@@ -1,4 +1,5 @@
-//! Who a sender is, and since when: two that share an id, one that was started again, clocks that are set.
+//! Who a sender is, and since when: two that share an id, one that was started again, clocks that
+//! are set.
 
 use super::{
     net::{Net, engine_address, nothing},
@@ -52,8 +53,8 @@ fn two_that_share_an_id_are_two_peers_and_others_are_told() {
     }
 }
 
-/// Those who share an id are told of at most once in ten seconds, with the number of datagrams that showed it, and hide no
-/// others at another address.
+/// Those who share an id are told of at most once in ten seconds, with the number of datagrams that
+/// showed it, and hide no others at another address.
 #[test]
 fn one_clash_hides_no_other_and_what_follows_is_summed_up() {
     let mut bob = engine(config("bob"));
@@ -223,8 +224,8 @@ fn a_message_without_a_hello_waits_for_a_moment_alone() {
     assert_eq!(net.told(0), ["lost", "here"]);
 }
 
-/// Engine 0 has said this, of which some is lost, and engine 1 is started again at its address before it gets what is
-/// sent again, which is given as well: where it went, and the datagrams.
+/// Engine 0 has said this, of which some is lost, and engine 1 is started again at its address
+/// before it gets what is sent again, which is given as well: where it went, and the datagrams.
 fn start_again(
     is_sealed: bool,
     texts: &[&str],
@@ -263,8 +264,8 @@ fn start_again(
     (net, repairs)
 }
 
-/// What is sent again comes to the new process at once, or after the sender's hello; then it is told of no losses of
-/// before, and gets what is new.
+/// What is sent again comes to the new process at once, or after the sender's hello; then it is
+/// told of no losses of before, and gets what is new.
 fn is_told_of_nothing_old(mut net: Net, repairs: &[(Destination, Vec<u8>)], after_hello: bool) {
     if after_hello {
         net.run(7_300, |by, to, _| by == 0 && to != 1);
@@ -344,8 +345,9 @@ fn third(is_sealed: bool, datagram: &[u8]) -> bool {
     net::number_of(&clear) == Some(3)
 }
 
-/// A clock that shows the same millisecond again gives a second start the incarnation of the first. Then what it says
-/// under numbers that were used is a duplicate; nothing comes twice, and what follows comes.
+/// A clock that shows the same millisecond again gives a second start the incarnation of the first.
+/// Then what it says under numbers that were used is a duplicate; nothing comes twice, and what
+/// follows comes.
 #[test]
 fn a_second_start_with_the_same_incarnation_delivers_nothing_twice() {
     for is_sealed in [false, true] {

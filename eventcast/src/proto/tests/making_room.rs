@@ -1,5 +1,5 @@
-//! What has to make room, and what is told of it: every number of a sender is delivered once, or reported once, whatever
-//! becomes of the place that its stream had.
+//! What has to make room, and what is told of it: every number of a sender is delivered once, or
+//! reported once, whatever becomes of the place that its stream had.
 
 use super::{
     super::{
@@ -121,8 +121,8 @@ enum Why {
     Silent,
 }
 
-/// Engine 1 has heard five events of engine 0, and lacks what `drops` says; then the place of engine 0 goes to another,
-/// and comes back.
+/// Engine 1 has heard five events of engine 0, and lacks what `drops` says; then the place of
+/// engine 0 goes to another, and comes back.
 fn lose_the_place(why: Why, drops: impl Fn(u64) -> bool) -> Net {
     let mut net = Net::new(2);
     net.run(100, nothing);
@@ -423,7 +423,8 @@ fn a_gap_that_makes_room_costs_no_look_at_all_that_was_passed() {
     };
     let before = time_of_a_few(&mut bob, 2_000);
     time_of_a_few(&mut bob, MAX_GAPS as u64);
-    // Now each makes room, where 30,000 ranges were passed. A look at all of them takes hundreds of times as long.
+    // Now each makes room, where 30,000 ranges were passed. A look at all of them takes hundreds of
+    // times as long.
     let after = time_of_a_few(&mut bob, 2_000);
     assert!(after < 15 * before, "{before:?}, then {after:?}");
 }
@@ -456,7 +457,8 @@ fn gaps_that_are_over_at_one_time_are_given_up_a_few_at_a_time() {
 fn peers_that_fall_silent_one_after_the_other_are_not_all_looked_at_for_each() {
     let mut bob = engine(config("listener"));
     let mut events = Events::new();
-    // The time spent on each that is found silent, where each says hello once in five and a half seconds.
+    // The time spent on each that is found silent, where each says hello once in five and a half
+    // seconds.
     let mut time_of_each = |peers: u64, begin: u64| {
         let mut spent = Duration::ZERO;
         let mut left = 0;

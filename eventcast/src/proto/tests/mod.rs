@@ -51,7 +51,8 @@ fn address(port: u16) -> SocketAddr {
     (HOST, port).into()
 }
 
-/// A configuration for tests, where a message lives half a second, and missing chunks are not asked for.
+/// A configuration for tests, where a message lives half a second, and missing chunks are not asked
+/// for.
 fn config(id: &str) -> Config {
     Config {
         message_ttl: Duration::from_millis(500),

@@ -7,7 +7,8 @@ use super::*;
 /// The time that a datagram travels.
 const TRAVEL: Duration = Duration::from_millis(1);
 
-/// A datagram under way: when it arrives, which one it is, to whom, to whom alone or not, from where, and what it holds.
+/// A datagram under way: when it arrives, which one it is, to whom, to whom alone or not, from
+/// where, and what it holds.
 type Copy = (Duration, u64, usize, bool, SocketAddr, Vec<u8>);
 
 /// Engines 0, 1, 2, .. at the ports 9000, 9001, ..

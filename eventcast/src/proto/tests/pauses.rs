@@ -1,5 +1,5 @@
-//! A bus that is not driven for a while, because its process is stopped or has no processor: what is not handed in to it
-//! is not held against others.
+//! A bus that is not driven for a while, because its process is stopped or has no processor: what
+//! is not handed in to it is not held against others.
 
 use super::{
     net::{Net, nothing},
@@ -8,7 +8,8 @@ use super::{
 
 const STOPPED_FOR: u64 = 8_000;
 
-/// Three senders and a receiver, which has heard them all; the receiver is stopped, and what comes for it waits.
+/// Three senders and a receiver, which has heard them all; the receiver is stopped, and what comes
+/// for it waits.
 struct Stopped {
     net: Net,
     receiver: Engine,
@@ -41,7 +42,8 @@ impl Stopped {
             .filter(|(_, by, _, datagram)| *by < 3 && keeps(*by, datagram))
             .map(|(_, by, _, datagram)| (net::engine_address(*by), datagram.clone()));
         let mut waiting: Vec<_> = waiting.collect();
-        // One sender comes after the other: the last is the one that seems to have been silent until then.
+        // One sender comes after the other: the last is the one that seems to have been silent
+        // until then.
         waiting.sort_by_key(|(from, _)| *from);
         Self {
             net,
@@ -183,8 +185,8 @@ fn who_is_gone_is_found_out_after_a_pause_too() {
     assert!(left(&mut net, 13_100));
 }
 
-/// What is heard last of the first life came before the hello of the second one, however long this bus was stopped after
-/// both.
+/// What is heard last of the first life came before the hello of the second one, however long this
+/// bus was stopped after both.
 #[test]
 fn a_restart_before_a_pause_is_no_clash() {
     let mut net = Net::new(2);
@@ -202,7 +204,8 @@ fn a_restart_before_a_pause_is_no_clash() {
     assert_eq!(net.told(1), ["left engine-0 Restarted"]);
 }
 
-/// A message without a number came twice, and the second copy waited in the socket while this bus was stopped.
+/// A message without a number came twice, and the second copy waited in the socket while this bus
+/// was stopped.
 #[test]
 fn a_double_that_waited_is_a_double() {
     let mut bob = listener();

@@ -61,7 +61,8 @@ fn hello(last: u64, first: u64, up: u64) -> Vec<u8> {
     })
 }
 
-/// Engine 0 goes on saying something, every so many milliseconds, and engine 1 has to get all of it.
+/// Engine 0 goes on saying something, every so many milliseconds, and engine 1 has to get all of
+/// it.
 fn goes_on(net: &mut Net, every: u64, count: u64) {
     let mut said = Vec::new();
     for i in 0..count {
@@ -78,7 +79,8 @@ fn goes_on(net: &mut Net, every: u64, count: u64) {
 
 #[test]
 fn a_number_far_ahead_does_not_make_what_its_sender_says_a_double() {
-    // One that goes on at once, one that pauses for longer than anything is asked for, and one that is busy.
+    // One that goes on at once, one that pauses for longer than anything is asked for, and one that
+    // is busy.
     let far = [event(60_003), chunk(60_003), event(1 << 40)];
     for (pause, every) in [(0, 500), (6_000, 100), (10, 7), (2_000, 900)] {
         for forged in &far {
@@ -147,7 +149,8 @@ fn a_sender_that_was_paused_takes_its_numbers_back() {
     }
 }
 
-/// The sender is silent for a moment, and another one, who says what it likes, is taken for it until it is back.
+/// The sender is silent for a moment, and another one, who says what it likes, is taken for it
+/// until it is back.
 #[test]
 fn what_was_delivered_of_a_sender_is_not_delivered_again_on_the_word_of_another() {
     for last in [0, 20, 49] {
@@ -192,7 +195,8 @@ fn hellos_from_elsewhere_do_not_take_the_place_of_their_sender() {
     let mut said = Vec::new();
     for i in 0..1_000_u64 {
         if i % 33 == 0 {
-            // With a high `first` what is missing would be lost at once, with a high `up` the true one is too old.
+            // With a high `first` what is missing would be lost at once, with a high `up` the true
+            // one is too old.
             for forged in [hello(i, i + 1, 1 << 40), hello(0, 1, 1_500 + 10 * i)] {
                 let now = net.now();
                 net.engines[1].handle_datagram(now, elsewhere(), &forged);
@@ -351,7 +355,8 @@ fn where_no_room_is_left_it_is_told_that_order_and_repair_are_off() {
     assert_eq!(told.iter().filter(unfollowed).count(), 1, "{told:?}");
 }
 
-/// A message that makes room for others has been given up, but not because its sender does not know of it.
+/// A message that makes room for others has been given up, but not because its sender does not know
+/// of it.
 #[test]
 fn a_message_that_had_to_make_room_takes_nothing_back() {
     let mut bob = engine(Config {
@@ -411,8 +416,8 @@ fn a_pause_takes_nobodys_address_away() {
     assert_eq!(net.told(1), ["refused posed x1"]);
 }
 
-/// What is said in a sender's name from elsewhere is counted, and reported once in ten seconds. The same from another
-/// interface of the sender, which has the same port, is a duplicate.
+/// What is said in a sender's name from elsewhere is counted, and reported once in ten seconds. The
+/// same from another interface of the sender, which has the same port, is a duplicate.
 #[test]
 fn hello_and_bye_from_elsewhere_are_counted_and_reported() {
     let mut net = Net::new(2);
@@ -443,7 +448,8 @@ fn hello_and_bye_from_elsewhere_are_counted_and_reported() {
     assert_eq!(net.engines[1].peers(now)[0].peer.address, engine_address(0));
 }
 
-/// The sender cannot answer for a number that somebody has made up. Who has made it up can, and is not the sender for that.
+/// The sender cannot answer for a number that somebody has made up. Who has made it up can, and is
+/// not the sender for that.
 #[test]
 fn who_answers_for_a_number_that_its_sender_never_named_is_not_the_sender() {
     let bye = posed(BYE, None, (0, 1), |out| {
@@ -483,7 +489,8 @@ fn who_answers_for_a_number_that_its_sender_never_named_is_not_the_sender() {
     }
 }
 
-/// A hello that is overtaken by what its sender sends next takes back what somebody has made up, and not that.
+/// A hello that is overtaken by what its sender sends next takes back what somebody has made up,
+/// and not that.
 #[test]
 fn what_overtakes_a_hello_is_not_delivered_again() {
     let mut bob = engine(Config {

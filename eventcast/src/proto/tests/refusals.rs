@@ -1,4 +1,5 @@
-//! What was put together and then refused is over: it is reported as lost, once, and not asked for again.
+//! What was put together and then refused is over: it is reported as lost, once, and not asked for
+//! again.
 
 use bson::{Document, doc};
 
@@ -70,7 +71,8 @@ fn hello(last: u64) -> Vec<u8> {
     framed(&outer, &rest)
 }
 
-/// Hands in what a peer sends, then lets 20 s pass in which it says hello and answers each request with the same.
+/// Hands in what a peer sends, then lets 20 s pass in which it says hello and answers each request
+/// with the same.
 fn told_of(listener: &mut Engine, nonsense: &[Vec<u8>], next: &[u8]) -> (Vec<Got>, Vec<String>) {
     let mut events = (Vec::new(), Vec::new());
     let mut take = |listener: &mut Engine| {
@@ -250,7 +252,8 @@ fn a_member_that_seals_nonsense_loses_that_number_alone() {
     }
 }
 
-/// One datagram may have been altered on its way, so it is asked for again, but not beyond its time.
+/// One datagram may have been altered on its way, so it is asked for again, but not beyond its
+/// time.
 #[test]
 fn a_small_one_is_asked_for_again_until_its_time_is_over() {
     for mut net in [Net::new(2), sealed_net(2)] {

@@ -1,6 +1,7 @@
 //! What is lost and comes again, step by step.
 //!
-//! That the promises hold under all faults at once is shown in the simulated world of the tests package.
+//! That the promises hold under all faults at once is shown in the simulated world of the tests
+//! package.
 
 use super::{
     net::{Net, engine_address, first_of, name_of, nothing, number_of},
@@ -166,7 +167,8 @@ fn a_late_one_is_owed_what_comes_after_it() {
     for i in 0..10 {
         net.emit(0, &i.to_string());
     }
-    // Engine 2 has not been running as long as the sender, and neither has heard of the other until now.
+    // Engine 2 has not been running as long as the sender, and neither has heard of the other until
+    // now.
     net.start(|_| ());
     net.run(20, |by, to, _| by == 2 || to == 2);
     net.emit(0, "now");
@@ -340,7 +342,8 @@ fn forged_control_messages_do_no_lasting_harm() {
     for (i, datagram) in forged.iter().enumerate() {
         let now = net.now();
         net.engines[1].handle_datagram(now, address(6_666), datagram);
-        // Longer than anything is asked for, so that what was claimed is given up, and then goes on.
+        // Longer than anything is asked for, so that what was claimed is given up, and then goes
+        // on.
         net.run(net.now.as_millis() as u64 + 4_000, nothing);
         net.told(1);
         let text = format!("after {i}");
@@ -490,7 +493,8 @@ fn chunks_go_to_who_asks_and_to_nobody_else() {
     assert!(seqs.clone().all(|seq| seq == 3 || seq == 49));
 }
 
-/// An old peer forgets a message that it has delivered, and takes a chunk that comes later for the beginning of another.
+/// An old peer forgets a message that it has delivered, and takes a chunk that comes later for the
+/// beginning of another.
 #[test]
 fn a_doubled_request_of_an_old_peer_is_answered_once() {
     let mut net = Net::new(1);

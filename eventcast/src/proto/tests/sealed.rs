@@ -49,7 +49,8 @@ pub(super) fn drops(engine: &Engine) -> Vec<(DropCause, u64)> {
     drops.iter().filter(|(_, count)| *count > 0).collect()
 }
 
-/// Engine and time of a vector's receiver, which started after the sender: what was before is not owed to it.
+/// Engine and time of a vector's receiver, which started after the sender: what was before is not
+/// owed to it.
 pub(super) fn receiver(vector: &vectors::Vector) -> (Engine, Now) {
     let ivs = IvSource::new(|bytes| bytes.fill(1));
     let mut config = Config::new(vector.receiver.as_str(), 1, HOST, 9001);
@@ -218,7 +219,8 @@ pub(super) fn heard(
 fn a_restarted_sender_is_heard_at_once_also_when_its_clock_went_back() {
     let mut bob = start("bob", 1, at(0));
     let mut lives = Vec::new();
-    // Its incarnation is its clock: in the third life that has gone back by more than all lives together.
+    // Its incarnation is its clock: in the third life that has gone back by more than all lives
+    // together.
     for (life, incarnation) in (0..).zip([1_000_000, 1_000_001, 3, 2_000_000]) {
         let now = at(1000 * life);
         let mut alice = start("alice", incarnation, now);
@@ -533,7 +535,8 @@ fn a_late_chunk_from_elsewhere_opens_nothing_again() {
             let expired = |event: &Event<'_>| matches!(event, Event::Expired(_));
             told += events.iter().filter(expired).count();
             if second == held_until {
-                // It is long over. A chunk that was held back is still fresh, of no use, and opens no second attempt.
+                // It is long over. A chunk that was held back is still fresh, of no use, and opens
+                // no second attempt.
                 assert_eq!((told, bob.stats().incomplete_messages), (1, 0));
                 bob.handle_datagram(at(second * 1000 + 1), address(9200), &late);
                 assert_eq!(bob.stats().incomplete_messages, 0, "{best_effort} {ahead}");

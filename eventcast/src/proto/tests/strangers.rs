@@ -1,4 +1,5 @@
-//! On a sealed bus nobody gets a word in who does not hold the key, and who does not more than once.
+//! On a sealed bus nobody gets a word in who does not hold the key, and who does not more than
+//! once.
 
 use std::collections::BTreeSet;
 
@@ -61,7 +62,8 @@ fn a_young_bus_reports_by_how_much_a_clock_is_behind_and_for_how_long_it_refuses
 #[test]
 fn what_can_be_shown_again_to_a_receiver_that_was_restarted() {
     let mut alice = start("alice", 1, at(0));
-    // One event every 100 ms for 20 s; the receiver is started anew at 10 s, and hears nothing but what is replayed.
+    // One event every 100 ms for 20 s; the receiver is started anew at 10 s, and hears nothing but
+    // what is replayed.
     let mut recorded = Vec::new();
     for i in 0..200 {
         recorded.extend(emit(&mut alice, at(100 * i), &i.to_string()));
@@ -417,7 +419,8 @@ fn what_a_holder_of_the_key_may_not_seal() {
         assert_eq!(got.len(), usize::from(cause.is_none()), "{cause:?}");
         assert_eq!(drops(&bob), Vec::from_iter(cause.map(|cause| (cause, 1))));
     }
-    // Its own id, sealed by another incarnation and without one of its own, is a namesake's and not an echo.
+    // Its own id, sealed by another incarnation and without one of its own, is a namesake's and not
+    // an echo.
     let mut namesake = start("alice", 2, at(0));
     let without = seal(&other("alice", None));
     let mut events = Events::new();
@@ -671,7 +674,8 @@ fn no_key_shows_in_a_configuration() {
     assert!(!shown.contains("7, 7") && !shown.contains("0707"));
 }
 
-/// Somebody without the key has moved the first datagram of a sender to another address, and goes on with others.
+/// Somebody without the key has moved the first datagram of a sender to another address, and goes
+/// on with others.
 #[test]
 fn what_is_sealed_is_obeyed_wherever_it_comes_from() {
     let mut net = sealed_net(2);

@@ -113,8 +113,8 @@ pub(super) fn from_extended_json(value: &Value) -> Bson {
     }
 }
 
-/// Equal, where not-a-number is equal to itself, and neither options of a regular expression nor keys have an
-/// order: the file's reader does not keep that of keys.
+/// Equal, where not-a-number is equal to itself, and neither options of a regular expression nor
+/// keys have an order: the file's reader does not keep that of keys.
 pub(super) fn same(left: &[Bson], right: &[Bson]) -> bool {
     let text = |values: &[Bson]| format!("{:?}", values.iter().map(sorted).collect::<Vec<_>>());
     text(left) == text(right)

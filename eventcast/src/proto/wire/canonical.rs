@@ -1,8 +1,8 @@
 //! Reading the datagrams of a known sender, when they have the layout that all known senders write.
 //!
-//! Then every element is at a fixed place or equal to one that was checked before, and a comparison is enough. A
-//! datagram that differs in any way is left to [`Datagram`](super::Datagram), which is slower and handles every case;
-//! both give the same values.
+//! Then every element is at a fixed place or equal to one that was checked before, and a comparison
+//! is enough. A datagram that differs in any way is left to [`Datagram`](super::Datagram), which is
+//! slower and handles every case; both give the same values.
 
 use super::{
     MAX_CHUNKS, MAX_NAME, MessageId,
@@ -27,7 +27,8 @@ pub(in crate::proto) struct Canonical<'a> {
 }
 
 impl<'a> Canonical<'a> {
-    /// Reads a datagram whose elements from `host` to `id` are the bytes `sender`, taken from metadata that was good.
+    /// Reads a datagram whose elements from `host` to `id` are the bytes `sender`, taken from
+    /// metadata that was good.
     ///
     /// `None` means only that the datagram has to be read the other way.
     #[inline]

@@ -1,5 +1,5 @@
-//! The bytes that the classic cipher brings into metadata (WIRE.md section 5): a nonce where nothing is encrypted, and
-//! metadata of six keys around what is.
+//! The bytes that the classic cipher brings into metadata (WIRE.md section 5): a nonce where
+//! nothing is encrypted, and metadata of six keys around what is.
 
 use super::{
     seq_id::{MessageId, SeqIdText},
@@ -45,7 +45,8 @@ pub(in crate::proto) fn write_classic_head(seq_id: &SeqIdText, out: &mut Vec<u8>
     head[AT_ENC] = 1;
 }
 
-/// Makes the nonce of written metadata another one for each chunk, and the same one each time that a chunk is sent.
+/// Makes the nonce of written metadata another one for each chunk, and the same one each time that
+/// a chunk is sent.
 pub(in crate::proto) fn turn_nonce(head: &mut [u8], seq: u32) {
     let digits = &mut head[AT_NONCE + NONCE_KEY.len()..][..40];
     if let Ok(text) = digits.try_into()

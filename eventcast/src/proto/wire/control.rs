@@ -1,7 +1,7 @@
 //! The arguments of the reserved events (WIRE.md sections 6 and 7).
 //!
-//! Reading follows the same contract as everything in `wire`: any bytes that have passed the check of BSON, and either
-//! a value whose every part is within its limits, or a fault.
+//! Reading follows the same contract as everything in `wire`: any bytes that have passed the check
+//! of BSON, and either a value whose every part is within its limits, or a fault.
 
 use std::time::Duration;
 
@@ -71,7 +71,8 @@ pub(in crate::proto) struct Hello<'a> {
     pub(in crate::proto) up: Duration,
     pub(in crate::proto) version: &'a str,
     pub(in crate::proto) capabilities: Vec<&'a str>,
-    /// The token that the recipient puts into its requests, to prove that it receives what is sent to it.
+    /// The token that the recipient puts into its requests, to prove that it receives what is sent
+    /// to it.
     pub(in crate::proto) token: Option<u64>,
     /// The buses that are owed more than what follows after `last`. Missing: none.
     pub(in crate::proto) owed: Vec<Owed<'a>>,
@@ -162,7 +163,8 @@ pub(in crate::proto) fn one_binary(value: RawValue<'_>) -> Result<&[u8], Fault> 
     }
 }
 
-/// Other programs may request what never existed, in numbers of any type: an index that is no index is left out.
+/// Other programs may request what never existed, in numbers of any type: an index that is no index
+/// is left out.
 fn retx(value: RawValue<'_>) -> Result<Control<'_>, Fault> {
     let fields = Fields::of(value)?;
     fields.text("id", MAX_ID)?;
@@ -347,8 +349,9 @@ pub(in crate::proto) fn write_bye(
     });
 }
 
-/// Writes the payload of a nack, which requests the first of these numbers from this sender, as many as fit into so
-/// many bytes, at least one run. Returns how many runs that was, and leaves those in ascending order.
+/// Writes the payload of a nack, which requests the first of these numbers from this sender, as
+/// many as fit into so many bytes, at least one run. Returns how many runs that was, and leaves
+/// those in ascending order.
 pub(in crate::proto) fn write_nack(
     out: &mut Vec<u8>,
     (id, incarnation): (&str, u64),
@@ -400,8 +403,8 @@ pub(in crate::proto) fn write_again(out: &mut Vec<u8>, datagram: impl FnOnce(&mu
     });
 }
 
-/// Writes the payload of a request for chunks, which stands in no array: the requester, the message, and as many of
-/// the indexes as fit into so many bytes, at least one. Gives how many.
+/// Writes the payload of a request for chunks, which stands in no array: the requester, the
+/// message, and as many of the indexes as fit into so many bytes, at least one. Gives how many.
 pub(in crate::proto) fn write_retx(
     out: &mut Vec<u8>,
     (id, host, port): (&str, &str, u16),

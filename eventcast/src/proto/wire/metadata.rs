@@ -1,4 +1,5 @@
-//! The metadata of a datagram, from any sender: the keys in any order, numbers in any type that holds them.
+//! The metadata of a datagram, from any sender: the keys in any order, numbers in any type that
+//! holds them.
 
 use super::{Fault, MAX_CHUNKS, MAX_HOST, MAX_ID, MAX_NAME, VERSION};
 use crate::codec::{self, RawElements, RawValue, element};
@@ -11,7 +12,8 @@ pub(in crate::proto) struct Metadata<'a> {
     /// Number of chunks, at least 1.
     pub(in crate::proto) seq_len: u32,
     pub(in crate::proto) seq_id: &'a str,
-    /// `None` where `enc` is true: the rest is classic ciphertext, and holds the description inside.
+    /// `None` where `enc` is true: the rest is classic ciphertext, and holds the description
+    /// inside.
     pub(in crate::proto) described: Option<Described<'a>>,
 }
 
@@ -34,7 +36,8 @@ pub(in crate::proto) struct Identity<'a> {
     pub(in crate::proto) hostname: &'a str,
     pub(in crate::proto) id: &'a str,
     pub(in crate::proto) incarnation: Option<u64>,
-    /// The elements `host`, `port`, `hostname` and `id` as they stand, if they stand together in this order.
+    /// The elements `host`, `port`, `hostname` and `id` as they stand, if they stand together in
+    /// this order.
     pub(in crate::proto) raw: Option<&'a [u8]>,
 }
 
@@ -45,8 +48,8 @@ impl<'a> Metadata<'a> {
         Self::from_elements(&Elements::collect(document))
     }
 
-    /// Reads the metadata of a datagram that may be one of that name, which is never cut. The other keys only have to
-    /// be there with their types.
+    /// Reads the metadata of a datagram that may be one of that name, which is never cut. The other
+    /// keys only have to be there with their types.
     pub(in crate::proto) fn parse_outer(document: &'a [u8], name: &str) -> Result<Outer, Fault> {
         codec::check_small_document(document, MAX_OUTER)?;
         let found = Elements::collect(document);
@@ -90,8 +93,9 @@ impl<'a> Metadata<'a> {
     }
 }
 
-/// Most elements of the metadata, and of the payload, of a datagram whose seal is not checked yet: twice as many as
-/// there are known keys. A sender of more has no key, and must not cost more than reading the first few.
+/// Most elements of the metadata, and of the payload, of a datagram whose seal is not checked yet:
+/// twice as many as there are known keys. A sender of more has no key, and must not cost more than
+/// reading the first few.
 pub(in crate::proto) const MAX_OUTER: usize = 32;
 
 /// The result for metadata of which only the name is read.

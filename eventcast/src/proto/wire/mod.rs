@@ -2,8 +2,9 @@
 //!
 //! # The files
 //!
-//! Reading takes bytes from anybody: it borrows from them, allocates nothing, never panics, and gives either a value
-//! that needs no further checks or a [`Fault`]. Writing takes values that are known to be good.
+//! Reading takes bytes from anybody: it borrows from them, allocates nothing, never panics, and
+//! gives either a value that needs no further checks or a [`Fault`]. Writing takes values that are
+//! known to be good.
 //!
 //! | file | what |
 //! | --- | --- |
@@ -45,7 +46,8 @@ pub const VERSION: u64 = 3;
 /// Longest event key in bytes. Keys are part of every datagram, and have to leave room for data.
 pub(super) const MAX_NAME: usize = 1024;
 
-/// Longest `seqId` and `id` in bytes: eventcast's own are 40 and 16, other programs may use longer ones within reason.
+/// Longest `seqId` and `id` in bytes: eventcast's own are 40 and 16, other programs may use longer
+/// ones within reason.
 pub(super) const MAX_ID: usize = 64;
 
 /// Longest `host` and `hostname` in bytes: the longest name of the DNS.

@@ -1,8 +1,9 @@
-//! The datagram around a box: an event `__ec_sealed`, which an old peer can read and delivers to no listener (WIRE.md
-//! section 8).
+//! The datagram around a box: an event `__ec_sealed`, which an old peer can read and delivers to no
+//! listener (WIRE.md section 8).
 //!
-//! As it is written here it has one form, in which nothing differs but its id, three lengths and the box. That form is
-//! read fast; any other is read the general way, which accepts the keys in any order.
+//! As it is written here it has one form, in which nothing differs but its id, three lengths and
+//! the box. That form is read fast; any other is read the general way, which accepts the keys in
+//! any order.
 
 use super::{
     Fault, Metadata, SEALED,

@@ -6,9 +6,11 @@ use rand::{Rng, rngs::StdRng};
 
 use super::MAX_ID;
 
-/// What names a message: 20 random bytes, on the wire 40 hex digits. Shared by all chunks of a chunked message.
+/// What names a message: 20 random bytes, on the wire 40 hex digits. Shared by all chunks of a
+/// chunked message.
 ///
-/// A peer of another make may put other text there; then these are its first 20 bytes, and zeros for what it lacks.
+/// A peer of another make may put other text there; then these are its first 20 bytes, and zeros
+/// for what it lacks.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
 pub struct MessageId(pub [u8; 20]);
 
@@ -93,7 +95,8 @@ impl SeqId {
     }
 }
 
-/// The lower-case digit of a value below 16. Without a table or a branch, so that many are done at once.
+/// The lower-case digit of a value below 16. Without a table or a branch, so that many are done at
+/// once.
 #[inline]
 fn digit(value: u8) -> u8 {
     value + if value < 10 { b'0' } else { b'a' - 10 }

@@ -1,14 +1,14 @@
 //! Writing metadata: the parts that never change are kept ready, the rest is patched in.
 //!
-//! The layout is that of WIRE.md section 2. Up to the name everything stands at a fixed place; from `host` to `id`
-//! it is the same for all datagrams of one sender.
+//! The layout is that of WIRE.md section 2. Up to the name everything stands at a fixed place; from
+//! `host` to `id` it is the same for all datagrams of one sender.
 
 use std::net::IpAddr;
 
 use super::{seq_id::SeqIdText, time::TimeText};
 
-/// Everything before the name's length: the length field, the document's length, and the first elements, with
-/// zeros where datagrams differ.
+/// Everything before the name's length: the length field, the document's length, and the first
+/// elements, with zeros where datagrams differ.
 pub(super) const PREFIX: &[u8; 107] = b"\0\0\
     \0\0\0\0\
     \x10v\0\x03\0\0\0\
@@ -61,8 +61,8 @@ pub(in crate::proto) struct Template {
 }
 
 impl Template {
-    /// For a sender that is to be described so. Without `incarnation` the datagrams are those of a peer that has no
-    /// extensions.
+    /// For a sender that is to be described so. Without `incarnation` the datagrams are those of a
+    /// peer that has no extensions.
     pub(in crate::proto) fn new(
         host: IpAddr,
         port: u16,

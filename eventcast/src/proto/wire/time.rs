@@ -65,8 +65,8 @@ impl TimeReader {
         }
     }
 
-    /// Milliseconds since 1970, or `None` for what is not a time after that in this format. A fraction of any
-    /// length is taken, and cut to milliseconds.
+    /// Milliseconds since 1970, or `None` for what is not a time after that in this format. A
+    /// fraction of any length is taken, and cut to milliseconds.
     #[inline]
     pub(in crate::proto) fn read(&mut self, text: &[u8]) -> Option<u64> {
         let text = text.strip_suffix(b"Z")?;

@@ -8,16 +8,17 @@ use std::{
 use super::{Named, Promise, Violations};
 use crate::world::history::{History, Kind, Life, MILLI, MessageKey, Nanos, What};
 
-/// A number is asked for again after 20 ms, a chunk after 50, and the same datagram goes to the same address, or to the
-/// group, again after 50 ms. What waits for its turn to be sent may come closer to the next one, and a gap that was
-/// about to be given up when something of it came is asked for at that moment. So three in a row are looked at, which
-/// take twice as long by the rules: they may not take less than this.
+/// A number is asked for again after 20 ms, a chunk after 50, and the same datagram goes to the
+/// same address, or to the group, again after 50 ms. What waits for its turn to be sent may come
+/// closer to the next one, and a gap that was about to be given up when something of it came is
+/// asked for at that moment. So three in a row are looked at, which take twice as long by the
+/// rules: they may not take less than this.
 const THREE_NUMBERS: Nanos = 20 * MILLI;
 const THREE_CHUNKS: Nanos = 50 * MILLI;
 const THREE_ANSWERS: Nanos = 50 * MILLI;
 
-/// With pauses that begin at these and double up to 500 ms, nothing is asked for more often in a second; but the pauses
-/// of chunks begin anew whenever one comes.
+/// With pauses that begin at these and double up to 500 ms, nothing is asked for more often in a
+/// second; but the pauses of chunks begin anew whenever one comes.
 const MOST_ASKED: usize = 20;
 
 const SECOND: Nanos = 1000 * MILLI;

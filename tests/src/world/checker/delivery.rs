@@ -1,4 +1,5 @@
-//! Every message on its way to every application: once, in order, all or reported, nothing invented.
+//! Every message on its way to every application: once, in order, all or reported, nothing
+//! invented.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -7,11 +8,12 @@ use crate::world::history::{
     Content, History, Kind, Life, LifeFacts, MILLI, MessageKey, Nanos, What,
 };
 
-/// Clocks are read in milliseconds: who began so little before another may take itself for the younger one, and what
-/// was sent so little before it for later.
+/// Clocks are read in milliseconds: who began so little before another may take itself for the
+/// younger one, and what was sent so little before it for later.
 const CLOCK_GRAIN: Nanos = 2 * MILLI;
 
-/// What is passed is told so soon: losses of one sender are told at most once in ten seconds, in sum.
+/// What is passed is told so soon: losses of one sender are told at most once in ten seconds, in
+/// sum.
 const TOLD_WITHIN: Nanos = 10_010 * MILLI;
 
 pub(super) fn check(history: &History, violations: &mut Violations) {
@@ -41,9 +43,11 @@ struct Deliveries<'h, 'v> {
     /// By receiver and sender.
     pairs: HashMap<(Life, Life), Pair>,
     altered: HashSet<(Life, MessageKey)>,
-    /// For whom somebody else has sealed something as whom: what is told of that one need not be so.
+    /// For whom somebody else has sealed something as whom: what is told of that one need not be
+    /// so.
     posed: HashSet<(Life, Life)>,
-    /// When the last piece of a message went out for the first time, and the pieces that have gone out.
+    /// When the last piece of a message went out for the first time, and the pieces that have gone
+    /// out.
     out: HashMap<MessageKey, Nanos>,
     chunks: HashSet<(MessageKey, u32)>,
 }
@@ -67,12 +71,13 @@ struct Sent {
 struct Pair {
     /// Everything after this number is owed, once anything was heard.
     base: Option<u64>,
-    /// The sender had sent so many numbers when it heard of the receiver: what follows is owed, whatever the receiver
-    /// heard first, if it hears the sender say so.
+    /// The sender had sent so many numbers when it heard of the receiver: what follows is owed,
+    /// whatever the receiver heard first, if it hears the sender say so.
     heard_at: Option<u64>,
     /// Of what had gone out when the receiver began, it may miss numbers from this one on.
     recalled: Option<u64>,
-    /// What was heard in altered datagrams before anything else: the bus may have taken it for the beginning.
+    /// What was heard in altered datagrams before anything else: the bus may have taken it for the
+    /// beginning.
     doubtful: u64,
     /// The highest number that the receiver can know of.
     known: u64,
@@ -104,8 +109,8 @@ enum Fate {
     Open,
     Delivered,
     Told,
-    /// Told while only a hello or a goodbye had claimed it. On a clear bus that may have been a lie, so such a number
-    /// is not passed: it may come after all.
+    /// Told while only a hello or a goodbye had claimed it. On a clear bus that may have been a
+    /// lie, so such a number is not passed: it may come after all.
     ToldOfClaim,
 }
 
@@ -380,7 +385,8 @@ impl Deliveries<'_, '_> {
     fn expired(&mut self, at: Nanos, to: Life, message: Option<MessageKey>, number: Option<u64>) {
         let history = self.history;
         let sent = message.and_then(|message| Some((message, self.find(message)?)));
-        // One with a number is told without it where the number is told with others, or may still come.
+        // One with a number is told without it where the number is told with others, or may still
+        // come.
         let Some((message, sent)) =
             sent.filter(|(_, sent)| number.is_none() || sent.number == number)
         else {
@@ -412,7 +418,8 @@ impl Deliveries<'_, '_> {
         }
     }
 
-    /// Whether a number had gone out when a receiver began, which has heard nothing since that was sent before it.
+    /// Whether a number had gone out when a receiver began, which has heard nothing since that was
+    /// sent before it.
     fn precedes(&self, to: Life, of: Life, number: u64) -> bool {
         let places = &self.streams[of as usize].numbered;
         let place = number

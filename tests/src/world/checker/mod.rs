@@ -1,7 +1,7 @@
 //! Whether a history keeps what is promised. It knows nothing of how the history came about.
 //!
-//! `delivery` follows every message to every application; `conduct` looks at what buses sent, when, and to
-//! whom, and at what they held; `presence` at who is told as being there.
+//! `delivery` follows every message to every application; `conduct` looks at what buses sent, when,
+//! and to whom, and at what they held; `presence` at who is told as being there.
 
 mod conduct;
 mod delivery;
@@ -18,11 +18,11 @@ pub enum Promise {
     Once,
     /// Numbered messages of a sender are delivered in its order.
     Order,
-    /// What a receiver is owed is delivered, or told as lost: at the latest ten seconds after something later is
-    /// delivered.
+    /// What a receiver is owed is delivered, or told as lost: at the latest ten seconds after
+    /// something later is delivered.
     AllOrReported,
-    /// Nothing is told as lost that was delivered, that was told before, that was never sent, or that a mild network
-    /// let through.
+    /// Nothing is told as lost that was delivered, that was told before, that was never sent, or
+    /// that a mild network let through.
     TrueReports,
     /// Nothing is delivered that was not sent.
     NothingInvented,
@@ -38,8 +38,8 @@ pub enum Promise {
     OldPeers,
     /// What a bus has sealed for others, they take.
     OneGroup,
-    /// Who is there is told as there, and as gone only after a goodbye or when it has been silent for too long. That two
-    /// share an id is told when it shows, and only then.
+    /// Who is there is told as there, and as gone only after a goodbye or when it has been silent
+    /// for too long. That two share an id is told when it shows, and only then.
     Presence,
     /// A bus does not keep its driver busy for nothing.
     NoSpin,

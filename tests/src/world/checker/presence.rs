@@ -5,8 +5,8 @@ use std::collections::{HashMap, HashSet};
 use super::{Named, Promise, Violations};
 use crate::world::history::{History, Life, MILLI, Nanos, What};
 
-/// Who is told as gone without a goodbye has been silent for so long. It is 5 s by the rules; of a hello that was
-/// overtaken by another one within a second nothing counts.
+/// Who is told as gone without a goodbye has been silent for so long. It is 5 s by the rules; of a
+/// hello that was overtaken by another one within a second nothing counts.
 const SILENT: Nanos = 4_000 * MILLI;
 
 /// In the clear a goodbye counts, whoever says it, when its sender has been silent for 2 s.

@@ -205,7 +205,8 @@ pub(super) fn choose_attacks(
         .collect()
 }
 
-/// When each member gets which keys: in each of three rounds all of them, in any order, before the next begins.
+/// When each member gets which keys: in each of three rounds all of them, in any order, before the
+/// next begins.
 pub(super) fn choose_key_change(
     random: &mut Random,
     members: usize,
@@ -223,7 +224,8 @@ pub(super) fn choose_key_change(
     acts
 }
 
-/// Who has another one's id, and whether for some of the time alone. Whoever comes after that is owed nothing of before.
+/// Who has another one's id, and whether for some of the time alone. Whoever comes after that is
+/// owed nothing of before.
 pub(super) fn choose_namesakes(
     random: &mut Random,
     members: &mut [Member],

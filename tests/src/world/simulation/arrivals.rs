@@ -33,7 +33,8 @@ impl Simulation<'_> {
         match &mut seat.actor {
             Actor::Absent => {}
             Actor::Old(peer) => {
-                // What the network doubles is not the sender's fault; and what it destroys would end a real one.
+                // What the network doubles is not the sender's fault; and what it destroys would
+                // end a real one.
                 if copy.double || copy.state != State::Good {
                     return;
                 }
@@ -57,8 +58,8 @@ impl Simulation<'_> {
         }
     }
 
-    /// Lets a bus hear something, by the group's socket or by that for it alone, which may be what was sent, in that
-    /// state.
+    /// Lets a bus hear something, by the group's socket or by that for it alone, which may be what
+    /// was sent, in that state.
     pub(super) fn hear(
         &mut self,
         to: usize,
@@ -158,8 +159,8 @@ impl Simulation<'_> {
             let known = seat.known.get(&cast.by).copied().unwrap_or_default();
             let [by_claim, by_message] = known;
             let before = if claimed { by_claim } else { by_message };
-            // What somebody has asked for says nothing about where to begin; nor does, on a sealed bus, what was emitted
-            // before it was started.
+            // What somebody has asked for says nothing about where to begin; nor does, on a sealed
+            // bus, what was emitted before it was started.
             let is_repair = matches!(reading.said, Said::Again(_)) || cast.to.is_some();
             let emitted = cast.message.and_then(|message| self.emitted.get(&message));
             let started = self.lives[life as usize].started;

@@ -19,7 +19,8 @@ impl Simulation<'_> {
     /// The attacker does something.
     pub(super) fn attack(&mut self) {
         let seats = self.seats.len();
-        // Whoever is not there yet has no address. What comes from none is malformed, whoever has sealed it.
+        // Whoever is not there yet has no address. What comes from none is malformed, whoever has
+        // sealed it.
         let addresses = self.seats.iter().map(|seat| seat.address);
         let addresses: Vec<SocketAddr> = addresses.filter(|address| address.port() != 0).collect();
         let Some(attacker) = &mut self.attacker else {
@@ -67,7 +68,8 @@ impl Simulation<'_> {
         let may_name = if self.plan.sealed {
             self.plan.posed_as == Some(member)
         } else {
-            // Where much else goes wrong, nobody can tell who speaks in the name of one that is not heard.
+            // Where much else goes wrong, nobody can tell who speaks in the name of one that is not
+            // heard.
             self.plan.mild
         };
         let is_usurped = self.plan.usurped == Some(member);

@@ -88,7 +88,8 @@ impl Simulation<'_> {
         self.note(what);
     }
 
-    /// Whether this comes of what somebody says who poses as one that never lived, or who has sealed as another one.
+    /// Whether this comes of what somebody says who poses as one that never lived, or who has
+    /// sealed as another one.
     fn is_made_up(&self, told: &Told) -> bool {
         let of = match told {
             Told::Message { stamp, from, .. } => {
@@ -241,7 +242,8 @@ impl Simulation<'_> {
         }
     }
 
-    /// Notes those who could not open this if it came at once: in a group that changes its key as it should all can.
+    /// Notes those who could not open this if it came at once: in a group that changes its key as
+    /// it should all can.
     fn look_for_closed(&mut self, of: Life, label: &Label, receivers: Range<usize>) {
         let closed =
             |seat: &&Seat| matches!(seat.actor, Actor::Bus(_)) && !seat.gate.holds.opens(label.key);
@@ -252,8 +254,9 @@ impl Simulation<'_> {
         }
     }
 
-    /// What was sent, as far as its receivers can read it. In a sealed group all has to be sealed, as its sender's, with
-    /// the key that its sender is to use, and with a counter that it has not used.
+    /// What was sent, as far as its receivers can read it. In a sealed group all has to be sealed,
+    /// as its sender's, with the key that its sender is to use, and with a counter that it has not
+    /// used.
     fn read(
         &self,
         by: &Seat,

@@ -1,5 +1,6 @@
-//! A member whose process is stopped for a while, and goes on: it finds in its socket what has come meanwhile and found
-//! room there. What the bus's reading thread calls then is called here, in the same order.
+//! A member whose process is stopped for a while, and goes on: it finds in its socket what has come
+//! meanwhile and found room there. What the bus's reading thread calls then is called here, in the
+//! same order.
 
 use std::{collections::VecDeque, rc::Rc};
 
@@ -13,7 +14,8 @@ use crate::world::{
 /// Who is so much later than it was to be driven has been away.
 const AWAY: Nanos = 100 * MILLI;
 
-/// How many datagrams are read at a time at most, and how long that takes with all that their listeners do.
+/// How many datagrams are read at a time at most, and how long that takes with all that their
+/// listeners do.
 const BATCH: u64 = 32;
 const BATCH_TAKES: Nanos = MILLI / 2;
 

@@ -7,15 +7,17 @@ use crate::world::{
     reading::Said,
 };
 
-/// Of two that share an id, the older one has to say hello so long after the first hello of the newer one came. A member
-/// may find out when that was by the hello's own time, which it knows to the millisecond.
+/// Of two that share an id, the older one has to say hello so long after the first hello of the
+/// newer one came. A member may find out when that was by the hello's own time, which it knows to
+/// the millisecond.
 const UNDER_WAY: Nanos = 1000 * MILLI;
 const GRAIN: Nanos = 2 * MILLI;
 
 /// What a member has got of one life.
 #[derive(Debug, Default)]
 pub(super) struct Sense {
-    /// When something came last that says that it lives; and the same with what may have been refused.
+    /// When something came last that says that it lives; and the same with what may have been
+    /// refused.
     last: Option<Nanos>,
     last_perhaps: Option<Nanos>,
     /// When the last hello was sent that came.

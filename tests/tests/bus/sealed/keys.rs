@@ -144,7 +144,8 @@ fn deriving_a_key_blocks_no_runtime_thread() {
             started = started => started.expect("it starts"),
             () = ticking => unreachable!("it ticks for ever"),
         }
-        // It takes more than a tenth of a second on the fastest machine; had it been here, none had come.
+        // It takes more than a tenth of a second on the fastest machine; had it been here, none had
+        // come.
         assert!(ticks >= 3, "{ticks} ticks");
         assert!(bus.is_running());
         // The next start has the key.

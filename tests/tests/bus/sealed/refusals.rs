@@ -1,4 +1,5 @@
-//! What a bus with a passphrase does not take: other passphrases, none, and what somebody has changed on the way.
+//! What a bus with a passphrase does not take: other passphrases, none, and what somebody has
+//! changed on the way.
 
 use std::{collections::HashSet, time::Duration};
 
@@ -171,7 +172,8 @@ fn altered_datagrams_get_no_answer() {
     let before = opened(&b);
     let mut refused = 0;
     for bytes in &recorded {
-        // Every bit of a short one; of a long one every bit of the label and the end, and some between.
+        // Every bit of a short one; of a long one every bit of the label and the end, and some
+        // between.
         let bits = (0..bytes.len() * 8).filter(|bit| {
             bytes.len() < 600 || *bit < 400 * 8 || *bit > (bytes.len() - 40) * 8 || bit % 29 == 0
         });

@@ -1,4 +1,5 @@
-//! Case CR-05: whoever is started again is heard at once, and what was recorded before is not heard again.
+//! Case CR-05: whoever is started again is heard at once, and what was recorded before is not heard
+//! again.
 
 use std::{
     hash::{BuildHasher, RandomState},
@@ -99,13 +100,15 @@ const NAME: &str = "sealed/killed";
 const ID: &str = "00000000cafebabe";
 const KEY: u8 = 15;
 
-/// CR-05 with processes: the sender is killed in the middle of its life (SIGKILL) and started again, four times; then
-/// the receiver is. One process receives, in which the log is as it is by default; it starts those that send.
+/// CR-05 with processes: the sender is killed in the middle of its life (SIGKILL) and started
+/// again, four times; then the receiver is. One process receives, in which the log is as it is by
+/// default; it starts those that send.
 ///
-/// One of the senders has a clock that is 5 s behind. A receiver does not hear such a one during its own first four
-/// seconds: for a minute it refuses what was sent more than a second before it started, since nothing else would tell
-/// a recording from something new to one who has heard nothing yet. So the sender with its clock set back comes when
-/// the receiver has been there for as long, and its clock is right again before the receiver starts anew.
+/// One of the senders has a clock that is 5 s behind. A receiver does not hear such a one during
+/// its own first four seconds: for a minute it refuses what was sent more than a second before it
+/// started, since nothing else would tell a recording from something new to one who has heard
+/// nothing yet. So the sender with its clock set back comes when the receiver has been there for as
+/// long, and its clock is right again before the receiver starts anew.
 fn killed() {
     match role().as_deref() {
         None => judge(),
@@ -194,7 +197,8 @@ fn receive() {
     );
     b.told_seldom("duplicate", "it was received before");
     drop(b);
-    // A second later, for what was sent less than a second before a receiver started may be new to it.
+    // A second later, for what was sent less than a second before a receiver started may be new to
+    // it.
     thread::sleep(Duration::from_millis(1_200));
     let mut b = Listener::start(group);
     b.hears_at_once(&mut a, 5_000);
@@ -255,7 +259,8 @@ impl Listener {
         assert_eq!(heard.len(), self.expected.len());
     }
 
-    /// It has told that it refused something, for this cause alone and in these words, at most once in ten seconds.
+    /// It has told that it refused something, for this cause alone and in these words, at most once
+    /// in ten seconds.
     #[track_caller]
     fn told_seldom(&self, cause: &str, words: &str) {
         let told = self.refused.all();
@@ -284,8 +289,9 @@ struct Sender {
 }
 
 impl Sender {
-    /// `how`: as a bus, or as an engine with its clock set back. That one takes none of the incarnations that its
-    /// former lives have taken: a clock that is set back may well hit one of them, and then its windows are theirs.
+    /// `how`: as a bus, or as an engine with its clock set back. That one takes none of the
+    /// incarnations that its former lives have taken: a clock that is set back may well hit one of
+    /// them, and then its windows are theirs.
     fn start(group: Group, how: &str, lives: &[u64]) -> Self {
         let lives: Vec<_> = lives.iter().map(u64::to_string).collect();
         let words = format!("{how} {} {} {}", group.address, group.port, lives.join(" "));
@@ -350,8 +356,8 @@ fn send(words: &str) {
     }
 }
 
-/// The same with an engine alone, whose clock is behind. It does not join the group: what others ask of it comes to it
-/// all the same.
+/// The same with an engine alone, whose clock is behind. It does not join the group: what others
+/// ask of it comes to it all the same.
 fn drive(group: Group, lives: &[u64], numbers: &Receiver<i32>) {
     let socket = tap::sender();
     // Commands are looked for as often.

@@ -9,8 +9,8 @@ use eventcast_tests::world::{
     },
 };
 
-/// Those who live in these histories: a sender that starts last, a receiver that was there, one that comes later, an
-/// old peer, and the sender's next life.
+/// Those who live in these histories: a sender that starts last, a receiver that was there, one
+/// that comes later, an old peer, and the sender's next life.
 pub(super) const SENDER: Life = 0;
 pub(super) const RECEIVER: Life = 1;
 pub(super) const LATECOMER: Life = 2;
@@ -253,7 +253,8 @@ impl Story {
             )
     }
 
-    /// The history, with the hellos that every bus says, and with all knowing each other in the end.
+    /// The history, with the hellos that every bus says, and with all knowing each other in the
+    /// end.
     fn told(mut self) -> History {
         let lives = self.history.lives.iter();
         let living = (0..)

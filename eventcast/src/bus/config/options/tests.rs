@@ -2,14 +2,15 @@
 
 mod repl;
 
-use std::net::{Ipv4Addr, Ipv6Addr};
-use std::time::Duration;
+use std::{
+    net::{Ipv4Addr, Ipv6Addr},
+    time::Duration,
+};
 
 use proptest::prelude::*;
 
 use super::*;
-use crate::bus::config::builder::Builder;
-use crate::bus::config::{GroupAddress, ListenerQueue};
+use crate::bus::config::{GroupAddress, ListenerQueue, builder::Builder};
 
 const NO_VARIABLES: [(&str, &str); 0] = [];
 

@@ -26,12 +26,13 @@ use crate::{
     proto::{Engine, Event, Events},
 };
 
-/// A thread that reads so much later than it planned was not late but away: the process was stopped, or had no
-/// processor.
+/// A thread that reads so much later than it planned was not late but away: the process was
+/// stopped, or had no processor.
 const AWAY: Duration = Duration::from_millis(100);
 
-/// After so many batches in a row the engine gives up what is overdue, although more input waits: as many as the sockets
-/// can hold when they have not been read for a while. And after so long, where listeners take their time.
+/// After so many batches in a row the engine gives up what is overdue, although more input waits:
+/// as many as the sockets can hold when they have not been read for a while. And after so long,
+/// where listeners take their time.
 const MOST_BATCHES: u32 = 1_024;
 
 const MOST_PATIENCE: Duration = Duration::from_secs(1);
@@ -39,22 +40,23 @@ const MOST_PATIENCE: Duration = Duration::from_secs(1);
 /// How long after the start a bus reports that it has heard no other.
 const ALONE: Duration = Duration::from_secs(10);
 
-/// Pause after the sockets failed in a way that they should not, so that the reading thread does not spin.
+/// Pause after the sockets failed in a way that they should not, so that the reading thread does
+/// not spin.
 const AFTER_FAILURE: Duration = Duration::from_millis(10);
 
 /// What it takes to lead.
 pub(crate) struct LeaderState {
     receiver: Receiver,
-    /// What was read and is being delivered. Shared with the calls that look into it, so that it outlives the turn
-    /// of a leader that is deposed in the middle of one.
+    /// What was read and is being delivered. Shared with the calls that look into it, so that it
+    /// outlives the turn of a leader that is deposed in the middle of one.
     pub(super) batch: Arc<Events>,
     spare: Events,
     /// The event of the batch whose turn it is, its listeners, and the next of these.
     pub(super) event: usize,
     list: Option<Snapshot>,
     listener: usize,
-    /// While a call is made: its number, by which the thread that comes back from it knows whether the state is still its own, and the
-    /// listener.
+    /// While a call is made: its number, by which the thread that comes back from it knows whether
+    /// the state is still its own, and the listener.
     pub(super) call: u64,
     pub(super) called: Option<Arc<Listener>>,
     /// More may be waiting in the sockets.
@@ -113,11 +115,13 @@ impl Closed {
     }
 }
 
-/// What a deposed leader finds in the slot: the listener that held it up, and the right to serve the listener's queue.
-/// `None` where that listener was moved before, the session has closed, or this is a forked child.
+/// What a deposed leader finds in the slot: the listener that held it up, and the right to serve
+/// the listener's queue. `None` where that listener was moved before, the session has closed, or
+/// this is a forked child.
 pub(super) type Deposed = Option<(Arc<Listener>, Server<QueuedEvent>)>;
 
-/// The leading thread: delivers, reads, and so on, until the session closes or a call takes too long.
+/// The leading thread: delivers, reads, and so on, until the session closes or a call takes too
+/// long.
 pub(crate) fn lead(receive_loop: &Arc<ReceiveLoop>, mut state: Box<LeaderState>) {
     let _driving = Driving::begin();
     let context = &receive_loop.context;
@@ -173,7 +177,8 @@ fn deliver(
                 continue;
             }
         };
-        // Of a snapshot that another leader has begun with, it is unknown whether it is still the registry's.
+        // Of a snapshot that another leader has begun with, it is unknown whether it is still the
+        // registry's.
         let version = state.list.is_none().then(|| registry.version());
         let Some(list) = state.list.take().or_else(|| registry.list(message.name)) else {
             state.event += 1;
@@ -269,7 +274,8 @@ impl LeaderState {
         self.alone.as_ref().map(|alone| alone.due)
     }
 
-    /// Makes the batch ready to be filled again; one that a call still looks into is left to that call.
+    /// Makes the batch ready to be filled again; one that a call still looks into is left to that
+    /// call.
     fn recycle(&mut self) {
         self.event = 0;
         match Arc::get_mut(&mut self.batch) {

@@ -1,18 +1,21 @@
 //! Reads the network and calls listeners, so that neither waits for the other longer than it must.
 //!
-//! One thread leads (`leader`): it reads a batch of datagrams, hands them to the engine, and calls the listeners of what comes out,
-//! all by itself, so that a quick listener costs no hand-over. Everything that leading takes (the sockets, the batch, the
-//! position in it) is in one [`LeaderState`]. During a call the leader parks its state in a slot, so that a second thread,
-//! the `watcher`, can take over: when one call has lasted longer than `listener_budget`, the watcher takes the state from the
-//! slot and leads on from the very next listener. The deposed leader comes back from its call and finds in the slot the
-//! right to serve the queue of the listener that held it up, and does that from then on: that listener has been moved to
-//! the queue for good, and gets its events in order, none of them twice. A thread that finds neither ends.
+//! One thread leads (`leader`): it reads a batch of datagrams, hands them to the engine, and calls
+//! the listeners of what comes out, all by itself, so that a quick listener costs no hand-over.
+//! Everything that leading takes (the sockets, the batch, the position in it) is in one
+//! [`LeaderState`]. During a call the leader parks its state in a slot, so that a second thread,
+//! the `watcher`, can take over: when one call has lasted longer than `listener_budget`, the
+//! watcher takes the state from the slot and leads on from the very next listener. The deposed
+//! leader comes back from its call and finds in the slot the right to serve the queue of the
+//! listener that held it up, and does that from then on: that listener has been moved to the queue
+//! for good, and gets its events in order, none of them twice. A thread that finds neither ends.
 //!
-//! A listener that was taken off the bus while it was being called is dropped in the same way, since it is the user's: while
-//! the state is parked.
+//! A listener that was taken off the bus while it was being called is dropped in the same way,
+//! since it is the user's: while the state is parked.
 //!
-//! The watcher samples twice a budget while calls follow each other closely. Where calls come singly each of them wakes it,
-//! once, and it goes back to sleep as soon as the call is over: looking on between them would cost more than the events do.
+//! The watcher samples twice a budget while calls follow each other closely. Where calls come
+//! singly each of them wakes it, once, and it goes back to sleep as soon as the call is over:
+//! looking on between them would cost more than the events do.
 
 mod leader;
 mod watcher;
@@ -52,7 +55,8 @@ pub(crate) struct ReceiveLoop {
     woken: Condvar,
     /// False while the watching thread sleeps without a limit.
     watching: AtomicBool,
-    /// When the watching thread, which could not be started, is to be tried again, in microseconds. 0: it is there.
+    /// When the watching thread, which could not be started, is to be tried again, in microseconds.
+    /// 0: it is there.
     watch_again: AtomicU64,
     /// Calls of listeners so far, of all leaders.
     calls: AtomicU64,
@@ -69,7 +73,8 @@ pub(crate) struct ReceiveLoop {
 #[derive(Default)]
 struct Slot {
     state: Option<Box<LeaderState>>,
-    /// For threads that were deposed in a call: its number, and the right to serve the queue of the listener.
+    /// For threads that were deposed in a call: its number, and the right to serve the queue of the
+    /// listener.
     servers: Vec<(u64, Server<QueuedEvent>)>,
 }
 
@@ -117,8 +122,8 @@ impl ReceiveLoop {
         self.socket_errors.load(Ordering::Relaxed) + failures
     }
 
-    /// Ends the threads, closes the sockets, and returns when they are closed. Does not wait for a listener that
-    /// is running: its thread ends when it comes back.
+    /// Ends the threads, closes the sockets, and returns when they are closed. Does not wait for a
+    /// listener that is running: its thread ends when it comes back.
     pub(crate) fn close(&self) {
         self.closing.store(true, Ordering::SeqCst);
         if let Err(error) = self.waker.wake() {
@@ -140,10 +145,12 @@ impl ReceiveLoop {
         self.report(&rest, 0);
     }
 
-    /// Reports what is no event for listeners in a batch that is not delivered any more, from its place `from` on.
+    /// Reports what is no event for listeners in a batch that is not delivered any more, from its
+    /// place `from` on.
     fn report(&self, batch: &Events, from: usize) {
         let rest = (from..).map_while(|at| batch.get(at));
-        // Which peers were heard by unicast is known to the state alone: without it nothing is made of that.
+        // Which peers were heard by unicast is known to the state alone: without it nothing is made
+        // of that.
         for notice in rest.filter_map(|event| Notice::of_protocol(&event, |_| true)) {
             self.context.shared.telemetry.report(notice);
         }
@@ -169,7 +176,8 @@ impl ReceiveLoop {
         state.call = call;
         state.called = listener.map(Arc::clone);
         let mut slot = self.lock_slot();
-        // `close` sets the mark before it looks into the slot: either it finds the state, or this finds the mark.
+        // `close` sets the mark before it looks into the slot: either it finds the state, or this
+        // finds the mark.
         if self.closing() {
             drop(slot);
             return Ok(state);
@@ -185,8 +193,8 @@ impl ReceiveLoop {
         work();
         drop(pause);
         if self.context.shared.process.is_forked() {
-            // The user's code has forked, and this is the child: the parent has a thread of its own that leads, and what
-            // others have locked stays locked here.
+            // The user's code has forked, and this is the child: the parent has a thread of its own
+            // that leads, and what others have locked stays locked here.
             return Err(None);
         }
 
@@ -226,7 +234,8 @@ impl ReceiveLoop {
     }
 
     fn lock_slot(&self) -> MutexGuard<'_, Slot> {
-        // The state is put in and taken out whole: a panic under this lock leaves it on one side or the other.
+        // The state is put in and taken out whole: a panic under this lock leaves it on one side or
+        // the other.
         self.slot.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -8,8 +8,8 @@ use std::{
 use super::{super::context::Context, ReceiveLoop, leader::lead};
 use crate::bus::{process::user_code::Driving, telemetry::notice::Notice};
 
-/// For so many ticks the watching thread goes on sampling after each call that it has seen: where calls come more
-/// rarely, being woken by each of them costs less.
+/// For so many ticks the watching thread goes on sampling after each call that it has seen: where
+/// calls come more rarely, being woken by each of them costs less.
 const TICKS_A_CALL: u32 = 3;
 
 /// It looks on for at most so many ticks after the last call.
@@ -17,7 +17,8 @@ const MOST_TICKS: u32 = 64;
 
 const WATCHING: &str = "watching over listeners";
 
-/// How often it looks at the least, so that it ends soon when the session does, whatever the budget.
+/// How often it looks at the least, so that it ends soon when the session does, whatever the
+/// budget.
 const LONGEST_TICK: Duration = Duration::from_millis(50);
 
 /// How often it looks at the most, so that a tiny budget does not keep a core busy.
@@ -27,8 +28,8 @@ const SHORTEST_TICK: Duration = Duration::from_micros(100);
 const BETWEEN_STARTS: Duration = Duration::from_secs(1);
 
 impl ReceiveLoop {
-    /// Starts the watching thread. Reading goes on without it: where the system gives no thread it is tried again before
-    /// later calls of listeners, and the returned notice reports that once.
+    /// Starts the watching thread. Reading goes on without it: where the system gives no thread it
+    /// is tried again before later calls of listeners, and the returned notice reports that once.
     pub(crate) fn start_watching(self: &Arc<Self>) -> Option<Notice> {
         let again = &self.watch_again;
         let watched = Arc::clone(self);
@@ -60,7 +61,8 @@ impl ReceiveLoop {
     }
 }
 
-/// The watching thread: leads in place of one whose call takes too long, after it has set another to watch.
+/// The watching thread: leads in place of one whose call takes too long, after it has set another
+/// to watch.
 fn watch(receive_loop: &Arc<ReceiveLoop>) {
     let _driving = Driving::begin();
     let Context { shared, .. } = &*receive_loop.context;
@@ -146,7 +148,8 @@ impl Alertness {
         let new = calls.saturating_sub(self.calls).min(MOST_TICKS.into()) as u32;
         let most = self.tick * MOST_TICKS;
         let gained = (self.left + self.tick * TICKS_A_CALL * new).min(most);
-        // The time since the last look counts against the calls in it: a single one after a long sleep is worth none.
+        // The time since the last look counts against the calls in it: a single one after a long
+        // sleep is worth none.
         self.left = gained.saturating_sub(now.saturating_sub(self.looked));
         (self.looked, self.calls) = (now, calls);
     }
@@ -160,7 +163,8 @@ impl Alertness {
 mod tests {
     use super::*;
 
-    /// How often the watching thread looks in a second, for so many calls in each tenth of a millisecond.
+    /// How often the watching thread looks in a second, for so many calls in each tenth of a
+    /// millisecond.
     fn looks(calls_at: impl Fn(u32) -> u64) -> u32 {
         let tick = Duration::from_micros(500);
         let mut alertness = Alertness::new(tick);

@@ -77,7 +77,8 @@ fn large(id: u32) -> Sent {
     }
 }
 
-/// The requests from one moment to another, by message, with the number of chunks. None is answered.
+/// The requests from one moment to another, by message, with the number of chunks. None is
+/// answered.
 fn run(
     assembler: &mut Assembler,
     from: Duration,
@@ -119,13 +120,15 @@ fn the_first_request_never_waits_and_the_next_one_in_vain_does() {
     for id in 1..=3 {
         large(id).give(&mut assembler, &peer, ms(0), 0).ok();
     }
-    // Nothing comes for 50 ms. Each message requests 64 chunks of 10 kB, which is more than may be outstanding.
+    // Nothing comes for 50 ms. Each message requests 64 chunks of 10 kB, which is more than may be
+    // outstanding.
     let asked = run(&mut assembler, ms(0), ms(120));
     let asked: Vec<_> = asked
         .iter()
         .map(|(at, id, _)| (at.as_millis(), id.as_str()))
         .collect();
-    // The first may request again when the requests of the others are over, and they wait for it then.
+    // The first may request again when the requests of the others are over, and they wait for it
+    // then.
     assert_eq!(asked, [(50, "1"), (50, "2"), (50, "3"), (100, "1")]);
 }
 
@@ -201,8 +204,8 @@ fn who_waits_is_given_up_in_time() {
     );
 }
 
-/// Two messages of which one chunk after the other is answered, so slowly that much is always under way from their
-/// sender; from one moment to another.
+/// Two messages of which one chunk after the other is answered, so slowly that much is always under
+/// way from their sender; from one moment to another.
 struct Busy {
     messages: [Sent; 2],
     next: u32,
@@ -331,8 +334,8 @@ fn check(assembler: &Assembler, drained: bool) {
     }
 }
 
-/// Messages of three senders that answer now and then, in times and amounts of all kinds: what is expected comes, or is
-/// dropped, and nothing is left.
+/// Messages of three senders that answer now and then, in times and amounts of all kinds: what is
+/// expected comes, or is dropped, and nothing is left.
 #[test]
 fn nothing_is_forgotten_and_nothing_is_left() {
     for seed in 0..40 {
