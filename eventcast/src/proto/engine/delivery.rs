@@ -129,9 +129,10 @@ impl Engine {
                 .streams
                 .open(now.elapsed, Arc::clone(peer), order, opened)?;
             if let Some(next) = self.peers[at].unfollowed.take()
-                && let Some(stream) = self.streams.get(stream)
+                && let Some(opened) = self.streams.get(stream)
+                && opened.reorder.begin_unfollowed(next)
             {
-                stream.reorder.begin_unfollowed(next);
+                self.not_lost(stream, Some((0, u64::MAX)));
             }
             // Messages sent from now on are owed to it, though it may discover this bus only
             // afterwards.
@@ -149,13 +150,20 @@ impl Engine {
 
     /// Reports the losses of a stream that was displaced.
     fn report_crowded_out(&mut self, gone: CrowdedOut) {
-        let (id, now) = (gone.at.id(), self.present);
-        for span in gone.lost {
+        let (id, now, reason) = (gone.losses_id, self.present, LostReason::Crowded);
+        for &span in gone.losses.lost.iter().chain(&gone.losses.claims) {
             self.stats.lost_messages = self.stats.lost_messages.saturating_add(count(span));
-            let reason = LostReason::Crowded;
+        }
+        for span in gone.losses.lost {
             if let Some(loss) = self.losses.note(now, id, &gone.peer, span, reason) {
                 self.events.push_lost(loss);
             }
+        }
+        // What was only claimed may be under way, and is delivered if it comes.
+        let until = now.saturating_add(self.message_ttl);
+        for span in gone.losses.claims {
+            self.losses
+                .note_later(now, until, id, &gone.peer, span, reason);
         }
         if gone.was_present {
             let (peer, left) = (gone.peer, Some(LeftReason::Crowded));
@@ -374,12 +382,12 @@ impl Engine {
         let Some(((first, last), stream)) = lost.zip(self.streams.get(at)) else {
             return;
         };
-        let (peer, count) = (Arc::clone(&stream.peer), count((first, last)));
-        self.count_lost(at, count);
+        let (peer, id) = (Arc::clone(&stream.peer), stream.losses_id());
+        self.count_lost(at, count((first, last)));
         if cfg!(eventcast_sabotage = "silent_gap") {
             return;
         }
-        let (id, now) = (at.id(), self.present);
+        let now = self.present;
         let loss = self.losses.note(now, id, &peer, (first, last), reason);
         if let Some(loss) = loss {
             self.events.push_lost(loss);
@@ -397,6 +405,15 @@ impl Engine {
     pub(super) fn not_lost(&mut self, at: StreamRef, numbers: Option<Span>) {
         if let Some(stream) = self.streams.get(at) {
             take_back(&mut self.losses, &mut self.stats, stream, numbers);
+        }
+    }
+
+    /// Notes that a number is delivered although its sender has no stream: it is not lost, though
+    /// it was claimed in the one that made room.
+    pub(super) fn not_lost_unfollowed(&mut self, peer: &Peer, number: u64) {
+        if let Some((losses_id, numbers)) = self.streams.note_unfollowed(peer, number) {
+            let count = self.losses.take_back(losses_id, numbers);
+            self.stats.lost_messages = self.stats.lost_messages.saturating_sub(count);
         }
     }
 
@@ -636,7 +653,7 @@ fn take_back(
     numbers: Option<Span>,
 ) {
     if let Some(numbers) = numbers {
-        let count = losses.take_back(stream.id(), numbers);
+        let count = losses.take_back(stream.losses_id(), numbers);
         stream.stats.lost = stream.stats.lost.saturating_sub(count);
         stats.lost_messages = stats.lost_messages.saturating_sub(count);
     }

@@ -198,6 +198,9 @@ impl Engine {
             return Err(DropCause::Duplicate.into());
         }
         self.dedup.insert(now.elapsed, fingerprint);
+        if let Some(number) = incoming.number {
+            self.not_lost_unfollowed(&sender.peer, number);
+        }
         let facts = self.facts(incoming, incoming.message_id, sender.peer);
         self.events.push_message(incoming.name, args, facts);
         self.stats.delivered_messages += 1;
@@ -374,6 +377,9 @@ impl Engine {
         let (buffer, checked) = checked?;
         if double {
             return Err(DropCause::Duplicate.into());
+        }
+        if let Some(number) = header.number {
+            self.not_lost_unfollowed(&header.peer, number);
         }
         self.events.push_large(
             &header.name,

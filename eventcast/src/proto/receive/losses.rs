@@ -48,6 +48,9 @@ struct Line {
     until: Duration,
     /// What was not reported yet.
     loss: Option<Loss>,
+    /// What may still come for longer than until the report of `loss`, and until when. There is
+    /// none without a `loss`.
+    later: Option<(Duration, Loss)>,
     /// It was due before, when too much was reported already of its address.
     put_off: bool,
 }
@@ -112,22 +115,91 @@ impl Losses {
         None
     }
 
+    /// The same for numbers that may still come: they are not reported before `until`, so that they
+    /// can be [taken back](Self::take_back).
+    pub(in crate::proto) fn note_later(
+        &mut self,
+        now: Duration,
+        until: Duration,
+        stream: u64,
+        peer: &Arc<Peer>,
+        span: Span,
+        reason: LostReason,
+    ) {
+        let key = (stream, reason);
+        if !self.lines.contains_key(&key) {
+            if !self.has_room_for_line(now) {
+                self.note_beyond(now, Loss::new(peer, span, reason));
+                return;
+            }
+            let line = Line {
+                until,
+                loss: None,
+                later: None,
+                put_off: false,
+            };
+            self.lines.insert(key, line);
+        }
+        let Some(line) = self.lines.get_mut(&key) else {
+            return;
+        };
+        if line.loss.is_none() {
+            line.until = line.until.max(until);
+            self.due.insert((line.until, key));
+        }
+        let has_room = self.ranges < MAX_ALL_RANGES;
+        let new = || Loss::new(peer, span, reason);
+        match (&mut line.loss, &mut line.later) {
+            (None, _) => {
+                line.loss = Some(new());
+                self.ranges += 1;
+            }
+            // A report does not wait for what is lost ever later: that is in the next one.
+            (Some(_), later @ None) if until > line.until => {
+                *later = Some((until, new()));
+                self.ranges += 1;
+            }
+            (Some(_), Some((latest, loss))) if until > line.until => {
+                *latest = until.max(*latest);
+                self.ranges -= loss.ranges.len();
+                loss.add(span, has_room);
+                self.ranges += loss.ranges.len();
+            }
+            (Some(loss), _) => {
+                self.ranges -= loss.ranges.len();
+                loss.add(span, has_room);
+                self.ranges += loss.ranges.len();
+            }
+        }
+    }
+
     /// Takes numbers back that are not lost after all; returns how many of them were not reported.
     pub(in crate::proto) fn take_back(&mut self, stream: u64, span: Span) -> u64 {
         let mut taken = 0_u64;
         for reason in LostReason::ALL {
             let key = (stream, reason);
-            if let Some(line) = self.lines.get_mut(&key)
-                && let Some(loss) = &mut line.loss
-            {
+            let Some(line) = self.lines.get_mut(&key) else {
+                continue;
+            };
+            let mut remove = |loss: &mut Loss| {
                 self.ranges -= loss.ranges.len();
                 taken = taken.saturating_add(loss.remove(span));
-                self.ranges += loss.ranges.len();
-                if loss.count == 0 {
-                    self.ranges -= loss.ranges.len();
-                    line.loss = None;
-                    self.due.remove(&(line.until, key));
+                if loss.count > 0 {
+                    self.ranges += loss.ranges.len();
                 }
+                loss.count == 0
+            };
+            if let Some((_, later)) = &mut line.later
+                && remove(later)
+            {
+                line.later = None;
+            }
+            if let Some(loss) = &mut line.loss
+                && remove(loss)
+            {
+                line.loss = None;
+                self.due.remove(&(line.until, key));
+                line.go_on(key, &mut self.due);
             }
         }
         taken
@@ -157,12 +229,14 @@ impl Losses {
             if self.budgets.take(now, ip) {
                 line.until = now + PAUSE;
                 line.put_off = false;
+                line.go_on(key, &mut self.due);
                 return Some(loss);
             }
             let until = self.budgets.until(&ip);
             if line.put_off {
                 line.until = now + PAUSE;
                 line.put_off = false;
+                line.go_on(key, &mut self.due);
                 let slot = self.budgets.has(&ip).then_some(ip);
                 match self
                     .together
@@ -190,9 +264,11 @@ impl Losses {
     /// Everything that was not reported.
     pub(in crate::proto) fn drain(&mut self) -> Option<Loss> {
         while let Some((_, key)) = self.due.pop_first() {
-            let line = self.lines.get_mut(&key);
-            if let Some(loss) = line.and_then(|line| line.loss.take()) {
+            if let Some(line) = self.lines.get_mut(&key)
+                && let Some(loss) = line.loss.take()
+            {
                 self.ranges -= loss.ranges.len();
+                line.go_on(key, &mut self.due);
                 return Some(loss);
             }
         }
@@ -201,14 +277,8 @@ impl Losses {
 
     /// A stream without reports for a while.
     fn begin(&mut self, now: Duration, key: Key, loss: Loss) -> Option<Loss> {
-        if self.lines.len() >= MAX_LINES {
-            self.sweep(now);
-        }
-        if self.lines.len() >= MAX_LINES {
-            match &mut self.beyond {
-                Some((_, beyond)) => beyond.join(&loss),
-                None => self.beyond = Some((now + PAUSE, loss)),
-            }
+        if !self.has_room_for_line(now) {
+            self.note_beyond(now, loss);
             return None;
         }
         let ip = loss.peer.address.ip();
@@ -221,6 +291,7 @@ impl Losses {
         let mut line = Line {
             until,
             loss: None,
+            later: None,
             put_off: !at_once,
         };
         let told = if at_once {
@@ -235,12 +306,38 @@ impl Losses {
         told
     }
 
+    fn has_room_for_line(&mut self, now: Duration) -> bool {
+        if self.lines.len() >= MAX_LINES {
+            self.sweep(now);
+        }
+        self.lines.len() < MAX_LINES
+    }
+
+    /// Counts the losses of a stream that is not tracked.
+    fn note_beyond(&mut self, now: Duration, loss: Loss) {
+        match &mut self.beyond {
+            Some((_, beyond)) => beyond.join(&loss),
+            None => self.beyond = Some((now + PAUSE, loss)),
+        }
+    }
+
     /// Forgets streams that have nothing to report. Looks at all, so call it rarely.
     fn sweep(&mut self, now: Duration) {
         if now >= self.next_sweep {
             self.next_sweep = now + PAUSE / 10;
             self.lines
                 .retain(|_, line| line.loss.is_some() || line.until > now);
+        }
+    }
+}
+
+impl Line {
+    /// What was to be reported is reported, or taken back: goes on with what follows.
+    fn go_on(&mut self, key: Key, due: &mut BTreeSet<(Duration, Key)>) {
+        if let Some((until, loss)) = self.later.take() {
+            self.until = self.until.max(until);
+            self.loss = Some(loss);
+            due.insert((self.until, key));
         }
     }
 }
@@ -355,6 +452,40 @@ mod tests {
         losses.note(secs(11), 1, &peer, (30, 39), GONE);
         assert_eq!(losses.take_back(1, (0, u64::MAX)), 10);
         assert_eq!((losses.next_due(), losses.drain()), (None, None));
+    }
+
+    #[test]
+    fn what_may_still_come_is_told_when_its_time_is_over() {
+        let (mut losses, peer) = (losses(), peer(1));
+        losses.note_later(secs(1), secs(4), 1, &peer, (5, 9), GONE);
+        // What is lost for certain is told with it.
+        assert_eq!(losses.note(secs(2), 1, &peer, (1, 1), GONE), None);
+        // It does not wait for what comes later.
+        losses.note_later(secs(2), secs(5), 1, &peer, (20, 29), GONE);
+        losses.note_later(secs(3), secs(6), 1, &peer, (30, 34), GONE);
+        assert_eq!(losses.take_back(1, (7, 7)), 1);
+        assert_eq!(losses.pop_due(secs(3)), None);
+        assert_eq!(losses.next_due(), Some(secs(4)));
+        let sum = losses.pop_due(secs(4)).unwrap();
+        assert!(sum.ranges.iter().eq([(1, 1), (5, 6), (8, 9)]));
+        // The pause after a report is not shortened.
+        assert_eq!(losses.take_back(1, (34, 40)), 1);
+        assert_eq!(losses.next_due(), Some(secs(14)));
+        let sum = losses.pop_due(secs(14)).unwrap();
+        assert_eq!((sum.first, sum.last, sum.count), (20, 33, 14));
+        assert_eq!((losses.next_due(), losses.ranges), (None, 0));
+        // Where the first ones have all come, the others follow in their own time.
+        losses.note_later(secs(30), secs(33), 1, &peer, (40, 40), GONE);
+        losses.note_later(secs(31), secs(34), 1, &peer, (50, 50), GONE);
+        assert_eq!(losses.take_back(1, (40, 40)), 1);
+        assert_eq!(losses.next_due(), Some(secs(34)));
+        losses.note_later(secs(32), secs(35), 1, &peer, (60, 60), GONE);
+        assert_eq!(losses.take_back(1, (60, 60)), 1);
+        losses.note_later(secs(32), secs(35), 1, &peer, (70, 70), GONE);
+        assert_eq!(losses.drain().unwrap().first, 50);
+        assert_eq!(losses.drain().unwrap().first, 70);
+        assert_eq!((losses.next_due(), losses.drain()), (None, None));
+        assert_eq!(losses.ranges, 0);
     }
 
     #[test]

@@ -137,38 +137,52 @@ impl ReorderBuffer {
     }
 
     /// Goes on with what [`retire`](Self::retire) returned: no lower number is owed any more,
-    /// whatever a hello claims.
-    pub(in crate::proto) fn resumed(Retired { next, claimed }: Retired) -> Self {
+    /// whatever a hello claims, unless only a hello had named the first one.
+    pub(in crate::proto) fn resumed(retired: Retired) -> Self {
+        let Retired {
+            next,
+            claimed,
+            tentative,
+        } = retired;
         let mut reported = RangeSet::default();
         if claimed >= next {
             reported.insert((next, claimed));
         }
-        Self {
-            first: 1,
+        let order = Self {
             claimed,
             reported,
-            ..Self::new(next, false)
-        }
+            ..Self::new(next, tentative)
+        };
+        let first = if tentative { order.first } else { 1 };
+        Self { first, ..order }
     }
 
     /// Begins the stream of a sender that was received before without a stream, and of which
     /// everything up to `next` was delivered or reported. To be called before anything of the
-    /// stream is noted.
-    pub(in crate::proto) fn begin_unfollowed(&mut self, next: u64) {
+    /// stream is noted. `true`: what a hello had claimed of it before is forgotten.
+    pub(in crate::proto) fn begin_unfollowed(&mut self, next: u64) -> bool {
         let was_followed = self.first < self.next;
         let next = if was_followed {
             next.max(self.next)
         } else {
             next
         };
-        let claimed = self.claimed;
-        *self = Self::resumed(Retired { next, claimed });
+        // A message before the first number that a hello has named: it was of another time, or a
+        // lie, and so is what it claimed.
+        let is_lie = self.tentative && next <= self.first;
+        let claimed = if is_lie { 0 } else { self.claimed };
+        *self = Self::resumed(Retired {
+            next,
+            claimed,
+            tentative: false,
+        });
+        is_lie
     }
 
     /// Ends the stream, to make room: returns the state with which a later stream of the same
-    /// sender goes on, unless only a hello was received of it, and the numbers that are lost
-    /// thereby.
-    pub(in crate::proto) fn retire(mut self) -> (Option<Retired>, Vec<Span>) {
+    /// sender goes on, unless only a hello was received of it that claims nothing, and the numbers
+    /// that are lost thereby.
+    pub(in crate::proto) fn retire(mut self) -> (Option<Retired>, RetiredLosses) {
         let mut lost = Vec::new();
         let mut from = self.next;
         for (first, slot) in std::mem::take(&mut self.waiting) {
@@ -184,16 +198,21 @@ impl ReorderBuffer {
             lost.push((from, self.highest));
         }
         // A number that is only claimed is lost as elsewhere: reported, and not skipped.
+        let mut claims = Vec::new();
         while let Some((first, last)) = self.gaps.take_up_to(u64::MAX) {
             let first = first.max(self.highest + 1);
             if first <= last {
-                lost.push((first, last));
+                claims.push((first, last));
             }
         }
-        let next = from.max(self.highest + 1);
-        let claimed = self.claimed;
-        let heard = !self.tentative;
-        (heard.then_some(Retired { next, claimed }), lost)
+        let retired = Retired {
+            next: from.max(self.highest + 1),
+            claimed: self.claimed,
+            tentative: self.tentative,
+        };
+        let is_kept = !retired.tentative || retired.claimed >= retired.next;
+        let lost = RetiredLosses { lost, claims };
+        (is_kept.then_some(retired), lost)
     }
 
     /// Bytes of what waits, and of what is known of what is missing.
@@ -637,6 +656,30 @@ pub(in crate::proto) struct Retired {
     pub(in crate::proto) next: u64,
     /// The highest number that was claimed: what is from `next` to there was reported.
     pub(in crate::proto) claimed: u64,
+    /// Only a hello has named `next`: a message may still correct it.
+    pub(in crate::proto) tentative: bool,
+}
+
+impl Retired {
+    /// Whether a number was delivered or reported for good.
+    pub(in crate::proto) fn is_over(self, number: u64) -> bool {
+        number < self.next && !self.tentative
+    }
+}
+
+/// What is lost of a stream that has made room.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(in crate::proto) struct RetiredLosses {
+    /// Numbers that are passed: they are not delivered any more.
+    pub(in crate::proto) lost: Vec<Span>,
+    /// Numbers that were only claimed, and may still come.
+    pub(in crate::proto) claims: Vec<Span>,
+}
+
+impl RetiredLosses {
+    pub(in crate::proto) fn is_empty(&self) -> bool {
+        self.lost.is_empty() && self.claims.is_empty()
+    }
 }
 
 /// What was dropped to make room.
@@ -853,8 +896,8 @@ mod tests {
         order.open_partial(NOW, 11, DUE);
         assert!(order.has_partials());
         order.claim(NOW, 20, DUE);
-        let (retired, lost) = order.retire();
-        assert_eq!(lost, [(6, 11), (12, 20)]);
+        let (retired, RetiredLosses { lost, claims }) = order.retire();
+        assert_eq!((lost, claims), (vec![(6, 11)], vec![(12, 20)]));
 
         let mut order = ReorderBuffer::resumed(retired.unwrap());
         assert_eq!(order.begin_at(NOW, 1, DUE), None, "nothing before is owed");
@@ -864,10 +907,27 @@ mod tests {
         assert_eq!(receive(&mut order, 12), [12]);
         order.claim(NOW, 21, DUE);
         assert_eq!(missing(&mut order), [(21, 21)]);
-        assert_eq!(order.retire().1, [(21, 21)]);
+        assert_eq!(order.retire().1.claims, [(21, 21)]);
         // Where only a hello was heard, nothing is known.
         let order = ReorderBuffer::new(1001, true);
-        assert_eq!(order.retire(), (None, Vec::new()));
+        assert_eq!(order.retire(), (None, RetiredLosses::default()));
+        // What it claims may come, and a lower number shows that it was a lie.
+        let mut order = ReorderBuffer::new(1001, true);
+        order.claim(NOW, 1005, DUE);
+        let (retired, losses) = order.retire();
+        assert_eq!((losses.lost, losses.claims), (vec![], vec![(1001, 1005)]));
+        let retired = retired.unwrap();
+        assert!(!retired.is_over(7));
+        let mut order = ReorderBuffer::resumed(retired);
+        order.claim(NOW, 1005, DUE);
+        assert!(order.gaps().is_empty(), "reported once");
+        assert_eq!(receive(&mut order, 7), [7]);
+        order.claim(NOW, 8, DUE);
+        assert_eq!(missing(&mut order), [(8, 8)]);
+        let mut order = ReorderBuffer::resumed(retired);
+        assert_eq!(receive(&mut order, 1001), [1001]);
+        assert_eq!(receive(&mut order, 1005), [1005]);
+        assert!(receive(&mut order, 7).is_empty());
     }
 
     #[test]

@@ -17,7 +17,7 @@ use crate::proto::{
     receive::{
         hello_clock::HelloClock,
         peer::{Peer, PeerStats, PeerStatus},
-        reorder_buffer::{ReorderBuffer, Retired},
+        reorder_buffer::{ReorderBuffer, Retired, RetiredLosses},
         route::Route,
         shares::Shares,
         vouch::Vouch,
@@ -62,6 +62,8 @@ impl StreamRef {
 
 pub(in crate::proto) struct Stream {
     generation: u64,
+    /// See [`losses_id`](Self::losses_id).
+    losses_id: u64,
     pub(in crate::proto) peer: Arc<Peer>,
     /// The address to whose share of the table it counts.
     began_at: SocketAddr,
@@ -101,9 +103,10 @@ pub(in crate::proto) struct Stream {
 }
 
 impl Stream {
-    /// As [`StreamRef::id`].
-    pub(in crate::proto) fn id(&self) -> u64 {
-        self.generation
+    /// The id of the first stream of its sender, as far as is known: what is reported of the losses
+    /// of one is taken back in the next.
+    pub(in crate::proto) fn losses_id(&self) -> u64 {
+        self.losses_id
     }
 }
 
@@ -143,11 +146,19 @@ type Incarnations = BTreeMap<Option<u64>, usize>;
 /// A stream that was dropped to make room, of which something is to be reported.
 pub(in crate::proto) struct CrowdedOut {
     pub(in crate::proto) at: StreamRef,
+    pub(in crate::proto) losses_id: u64,
     pub(in crate::proto) peer: Arc<Peer>,
     /// Its sender was there, and has not said goodbye.
     pub(in crate::proto) was_present: bool,
     /// What was still to come of it.
-    pub(in crate::proto) lost: Vec<Span>,
+    pub(in crate::proto) losses: RetiredLosses,
+}
+
+/// What is remembered of a stream that was dropped to make room.
+struct Ended {
+    generation: u64,
+    losses_id: u64,
+    retired: Retired,
 }
 
 pub(in crate::proto) struct Streams {
@@ -163,9 +174,9 @@ pub(in crate::proto) struct Streams {
     next_generation: u64,
     /// Those that have said goodbye, the first one first.
     departed: VecDeque<StreamRef>,
-    /// How far the dropped streams were received, with their generations, and the generations in
-    /// order. One that is there again, or was dropped again since, is still in the order.
-    ended: HashMap<u64, (u64, Retired), HashKey>,
+    /// How far the dropped streams were received, and their generations in order. One that is there
+    /// again, or was dropped again since, is still in the order.
+    ended: HashMap<u64, Ended, HashKey>,
     ended_order: VecDeque<(u64, u64)>,
     key: HashKey,
     /// Bytes of the messages that wait in all streams.
@@ -245,7 +256,27 @@ impl Streams {
     /// Whether a number was delivered or reported before the stream of its sender made room.
     pub(in crate::proto) fn is_over(&self, peer: &Peer, number: u64) -> bool {
         let ended = self.ended.get(&self.hash(peer));
-        ended.is_some_and(|(_, retired)| number < retired.next)
+        ended.is_some_and(|ended| ended.retired.is_over(number))
+    }
+
+    /// A number is delivered although its sender has no stream: gives the
+    /// [id of the losses](Stream::losses_id) of the one that made room, and which of them are none
+    /// after all.
+    pub(in crate::proto) fn note_unfollowed(
+        &mut self,
+        peer: &Peer,
+        number: u64,
+    ) -> Option<(u64, Span)> {
+        let hash = self.hash(peer);
+        let &Ended {
+            losses_id, retired, ..
+        } = self.ended.get(&hash)?;
+        if retired.tentative && number < retired.next {
+            // The hello was of another time, or a lie: what it claimed is forgotten.
+            self.ended.remove(&hash);
+            return Some((losses_id, (0, u64::MAX)));
+        }
+        Some((losses_id, (number, number)))
     }
 
     /// Begins to follow a sender, if there is room.
@@ -265,13 +296,13 @@ impl Streams {
                 .or_else(|| self.drop_crowded(peer.address))
                 .or_else(|| self.drop_departed(true))?;
         }
-        let order = match self.ended.remove(&self.hash(&peer)) {
-            // It goes on where it was when it made room.
-            Some((_, retired)) => ReorderBuffer::resumed(retired),
-            None => order,
-        };
         let generation = self.next_generation;
         self.next_generation += 1;
+        let (order, losses_id) = match self.ended.remove(&self.hash(&peer)) {
+            // It goes on where it was when it made room.
+            Some(ended) => (ReorderBuffer::resumed(ended.retired), ended.losses_id),
+            None => (order, generation),
+        };
         let index = self.free.pop().unwrap_or_else(|| {
             self.slots.push(None);
             self.slots.len() - 1
@@ -283,6 +314,7 @@ impl Streams {
         self.shares.add(peer.address, generation, index);
         self.slots[index] = Some(Stream {
             generation,
+            losses_id,
             began_at: peer.address,
             route: Route::new(now, peer.address),
             vouch: Vouch::default(),
@@ -562,29 +594,36 @@ impl Streams {
     /// again, and what was still to come of it is reported.
     fn retire(&mut self, index: usize) -> Option<()> {
         let stream = self.remove(index)?;
-        let (retired, lost) = stream.reorder.retire();
+        let (retired, losses) = stream.reorder.retire();
+        let losses_id = stream.losses_id;
         if let Some(retired) = retired {
             let (hash, generation) = (self.hash(&stream.peer), stream.generation);
-            self.ended.insert(hash, (generation, retired));
+            let ended = Ended {
+                generation,
+                losses_id,
+                retired,
+            };
+            self.ended.insert(hash, ended);
             self.ended_order.push_back((hash, generation));
             if self.ended_order.len() > MAX_ENDED
                 && let Some((oldest, generation)) = self.ended_order.pop_front()
                 && self
                     .ended
                     .get(&oldest)
-                    .is_some_and(|(kept, _)| *kept == generation)
+                    .is_some_and(|kept| kept.generation == generation)
             {
                 self.ended.remove(&oldest);
             }
         }
         let was_present = stream.presence == Presence::Present;
-        if was_present || !lost.is_empty() {
+        if was_present || !losses.is_empty() {
             let generation = stream.generation;
             self.crowded_out.push(CrowdedOut {
                 at: StreamRef { index, generation },
+                losses_id,
                 peer: stream.peer,
                 was_present,
-                lost,
+                losses,
             });
         }
         Some(())

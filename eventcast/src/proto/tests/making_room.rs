@@ -43,11 +43,16 @@ fn incarnation(id: &str) -> u64 {
 }
 
 fn hello(id: &str, last: u64) -> Vec<u8> {
+    hello_after(Duration::ZERO, id, last)
+}
+
+/// A hello of a sender that has been running for so long.
+fn hello_after(up: Duration, id: &str, last: u64) -> Vec<u8> {
     let hello = Hello {
         incarnation: incarnation(id),
         last,
         first: 1,
-        up: Duration::ZERO,
+        up,
         version: "made up",
         capabilities: Vec::new(),
         owed: Vec::new(),
@@ -303,6 +308,127 @@ fn what_came_while_nobody_followed_its_sender_is_neither_lost_nor_delivered_agai
         told.retain(|line| !about.iter().any(|word| line.starts_with(word)));
         assert_eq!(told, expected);
     }
+}
+
+/// Where the stream of a sender is when numbers come that were only claimed when it made room.
+#[derive(Clone, Copy, Debug)]
+enum Place {
+    Unfollowed,
+    FollowedAgain,
+}
+
+/// A listener in which the stream of "x", of which these came, has made room for others; its events
+/// to begin with.
+fn without_place(heard: &[Vec<u8>], events: &mut Vec<String>) -> Engine {
+    let mut bob = engine(config("listener"));
+    for datagram in heard {
+        bob.handle_datagram(at(1), elsewhere(0), datagram);
+    }
+    for i in 1..=MAX_STREAMS {
+        bob.handle_datagram(at(1), elsewhere(i), &hello(&name(i), 0));
+    }
+    assert_eq!(bob.stats().drops.total(), 0);
+    events_of(&mut bob, events);
+    bob
+}
+
+/// Adds the messages and losses of a listener.
+fn events_of(bob: &mut Engine, told: &mut Vec<String>) {
+    let mut events = Events::new();
+    bob.take_events(&mut events);
+    for event in events.iter() {
+        match event {
+            Event::Message(message) => told.push(message.number.unwrap().to_string()),
+            Event::Lost(_) => told.push(in_words(&event)),
+            _ => {}
+        }
+    }
+}
+
+/// What is told in the end if these numbers come at that place, some milliseconds later each.
+fn told_of_late(
+    place: Place,
+    heard: &[Vec<u8>],
+    late: impl IntoIterator<Item = Vec<u8>>,
+) -> (Vec<String>, u64) {
+    let mut told = Vec::new();
+    let mut bob = without_place(heard, &mut told);
+    if let Place::FollowedAgain = place {
+        bob.handle_datagram(at(2), elsewhere(1), &bye(&name(1), 0));
+    }
+    for (i, datagram) in late.into_iter().enumerate() {
+        bob.handle_datagram(at(3 + i as u64), elsewhere(0), &datagram);
+    }
+    let unfollowed = bob.stats().drops.get(DropCause::Unfollowed);
+    assert_eq!(unfollowed > 0, matches!(place, Place::Unfollowed));
+    for now in (10..2_000).step_by(10) {
+        if bob.poll_timeout().is_some_and(|due| due <= at(now).elapsed) {
+            bob.handle_timeout(at(now));
+        }
+        events_of(&mut bob, &mut told);
+    }
+    (told, bob.stats().lost_messages)
+}
+
+/// The chunks of an event of "x" with this number.
+fn in_chunks(number: u64) -> Vec<Vec<u8>> {
+    let mut sender = Engine::new(Config::new("x", 1, HOST, 9_100), [3; 32], at(0));
+    let payload = large_payload(4_000, 0);
+    for _ in 0..number {
+        let event = Outgoing {
+            best_effort: false,
+            ..outgoing("e", &payload)
+        };
+        sender.emit(at(0), event).unwrap();
+    }
+    let mut chunks = datagrams(&mut sender, at(0));
+    chunks.retain(|datagram| number_of(datagram) == Some(number));
+    assert!(chunks.len() > 1);
+    chunks
+}
+
+#[test]
+fn what_was_only_claimed_when_its_sender_made_room_is_delivered_or_lost_and_not_both() {
+    let heard = [hello("x", 0), event("x", 1), bye("x", 4)];
+    for place in [Place::Unfollowed, Place::FollowedAgain] {
+        let late = [event("x", 2), event("x", 4)];
+        let (told, lost) = told_of_late(place, &heard, late);
+        assert_eq!(told, ["1", "2", "4", "lost Crowded 3-3"], "{place:?}");
+        assert_eq!(lost, 1, "{place:?}");
+        // The same in chunks.
+        let late = in_chunks(2).into_iter().chain(in_chunks(4));
+        let (told, lost) = told_of_late(place, &heard, late);
+        assert_eq!(told, ["1", "2", "4", "lost Crowded 3-3"], "{place:?}");
+        assert_eq!(lost, 1, "{place:?}");
+    }
+}
+
+#[test]
+fn what_hello_and_goodbye_alone_have_claimed_of_a_sender_that_made_room_is_delivered_or_lost() {
+    let hour = Duration::from_secs(3_600);
+    let heard = [hello_after(hour, "x", 5), bye("x", 8)];
+    for place in [Place::Unfollowed, Place::FollowedAgain] {
+        let late = [event("x", 6), event("x", 8)];
+        let (told, lost) = told_of_late(place, &heard, late);
+        assert_eq!(told, ["6", "8", "lost Crowded 7-7"], "{place:?}");
+        assert_eq!(lost, 1, "{place:?}");
+        // A lower number shows that they were lies.
+        let late = [event("x", 3), event("x", 4)];
+        let (told, lost) = told_of_late(place, &heard, late);
+        assert_eq!(told, ["3", "4"], "{place:?}");
+        assert_eq!(lost, 0, "{place:?}");
+    }
+}
+
+#[test]
+fn what_was_claimed_when_a_sender_made_room_is_none_of_its_losses_once_it_withdraws_that() {
+    let heard = [hello("x", 0), event("x", 1), bye("x", 4)];
+    let (told, lost) = told_of_late(Place::FollowedAgain, &heard, [hello("x", 1)]);
+    assert_eq!((told, lost), (vec!["1".to_owned()], 0));
+    // Otherwise they are reported in the end.
+    let (told, lost) = told_of_late(Place::FollowedAgain, &heard, [event("x", 5)]);
+    assert_eq!(told, ["1", "5", "lost Crowded 2-4"]);
+    assert_eq!(lost, 3);
 }
 
 #[test]
