@@ -394,6 +394,19 @@ impl Engine {
         }
     }
 
+    /// The same for numbers that were only claimed, and requested for less than `message_ttl`: they
+    /// may be under way.
+    fn report_lost_later(&mut self, at: StreamRef, lost: Span, reason: LostReason) {
+        let Some(stream) = self.streams.get(at) else {
+            return;
+        };
+        let (peer, id) = (Arc::clone(&stream.peer), stream.losses_id());
+        self.count_lost(at, count(lost));
+        let now = self.present;
+        let until = now.saturating_add(self.message_ttl);
+        self.losses.note_later(now, until, id, &peer, lost, reason);
+    }
+
     pub(super) fn count_lost(&mut self, at: StreamRef, count: u64) {
         if let Some(stream) = self.streams.get(at) {
             stream.stats.lost = stream.stats.lost.saturating_add(count);
@@ -449,7 +462,11 @@ impl Engine {
         }
         self.stats.drops.count(DropCause::Crowded);
         for gap in lost {
-            self.report_lost(at, Some(gap), LostReason::Crowded);
+            if given_up.is_claim {
+                self.report_lost_later(at, gap, LostReason::Crowded);
+            } else {
+                self.report_lost(at, Some(gap), LostReason::Crowded);
+            }
         }
         self.release(at);
         self.streams.settle(at);

@@ -632,19 +632,22 @@ impl ReorderBuffer {
         Some(GivenUp {
             numbers: passed,
             partials: partials > 0,
+            is_claim: false,
         })
     }
 
     /// The same where nothing waits.
     fn give_up_gap(&mut self, lost: &mut Vec<Span>) -> Option<GivenUp> {
         let gap = self.gaps.take_up_to(u64::MAX)?;
-        if !self.is_mere_claim(gap) {
+        let is_claim = self.is_mere_claim(gap);
+        if !is_claim {
             self.skip(gap);
         }
         lost.push(gap);
         Some(GivenUp {
             numbers: gap,
             partials: false,
+            is_claim,
         })
     }
 }
@@ -688,6 +691,8 @@ pub(in crate::proto) struct GivenUp {
     pub(in crate::proto) numbers: Span,
     /// Some of it was being put together.
     pub(in crate::proto) partials: bool,
+    /// It was only claimed, and may still come.
+    pub(in crate::proto) is_claim: bool,
 }
 
 #[cfg(test)]
@@ -807,6 +812,7 @@ mod tests {
         let given_up = GivenUp {
             numbers: (5, 7),
             partials: false,
+            is_claim: false,
         };
         assert_eq!(order.give_up_first(&mut lost), Some(given_up));
         assert_eq!(lost, [(5, 7)]);

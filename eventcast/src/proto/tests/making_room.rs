@@ -455,6 +455,28 @@ fn what_is_held_is_bounded_where_the_fullest_stream_has_nothing_to_give() {
 }
 
 #[test]
+fn a_claim_that_is_given_up_to_make_room_is_delivered_or_lost_and_not_both() {
+    let mut bob = engine(Config {
+        max_held_bytes: 1,
+        ..config("listener")
+    });
+    let (from, mut told) = (elsewhere(0), Vec::new());
+    bob.handle_datagram(at(1), from, &hello("x", 0));
+    bob.handle_datagram(at(1), from, &hello("x", 4));
+    events_of(&mut bob, &mut told);
+    assert_eq!(bob.stats().drops.get(DropCause::Crowded), 1);
+    for (ms, number) in [(2, 1), (3, 2), (4, 4)] {
+        bob.handle_datagram(at(ms), from, &event("x", number));
+    }
+    for ms in (10..2_000).step_by(10) {
+        bob.handle_timeout(at(ms));
+        events_of(&mut bob, &mut told);
+    }
+    assert_eq!(told, ["1", "2", "4", "lost Crowded 3-3"]);
+    assert_eq!(bob.stats().lost_messages, 1);
+}
+
+#[test]
 fn what_messages_say_of_their_sender_counts_while_they_wait() {
     const MESSAGES: u64 = 100;
     let held = |changes: bool| {
