@@ -27,7 +27,7 @@ use super::{
     rate::{RateMeter, TokenBucket},
     receive::{
         arrivals::Arrivals, assembler::Assembler, dedup_cache::DedupCache, losses::Losses,
-        newcomers::Newcomers, peers::Peers, streams::Streams,
+        newcomers::Newcomers, peers::Peers, streams::Streams, unfollowed::Unfollowed,
     },
     repair::{
         nack_list::Span,
@@ -92,6 +92,7 @@ pub struct Engine {
     dedup: DedupCache,
     assembler: Assembler,
     streams: Streams,
+    unfollowed: Unfollowed,
     newcomers: Newcomers,
     /// When numbers that are found missing now are requested for the first time.
     ask_slot: Duration,
@@ -227,6 +228,7 @@ impl Engine {
                 keys,
             ),
             streams: Streams::new(keys),
+            unfollowed: Unfollowed::new(keys),
             newcomers: Newcomers::new(keys),
             ask_slot: Duration::ZERO,
             spans: Vec::new(),

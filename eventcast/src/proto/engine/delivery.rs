@@ -128,7 +128,7 @@ impl Engine {
             let stream = self
                 .streams
                 .open(now.elapsed, Arc::clone(peer), order, opened)?;
-            if let Some(next) = self.peers[at].unfollowed.take()
+            if let Some(next) = self.unfollowed.take(peer)
                 && let Some(opened) = self.streams.get(stream)
                 && opened.reorder.begin_unfollowed(next)
             {
@@ -654,7 +654,7 @@ impl Engine {
                 let unfollowed = DropCause::Unfollowed;
                 self.report(now.elapsed, sender.from, unfollowed.into());
                 if incoming.seq_len == 1 {
-                    self.peers[at].note_unfollowed(number);
+                    self.unfollowed.note(peer, number);
                 }
                 Ok(None)
             }

@@ -325,11 +325,7 @@ impl Engine {
         let stream = header.stream;
         let Some(at) = stream.or_else(|| self.streams.find(&peer.id, peer.incarnation)) else {
             // Its sender has no stream here.
-            if let Some((_, known)) = self.peers.get(header.from)
-                && Arc::ptr_eq(&known.peer, peer)
-            {
-                known.note_unfollowed(number);
-            }
+            self.unfollowed.note(peer, number);
             return self.accept_unnumbered(now.elapsed, header, bytes);
         };
         match self.check_joined(bytes, header) {

@@ -16,4 +16,5 @@ pub(super) mod reorder_buffer;
 pub(super) mod route;
 pub(super) mod shares;
 pub(super) mod streams;
+pub(super) mod unfollowed;
 pub(super) mod vouch;

@@ -39,9 +39,6 @@ pub(in crate::proto) struct Known {
     pub(in crate::proto) raw: Vec<u8>,
     /// The stream of the peer, once looked up.
     pub(in crate::proto) stream: Option<StreamRef>,
-    /// The number after the highest one that was delivered while the peer was not followed, if any
-    /// was.
-    pub(in crate::proto) unfollowed: Option<u64>,
     /// How often new streams began here.
     pub(in crate::proto) streams_opened: RateWindow,
     /// The 8 bytes under which its datagrams are sealed, once they were found to be its own.
@@ -64,12 +61,6 @@ impl Known {
         let rest = received.checked_sub(bytes.div_ceil(TIMES));
         self.received = rest.unwrap_or(received);
         rest.is_some()
-    }
-
-    /// Notes that a number is delivered although the peer has no stream.
-    pub(in crate::proto) fn note_unfollowed(&mut self, number: u64) {
-        let next = number.saturating_add(1);
-        self.unfollowed = self.unfollowed.max(Some(next));
     }
 }
 
@@ -144,11 +135,6 @@ impl Peers {
         let relation = self.relation(identity);
         let known = &mut self.known[index];
         if !known.peer.is(identity) {
-            // What was delivered of an incarnation stays so, whatever else it says of itself.
-            let (id, incarnation) = (identity.id, identity.incarnation);
-            if known.peer.id != id || known.peer.incarnation != incarnation {
-                known.unfollowed = None;
-            }
             known.peer = Arc::new(new_peer(from, identity));
             known.relation = relation;
             known.stream = None;
@@ -178,7 +164,6 @@ impl Peers {
             relation: self.relation(identity),
             raw: Vec::new(),
             stream: None,
-            unfollowed: None,
             streams_opened: RateWindow::default(),
             sealed_as: None,
             received: 0,
@@ -243,25 +228,6 @@ mod tests {
             incarnation,
             raw: Some(raw),
         }
-    }
-
-    #[test]
-    fn what_was_delivered_unfollowed_stays_so_whatever_else_is_said() {
-        let mut peers = peers();
-        let (_, known) = peers.resolve(address(1), &identity("a", Some(1), b"x"));
-        known.note_unfollowed(7);
-        known.note_unfollowed(5);
-        let moved = Identity {
-            host: "elsewhere",
-            ..identity("a", Some(1), b"y")
-        };
-        let (_, known) = peers.resolve(address(1), &moved);
-        assert_eq!(
-            (&*known.peer.host, known.unfollowed),
-            ("elsewhere", Some(8))
-        );
-        let (_, known) = peers.resolve(address(1), &identity("a", Some(2), b"y"));
-        assert_eq!(known.unfollowed, None);
     }
 
     #[test]

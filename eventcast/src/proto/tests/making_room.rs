@@ -432,6 +432,28 @@ fn what_was_claimed_when_a_sender_made_room_is_none_of_its_losses_once_it_withdr
 }
 
 #[test]
+fn what_came_of_a_sender_without_a_place_stays_so_however_many_others_are_heard() {
+    let mut told = Vec::new();
+    let mut bob = without_place(&[], &mut told);
+    for number in 1..=3 {
+        bob.handle_datagram(at(1), elsewhere(0), &event("x", number));
+    }
+    for i in 0..2 * MAX_STREAMS {
+        bob.handle_datagram(at(2), elsewhere(10_000 + i), &hello("y", 0));
+    }
+    bob.handle_datagram(at(3), elsewhere(1), &bye(&name(1), 0));
+    bob.handle_datagram(at(4), elsewhere(0), &hello("x", 3));
+    for number in 1..=4 {
+        bob.handle_datagram(at(5), elsewhere(0), &event("x", number));
+    }
+    for ms in (10..2_000).step_by(10) {
+        bob.handle_timeout(at(ms));
+        events_of(&mut bob, &mut told);
+    }
+    assert_eq!(told, ["1", "2", "3", "4"]);
+}
+
+#[test]
 fn what_is_held_is_bounded_where_the_fullest_stream_has_nothing_to_give() {
     const MOST: usize = 256 << 10;
     let mut bob = engine(Config {
