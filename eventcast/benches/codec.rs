@@ -103,7 +103,7 @@ impl Sender {
         self.payload.clear();
         encode_event(sample, Sample::SHAPE.kind, &mut self.payload).expect("a sample encodes");
         let event = Outgoing {
-            name: Sample::KEY,
+            key: Sample::KEY,
             payload: &self.payload,
             schema: None,
             best_effort: false,

@@ -94,7 +94,7 @@ impl Sender {
     fn emit(&mut self, payload: &[u8]) -> &[u8] {
         self.now = at(self.now.elapsed + PERIOD);
         let event = Outgoing {
-            name: "event",
+            key: "event",
             payload,
             schema: None,
             best_effort: false,

@@ -269,11 +269,11 @@ fn take_messages(engine: &mut Engine, events: &mut Events) -> Vec<Got> {
         let Event::Message(message) = event else {
             continue;
         };
-        assert!(!message.name.starts_with("__ec_"), "{}", message.name);
+        assert!(!message.key.starts_with("__ec_"), "{}", message.key);
         assert_eq!(message.args.iter().count(), message.args.len());
         let (_, bytes) = message.args.parts();
         messages.push(Got {
-            name: message.name.to_owned(),
+            name: message.key.to_owned(),
             args: bytes.to_vec(),
             id: message.peer.id.clone(),
             from: message.peer.address,

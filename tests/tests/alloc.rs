@@ -161,7 +161,7 @@ impl Link {
         self.payload.clear();
         codec::encode_event(event, E::SHAPE.kind, &mut self.payload).expect("BSON has it all");
         let outgoing = Outgoing {
-            name: E::KEY,
+            key: E::KEY,
             payload: &self.payload,
             schema: None,
             best_effort: E::BEST_EFFORT,
@@ -177,7 +177,7 @@ impl Link {
         let Some(Event::Message(message)) = self.events.get(0) else {
             panic!("no message came");
         };
-        assert_eq!(message.name, E::KEY);
+        assert_eq!(message.key, E::KEY);
         let decoded = codec::decode_event(message.args, E::SHAPE.kind).expect("what was encoded");
         self.events.clear();
         decoded
@@ -266,7 +266,7 @@ fn held_and_taken(events: u32, length: usize) -> (usize, usize) {
     let mut datagrams = Vec::new();
     for _ in 0..events {
         let outgoing = Outgoing {
-            name: "e",
+            key: "e",
             payload: &payload,
             schema: None,
             best_effort: false,

@@ -425,7 +425,7 @@ fn drain(engine: &mut Engine, now: Now, events: &mut Events, told: &mut Told) {
     engine.take_events(events);
     for event in events.iter() {
         match event {
-            Event::Message(message) if message.name == "good" => told.good += 1,
+            Event::Message(message) if message.key == "good" => told.good += 1,
             Event::Message(_) => {}
             Event::Lost(lost) => {
                 told.others += 1;
@@ -452,7 +452,7 @@ fn flood(kind: &Kind, group: Group, count: usize, max_held: usize) {
     let payload = craft::bytes_of(&doc! { "payload": ["x".repeat(500)] });
     for _ in 0..EMITTED {
         let event = Outgoing {
-            name: "old",
+            key: "old",
             payload: &payload,
             schema: None,
             best_effort: false,
@@ -575,7 +575,7 @@ fn a_throng_takes_no_newcomers_place() {
     engine.handle_datagram(now(0), (host, 9002).into(), &hello(GOOD));
     let payload = craft::bytes_of(&doc! { "payload": ["welcome"] });
     let event = Outgoing {
-        name: "welcome",
+        key: "welcome",
         payload: &payload,
         schema: None,
         best_effort: false,

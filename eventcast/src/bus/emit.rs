@@ -104,7 +104,7 @@ pub(crate) fn emit_typed<E: NetEvent>(
         Err((event, kind)) => return Err(EmitError::new(event, E::KEY, kind)),
     };
     let outgoing = Outgoing {
-        name: E::KEY,
+        key: E::KEY,
         payload: &payload,
         schema: None,
         best_effort: E::BEST_EFFORT,
@@ -119,8 +119,8 @@ pub(crate) fn emit_typed<E: NetEvent>(
         Ok(local) => local,
         Err(kind) => return Err(EmitError::new(event, E::KEY, kind)),
     };
-    let name = list[0].identity.key_of(E::KEY);
-    let received = Received::new(event, name, local.origin.clone(), core.owner());
+    let key = list[0].identity.key_of(E::KEY);
+    let received = Received::new(event, key, local.origin.clone(), core.owner());
     let listeners =
         local.deliver(|listener, runtime| listener.run_same_type(&local.owner, runtime, &received));
     match finish(local.sent, listeners) {
@@ -131,34 +131,34 @@ pub(crate) fn emit_typed<E: NetEvent>(
 
 pub(crate) fn emit_named<A: IntoArgs>(
     core: &Arc<Core>,
-    name: &str,
+    key: &str,
     args: A,
 ) -> Result<Emitted, EmitError<A>> {
     let prepare = |args: &A| {
         check(core)?;
-        event::check_key(name).map_err(|invalid| match invalid {
+        event::check_key(key).map_err(|invalid| match invalid {
             InvalidKey::Reserved => EmitErrorKind::Reserved,
             _ => EmitErrorKind::InvalidKey(invalid),
         })?;
         let mut payload = Scratch::take();
         args.encode_args(&mut payload)?;
         if core.shared.options.old_peers {
-            spare_old_peers(name, &payload, None)?;
+            spare_old_peers(key, &payload, None)?;
         }
         Ok(payload)
     };
     let (args, payload) = match prepared(args, prepare) {
         Ok(prepared) => prepared,
-        Err((args, kind)) => return Err(EmitError::new(args, name, kind)),
+        Err((args, kind)) => return Err(EmitError::new(args, key, kind)),
     };
     let emit = || {
         let outgoing = Outgoing {
-            name,
+            key,
             payload: &payload,
             schema: None,
             best_effort: false,
         };
-        let Some(list) = core.shared.listeners.registry.list(name) else {
+        let Some(list) = core.shared.listeners.registry.list(key) else {
             return finish(send(core, outgoing)?, 0);
         };
         let local = Local::send(core, outgoing, &list)?;
@@ -166,17 +166,17 @@ pub(crate) fn emit_named<A: IntoArgs>(
         finish(local.sent, listeners)
     };
     match emit() {
-        Ok(emitted) => Ok(discard(core, args, name, emitted)),
-        Err(kind) => Err(EmitError::new(args, name, kind)),
+        Ok(emitted) => Ok(discard(core, args, key, emitted)),
+        Err(kind) => Err(EmitError::new(args, key, kind)),
     }
 }
 
 /// Drops the emitted value, which is the user's. A panic in its drop is reported, and `emit`
 /// returns as usual.
-fn discard<T>(core: &Arc<Core>, value: T, name: &str, emitted: Emitted) -> Emitted {
+fn discard<T>(core: &Arc<Core>, value: T, key: &str, emitted: Emitted) -> Emitted {
     if let Err(Panicked { message }) = user_code::discard(value) {
         let text =
-            format!("event `{name}` panicked when it was dropped after it was emitted: {message}");
+            format!("event `{key}` panicked when it was dropped after it was emitted: {message}");
         core.shared.telemetry.report(Notice::Warning { text });
     }
     emitted
@@ -200,11 +200,11 @@ fn prepared<E, P>(
 
 /// Refuses events that would crash an old peer.
 fn spare_old_peers(
-    name: &str,
+    key: &str,
     payload: &[u8],
     shape: Option<ShapeKind>,
 ) -> Result<(), EmitErrorKind> {
-    if name == codec::FATAL_NAME {
+    if key == codec::FATAL_NAME {
         return Err(EmitErrorKind::KeyEndsOldPeers);
     }
     Ok(codec::check_for_old_peers(payload, shape)?)
@@ -277,17 +277,17 @@ fn accept<'a>(
     let accepted = accepted.map_err(|refusal| match refusal {
         Refusal::TooLarge { size, limit } => too_large(size, limit, event.payload),
         Refusal::NoRoomForData {
-            name_len,
+            key_len,
             max_payload_size,
         } => EmitErrorKind::NoRoomForData {
-            key_len: name_len,
+            key_len,
             max_payload_size,
         },
         Refusal::QueueFull { queued, limit } => {
             shared.telemetry.counters.queue_full.add(1);
             EmitErrorKind::QueueFull { queued, limit }
         }
-        Refusal::NameLength { .. } | Refusal::ReservedName => {
+        Refusal::KeyLength { .. } | Refusal::ReservedKey => {
             unreachable!("the caller has checked the key")
         }
     })?;
@@ -312,7 +312,7 @@ fn too_large(size: usize, limit: usize, payload: &[u8]) -> EmitErrorKind {
 /// An event on its way to the listeners of this bus.
 struct Local<'a> {
     owner: Arc<dyn Owner>,
-    name: &'a str,
+    key: &'a str,
     args: RawArgs<'a>,
     list: &'a Snapshot,
     /// The listeners that have it in their queues.
@@ -331,7 +331,7 @@ impl<'a> Local<'a> {
         event: Outgoing<'a>,
         list: &'a Snapshot,
     ) -> Result<Self, EmitErrorKind> {
-        let (name, payload) = (event.name, event.payload);
+        let (key, payload) = (event.key, event.payload);
         let args = RawArgs::from_payload(payload).expect("what was just encoded has arguments");
         let shared = &core.shared;
         let now = shared.process.now();
@@ -348,7 +348,7 @@ impl<'a> Local<'a> {
         let (mut queued, mut missed) = (Marks::default(), Marks::default());
         let (numbered, origin) = if list.iter().any(|listener| listener.has_queue()) {
             // Copied before the lock is taken, to hold it shortly.
-            let mut waiting = QueuedEvent::copy(name, args, origin(None));
+            let mut waiting = QueuedEvent::copy(key, args, origin(None));
             let order = Some(shared.listeners.lock_local_order());
             let (numbered, order) = accept(shared, session, now, event, order)?;
             let origin = origin(numbered.as_ref());
@@ -371,7 +371,7 @@ impl<'a> Local<'a> {
         let sent = numbered.and_then(Numbered::sent);
         Ok(Self {
             owner: core.owner(),
-            name,
+            key,
             args,
             list,
             queued,
@@ -387,7 +387,7 @@ impl<'a> Local<'a> {
     fn deliver(&self, same_type: impl Fn(&Listener, Option<&Handle>) -> Option<bool>) -> usize {
         let _deeper = Deeper::new();
         let delivery = Delivery {
-            key: self.name,
+            key: self.key,
             args: self.args,
             origin: &self.origin,
         };

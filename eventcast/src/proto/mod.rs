@@ -38,7 +38,7 @@
 //! let mut bob = Engine::new(Config::new("b0b0000000000000", 1, host, 9002), [2; 32], now);
 //!
 //! let payload = b"\x13\0\0\0\x04payload\0\x05\0\0\0\0\0"; // {payload: []}
-//! alice.emit(now, Outgoing { name: "greeting", payload, schema: None, best_effort: false }).unwrap();
+//! alice.emit(now, Outgoing { key: "greeting", payload, schema: None, best_effort: false }).unwrap();
 //!
 //! let mut datagram = Vec::new();
 //! let mut events = Events::new();
@@ -47,7 +47,7 @@
 //! }
 //! assert!(bob.take_events(&mut events));
 //! let Some(Event::Message(message)) = events.get(0) else { panic!("{:?}", events.get(0)) };
-//! assert_eq!(message.name, "greeting");
+//! assert_eq!(message.key, "greeting");
 //! assert_eq!(message.peer.id, "a11ce00000000000");
 //! # }
 //! # #[cfg(not(feature = "proto"))] fn main() {}

@@ -183,7 +183,7 @@ impl World {
             &mut self.subject
         };
         let outgoing = Outgoing {
-            name: "numbered",
+            key: "numbered",
             payload: &payload,
             schema: None,
             best_effort: self.emitted % 8 == 7,
@@ -326,7 +326,7 @@ impl World {
         };
         let text = Bson::String("y".repeat(length));
         let outgoing = Outgoing {
-            name: "inside",
+            key: "inside",
             payload: &craft::bytes_of(&doc! { "payload": [text] }),
             schema: None,
             best_effort: length % 8 == 4,
@@ -395,7 +395,7 @@ impl World {
         let new = maker(self.insider.is_some());
         let mut friend = new("ffffffffffffffff", 9003);
         let outgoing = Outgoing {
-            name: "last",
+            key: "last",
             payload: &craft::bytes_of(&doc! { "payload": [] }),
             schema: None,
             best_effort: false,

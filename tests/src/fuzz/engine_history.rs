@@ -356,7 +356,7 @@ impl World {
             return;
         }
         let outgoing = Outgoing {
-            name: "own",
+            key: "own",
             payload: &craft::bytes_of(&doc! { "payload": ["x".repeat(length)] }),
             schema: None,
             best_effort: length % 64 == 8,

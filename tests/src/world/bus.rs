@@ -150,7 +150,7 @@ impl Bus {
     ) -> Result<Accepted, Refusal> {
         let now = self.now(at);
         let event = Outgoing {
-            name,
+            key: name,
             payload,
             schema: None,
             best_effort,
@@ -318,7 +318,7 @@ fn told(event: &Event<'_>) -> Option<Told> {
             from: who(message.peer),
             number: message.number,
             id: message.message_id.0,
-            stamp: payload::read(message.name, message.args),
+            stamp: payload::read(message.key, message.args),
         }),
         Event::Expired(expired) => Some(Told::Expired {
             of: who(expired.peer),

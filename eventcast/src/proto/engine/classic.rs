@@ -120,7 +120,7 @@ impl Engine {
         event: Outgoing<'_>,
         number: Option<u64>,
     ) -> Result<Accepted, Refusal> {
-        let name_len = event.name.len();
+        let name_len = event.key.len();
         let numbered = number.is_some();
         let head_len = self
             .template
@@ -148,7 +148,7 @@ impl Engine {
             seq: 0,
             seq_len: 1,
             seq_id: &inner_id.text(),
-            name: event.name,
+            name: event.key,
             time: &time,
             number,
             schema: event.schema,

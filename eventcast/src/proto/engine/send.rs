@@ -12,15 +12,15 @@ use crate::proto::{
 impl Engine {
     #[inline]
     pub(super) fn try_emit(&mut self, now: Now, event: Outgoing<'_>) -> Result<Accepted, Refusal> {
-        let name_len = event.name.len();
+        let name_len = event.key.len();
         if name_len == 0 || name_len > MAX_NAME {
-            return Err(Refusal::NameLength {
+            return Err(Refusal::KeyLength {
                 len: name_len,
                 limit: MAX_NAME,
             });
         }
-        if event.name.starts_with(RESERVED) {
-            return Err(Refusal::ReservedName);
+        if event.key.starts_with(RESERVED) {
+            return Err(Refusal::ReservedKey);
         }
         let number = (!event.best_effort).then(|| self.history.last() + 1);
         #[cfg(feature = "classic")]
@@ -46,7 +46,7 @@ impl Engine {
             seq: 0,
             seq_len: 1,
             seq_id: &message_id.text(),
-            name: event.name,
+            name: event.key,
             time: &self.clock.write(now.unix_ms),
             number,
             schema: event.schema,
@@ -65,8 +65,8 @@ impl Engine {
         number: Option<u64>,
         size: usize,
     ) -> Result<Accepted, Refusal> {
-        let chunk_head_len = self.template.len(event.name.len(), number.is_some(), false);
-        let plan = self.chunker.plan(size, chunk_head_len, event.name.len())?;
+        let chunk_head_len = self.template.len(event.key.len(), number.is_some(), false);
+        let plan = self.chunker.plan(size, chunk_head_len, event.key.len())?;
         self.check_room(plan.wire_len, true)?;
         if number.is_some() {
             self.greet_newcomers(now);
@@ -78,7 +78,7 @@ impl Engine {
             seq: 0,
             seq_len: 1,
             seq_id: &MessageId::random(&mut self.rng).text(),
-            name: event.name,
+            name: event.key,
             time: &time,
             number,
             schema: event.schema,

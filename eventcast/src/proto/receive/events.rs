@@ -188,7 +188,7 @@ impl LeftReason {
 #[non_exhaustive]
 pub struct Message<'a> {
     /// The event's key.
-    pub name: &'a str,
+    pub key: &'a str,
     /// Its arguments, checked.
     pub args: RawArgs<'a>,
     /// Its sender.
@@ -209,7 +209,7 @@ pub struct Message<'a> {
 impl fmt::Debug for Message<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Message")
-            .field("name", &self.name)
+            .field("key", &self.key)
             .field("peer", &self.peer.id)
             .field("message_id", &self.message_id)
             .field("number", &self.number)
@@ -263,7 +263,7 @@ impl Refused {
 #[non_exhaustive]
 pub struct Expired<'a> {
     /// The event's key.
-    pub name: &'a str,
+    pub key: &'a str,
     /// Its sender.
     pub peer: &'a Arc<Peer>,
     /// What names it.
@@ -447,7 +447,7 @@ impl Events {
         Some(match self.items.get(i)? {
             Item::Message(item) => Event::Message(self.message(item)),
             Item::Expired(ExpiredItem { name, facts }) => Event::Expired(Expired {
-                name: &self.names[name.clone()],
+                key: &self.names[name.clone()],
                 peer: &facts.peer,
                 message_id: facts.message_id,
                 number: facts.number,
@@ -509,7 +509,7 @@ impl Events {
         let bytes = item.large.map_or(&self.arena, |large| &self.large[large]);
         let facts = &item.facts;
         Message {
-            name: &self.names[item.name.clone()],
+            key: &self.names[item.name.clone()],
             args: RawArgs::from_parts(item.element_type, &bytes[item.value.clone()]),
             peer: &facts.peer,
             time: facts.time,

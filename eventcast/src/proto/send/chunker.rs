@@ -86,7 +86,7 @@ impl Chunker {
                 if room < MIN_SLICE {
                     let max_payload_size = self.max_payload_size;
                     return Err(Refusal::NoRoomForData {
-                        name_len,
+                        key_len: name_len,
                         max_payload_size,
                     });
                 }
@@ -271,7 +271,7 @@ mod tests {
             64
         );
         let refused = Refusal::NoRoomForData {
-            name_len: 1000,
+            key_len: 1000,
             max_payload_size: 1024,
         };
         assert_eq!(chunker.plan(5000, WHOLE_V4 - 63, 1000), Err(refused));

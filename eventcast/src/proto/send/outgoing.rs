@@ -8,7 +8,7 @@ use crate::proto::MessageId;
 #[derive(Clone, Copy, Debug)]
 pub struct Outgoing<'a> {
     /// The event's key, 1 to 1,024 bytes.
-    pub name: &'a str,
+    pub key: &'a str,
     /// The finished payload document.
     pub payload: &'a [u8],
     /// The fingerprint of its schema, if it has one.
@@ -33,7 +33,7 @@ pub struct Accepted {
 pub enum Refusal {
     /// The key is one that cannot travel.
     #[error("an event's key has 1 to {limit} bytes, this one has {len}")]
-    NameLength {
+    KeyLength {
         /// Its length in bytes.
         len: usize,
         /// The longest that is allowed.
@@ -41,7 +41,7 @@ pub enum Refusal {
     },
     /// The key belongs to the protocol.
     #[error("keys that begin with `__ec_` are the protocol's own: choose another")]
-    ReservedName,
+    ReservedKey,
     /// The message is too large for its receivers.
     #[error(
         "the message takes {size} bytes, more than the {limit} that are allowed: raise max_message_size on all buses, or send less at a time"
@@ -56,11 +56,11 @@ pub enum Refusal {
     /// The message has to be cut, and its key and the sender's host name leave no room for data in
     /// a datagram.
     #[error(
-        "a key of {name_len} bytes leaves no room for data in datagrams of {max_payload_size} bytes: shorten it, or raise max_payload_size above 1,472"
+        "a key of {key_len} bytes leaves no room for data in datagrams of {max_payload_size} bytes: shorten it, or raise max_payload_size above 1,472"
     )]
     NoRoomForData {
         /// The key's length in bytes.
-        name_len: usize,
+        key_len: usize,
         /// The option's value.
         max_payload_size: usize,
     },

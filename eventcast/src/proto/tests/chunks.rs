@@ -119,7 +119,7 @@ fn no_room_for_data() {
     });
     let name = "n".repeat(1024);
     let refused = Refusal::NoRoomForData {
-        name_len: 1024,
+        key_len: 1024,
         max_payload_size: 1024,
     };
     assert_eq!(

@@ -33,7 +33,7 @@ fn an_event_arrives_as_it_was_sent() {
     };
     assert!(events.get(1).is_none());
     assert_eq!(
-        (message.name, message.args.parts().1),
+        (message.key, message.args.parts().1),
         ("greeting", args_of(&payload))
     );
     assert_eq!(
@@ -216,19 +216,19 @@ fn names_that_cannot_be_emitted() {
     for (name, refusal) in [
         (
             "",
-            Refusal::NameLength {
+            Refusal::KeyLength {
                 len: 0,
                 limit: 1024,
             },
         ),
         (
             &"n".repeat(1025),
-            Refusal::NameLength {
+            Refusal::KeyLength {
                 len: 1025,
                 limit: 1024,
             },
         ),
-        ("__ec_hello", Refusal::ReservedName),
+        ("__ec_hello", Refusal::ReservedKey),
     ] {
         assert_eq!(alice.emit(at(0), outgoing(name, &payload)), Err(refusal));
     }
@@ -258,7 +258,7 @@ fn the_longest_names_travel() {
     };
     assert_eq!(
         (
-            message.name.len(),
+            message.key.len(),
             message.peer.hostname.len(),
             message.peer.id.len()
         ),

@@ -478,7 +478,7 @@ fn mutations_never_harm() {
             bob.take_events(&mut events);
             for event in events.iter() {
                 if let Event::Message(message) = event {
-                    assert!(!message.name.starts_with("__ec_"));
+                    assert!(!message.key.starts_with("__ec_"));
                     assert!(message.args.iter().count() == message.args.len());
                 }
             }

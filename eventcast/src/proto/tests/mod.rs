@@ -85,7 +85,7 @@ fn large_payload(len: usize, salt: u8) -> Vec<u8> {
 /// A best-effort event: what others do with it does not depend on what they have heard before.
 fn outgoing<'a>(name: &'a str, payload: &'a [u8]) -> Outgoing<'a> {
     Outgoing {
-        name,
+        key: name,
         payload,
         schema: None,
         best_effort: true,
@@ -135,7 +135,7 @@ fn drain(engine: &mut Engine) -> (Vec<Got>, Vec<String>) {
     for event in events.iter() {
         match event {
             Event::Message(message) => messages.push(Got {
-                name: message.name.to_owned(),
+                name: message.key.to_owned(),
                 args: message.args.parts().1.to_vec(),
                 id: message.peer.id.clone(),
                 from: message.peer.address,
@@ -151,7 +151,7 @@ fn drain(engine: &mut Engine) -> (Vec<Got>, Vec<String>) {
 /// What is told beside messages, in words.
 fn in_words(event: &Event<'_>) -> String {
     match event {
-        Event::Message(message) => format!("message {}", message.name),
+        Event::Message(message) => format!("message {}", message.key),
         Event::Refused(refused) => format!("refused {} x{}", refused.cause, refused.count),
         Event::VersionMismatch { theirs, count, .. } => format!("version {theirs} x{count}"),
         Event::IdClash { peer, .. } => format!("clash {}", peer.id),

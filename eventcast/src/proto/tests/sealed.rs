@@ -93,7 +93,7 @@ fn the_good_vectors_are_delivered_once() {
             let Some(Event::Message(message)) = events.get(0) else {
                 panic!("{}: {:?}", vector.label, drops(&engine));
             };
-            assert_eq!((message.name, message.sealed), (event, true));
+            assert_eq!((message.key, message.sealed), (event, true));
             let array = bson::RawDocument::from_bytes(message.args.parts().1).unwrap();
             let args = bson::Document::try_from(array).unwrap();
             let args: Vec<Bson> = args.into_iter().map(|(_, value)| value).collect();

@@ -158,7 +158,7 @@ pub(super) fn check_delivery_to(engine: &mut Engine, vector: &Vector, datagrams:
     let Some(Event::Message(message)) = events.get(0) else {
         panic!("{}", vector.label)
     };
-    assert_eq!(message.name, vector.event);
+    assert_eq!(message.key, vector.event);
     let (element_type, value) = message.args.parts();
     assert_eq!(element_type, 4);
     let args: Vec<Bson> = bson::Document::try_from(bson::RawDocument::from_bytes(value).unwrap())

@@ -390,7 +390,7 @@ fn drive(group: Group, lives: &[u64], numbers: &Receiver<i32>) {
         match numbers.try_recv() {
             Ok(number) => {
                 let event = Outgoing {
-                    name: NAME,
+                    key: NAME,
                     payload: &craft::bytes_of(&doc! { "payload": [Bson::Int32(number)] }),
                     schema: None,
                     best_effort: false,

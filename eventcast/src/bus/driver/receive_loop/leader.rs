@@ -180,13 +180,13 @@ fn deliver(
         // Of a snapshot that another leader has begun with, it is unknown whether it is still the
         // registry's.
         let version = state.list.is_none().then(|| registry.version());
-        let Some(list) = state.list.take().or_else(|| registry.list(message.name)) else {
+        let Some(list) = state.list.take().or_else(|| registry.list(message.key)) else {
             state.event += 1;
             continue;
         };
         let origin = Origin::remote(&message);
         let delivery = Delivery {
-            key: message.name,
+            key: message.key,
             args: message.args,
             origin: &origin,
         };

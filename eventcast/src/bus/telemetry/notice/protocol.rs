@@ -41,7 +41,7 @@ impl Notice {
                 from: peer.address,
             },
             Event::Expired(expired) => Self::Expired {
-                key: expired.name.to_owned(),
+                key: expired.key.to_owned(),
                 message_id: expired.message_id,
                 from: expired.peer.address,
                 number: expired.number,
