@@ -51,7 +51,7 @@ pub enum Error {
     /// A text cannot be a pattern over keys.
     #[error(transparent)]
     InvalidPattern(#[from] InvalidPattern),
-    /// A value has no BSON form. What cannot be emitted for that is [`Emit`](Self::Emit).
+    /// A value has no BSON form. An event that `emit` refuses for that is [`Emit`](Self::Emit).
     #[error(transparent)]
     Encode(#[from] EncodeError),
     /// Arguments do not fit the requested type.
@@ -72,7 +72,7 @@ pub enum Error {
          one with `Bus::builder().runtime(handle)`"
     )]
     NoRuntime,
-    /// What is logged could not be read or set. Of the feature `log`.
+    /// The levels of the log could not be read or set. With the feature `log`.
     #[cfg(feature = "log")]
     #[error(transparent)]
     Log(#[from] crate::log::LogError),

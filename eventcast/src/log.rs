@@ -103,7 +103,7 @@ pub fn level(component: Component) -> Result<Level, LogError> {
     let handle = installed.as_ref().ok_or(LogError::NotInstalled)?;
     handle
         .with_current(|levels| levels.of(component))
-        // It has gone only where the process ends.
+        // The subscriber is dropped only when the process ends.
         .map_err(|_| LogError::NotInstalled)
 }
 
@@ -144,7 +144,8 @@ impl Component {
         }
     }
 
-    /// Whose a target is. Other crates' names may begin with eventcast's.
+    /// The component that logs under this target. A target of another crate may begin with the same
+    /// letters.
     fn of_target(target: &str) -> Option<Self> {
         let is_within = |component: &Self| {
             target
@@ -255,7 +256,7 @@ impl FromStr for Level {
     }
 }
 
-/// Why what is logged could not be read or set. Nothing was changed.
+/// Why the levels of the log could not be read or set. Nothing was changed.
 #[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum LogError {

@@ -30,7 +30,7 @@
 //! | see that two events are alike | nothing: sealed twice, they differ everywhere | `sealed::nothing_repeats_on_the_wire` |
 //! | send an event, or change one | it is dropped: HMAC-SHA-256 over all of it, looked at before anything else | `no_bit_and_no_length_of_a_datagram_can_be_changed` |
 //! | learn something from how the bus reacts | nothing: whatever is wrong with the seal, it sends nothing, keeps nothing, and says the same words | `sealed::altered_datagrams_get_no_answer` |
-//! | show a datagram a second time | it is dropped: each has a number that counts once; and told, where no network would double it so late (`what_was_had_is_told_where_no_network_doubles_so_late`) | `nothing_that_was_recorded_has_any_effect_again`, `sealed::killed_senders_are_heard_at_once_after_a_restart` |
+//! | show a datagram a second time | it is dropped: each has a number that counts once; and reported, where it comes later than a network duplicates (`a_duplicate_later_than_a_network_makes_it_is_reported`) | `nothing_that_was_recorded_has_any_effect_again`, `sealed::killed_senders_are_heard_at_once_after_a_restart` |
 //! | take it to another group, or to another bus | it is dropped: the seal names both | `the_bad_vectors_are_refused_for_their_cause`, `what_is_sealed_is_opened_by_whom_it_is_for` |
 //! | use the bus against others | little: what does not open is never answered, and of a request that it holds back and moves to another address the answer goes there, once, and opens for nobody else | `sealed::altered_datagrams_get_no_answer`, `a_request_that_was_held_back_and_moved_is_answered_once_and_for_its_sender_alone` |
 //! | fill its memory | the tables of senders and windows have a limit, at which nobody is unheard and nothing is taken a second time | `incarnations_are_bounded`, `thousands_that_come_and_go_make_no_newcomer_unheard` |
@@ -38,8 +38,8 @@
 //!
 //! # What it can do all the same
 //!
-//! - **Hold back and drop.** What is lost for good is told as lost, with its numbers; that it was
-//!   done on purpose nobody can see. The simulated worlds have such an attacker
+//! - **Hold back and drop.** Events that are lost for good are reported, with their numbers; that
+//!   it was done on purpose does not show. The simulated worlds have such an attacker
 //!   (`promises_hold_in_every_world`).
 //! - **Watch.** In the clear remain: that it is eventcast, which key is used (by a number), eight
 //!   bytes that stand for the sender's id, when it was started, how many datagrams it sent, when,
@@ -59,7 +59,7 @@
 //!   that time (`a_young_bus_takes_nothing_from_before_its_start`). The same rule makes a bus that
 //!   has just started deaf, for as long, to one whose clock is seconds behind.
 //! - **Set clocks.** Whoever can move a bus's clock by more than `clock_tolerance` makes it deaf,
-//!   and it says so (`what_was_not_opened_is_told_as_one_and_a_wrong_clock_with_its_offset`).
+//!   and it says so (`unopened_datagrams_are_reported_as_one_and_a_wrong_clock_with_its_offset`).
 //!   Whoever can set it back to a time of recordings can show it those of senders that it has not
 //!   heard (`a_clock_that_is_set_back_makes_recordings_fresh_but_of_whom_it_knows`): protect what
 //!   sets clocks. A bus with a configured `id` whose clock shows the very millisecond of an earlier
@@ -117,18 +117,18 @@
 //! | --- | --- | --- |
 //! | ever higher numbers, as those that it has sent | what is missed at the same time is one gap; a stream has at most 32,768, and what they and the messages behind them take in memory counts as held | `numbers_that_are_claimed_one_by_one_are_few_gaps_and_lost_in_sums`, `a_stream_has_no_more_gaps_than_so` |
 //! | the highest numbers that there are | sums of claimed numbers stop at the highest one | `sums_of_claims_do_not_overflow` |
-//! | numbers that never come | each is told as lost once, in sums by stream, and of at most 64 streams of an IP address one by one | `many_streams_of_one_address_are_told_together` |
-//! | messages that never become whole | one report in ten seconds for each reason and IP address | `messages_that_never_end_are_told_in_sums_and_their_numbers_too` |
-//! | hellos and goodbyes in turn | 8 reports in ten seconds for each id, 256 for each IP address; then how it stands | `who_comes_and_goes_all_the_time_is_told_a_few_times_and_truly_in_the_end` |
+//! | numbers that never come | each is reported lost once, in sums by stream, and of at most 64 streams of an IP address one by one | `losses_of_many_streams_of_one_address_are_reported_together` |
+//! | messages that never become whole | one report in ten seconds for each reason and IP address | `incomplete_messages_and_their_numbers_are_reported_in_sums` |
+//! | hellos and goodbyes in turn | 8 reports in ten seconds for each id, 256 for each IP address; then how it stands | `reports_of_a_flapping_peer_are_few_and_end_with_its_state` |
 //! | requests under the address of somebody else | an IP address gets three times what came from it and 256 KiB a minute until the address has echoed a token that was sent to it; all such addresses together 1 MiB a second, or as much as is sent anew | `an_address_that_was_forged_gets_little_more_than_what_came_from_it`, `all_forged_addresses_together_get_no_more_than_is_sent_anew`, `requests_to_an_address_that_was_forged_are_bounded_too` |
-//! | requests without end, so that others are not repaired | requesters are served in turn, and what one asks for too much is refused to that one | `one_that_is_flooded_beside_is_repaired_soon`, `a_flood_of_wishes_is_bounded_and_refused_to_its_requester_alone` |
-//! | requests that slow a sender down or hold up its stop | each costs a bounded look; what was never sent, or has gone, counts as nothing | `requests_for_all_there_is_cost_little`, `what_was_never_sent_or_is_gone_is_no_complaint_and_holds_up_no_stop` |
-//! | a number far ahead in another's name | it is forgotten when that sender says hello, a second or two later | `a_number_far_ahead_does_not_make_what_its_sender_says_a_double`, `a_sender_that_was_paused_takes_its_numbers_back` |
+//! | requests without end, so that others are not repaired | requesters are served in turn, and what one asks for too much is refused to that one | `one_that_is_flooded_beside_is_repaired_soon`, `a_flood_of_requests_is_bounded_and_refused_to_its_requester_alone` |
+//! | requests that slow a sender down or hold up its stop | each costs a bounded look; what was never sent, or has gone, counts as nothing | `requests_for_all_there_is_cost_little`, `requests_for_what_is_not_there_neither_slow_the_pace_nor_delay_a_stop` |
+//! | a number far ahead in another's name | it is forgotten when that sender says hello, a second or two later | `a_made_up_number_far_ahead_makes_no_duplicates_of_the_senders_own`, `a_sender_that_was_paused_takes_its_numbers_back` |
 //! | hellos in another's name | the address that is asked moves only when that sender has not been heard for 2 s, and both are asked until one answers; until then they are counted, and reported as `posed` | `hellos_from_elsewhere_do_not_take_the_place_of_their_sender`, `hello_and_bye_from_elsewhere_are_counted_and_reported` |
 //! | that a message cannot be had any more, in another's name | dropped: that counts from where its sender is heard, for what was asked for there | `what_says_so_from_elsewhere_ends_no_message`, `what_was_not_asked_for_is_not_ended_by_its_sender_either` |
 //! | requests for what has gone, under the address of somebody else | one answer for each, shorter than the request and within the bounds of all others | `requests_for_what_is_gone_are_answered_within_the_bounds` |
 //! | hellos of made-up senders, so that a bus which has just started is not told what it is owed | of the 256 that are kept one of the IP address with most goes, and hellos name them in turn | `many_of_one_ip_address_push_out_none_of_others`, `a_throng_takes_no_newcomers_place` |
-//! | hellos of thousands of made-up senders | a newcomer takes the place of one of whoever has most; one that finds no room is reported: order and repair are off for it | `one_who_fills_the_table_of_streams_gives_way_to_others`, `where_no_room_is_left_it_is_told_that_order_and_repair_are_off`, `nothing_is_delivered_again_of_a_sender_that_had_to_make_room` |
+//! | hellos of thousands of made-up senders | a newcomer takes the place of one of whoever has most; one that finds no room is reported: order and repair are off for it | `one_who_fills_the_table_of_streams_gives_way_to_others`, `a_sender_without_a_stream_is_delivered_and_reported_as_unfollowed`, `nothing_is_delivered_again_of_a_sender_that_had_to_make_room` |
 //! | anything from port 0, or from an address that is nobody's | dropped | `nothing_is_sent_to_where_nobody_is` |
 //!
 //! What is left to a stranger, on a bus in the clear:

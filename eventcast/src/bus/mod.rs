@@ -9,16 +9,16 @@
 //! | [`listeners`] | the registry, the ways in which a listener takes its events, and what it is handed |
 //! | `shared` | what all parts of one bus share, whether it runs or not |
 //! | [`driver`] | a session: the engine, the threads that receive and send, the keys |
-//! | [`lifecycle`] | starting and stopping, and replacing keys |
 //! | `extension` | what a bus can be extended by: the console |
+//! | [`lifecycle`] | starting and stopping, and replacing keys |
 //! | `core` | what all handles of one bus hold |
 //! | [`on`], `emit`, `build` | what is public and longer than a line: registering listeners, emitting, building |
 //! | this file | [`Bus`] and [`WeakBus`] |
 //!
-//! Each part uses those above it, never one below (`layers.rs` asserts it). Two things lead back
-//! up: a listener and a session hold their bus as an [`Owner`](listeners::owner::Owner), which
-//! makes a handle of it, and a session that ends calls its
-//! [`Supervisor`](driver::context::Supervisor).
+//! Each part uses those above it, never one below (`layers.rs` fails on a circle). Three things
+//! lead back up: a listener and a session hold their bus as an
+//! [`Owner`](listeners::owner::Owner), which makes a handle of it; a session that ends calls its
+//! [`Supervisor`](driver::context::Supervisor); and the console is opened with a [`WeakBus`].
 //!
 //! # Three ways through
 //!
@@ -27,12 +27,14 @@
 //! [`Session::accept`](driver::session::Session::accept), which enters the engine and has it
 //! number, cut and queue the message → [`SendLoop::flush`](driver::send_loop::SendLoop::flush),
 //! which takes datagram after datagram out of the engine and gives them to `net`'s transmitter, on
-//! the thread that emits; what the socket does not take goes on from the sender thread. Then `emit`
-//! calls the bus's own listeners.
+//! the thread that emits; what the socket does not take goes on from the sender thread. The bus's
+//! own listeners get the event from `emit` itself: those with a queue between `accept` and `flush`,
+//! under the lock that keeps the order of numbers, the others after `flush`, by a call.
 //!
 //! *A datagram to a listener.* The leader of the [receive loop](driver::receive_loop) reads a batch
-//! from `net`'s receiver → `Engine::handle_datagram` for each, `Engine::take_events` for all → the
-//! registry gives the listeners of each key →
+//! from `net`'s receiver → `Engine::handle_datagram` or `Engine::handle_unicast` for each, then the
+//! timeouts that are due, then `Engine::take_events` for all → what the engine has to send goes to
+//! `SendLoop::flush` → the registry gives the listeners of each key →
 //! [`Listener::offer`](listeners::listener::Listener::offer) puts the event into the listener's
 //! queue, or [`Listener::run`](listeners::listener::Listener::run) decodes it and calls the closure
 //! on this thread.
@@ -187,7 +189,7 @@ pub struct Bus {
     core: Arc<Core>,
 }
 
-/// Life.
+/// Building, starting and stopping.
 impl Bus {
     /// A builder, which collects the options of a new bus. [`build`](Builder::build) makes a
     /// stopped bus of it, [`start`](Builder::start) one that runs.
@@ -928,8 +930,8 @@ impl Bus {
     /// Nothing is published but by calling this: call it where the metrics are collected, or now
     /// and then. It takes some microseconds, and blocks nobody. Install the recorder before; what
     /// was published without one does not reach the next. When the last handle of a bus has gone,
-    /// so has its share of the gauges. Called by a recorder while it is told the figures of a bus,
-    /// it does nothing.
+    /// so has its share of the gauges. Where a recorder calls this while it receives the statistics
+    /// of a bus, it does nothing.
     ///
     /// ```
     /// # use std::time::Duration;
@@ -970,7 +972,7 @@ impl Bus {
         }
     }
 
-    /// Who can read what this bus says.
+    /// How this bus's datagrams are protected, in words for the console.
     pub(crate) fn secrecy(&self) -> &'static str {
         let options = &self.core.shared.options;
         match &options.passphrase {
@@ -1039,8 +1041,8 @@ impl WeakBus {
         core.try_add_handle().then(|| Bus { core })
     }
 
-    /// Without a handle, which could become the last one: the bus would go when this is over, and
-    /// not when the program has dropped its own.
+    /// Reports a notice without making a handle. Such a handle could become the last one, and the
+    /// bus would then end here, on a thread of the console.
     #[cfg(feature = "repl")]
     pub(crate) fn tell(&self, notice: Notice) {
         if let Some(core) = self.core.upgrade() {

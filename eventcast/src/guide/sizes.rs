@@ -71,7 +71,7 @@
 //! | | usual | best effort |
 //! | --- | --- | --- |
 //! | delivered twice | never | never |
-//! | lost | asked for and sent again; what cannot be had is reported | lost, and nobody is told |
+//! | lost on the way | requested and sent again; reported if it is no longer available | never sent again, and not reported |
 //! | order | that of its sender | as it arrives |
 //! | waits for earlier ones | yes | no |
 //! | larger than a datagram | in chunks | in chunks, of which missing ones are asked for |

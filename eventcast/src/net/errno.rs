@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn what_speaks_of_the_interface_is_told_from_a_shortage() {
+    fn errors_of_the_interface_differ_from_shortages() {
         for errno in [
             Errno::ENETDOWN,
             Errno::ENETUNREACH,

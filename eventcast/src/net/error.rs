@@ -475,8 +475,7 @@ fn netlink_hint(error: &io::Error) -> &'static str {
     ""
 }
 
-/// What to do about a system that gives no socket. What to do where the system refuses to open one
-/// more file or socket. `None`: it is something else.
+/// Advice where the system refuses to open one more file or socket. `None`: it is another error.
 pub(crate) fn open_files_advice(error: &io::Error) -> Option<&'static str> {
     #[cfg(unix)]
     if let Some(number) = error.raw_os_error() {
@@ -585,7 +584,7 @@ mod tests {
     use crate::net::errno::testing::os;
 
     #[test]
-    fn who_runs_already_is_not_told_to_start_again() {
+    fn a_running_bus_is_not_advised_to_start_again() {
         let not_ready = |is_duplicate| OpenError::AddressNotReady {
             address: IpAddr::V6(std::net::Ipv6Addr::LOCALHOST),
             interface: "eth0".into(),

@@ -452,7 +452,7 @@ impl Step {
     }
 }
 
-/// What a round is made with.
+/// The input of one reconciliation.
 struct Wanted<'a> {
     options: &'a SocketOptions,
     interfaces: &'a Interfaces,

@@ -194,7 +194,8 @@ impl JoinedInterface {
         Self::of(options, interface, None)
     }
 
-    /// Whether both are the same way off this machine. What was found without a list has no number.
+    /// Whether both send by the same interface and address. The number 0 of an interface that was
+    /// found without a list matches any.
     pub(super) fn is_same(&self, other: &Self) -> bool {
         let same_index = self.index == other.index || self.index == 0 || other.index == 0;
         same_index && (self.outgoing, self.host) == (other.outgoing, other.host)

@@ -34,8 +34,8 @@ impl SelfFilter {
         })
     }
 
-    /// What is left of `drops` without the echoes. While some are under way it is less than it will
-    /// be.
+    /// The kernel's count `drops` without the bus's own datagrams. It is too low while some of them
+    /// have been sent and not filtered yet.
     pub(super) fn without(&self, drops: u64) -> u64 {
         drops.saturating_sub(self.0.load(Ordering::SeqCst))
     }

@@ -1,4 +1,4 @@
-//! How much may be told of one address, or one peer, within ten seconds.
+//! How many reports one address, or one peer, may cause within ten seconds.
 
 use std::{collections::HashMap, hash::Hash, time::Duration};
 
@@ -7,15 +7,15 @@ use super::{hash::HashKey, rate_limited::REPORT_PAUSE as PAUSE};
 /// How many have a number of their own.
 const CAPACITY: usize = 1024;
 
-/// How often something was told within the present ten seconds.
+/// How many reports a key has caused within its present ten seconds.
 #[derive(Clone, Copy, Default)]
 struct Window {
     until: Duration,
     taken: u32,
 }
 
-/// For each of at most [`CAPACITY`] keys a number of tellings within ten seconds, which begin with
-/// the first one; all others share one more.
+/// A budget of reports for each of at most [`CAPACITY`] keys, and one that all other keys share. It
+/// lasts for the ten seconds that begin with the first report.
 pub(super) struct Budgets<K> {
     most: u32,
     most_of_others: u32,

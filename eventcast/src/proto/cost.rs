@@ -1,5 +1,5 @@
-//! What things in tables cost in memory, beside what is seen of them: what a stranger can fill is
-//! counted as what the process pays.
+//! The memory that entries of tables take beyond their own size. Limits of tables that a stranger
+//! can fill count what the process really pays.
 
 /// What an entry of so many bytes takes in a `BTreeMap` or `BTreeSet`. A node has 11 entries and a
 /// header of 16 bytes; when entries come in ascending order, as numbers do, all nodes but the last

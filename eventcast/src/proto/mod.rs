@@ -80,8 +80,8 @@
 //! for it, numbers it, and writes its datagram into the queue, of which `history` keeps a copy. One
 //! that is longer than a datagram is encoded whole and kept in `history`, and the queue holds
 //! where; its chunks are cut (`chunker`) when their turn comes, at a pace that a network can take.
-//! [`Engine::poll_transmit`] takes what is due from the queue, or from `retransmit_queue`, seals it
-//! (`seal`) and hands it out once for each interface (`fan_out`).
+//! [`Engine::poll_transmit`] takes what is due from `retransmit_queue`, or else from the queue,
+//! makes a copy for each interface (`fan_out`), seals each copy (`seal`) and hands it out.
 //!
 //! **A datagram to an event.** [`Engine::handle_datagram`] opens the seal first, where there is
 //! one: what comes out is a datagram like any other. `wire` reads it; `peers` knows its sender, by

@@ -59,11 +59,10 @@
 //!
 //! The commands are these and no others; nothing that is typed is run as code or given to a shell.
 //! No passphrase and no token is ever shown. What came from the network is shown so that no
-//! terminal obeys it: control characters are spelled. A line that ends with a version of HTTP, as
-//! the first of every request does, ends the connection before anything is done, and so does a
-//! first byte that nobody types, as of TLS: a web page cannot make a browser say the lines behind
-//! them, nor that line, whatever it takes for a method. (Whoever means such a text writes it in
-//! quotes.)
+//! terminal obeys it: control characters are spelled. A web page cannot use a browser to send
+//! commands: a line that ends with a version of HTTP, as the first line of every request does,
+//! closes the connection before the line is read as a command, and so does a first byte that
+//! nobody types, such as that of TLS. (To send such a text on purpose, write it in quotes.)
 //!
 //! A wrong token costs time: the third one from an address within a minute is checked after half a
 //! second, each further one after twice as long, up to 8 s. The tokens of an address are checked

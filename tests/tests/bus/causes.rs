@@ -303,8 +303,8 @@ fn too_many_incomplete() {
 #[net_event(name = "crumbs")]
 struct Crumbs(Vec<()>);
 
-/// A message of 2 MiB that would be 100 MiB as values is a decode failure for who has no type for
-/// it, and comes to who has one.
+/// A message of 2 MiB that takes 100 MiB as values is a decode failure for a listener without a
+/// type, and reaches a typed listener.
 fn a_message_that_is_too_large_as_values() {
     const COUNT: usize = 1_000_000;
     let group = Group::unused();

@@ -506,7 +506,7 @@ thread_local! {
     static LAST_WORDS: RefCell<Option<LastWords>> = const { RefCell::new(None) };
 }
 
-/// What the thread keeps for the bus has gone by then: it came later, and goes before.
+/// The bus's own thread-local values were destroyed before: they were created later.
 fn emitting_while_the_thread_ends() {
     let runtime = worker();
     let group = Group::unused();

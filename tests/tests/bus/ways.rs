@@ -137,7 +137,7 @@ impl Stage {
         )
     }
 
-    /// What the panics of listeners said that were told.
+    /// The messages of the panics that were reported.
     pub(crate) fn panics(&self) -> Vec<String> {
         let notices = self.notices.all();
         let text = |notice: &Notice| match notice {

@@ -19,10 +19,10 @@ use crate::{
 
 /// What a session calls when it ends, by itself or by a panic.
 pub(crate) trait Supervisor: Send + Sync {
-    /// A panic has come in the way of this session, which has to end.
+    /// A thread has panicked within this session: the supervisor ends the session.
     fn session_failed(&self, session: &Arc<Context>, failure: Failure);
 
-    /// The session has closed its sockets. Its own last act.
+    /// The session has closed its sockets. This is the last call that it makes.
     fn session_closed(self: Arc<Self>, session: &Arc<Context>);
 }
 

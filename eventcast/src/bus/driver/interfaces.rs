@@ -13,7 +13,8 @@ pub(crate) fn follow(context: &Context, send_loop: &SendLoop, change: Change) {
         .map(|way| Host::new(way.id, way.host))
         .collect();
     send_loop.change_egress(change.egress, change.socket);
-    // Last: what comes out of it is meant for the ways that are known by now.
+    // Last: datagrams that leave the engine from here on name the new interfaces, which the sender
+    // has to know by then.
     if let Some(mut engine) = context.engine.lock() {
         engine.set_hosts(&hosts);
     }

@@ -20,7 +20,7 @@ fn bus(last_octet: u8) -> Bus {
 
 /// Other threads emit as soon as there is a session.
 #[test]
-fn that_nothing_can_be_sent_is_told_after_the_start() {
+fn a_send_failure_is_reported_after_the_start() {
     let bus = bus(1);
     let (sender, told) = mpsc::channel();
     bus.on_notice(move |notice| {

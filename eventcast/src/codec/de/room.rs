@@ -16,15 +16,16 @@ use super::super::{DecodeError, DecodeErrorKind};
 /// values fit there.
 const MAX_LEVELS: u8 = 3;
 
-/// How much of the stack may be taken on the bus's own threads, and on those that deliver for it:
-/// as much as it takes.
+/// The limit in bytes on the bus's own threads, and on those that deliver for it: none.
 pub(super) const ANYWHERE: u32 = u32::MAX;
 
-/// The same where the program itself calls, on a stack of any size of which it has taken any part.
+/// The limit in bytes where the program itself calls: how large its stack is, and how much of that
+/// is in use, is unknown.
 pub(super) const INLINE: u32 = 128 << 10;
 
-/// Twice as much as [`MAX_DEPTH`](super::super::MAX_DEPTH) of the largest values take. What is not
-/// used costs nothing.
+/// The stack of the thread on which deep values are decoded: twice as much as
+/// [`MAX_DEPTH`](super::super::MAX_DEPTH) of the largest values take. Pages that are not used cost
+/// nothing.
 const STACK_SIZE: usize = 64 << 20;
 
 #[derive(Clone, Copy, PartialEq)]
@@ -43,7 +44,7 @@ thread_local! {
     static STACK: Cell<u32> = const { Cell::new(ANYWHERE) };
 }
 
-/// Sets what there is on this thread until this is dropped.
+/// Sets the limits of this thread, and restores the former ones when it is dropped.
 struct Bound {
     before: Room,
     stack: u32,
@@ -65,7 +66,7 @@ impl Drop for Bound {
     }
 }
 
-/// Whether a `T` is serde's buffer for what is yet to become a value of its type.
+/// Whether `T` is the buffer in which serde holds a value whose type it has yet to choose.
 #[inline]
 pub(super) fn is_buffer<T>() -> bool {
     let name = type_name::<T>();
@@ -89,7 +90,7 @@ pub(super) fn inline() -> u32 {
     STACK.get()
 }
 
-/// Something needs more than there is here.
+/// Notes that this thread's stack is too small, and returns the error that ends the attempt.
 #[cold]
 pub(super) fn exceeded() -> DecodeError {
     ROOM.set(Room::Exceeded);
@@ -108,7 +109,7 @@ pub(super) fn with_room<T: Send>(
     let room = ROOM.get();
     drop(bound);
     if room == Room::Exceeded {
-        // Whatever its result: a type may have gone on after the refusal.
+        // An `Ok` is dropped, too: a type may have ignored the error and gone on.
         drop(outcome);
         return on_a_large_stack(decode);
     }

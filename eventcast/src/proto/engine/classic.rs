@@ -52,7 +52,7 @@ impl Classic {
     }
 }
 
-/// Whether a datagram that is not encrypted may come out of these encapsulation.
+/// Whether a datagram that is not encrypted is allowed within this encapsulation.
 pub(super) fn check_encapsulation(
     seq_len: u32,
     name: &str,

@@ -106,7 +106,7 @@ impl Engine {
         result
     }
 
-    /// Whether a datagram that is not encrypted may come out of these encapsulation.
+    /// Whether a datagram that is not encrypted is allowed within this encapsulation.
     #[inline]
     pub(super) fn check_encapsulation(
         &self,

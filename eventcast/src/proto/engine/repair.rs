@@ -567,7 +567,7 @@ impl Engine {
         control::write_again(buf, |out| write(&self.history, item, out));
     }
 
-    /// Takes the request for a number that is kept. `false`: enough is enough.
+    /// Takes the request for a number that is kept. `false`: the requester has reached its limit.
     fn take_wish_for(&mut self, now: Duration, requests: &mut Requests, number: u64) -> bool {
         match self.history.find(number) {
             None => true,

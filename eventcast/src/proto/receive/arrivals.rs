@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn who_comes_and_goes_all_the_time_is_told_of_as_it_stands_in_the_end() {
+    fn the_last_report_of_a_flapping_peer_is_its_state() {
         let mut arrivals = arrivals();
         let peer = peer("a", 1);
         let mut told = 0;

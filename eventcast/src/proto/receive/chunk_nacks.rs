@@ -92,7 +92,7 @@ impl ChunkNacks {
         self.open.len()
     }
 
-    /// Until when an answer to the last request is to be reckoned with.
+    /// The moment from which an answer to the last request is no longer expected.
     pub(in crate::proto) fn answered_by(&self) -> Duration {
         self.last.unwrap_or_default() + self.pause.min(ANSWERED_WITHIN)
     }

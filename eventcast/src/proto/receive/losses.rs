@@ -539,7 +539,7 @@ mod tests {
     }
 
     #[test]
-    fn many_streams_of_one_address_are_told_together() {
+    fn losses_of_many_streams_of_one_address_are_reported_together() {
         let (mut losses, peer) = (losses(), peer(1));
         let (mut told, mut numbers) = (0, 0);
         let mut note = |loss: Option<Loss>| {

@@ -265,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn who_is_an_echo() {
+    fn a_peer_with_the_own_id_and_incarnation_is_an_echo() {
         let mut peers = peers();
         for (id, incarnation, relation) in [
             ("own", Some(7), Relation::Echo),

@@ -41,7 +41,7 @@ pub(in crate::proto) struct Route {
     other: Option<(SocketAddr, Duration)>,
     /// `other` was the address before, and `address` has answered nothing yet.
     provisional: bool,
-    /// ChunkNacks since the last answer.
+    /// Requests since the last answer.
     unanswered: u32,
 }
 

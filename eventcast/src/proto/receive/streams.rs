@@ -120,8 +120,8 @@ pub(in crate::proto) enum Presence {
 }
 
 impl Stream {
-    /// Notes that a number that was asked for has come from an address. One that the sender has not
-    /// named gives nobody its place: who has made it up has it, and the sender has not.
+    /// Notes that a requested number has come from an address. From another address than the
+    /// sender's, a number that the sender never named does not count: it may be made up there.
     pub(in crate::proto) fn is_answered(&mut self, now: Duration, from: SocketAddr, number: u64) {
         if from != self.route.address() && !self.vouch.has_named(number) {
             return;
@@ -861,8 +861,8 @@ mod tests {
             streams.set_presence(at.unwrap(), Presence::Present, secs(5));
         }
         assert_eq!(streams.present(), MAX_STREAMS - 1);
-        // Those who have many find none, others do: of another IP, or of the same one at another
-        // port.
+        // An address with many streams gets no room for another one. A second IP address does, and
+        // so does another port of the first.
         let more = peer_at("more", ([10, 0, 0, 2], 1).into());
         assert!(open(&mut streams, secs(2), more, &mut RateWindow::default()).is_none());
         for address in [([10, 0, 0, 3], 1), ([10, 0, 0, 2], 999)] {

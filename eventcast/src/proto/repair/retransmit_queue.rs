@@ -503,7 +503,7 @@ mod tests {
     const ITEM: Item = Item::Small(7);
 
     #[test]
-    fn one_who_asks_is_answered_alone_and_several_together() {
+    fn one_requester_is_answered_by_unicast_and_several_by_the_group() {
         let mut answers = answers();
         assert!(takes(&mut answers, ms(0), ITEM, 1));
         assert_eq!(answers.ask(ms(1), ITEM, by(1)), RequestOutcome::Duplicate);
@@ -523,7 +523,7 @@ mod tests {
     }
 
     #[test]
-    fn where_the_group_may_not_have_it_one_who_waits_for_least_is_answered() {
+    fn over_the_group_limit_the_requester_with_fewest_items_is_answered_alone() {
         let mut answers = answers();
         for n in 10..20 {
             assert!(takes(&mut answers, ms(0), Item::Small(n), 1));
@@ -608,7 +608,7 @@ mod tests {
     }
 
     #[test]
-    fn a_flood_of_wishes_is_bounded_and_refused_to_its_requester_alone() {
+    fn a_flood_of_requests_is_bounded_and_refused_to_its_requester_alone() {
         let mut answers = answers();
         let taken = (0..200_000).filter(|n| takes(&mut answers, ms(0), Item::Small(*n), 1));
         assert_eq!(taken.count(), MAX_OWN);

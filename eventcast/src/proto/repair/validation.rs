@@ -351,7 +351,7 @@ mod tests {
     }
 
     #[test]
-    fn who_finds_no_room_shares_what_is_left_and_nobody_gets_more_by_filling_the_table() {
+    fn addresses_beyond_the_table_share_one_budget() {
         let mut budgets = budgets();
         assert_eq!(all(&mut budgets, secs(0), stranger(0)), A_MINUTE);
         let mut sum = 0;

@@ -42,7 +42,7 @@ pub(super) struct Replays {
     /// Those that have said goodbye, the first one first.
     departed: VecDeque<(usize, Key)>,
     gone: HashMap<Key, Gone, HashKey>,
-    /// The entries of `gone` by when they came there; some are not there any more.
+    /// The keys of `gone` in the order in which they were added; some were removed since.
     gone_order: VecDeque<(Key, u64)>,
     next_gone: u64,
     /// Of unknown incarnations nothing is taken that was sent up to then: it may be one that was

@@ -396,7 +396,7 @@ fn a_request_without_a_token_has_few_of_its_numbers_looked_at() {
 }
 
 #[test]
-fn what_was_never_sent_or_is_gone_is_no_complaint_and_holds_up_no_stop() {
+fn requests_for_what_is_not_there_neither_slow_the_pace_nor_delay_a_stop() {
     let mut net = Net::with(1, |config| config.history_bytes = 100_000);
     net.run(1_100, nothing);
     let text = "t".repeat(600);

@@ -1,5 +1,5 @@
-//! What strangers claim: how much they say of what is missing, of who has come, and of messages
-//! that never end costs no more than what they send, and is told in sums.
+//! False claims of strangers, about missing numbers, new peers and messages that never end: they
+//! cost no more than the datagrams that carry them, and are reported in sums.
 
 use super::{
     super::{
@@ -161,7 +161,7 @@ fn a_stream_has_no_more_gaps_than_so() {
 }
 
 #[test]
-fn what_was_given_up_on_a_mere_claim_and_comes_is_not_told_as_lost() {
+fn a_claimed_number_that_comes_after_all_is_not_reported_lost() {
     let mut bob = listener();
     let from = address(9100);
     let mut told = Told::default();
@@ -203,7 +203,7 @@ fn sums_of_claims_do_not_overflow() {
 }
 
 #[test]
-fn who_comes_and_goes_all_the_time_is_told_a_few_times_and_truly_in_the_end() {
+fn reports_of_a_flapping_peer_are_few_and_end_with_its_state() {
     let mut bob = listener();
     let from = address(9100);
     let mut told = Told::default();
@@ -223,7 +223,7 @@ fn who_comes_and_goes_all_the_time_is_told_a_few_times_and_truly_in_the_end() {
 }
 
 #[test]
-fn messages_that_never_end_are_told_in_sums_and_their_numbers_too() {
+fn incomplete_messages_and_their_numbers_are_reported_in_sums() {
     let mut bob = listener();
     let mut told = Told::default();
     const MESSAGES: u64 = 20_000;

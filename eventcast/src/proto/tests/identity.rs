@@ -18,7 +18,7 @@ fn twins(is_sealed: bool) -> Net {
 }
 
 #[test]
-fn two_that_share_an_id_are_two_peers_and_others_are_told() {
+fn buses_that_share_an_id_are_two_peers_and_the_clash_is_reported() {
     for is_sealed in [false, true] {
         let mut net = twins(is_sealed);
         let mut expected = Vec::new();
@@ -53,8 +53,8 @@ fn two_that_share_an_id_are_two_peers_and_others_are_told() {
     }
 }
 
-/// Those who share an id are told of at most once in ten seconds, with the number of datagrams that
-/// showed it, and hide no others at another address.
+/// A shared id is reported at most once in ten seconds, with the number of datagrams that showed
+/// it, and a clash at another address is reported beside it.
 #[test]
 fn one_clash_hides_no_other_and_what_follows_is_summed_up() {
     let mut bob = engine(config("bob"));

@@ -191,7 +191,7 @@ fn nothing_is_delivered_again_of_a_sender_that_had_to_make_room() {
 }
 
 #[test]
-fn what_was_had_of_a_sender_before_it_made_room_is_a_double_while_it_has_no_place() {
+fn messages_delivered_before_a_stream_was_dropped_stay_duplicates() {
     let mut net = Net::new(2);
     net.run(100, nothing);
     for i in 1..=5 {

@@ -7,9 +7,9 @@ use super::{
 };
 use crate::proto::wire::control::{self, HELLO, Hello, Owed};
 
-/// Sender 0 has said much when a newcomer starts, and greets it when it hears of it, with one event
-/// or several. `drops` says what of the sender's the newcomer does not get, by how long after the
-/// greeting, and the datagram.
+/// Sender 0 has emitted a hundred events when a newcomer starts, and greets it, once it discovers
+/// it, by emitting `texts`. `drops` decides which of the sender's datagrams the newcomer does not
+/// get, by the time since the greeting and the datagram.
 fn greet(
     is_sealed: bool,
     texts: &[&str],

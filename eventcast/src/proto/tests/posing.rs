@@ -78,7 +78,7 @@ fn goes_on(net: &mut Net, every: u64, count: u64) {
 }
 
 #[test]
-fn a_number_far_ahead_does_not_make_what_its_sender_says_a_double() {
+fn a_made_up_number_far_ahead_makes_no_duplicates_of_the_senders_own() {
     // One that goes on at once, one that pauses for longer than anything is asked for, and one that
     // is busy.
     let far = [event(60_003), chunk(60_003), event(1 << 40)];
@@ -338,7 +338,7 @@ fn one_who_fills_the_table_of_streams_gives_way_to_others() {
 }
 
 #[test]
-fn where_no_room_is_left_it_is_told_that_order_and_repair_are_off() {
+fn a_sender_without_a_stream_is_delivered_and_reported_as_unfollowed() {
     let mut net = Net::new(2);
     net.run(100, |by, _, _| by == 0);
     // Each from an IP address of its own: nobody has more than another.
@@ -448,10 +448,10 @@ fn hello_and_bye_from_elsewhere_are_counted_and_reported() {
     assert_eq!(net.engines[1].peers(now)[0].peer.address, engine_address(0));
 }
 
-/// The sender cannot answer for a number that somebody has made up. Who has made it up can, and is
-/// not the sender for that.
+/// Only the one who made a number up can answer a request for it. That answer does not make its
+/// address the sender's.
 #[test]
-fn who_answers_for_a_number_that_its_sender_never_named_is_not_the_sender() {
+fn an_answer_for_a_number_that_the_sender_never_named_does_not_move_its_address() {
     let bye = posed(BYE, None, (0, 1), |out| {
         control::write_bye(out, ENGINE_0, 9, None);
     });

@@ -72,7 +72,7 @@ fn several_who_miss_the_same_get_it_once_by_way_of_the_group() {
 }
 
 #[test]
-fn what_can_no_longer_be_had_is_told_as_lost_at_once() {
+fn numbers_that_the_sender_has_dropped_are_reported_lost_at_once() {
     let mut net = Net::with(2, |config| config.history_bytes = 10_000);
     net.run(10, nothing);
     net.emit(0, "a");
@@ -356,7 +356,7 @@ fn forged_control_messages_do_no_lasting_harm() {
 }
 
 #[test]
-fn what_cannot_be_had_any_more_is_believed_from_where_its_sender_is() {
+fn a_gone_counts_only_from_the_address_of_its_sender() {
     let mut net = Net::new(2);
     net.run(100, nothing);
     net.emit(0, "1");

@@ -1,5 +1,4 @@
-//! On a sealed bus nobody gets a word in who does not hold the key, and who does not more than
-//! once.
+//! A sealed bus takes datagrams from holders of the key alone, and each of them once.
 
 use std::collections::BTreeSet;
 
@@ -585,7 +584,7 @@ fn noise_is_malformed_and_nothing_else() {
 }
 
 #[test]
-fn what_was_had_is_told_where_no_network_doubles_so_late() {
+fn a_duplicate_later_than_a_network_makes_it_is_reported() {
     let mut bob = start("bob", 1, at(0));
     let mut alice = start("alice", 1, at(0));
     let said = emit(&mut alice, at(0), "x");
@@ -610,7 +609,7 @@ fn what_was_had_is_told_where_no_network_doubles_so_late() {
 }
 
 #[test]
-fn what_was_not_opened_is_told_as_one_and_a_wrong_clock_with_its_offset() {
+fn unopened_datagrams_are_reported_as_one_and_a_wrong_clock_with_its_offset() {
     let mut bob = start("bob", 1, at(0));
     let mut alice = start("alice", 1, at(0));
     let good = emit(&mut alice, at(0), "x").remove(0);

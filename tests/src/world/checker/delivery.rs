@@ -8,8 +8,8 @@ use crate::world::history::{
     Content, History, Kind, Life, LifeFacts, MILLI, MessageKey, Nanos, What,
 };
 
-/// Clocks are read in milliseconds: who began so little before another may take itself for the
-/// younger one, and what was sent so little before it for later.
+/// Clocks are read in milliseconds: a bus that started so little before another may take itself for
+/// the younger one, and a message that was sent so little before the start for a later one.
 const CLOCK_GRAIN: Nanos = 2 * MILLI;
 
 /// What is passed is told so soon: losses of one sender are told at most once in ten seconds, in
@@ -43,8 +43,8 @@ struct Deliveries<'h, 'v> {
     /// By receiver and sender.
     pairs: HashMap<(Life, Life), Pair>,
     altered: HashSet<(Life, MessageKey)>,
-    /// For whom somebody else has sealed something as whom: what is told of that one need not be
-    /// so.
+    /// Receiver and sender: somebody else has sealed a datagram to the receiver in the sender's
+    /// name, so its reports about the sender may be wrong.
     posed: HashSet<(Life, Life)>,
     /// When the last piece of a message went out for the first time, and the pieces that have gone
     /// out.

@@ -18,11 +18,11 @@ pub enum Promise {
     Once,
     /// Numbered messages of a sender are delivered in its order.
     Order,
-    /// What a receiver is owed is delivered, or told as lost: at the latest ten seconds after
-    /// something later is delivered.
+    /// Each message that a receiver is owed is delivered, or reported lost: at the latest ten
+    /// seconds after a later one was delivered.
     AllOrReported,
-    /// Nothing is told as lost that was delivered, that was told before, that was never sent, or
-    /// that a mild network let through.
+    /// No message is reported lost that was delivered, was reported before, was never sent, or
+    /// passed a mild network.
     TrueReports,
     /// Nothing is delivered that was not sent.
     NothingInvented,
@@ -38,8 +38,8 @@ pub enum Promise {
     OldPeers,
     /// What a bus has sealed for others, they take.
     OneGroup,
-    /// Who is there is told as there, and as gone only after a goodbye or when it has been silent
-    /// for too long. That two share an id is told when it shows, and only then.
+    /// A peer is reported as present while it is, and as gone only after a goodbye or after it was
+    /// silent for too long. A shared id is reported when it shows, and only then.
     Presence,
     /// A bus does not keep its driver busy for nothing.
     NoSpin,

@@ -5,14 +5,14 @@ use std::collections::{HashMap, HashSet};
 use super::{Named, Promise, Violations};
 use crate::world::history::{History, Life, MILLI, Nanos, What};
 
-/// Who is told as gone without a goodbye has been silent for so long. It is 5 s by the rules; of a
-/// hello that was overtaken by another one within a second nothing counts.
+/// A peer that is reported gone without a goodbye has been silent for at least so long: 5 s by the
+/// rules, less a second, since a hello that another one has overtaken does not count.
 const SILENT: Nanos = 4_000 * MILLI;
 
-/// In the clear a goodbye counts, whoever says it, when its sender has been silent for 2 s.
+/// In the clear a goodbye counts from any address once its sender has been silent for 2 s.
 const DOUBTFUL: Nanos = 1_000 * MILLI;
 
-/// That two share an id is told once in so much time.
+/// A shared id is reported at most once in this time.
 const TOLD_WITHIN: Nanos = 10_000 * MILLI;
 
 pub(super) fn check(history: &History, violations: &mut Violations) {
@@ -34,12 +34,12 @@ pub(super) fn check(history: &History, violations: &mut Violations) {
 struct Presence<'h, 'v> {
     history: &'h History,
     violations: &'v mut Violations,
-    /// Who was told that who is there.
+    /// Receiver and peer: the receiver has reported the peer as present.
     present: HashSet<(Life, Life)>,
     posed: HashSet<(Life, Life)>,
     may_clash: HashSet<(Life, [Life; 2])>,
     must_clash: Vec<(Nanos, Life, [Life; 2])>,
-    /// When who was told that two share an id; and whether it is its own.
+    /// When a receiver reported that two share an id, and whether that id is its own.
     clashes: HashMap<(Life, bool), Vec<Nanos>>,
 }
 

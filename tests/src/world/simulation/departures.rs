@@ -88,8 +88,8 @@ impl Simulation<'_> {
         self.note(what);
     }
 
-    /// Whether this comes of what somebody says who poses as one that never lived, or who has
-    /// sealed as another one.
+    /// Whether this report follows from datagrams of the poser, which come in the name of a bus
+    /// that never ran, or are sealed in the name of another one.
     fn is_made_up(&self, told: &Told) -> bool {
         let of = match told {
             Told::Message { stamp, from, .. } => {

@@ -177,8 +177,8 @@ fn deliver(
                 continue;
             }
         };
-        // Of a snapshot that another leader has begun with, it is unknown whether it is still the
-        // registry's.
+        // A snapshot that another leader took may be older than the registry by now, so `None`: it
+        // is dropped in a watched call below.
         let version = state.list.is_none().then(|| registry.version());
         let Some(list) = state.list.take().or_else(|| registry.list(message.key)) else {
             state.event += 1;
@@ -317,7 +317,7 @@ impl LeaderState {
             if came_by == CameBy::Unicast {
                 unicast.note(from);
             }
-            // One that has failed takes nothing any more.
+            // After a panic in the engine there is none to take the datagram.
             if let Some(engine) = locked.get_or_insert_with(|| context.engine.lock()) {
                 match came_by {
                     CameBy::Group => engine.handle_datagram(now, from, bytes),
@@ -327,7 +327,7 @@ impl LeaderState {
         });
         let is_due = |engine: &Engine| engine.poll_timeout().is_some_and(|due| due <= now.elapsed);
         let input_waits = match received {
-            // By what the system said before; what it says now counts.
+            // The sockets that the system reported are empty. Others may have become ready since.
             Ok(0) if context.engine.lock().is_some_and(|engine| is_due(&engine)) => {
                 self.receiver.look_again()?
             }

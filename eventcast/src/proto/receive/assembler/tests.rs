@@ -164,7 +164,7 @@ fn all_for_whom_there_is_room_have_their_turn_at_once() {
 }
 
 #[test]
-fn who_waits_and_is_answered_after_all_goes_on_at_once() {
+fn a_waiting_message_that_is_answered_requests_again_at_once() {
     let (mut assembler, peer) = (assembler(3), peer());
     for id in 1..=3 {
         large(id).give(&mut assembler, &peer, ms(0), 0).ok();
@@ -248,7 +248,7 @@ impl Busy {
 }
 
 #[test]
-fn who_waits_for_others_that_are_answered_is_given_up_later() {
+fn a_message_that_waits_for_others_that_are_answered_is_given_up_later() {
     let (mut assembler, peer) = (assembler(3), peer());
     large(1).give(&mut assembler, &peer, ms(0), 0).ok();
     let mut busy = Busy::begin(&mut assembler, &peer);
@@ -260,7 +260,7 @@ fn who_waits_for_others_that_are_answered_is_given_up_later() {
 }
 
 #[test]
-fn who_has_been_answered_before_comes_first() {
+fn a_message_that_was_answered_before_requests_first() {
     let (mut assembler, peer) = (assembler(3), peer());
     large(1).give(&mut assembler, &peer, ms(0), 0).ok();
     large(2).give(&mut assembler, &peer, ms(0), 0).ok();
