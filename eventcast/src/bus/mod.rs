@@ -75,6 +75,8 @@ pub(crate) use self::config::{Options, Setting};
 pub(crate) use self::extension::Extension;
 #[cfg(feature = "repl")]
 pub(crate) use self::listeners::nesting::{Misfit, misfits_of};
+#[cfg(feature = "repl")]
+pub(crate) use self::process::failure::{Failure, caught};
 pub use self::{
     build::Start,
     config::{
@@ -159,6 +161,7 @@ use crate::{codec::IntoArgs, error::EmitError, event::NetEvent};
 /// | from this bus, by `emit` | on the thread that emits, before `emit` returns | of the bus |
 /// | to an async listener | as a task | of the bus |
 /// | to a stream or a `wait_for` | where that is polled | of the task that polls it |
+/// | from a client of the console, by its `emit` | on a thread of the console | of the bus |
 /// | as a notice, to [`on_notice`](Self::on_notice) | on a thread of its own | of the bus |
 ///
 /// - *The runtime* of the bus is the one in which [`start`](Self::start) was called last, or the

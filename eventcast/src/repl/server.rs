@@ -24,7 +24,10 @@ use super::{
     token::{Guesses, Token, whose},
     warnings::Warnings,
 };
-use crate::{ConsoleRefusedCause, WeakBus};
+use crate::{
+    ConsoleRefusedCause, WeakBus,
+    bus::{Failure, caught},
+};
 
 /// The most clients at once. Each costs a thread, and no console needs more readers.
 pub(super) const MAX_CLIENTS: usize = 32;
@@ -40,6 +43,10 @@ const KEEPALIVE: Duration = Duration::from_secs(60);
 
 /// After an error that is none of the client's, such as too many open files, clients wait so long.
 const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
+
+/// What the threads of a console do, as a warning says it when one of them panics.
+const ACCEPTING: &str = "accepting clients of the console";
+const SERVING: &str = "serving a client of the console";
 
 const LISTENER: mio::Token = mio::Token(0);
 const STOP: mio::Token = mio::Token(1);
@@ -59,6 +66,9 @@ struct Shared {
     listener: Mutex<Option<TcpListener>>,
     clients: Mutex<HashMap<u64, Arc<Bell>>>,
     warnings: Arc<Warnings>,
+    /// What a test wants to see panic.
+    #[cfg(test)]
+    trip: Mutex<Option<&'static str>>,
 }
 
 impl Server {
@@ -85,6 +95,8 @@ impl Server {
             waker: Waker::new(registry, STOP).map_err(refuse)?,
             listener: Mutex::new(Some(listener)),
             clients: Mutex::default(),
+            #[cfg(test)]
+            trip: Mutex::default(),
         });
         let server = Self {
             address,
@@ -92,7 +104,7 @@ impl Server {
         };
         thread::Builder::new()
             .name("eventcast-repl".into())
-            .spawn(move || shared.accept(poll))
+            .spawn(move || shared.run(poll))
             .map_err(refuse)?;
         Ok(server)
     }
@@ -112,13 +124,29 @@ impl Drop for Server {
 }
 
 impl Shared {
-    fn accept(self: Arc<Self>, mut poll: Poll) {
+    /// The thread that accepts clients, until the console is closed. A panic in it is a fault of this
+    /// crate: it is reported, and the next client is accepted all the same.
+    fn run(self: Arc<Self>, mut poll: Poll) {
+        while let Err(failure) = caught(ACCEPTING, || self.accept(&mut poll)) {
+            self.warn_of_failure(None, failure);
+            thread::sleep(ACCEPT_PAUSE);
+            // It may have been notified of the end before the panic.
+            if self.listener().is_none() {
+                return;
+            }
+            let _ = self.waker.wake();
+        }
+    }
+
+    fn accept(self: &Arc<Self>, poll: &mut Poll) {
         let mut events = Events::with_capacity(4);
         let mut patience = None;
         let mut next_id = 0;
         loop {
             // What fails here is the process's end, or a signal.
             let _ = poll.poll(&mut events, patience.take());
+            #[cfg(test)]
+            self.trip(ACCEPTING);
             loop {
                 let accepted = match &*self.listener() {
                     Some(listener) => listener.accept(),
@@ -227,15 +255,42 @@ impl Shared {
             shared: Arc::clone(self),
             id,
         };
+        let shared = Arc::clone(self);
         let spawned = thread::Builder::new()
             .name("eventcast-repl".into())
-            .spawn(move || place.serve(client));
+            // What a client emits is handed to the listeners of this bus, on this thread.
+            .stack_size(crate::codec::STACK_SIZE)
+            .spawn(move || {
+                if let Err(failure) = caught(SERVING, || place.serve(client)) {
+                    shared.warn_of_failure(Some(from), failure);
+                }
+            });
         if let Err(error) = spawned {
             self.warn(
                 Some(from),
                 format_args!("{from} could not be served: {error}"),
             );
         }
+    }
+
+    #[cfg(test)]
+    fn trip(&self, here: &'static str) {
+        let mut trip = self.trip.lock().unwrap();
+        if trip.take_if(|trip| *trip == here).is_some() {
+            drop(trip);
+            panic!("on purpose");
+        }
+    }
+
+    fn warn_of_failure(&self, from: Option<SocketAddr>, failure: Failure) {
+        let Failure { during, message } = failure;
+        self.warn(
+            from,
+            format_args!(
+                "a panic while {during} ({message}): please report this fault of eventcast; the \
+                 console goes on"
+            ),
+        );
     }
 
     fn warn(&self, from: Option<SocketAddr>, text: fmt::Arguments<'_>) {
@@ -275,6 +330,8 @@ impl Place {
         if self.shared.listener().is_none() {
             client.bell().close();
         }
+        #[cfg(test)]
+        self.shared.trip(SERVING);
         client.run();
     }
 }
@@ -282,5 +339,50 @@ impl Place {
 impl Drop for Place {
     fn drop(&mut self) {
         self.shared.clients().remove(&self.id);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        io::Read,
+        net::{Ipv4Addr, TcpStream},
+        sync::mpsc,
+    };
+
+    use super::*;
+    use crate::{Bus, Notice};
+
+    const PATIENCE: Duration = Duration::from_secs(60);
+
+    /// What the console says first.
+    fn greeting(server: &Server) -> std::io::Result<Vec<u8>> {
+        let mut stream = TcpStream::connect(server.address)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        let mut greeting = vec![0; 1_024];
+        let len = stream.read(&mut greeting)?;
+        greeting.truncate(len);
+        Ok(greeting)
+    }
+
+    #[test]
+    fn a_panic_in_the_console_is_reported_and_the_next_client_is_served() {
+        let bus = Bus::builder().environment(false).build().unwrap();
+        let (sender, warnings) = mpsc::channel();
+        bus.on_notice(move |notice| {
+            if let Notice::ConsoleRefused { .. } = notice {
+                let _ = sender.send(notice.to_string());
+            }
+        });
+        let server = Server::open(Ipv4Addr::LOCALHOST.into(), 0, None, bus.downgrade()).unwrap();
+        assert!(!greeting(&server).unwrap().is_empty());
+        for during in [ACCEPTING, SERVING] {
+            *server.shared.trip.lock().unwrap() = Some(during);
+            // The client that is there at the panic of its own thread is disconnected.
+            let _ = greeting(&server);
+            let warning = warnings.recv_timeout(PATIENCE).unwrap();
+            assert!(warning.contains(during), "{warning}");
+            assert!(!greeting(&server).unwrap().is_empty(), "{during}");
+        }
     }
 }

@@ -15,6 +15,7 @@ use std::{
 
 use eventcast::{Args, Bus, NetEvent, Notice, Received, SubscribeOptions};
 use eventcast_tests::{
+    console::Console,
     group::Group,
     runner::Case,
     wait::{Seen, block_on, eventually, soon},
@@ -57,6 +58,10 @@ pub(crate) fn cases() -> Vec<Case> {
             no_runtime_is_summed_up,
         ),
         Case::new("surroundings::the_stack_is_that_of_a_thread", the_stack),
+        Case::new(
+            "surroundings::a_console_has_the_stack_of_a_bus",
+            the_stack_of_a_console,
+        ),
         Case::new("surroundings::threads_have_names", threads_have_names),
         Case::new(
             "surroundings::reading_many_events_lets_others_run",
@@ -320,16 +325,35 @@ fn deep(from: usize, bytes: usize) -> usize {
 
 fn the_stack() {
     for way in Way::ALL {
+        // The threads of a bus have 4 MiB; the others are this program's.
+        let stack = match way {
+            Way::Remote | Way::Moved | Way::Notice => 3 << 20,
+            Way::Local | Way::Async => 1 << 20,
+        };
         let stage = Stage::new(way);
         let seen = Seen::new();
         let list = seen.clone();
         stage.listen(move |_| {
             let here = black_box([0_u8; 1]);
-            list.push(deep(here.as_ptr() as usize, 1 << 20));
+            list.push(deep(here.as_ptr() as usize, stack));
         });
         stage.emit(1);
-        assert!(seen.wait_for(1)[0] >= 1 << 20);
+        assert!(seen.wait_for(1)[0] >= stack);
     }
+}
+
+/// What a client of the console emits is handed to listeners on that client's thread.
+fn the_stack_of_a_console() {
+    let bus = common::started(common::builder(Group::unused()).repl_port(0));
+    let seen = Seen::new();
+    let list = seen.clone();
+    bus.on_named("x", move |_: &Received<Args>| {
+        let here = black_box([0_u8; 1]);
+        list.push(deep(here.as_ptr() as usize, 3 << 20));
+    });
+    let mut console = Console::open(bus.repl_address().expect("it has a console"));
+    console.ask("emit x");
+    assert!(seen.wait_for(1)[0] >= 3 << 20);
 }
 
 fn threads_have_names() {

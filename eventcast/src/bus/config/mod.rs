@@ -258,7 +258,9 @@ options! {
     /// The longest message, in bytes, that this bus sends or puts together again: 256 to
     /// 2,147,483,647, and no more than half of `max_held_bytes`.
     ///
-    /// Default: 33,554,432 (32 MiB). Receivers have their own limit: raise it everywhere.
+    /// Default: 33,554,432 (32 MiB). Receivers have their own limit: raise it everywhere. A listener
+    /// without a type decodes into at most ten times as much memory; an event that takes more is
+    /// reported as one that does not fit.
     max_message_size | "maxMessageSize" in "EVENTCAST_MAX_MESSAGE_SIZE" {
         given: usize,
         value: usize,
@@ -289,7 +291,7 @@ options! {
     /// that missed them, in bytes: at least `max_message_size`.
     ///
     /// Default: 67,108,864 (64 MiB). The oldest is dropped first, and all of it after three times
-    /// `message_ttl`.
+    /// `message_ttl`. A receiver that missed what was dropped reports it as lost.
     history_bytes | "historyBytes" in "EVENTCAST_HISTORY_BYTES" {
         given: usize,
         value: usize,
@@ -303,7 +305,8 @@ options! {
     ///
     /// Default: 3 s, time for many requests for the missing parts. Sent messages are kept for
     /// repair for three times as long, and for so long a receiver waits while the sender is busy
-    /// with other requests.
+    /// with other requests. The first event of a sender that has not said hello yet may wait for
+    /// half of it, 1.5 s at most, and a stop goes on answering requests for as long as it says.
     message_ttl | "messageTtl" in "EVENTCAST_MESSAGE_TTL" {
         given: Duration,
         value: Duration,
@@ -431,6 +434,9 @@ options! {
     /// bus starts; in a program that is built without optimisation that takes seconds, see there.
     /// In a file it may stand as `encrypt = { key = ".." }` too, as the old module had it.
     ///
+    /// A sealed bus compares times: `clock_tolerance` says how far clocks may be apart, and what that
+    /// costs in the first minute.
+    ///
     /// Default: none, everything goes in the clear.
     passphrase | "encrypt" in "EVENTCAST_PASSPHRASE" {
         given: impl Into<Secret>,
@@ -471,8 +477,10 @@ options! {
     /// How far the time in a sealed datagram may be from this bus's clock, either way: 1 s to 10
     /// min. An older datagram counts as a replay.
     ///
-    /// Default: 30 s. A group whose clocks are further apart needs more; nothing else in it needs a
-    /// clock.
+    /// Default: 30 s. A group whose clocks are further apart needs more. In the first 60 s after its
+    /// start a bus cannot tell a replay from what it missed, and refuses what was sealed more than
+    /// 1 s before its own time, whatever this option says: it hears nothing of a peer whose clock is
+    /// behind by more, and reports that ([`Notice::Refused`](crate::Notice::Refused)).
     clock_tolerance | "clockTolerance" in "EVENTCAST_CLOCK_TOLERANCE" {
         given: Duration,
         value: Duration,
@@ -502,7 +510,9 @@ options! {
     /// anywhere in the arguments, and an event with the key `error`. Such a peer does not catch
     /// errors where it receives, and its process would end.
     ///
-    /// Default: false. Buses of eventcast accept all of these.
+    /// Default: false. Buses of eventcast accept all of these. Whatever it says, such a peer cannot
+    /// prove its address: repair for it is bounded at three times what came from its IP address, and
+    /// 256 KiB a minute.
     old_peers | "oldPeers" in "EVENTCAST_OLD_PEERS" {
         given: bool,
         value: bool,
@@ -535,7 +545,8 @@ options! {
     /// commands. Needs the feature `repl`.
     ///
     /// Default: false, unless `repl_port` is given. A client of a console can do with the bus all
-    /// that the program can, so it has to be turned on.
+    /// that the program can, so it has to be turned on. It serves 32 clients; beyond that the one
+    /// that was idle longest, for 10 s at least, gives way to a new one.
     repl in "EVENTCAST_REPL" {
         given: bool,
         value: bool,
@@ -578,6 +589,9 @@ options! {
     /// What a client of the console has to say first.
     ///
     /// Default: none, so that every user of this machine may use a console on `localhost`.
+    ///
+    /// Guesses are slowed down by the IP address that they come from, so a client with the right
+    /// token that shares its address with a guesser waits up to 24 s.
     repl_token | "replToken" in "EVENTCAST_REPL_TOKEN" {
         given: impl Into<Secret>,
         value: Secret,

@@ -167,6 +167,7 @@ pub(crate) fn discard_aside<T: Send + 'static>(
         // If the system refuses a thread, the failed spawn drops it on this one.
         let _ = std::thread::Builder::new()
             .name("eventcast-drop".into())
+            .stack_size(crate::codec::STACK_SIZE)
             .spawn(move || drop(aside));
     }
 }
